@@ -1,0 +1,43 @@
+# Everything a person or CI runs. PYTHON picks the interpreter that makes .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help demo test fuzz memory bench lint check clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# The stamp is newer than pyproject.toml exactly when what it declares is installed.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[s3,demo,test]'
+	touch $(STAMP)
+
+demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
+	$(BIN)/shardsift demo
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
+	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
+
+memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
+	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
+
+bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
+	$(BIN)/shardsift bench
+
+lint: $(STAMP)  ## formatting, lints and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+check: lint test  ## what CI runs
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) demo bench build dist *.egg-info

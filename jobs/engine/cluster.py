@@ -1,0 +1,109 @@
+"""The Ray cluster: join or start one, and count what fits on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import ray
+
+from jobs.environment import is_joined
+from pipeline.errors import ConfigError
+
+_EPSILON = 1e-6
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
+    """Join the cluster at `address` (or in RAY_ADDRESS), else start one on this machine.
+
+    `cpus` is how many cores a local cluster pretends to have. A Ray that this process is connected
+    to already is used as it is.
+
+    Raises:
+        ConfigError: where there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    _init(address, cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str | None, cpus: int | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if not is_joined(address):
+        # Ray listens on all interfaces, whatever address it is given: `prepare_ray` locks it.
+        options |= {"include_dashboard": False, "num_cpus": cpus}
+    where = (address or "auto") if is_joined(address) else "local"
+    try:
+        ray.init(address=where, **options)
+    except (ConnectionError, ValueError, TimeoutError) as error:
+        raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
+
+
+def fitting_actors(gpus: float, cpus: float) -> int:
+    """How many actors of this size the cluster's live nodes hold when nothing else runs."""
+    return sum(_fit_on(node["Resources"], gpus, cpus) for node in _live_nodes())
+
+
+def live_node_ids() -> set[str]:
+    """Ids of the nodes that Ray believes alive."""
+    return {node["NodeID"] for node in _live_nodes()}
+
+
+def choose_actors(wanted: int | None, gpus: float, cpus: float, *, may_grow: bool = False) -> int:
+    """The number of actors to start: `wanted`, or as many as fit.
+
+    On a cluster that may grow, `wanted` may be more than fit now: Ray starts the others as soon
+    as there are nodes for them.
+
+    Raises:
+        ConfigError: where they don't fit, with what to change.
+    """
+    fitting = fitting_actors(gpus, cpus)
+    if wanted is not None and may_grow:
+        if wanted > fitting:
+            logger.info("%d of %d actors fit now; the others wait for nodes", fitting, wanted)
+        return wanted
+    if fitting == 0 and gpus > 0:
+        raise ConfigError(
+            f"no node of the cluster has {gpus:g} GPU and {cpus:g} CPU for an actor; "
+            "pass --gpus-per-actor 0 to score on CPUs, which is slow"
+        )
+    if fitting == 0:
+        raise ConfigError(
+            f"no node of the cluster has {cpus:g} CPU for an actor; lower --cpus-per-actor"
+        )
+    if wanted is not None and wanted > fitting:
+        raise ConfigError(
+            f"--actors {wanted}: the cluster holds {fitting} of {gpus:g} GPU and {cpus:g} CPU; "
+            "lower --actors, or what one takes"
+        )
+    return wanted or fitting
+
+
+def _fit_on(resources: dict[str, float], gpus: float, cpus: float) -> int:
+    by_cpu = int(resources.get("CPU", 0) / cpus + _EPSILON)
+    if gpus == 0:
+        return by_cpu
+    # Ray gives a fraction of one GPU or whole GPUs, never parts of two.
+    available = int(resources.get("GPU", 0) + _EPSILON)
+    by_gpu = available * int(1 / gpus + _EPSILON) if gpus < 1 else int(available / gpus + _EPSILON)
+    return min(by_cpu, by_gpu)
+
+
+def _live_nodes() -> list[dict[str, Any]]:
+    return [node for node in cast(list[dict[str, Any]], ray.nodes()) if node["Alive"]]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM: the first lets a run end well, the second stops it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
+    """While the block runs, the first signal calls `finish`, the next raises KeyboardInterrupt.
+
+    For the main thread alone, which is where Python handles signals. Ray, too, sets a handler for
+    SIGTERM when it starts: enter the block after that.
+    """
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.default_int_handler)
+        finish()
+
+    for number in _SIGNALS:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

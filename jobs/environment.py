@@ -1,0 +1,28 @@
+"""What Ray reads from the environment when it is imported; nothing here imports it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+
+def is_joined(address: str | None) -> bool:
+    """Whether a run joins a cluster rather than start one of its own."""
+    return address != "local" and bool(address or os.environ.get("RAY_ADDRESS"))
+
+
+def prepare_ray(address: str | None = None) -> None:
+    """Set Ray's environment for this process and its workers; before Ray is imported.
+
+    A cluster of our own gets a password that nobody else knows, for Ray on Linux listens on all
+    interfaces. What the user has set stands.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The coordinator reports failures itself, once and in a line.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if "ray" in sys.modules:
+        return  # too late: whoever imported it answers for how it was set up
+    if not is_joined(address) and not os.environ.keys() & ours.keys():
+        os.environ.update(ours)

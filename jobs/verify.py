@@ -1,0 +1,95 @@
+"""`shardsift verify`, also `python -m jobs.verify`: proof that an output is complete."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jobs.exit_codes import DONE, FAILED
+from pipeline.redaction import redact
+from pipeline.verify import Claim, Verification, claim_output, repair, verify
+
+
+def run_verify(
+    output: str,
+    shards: Sequence[str],
+    console: Console,
+    *,
+    mend: bool = False,
+    recount: bool = False,
+    results: Console | None = None,
+) -> int:
+    """Check an output and tell what was found; exit code 0, or 1 where something is wrong.
+
+    What was found goes to `results`, by default stdout; progress to `console`.
+    """
+    results = results or Console(highlight=False)
+    with console.status("looking up the shards"):
+        claim = claim_output(output, shards)
+    with _progress(console, claim.plan.count) as advance:
+        found = verify(claim, recount=recount, advance=advance)
+    results.print(_table(claim, found, recount=recount))
+    for problem in found.problems:
+        rest = escape(f": {problem.trouble}; {problem.remedy}")
+        results.print(f"[red]{escape(problem.place)}[/red]{rest}", soft_wrap=True)
+    if not found.problems:
+        given_up = f" but for {len(found.failed):,} shards that were given up"
+        results.print(f"complete and consistent{given_up if found.failed else ''}")
+        return DONE
+    if mend:
+        deleted = repair(claim, found)
+        results.print(
+            f"repaired: {len(deleted):,} files deleted, {found.to_rescore:,} shards to score again"
+        )
+    if _is_to_score(found):
+        results.print(
+            f"to go on, with the settings of that run: {escape(_command(claim))}", soft_wrap=True
+        )
+    return FAILED
+
+
+def _table(claim: Claim, found: Verification, *, recount: bool) -> Table:
+    table = Table(title=escape(redact(claim.folder.url)), show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    counts = {
+        "shards planned": found.shards,
+        "with a sound annotation": found.annotated,
+        "given up, see _failed": len(found.failed),
+        "rows checked": found.rows,
+        "tars counted again": found.recounted if recount else None,
+        "problems": len(found.problems),
+    }
+    for name, number in counts.items():
+        table.add_row(name, "not asked for" if number is None else f"{number:,}")
+    return table
+
+
+def _is_to_score(found: Verification) -> bool:
+    return any("score" in problem.remedy for problem in found.problems)
+
+
+def _command(claim: Claim) -> str:
+    inputs = [redact(pattern) for pattern in claim.plan.patterns]
+    return shlex.join(["shardsift", "score", *inputs, "--output", redact(claim.folder.url)])
+
+
+@contextmanager
+def _progress(console: Console, total: int) -> Generator[Callable[[], None]]:
+    columns = TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["verify", *sys.argv[1:]]))

@@ -1,0 +1,114 @@
+"""Image bytes to checked RGB.
+
+Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, told by their content and not by their name. Of an
+animation the first frame counts. What becomes RGB, and how:
+
+    EXIF orientation     applied
+    grey, palette, 1 bit widened
+    16-bit grey          the high byte, as libpng does for 16-bit colour
+    alpha, transparency  laid over white, as img2dataset does
+    CMYK, YCbCr          Pillow's conversion, without colour profiles
+    32-bit, float, Lab   refused: their white is not defined (`unsupported_format`)
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import ImageError
+from pipeline.records import ErrorCode, RgbImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""As Pillow names them; its JPEG includes MPO, which many phones write."""
+
+Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
+
+_PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_SIGNATURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"),
+    *(b"BM", b"II*\0", b"MM\0*"),
+)
+
+
+def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
+    """Decode an image to uint8 RGB, shape (height, width, 3).
+
+    Raises:
+        ImageError: with code `unsupported_format`, `decode_error`, `truncated` or `too_large`.
+    """
+    if not data:
+        raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
+    try:
+        with _open(data) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    ErrorCode.TOO_LARGE,
+                    f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
+                )
+            image.load()
+            return np.ascontiguousarray(_to_rgb(image))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(ErrorCode.TOO_LARGE, str(error)) from error
+    except MemoryError as error:
+        raise ImageError(ErrorCode.TOO_LARGE, "does not fit the memory") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        raise ImageError(_code_of(error, data), f"{type(error).__name__}: {error}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if _has_known_signature(data):
+            raise
+        raise ImageError(
+            ErrorCode.UNSUPPORTED_FORMAT,
+            f"not a JPEG, PNG, WebP, GIF, BMP or TIFF; begins with {data[:12]!r}",
+        ) from None
+
+
+def _to_rgb(image: Image.Image) -> RgbImage:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and "transparency" in image.info):
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", colours.size, "white")
+        return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in _PLAIN_MODES:
+        return np.asarray(image.convert("RGB"))
+    raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"pixels of mode {image.mode!r} have no white")
+
+
+def _has_known_signature(data: bytes) -> bool:
+    """Whether the first bytes are those of a format that we know, so that the rest is damaged."""
+    return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def _code_of(error: Exception, data: bytes) -> ErrorCode:
+    """Tell an image that ends early from one that is damaged: Pillow has one OSError for both."""
+    text = str(error).lower()
+    if isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text:
+        return ErrorCode.TRUNCATED
+    return ErrorCode.TRUNCATED if _ends_early(data) else ErrorCode.DECODE_ERROR
+
+
+def _ends_early(data: bytes) -> bool:
+    """Whether a container lacks the end that its format demands."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" not in data[-64:]
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-64:]
+    if data.startswith(b"RIFF") and len(data) >= 8:
+        return len(data) < struct.unpack("<I", data[4:8])[0] + 8
+    if data.startswith(b"BM") and len(data) >= 6:
+        return len(data) < struct.unpack("<I", data[2:6])[0]
+    return False

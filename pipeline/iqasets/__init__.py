@@ -1,0 +1,1 @@
+"""The usual sets of images with human opinions, from their original folders to shards."""

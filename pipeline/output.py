@@ -1,0 +1,180 @@
+"""The output folder of a run: what is committed in it, and the files that begin with `_`.
+
+_run.json           the one configuration of the folder's annotations, and their inputs
+_failed/….json      a shard that was given up
+_manifest.parquet   a row a shard
+_summary.json       written last
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from pipeline.annotations import Footer, read_footer
+from pipeline.errors import AnnotationError, OutputError
+from pipeline.local import sweep
+from pipeline.plan import ShardPlan
+from pipeline.records import FailedShard, ShardTask
+from pipeline.storage import (
+    FAILED_FOLDER,
+    SHARD_SUFFIX,
+    absolute,
+    commit,
+    delete,
+    is_annotation,
+    join,
+    list_files,
+    read_bytes,
+)
+
+RUN_RECORD = "_run.json"
+MANIFEST = "_manifest.parquet"
+SUMMARY = "_summary.json"
+
+_THREADS = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What `_run.json` holds: every annotation of its folder was made with this configuration."""
+
+    fingerprint: str
+    config: Mapping[str, Any]
+    root: str
+    inputs: Sequence[str]
+    version: str
+
+
+class OutputFolder:
+    """The folder as one listing found it; nothing is listed again afterwards."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.files = files = list_files(url)
+        self.committed = {name for name in files if is_annotation(name)}
+        self.failed = {name for name in files if name.startswith(f"{FAILED_FOLDER}/")}
+        self.record = self._read_record() if RUN_RECORD in files else None
+        self.is_finished = SUMMARY in files
+        self._to_delete: list[str] = []
+
+    def claim(
+        self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any], overwrite: bool
+    ) -> ShardPlan:
+        """Check that this run may write here; the plan with the names this folder uses.
+
+        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
+
+        Raises:
+            OutputError: where the folder holds annotations of another configuration, or Parquet
+                files that are not ours.
+        """
+        if overwrite:
+            self._count_as_gone()
+        if self.record is None:
+            if self.committed:
+                raise OutputError(
+                    f"{self.url}: holds .parquet files that no run here has recorded "
+                    f"({min(self.committed)}); choose another --output"
+                )
+            return plan
+        if self.record.fingerprint != fingerprint:
+            raise OutputError(
+                f"{self.url}: holds annotations made with another configuration "
+                f"({_difference(self.record, config)}); choose another --output, "
+                "or --overwrite to replace them"
+            )
+        return plan.below(self.record.root)
+
+    def begin(self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any]) -> None:
+        """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
+        self.sweep()
+        delete(join(self.url, SUMMARY))
+        with ThreadPoolExecutor(_THREADS, "delete") as pool:
+            list(pool.map(delete, (join(self.url, name) for name in self._to_delete)))
+        record = RunRecord(
+            fingerprint=fingerprint,
+            config=config,
+            root=plan.root,
+            inputs=plan.patterns,
+            version=version("shardsift"),
+        )
+        commit(join(self.url, RUN_RECORD), _json(asdict(record)))
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half-written; an object store keeps no such thing."""
+        location = absolute(self.url)
+        if "://" not in location:
+            sweep(Path(location))
+
+    def write_failed(self, failed: FailedShard) -> None:
+        """Record a shard that was given up."""
+        commit(join(self.url, failed_name(failed.shard)), _json(asdict(failed)))
+
+    def forget_failed(self, shard: str) -> None:
+        """Remove the record of an earlier run's failure, now that the shard is committed."""
+        if failed_name(shard) in self.failed:
+            delete(join(self.url, failed_name(shard)))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `_summary.json`: its presence says that a run came to its end."""
+        commit(join(self.url, SUMMARY), _json(summary))
+
+    def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
+        """Footers of committed shards, read by many threads, in order. Raises AnnotationError."""
+        with ThreadPoolExecutor(_THREADS, "footers") as pool:
+            tasks = list(tasks)
+            urls = (join(self.url, task.annotation) for task in tasks)
+            yield from zip(tasks, pool.map(read_footer, urls), strict=True)
+
+    def reopen(self, plan: ShardPlan, wanted: Callable[[ShardTask, Footer], bool]) -> None:
+        """Count the committed shards that `wanted` picks as not committed."""
+        tasks = (task for task in plan if task.annotation in self.committed)
+        picked = {task.annotation for task, footer in self.footers(tasks) if wanted(task, footer)}
+        self.committed -= picked
+
+    def _read_record(self) -> RunRecord:
+        location = join(self.url, RUN_RECORD)
+        try:
+            return RunRecord(**cast(dict[str, Any], json.loads(read_bytes(location))))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"{location}: not the record of a run ({error}); choose another --output"
+            ) from error
+
+    def _count_as_gone(self) -> None:
+        """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""
+        names = sorted(self.committed)
+        with ThreadPoolExecutor(_THREADS, "footers") as pool:
+            owned = pool.map(self._is_own, names)
+            ours = {name for name, own in zip(names, owned, strict=True) if own}
+        self._to_delete = [MANIFEST, *sorted(self.failed), *sorted(ours)]
+        self.committed -= ours
+        self.failed, self.record, self.is_finished = set(), None, False
+
+    def _is_own(self, name: str) -> bool:
+        try:
+            read_footer(join(self.url, name))
+        except AnnotationError:
+            return False
+        return True
+
+
+def failed_name(shard: str) -> str:
+    """Where the failure of a shard is recorded, below the output."""
+    return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
+
+
+def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted(config) if record.config.get(key) != config[key]]
+    changes = [f"{key}: {record.config.get(key)} there, {config[key]} here" for key in keys]
+    return "; ".join(changes)[:200] or "the weights differ"
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,80 @@
+"""Which shards a run is made of, and what their annotations are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from pipeline.errors import InputError, OutputError
+from pipeline.records import ShardTask
+from pipeline.storage import ANNOTATION_SUFFIX, SHARD_SUFFIX, absolute, expand
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """The shards of a run: iterating it looks them up anew, so a million are never in memory.
+
+    `root` is the folder that shard names are relative to, `folders` are those that hold shards
+    themselves, `count` is the number of different shards.
+    """
+
+    patterns: tuple[str, ...]
+    root: str
+    folders: frozenset[str]
+    count: int
+
+    def __iter__(self) -> Iterator[ShardTask]:
+        for url in _unique(self.patterns):
+            shard = url[len(self.root) :].lstrip("/")
+            annotation = shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+            yield ShardTask(url=url, shard=shard, annotation=annotation)
+
+    def below(self, root: str) -> ShardPlan:
+        """The same shards, named from a folder further up, as an earlier run named them.
+
+        Raises:
+            OutputError: where the shards don't lie below it.
+        """
+        if not f"{self.root}/".startswith(f"{root.rstrip('/')}/"):
+            raise OutputError(
+                f"the output holds annotations of shards below {root}, these lie in {self.root}; "
+                "choose another --output, or --overwrite to replace its annotations"
+            )
+        return replace(self, root=root)
+
+
+def plan_shards(patterns: Iterable[str]) -> ShardPlan:
+    """Find all shards and the deepest folder that holds them.
+
+    Raises:
+        InputError: where there is no shard, or the shards lie on several storages.
+    """
+    patterns = tuple(patterns)
+    folders: set[str] = set()
+    count = 0
+    for url in _unique(patterns):
+        folders.add(url.rpartition("/")[0])
+        count += 1
+    if not folders:
+        raise InputError("no shards given; name tars, a folder, a glob or @list.txt")
+    root = reduce(_shared_folder, sorted(folders))
+    return ShardPlan(patterns=patterns, root=root, folders=frozenset(folders), count=count)
+
+
+def _shared_folder(root: str, folder: str) -> str:
+    while not f"{folder}/".startswith(f"{root}/"):
+        if not root or root.endswith(":/"):
+            raise InputError(f"{folder}: lies on another storage than other shards of this run")
+        root = root.rpartition("/")[0]
+    return root
+
+
+def _unique(patterns: Iterable[str]) -> Iterator[str]:
+    """Absolute locations; a shard that is named twice is scored once."""
+    seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
+    for location in expand(patterns):
+        url = absolute(location)
+        if hash(url) not in seen:
+            seen.add(hash(url))
+            yield url

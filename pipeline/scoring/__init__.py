@@ -1,0 +1,1 @@
+"""MA-CLIP: images in, quality scores out."""

@@ -1,0 +1,61 @@
+"""The arithmetic of MA-CLIP on features: no model, no images.
+
+Liao et al., "Beyond Cosine Similarity: Magnitude-Aware CLIP for No-Reference Image Quality
+Assessment" (arXiv 2511.09948, AAAI 2026), as their published code does it.
+
+Shapes in names: N crops, D feature values, P prompt pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropScores:
+    """MA-CLIP of each crop: float32, shape (N,)."""
+
+    quality: Tensor
+    q_sim: Tensor
+    q_mag: Tensor
+    w_sim: Tensor
+
+
+def similarity_cue(features_ND: Tensor, text_P2D: Tensor, logit_scale: float) -> Tensor:
+    """CLIP-IQA: the mean probability of the good prompts, in 0..1, shape (N,).
+
+    `text_P2D` holds unit vectors, the good prompt of a pair first; `logit_scale` is the factor on
+    the cosine (the exponential of CLIP's parameter).
+    """
+    units_ND = features_ND / features_ND.norm(dim=-1, keepdim=True)
+    logits_NP2 = logit_scale * torch.einsum("nd,ptd->npt", units_ND, text_P2D)
+    return logits_NP2.softmax(dim=-1)[..., 0].mean(dim=-1)
+
+
+def magnitude_cue(features_ND: Tensor, box_cox_lambda: float) -> Tensor:
+    """The mean Box-Cox-transformed magnitude of the features, at least 0, shape (N,).
+
+    x = |f| / (std(|f|) + 1e-6) with the unbiased standard deviation over D; then
+    ((x + 1)^λ - 1) / λ, or log(x + 1) for λ = 0.
+    """
+    magnitude_ND = features_ND.abs()
+    x_ND = magnitude_ND / (magnitude_ND.std(dim=-1, keepdim=True) + _EPSILON)
+    if box_cox_lambda == 0:
+        return x_ND.log1p().mean(dim=-1)
+    return (((x_ND + 1) ** box_cox_lambda - 1) / box_cox_lambda).mean(dim=-1)
+
+
+def fuse(
+    q_sim_N: Tensor, q_mag_N: Tensor, *, base_sim: float, base_mag: float, alpha: float
+) -> CropScores:
+    """Weight the cues by softmax(base_sim + Δ, base_mag - Δ), where Δ = α (q_sim - q_mag)."""
+    shift_N = alpha * (q_sim_N - q_mag_N)
+    weights_N2 = torch.stack([base_sim + shift_N, base_mag - shift_N], dim=-1).softmax(dim=-1)
+    w_sim_N, w_mag_N = weights_N2.unbind(dim=-1)
+    quality_N = w_sim_N * q_sim_N + w_mag_N * q_mag_N
+    return CropScores(quality=quality_N, q_sim=q_sim_N, q_mag=q_mag_N, w_sim=w_sim_N)

@@ -1,0 +1,246 @@
+"""A shard's location to a stream of samples.
+
+Keys follow webdataset: up to the first dot after the last slash, extensions in lower case,
+neighbouring files of one key make a sample. Unlike webdataset, a shard that ends early, or goes on
+behind its end, is an error and not a shorter shard.
+
+The tar is read front to back, once, and only images and `.json` files are loaded: memory is
+bounded by one sample, whatever the size of the shard or of the other files in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+from pipeline.errors import ShardError
+from pipeline.records import ImageFile, Sample
+from pipeline.redaction import redact
+from pipeline.storage import open_read
+
+SUPPORTED_EXTENSIONS = frozenset(
+    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"}
+)
+OTHER_IMAGE_EXTENSIONS = frozenset(
+    {"avif", "heic", "heif", "jp2", "j2k", "jxl", "svg", "psd", "exr", "hdr", "ppm", "pgm", "ico"}
+)
+"""Images that we can't decode: a sample of these is `unsupported_format`, not `missing_image`."""
+
+MAX_IMAGE_BYTES = 512 << 20
+"""Larger image files are not loaded, and their rows say `too_large`."""
+
+_MAX_SPARSE_BYTES = 16 << 20
+"""Of a file with holes: a few kilobytes of tar can promise so many that they fill the memory."""
+
+_MAX_JSON_BYTES = 16 << 20
+_MAX_HEADER_BYTES = 32 << 10
+"""For an extended header, tarfile may take time and memory by the square of its length."""
+_KEY_AND_EXTENSION = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)", re.DOTALL)
+_METADATA_NAME = re.compile(r"__[^/]*__($|/)")
+_BLOCK = tarfile.BLOCKSIZE
+
+
+def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
+    """Stream the samples of a tar, in the order of the tar.
+
+    Raises:
+        ShardError: where the tar can't be opened, isn't a tar, is cut short or damaged; samples
+            before that place have been yielded already. `shard` is the name used in it.
+    """
+    shard = shard or redact(url)
+    try:
+        with open_read(url) as file:
+            yield from _group_by_key(_read_files(file))
+    except (tarfile.TarError, EOFError) as error:
+        raise ShardError(shard, f"not a readable tar: {error}") from error
+    except (OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ShardError(shard, f"can't be read: {reason}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of the tar; `data` is None where it was not loaded."""
+
+    key: str
+    extension: str
+    offset: int | None
+    size: int
+    data: bytes | None
+
+
+class _ForwardReader:
+    """What `tarfile` needs of a file, without ever going back.
+
+    Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
+    silence at a cut or a damaged header just as at the end-of-archive marker.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+        self.last_read = b""
+        self.limit = _MAX_HEADER_BYTES
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        if position > self._position and self._file.seekable():
+            self._file.seek(position)
+            self._position = position
+        while self._position < position:
+            if not self._read(min(position - self._position, 1 << 20)):
+                raise EOFError(f"ends at byte {self._position}, in the middle of a file")
+        if position < self._position:
+            raise ValueError("a tar header points backwards")
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > self.limit:
+            raise ValueError(f"a tar header asks for {size} bytes")
+        self.last_read = self._read(size)
+        return self.last_read
+
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+
+def _read_files(file: BinaryIO) -> Iterator[_File]:
+    reader = _ForwardReader(file)
+    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
+    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+    with tarfile.open(fileobj=cast(Any, reader), mode="r:", **names) as tar:
+        for member in tar:
+            cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
+            if not member.isreg() or _METADATA_NAME.match(member.name):
+                continue
+            parts = _KEY_AND_EXTENSION.fullmatch(member.name)
+            if parts is None:
+                continue  # a name without an extension belongs to no sample
+            yield _load(tar, member, reader, parts[1], parts[2].lower())
+    _check_end(reader)
+
+
+def _load(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, reader: _ForwardReader, key: str, extension: str
+) -> _File:
+    wanted = _MAX_JSON_BYTES if extension == "json" else 0
+    if _image_kind(extension) in SUPPORTED_EXTENSIONS:
+        wanted = _MAX_SPARSE_BYTES if member.issparse() else MAX_IMAGE_BYTES
+    data = None
+    if wanted and member.size <= wanted:
+        reader.limit = wanted
+        content = tar.extractfile(member)
+        assert content is not None, "a regular file has content"
+        data = content.read(member.size)
+        reader.limit = _MAX_HEADER_BYTES
+        if len(data) < member.size:
+            raise EOFError(f"ends in the middle of {member.name}")
+    offset = None if member.issparse() else member.offset_data
+    return _File(key, extension, offset, member.size, data)
+
+
+def _check_end(reader: _ForwardReader) -> None:
+    """Two blocks of zeros end an archive, and only zeros follow."""
+    end = reader.tell() - len(reader.last_read)
+    if len(reader.last_read) < _BLOCK:
+        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
+    if reader.last_read.strip(b"\0"):
+        raise tarfile.ReadError(f"damaged header at byte {end}")
+    rest = reader.read(_BLOCK)
+    if len(rest) < _BLOCK:
+        raise EOFError("cut short: half of the end-of-archive marker is missing")
+    while rest:
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError(
+                f"goes on behind its end-of-archive marker at byte {end}; "
+                "if tars were joined with cat, split them or use `tar --concatenate`"
+            )
+        rest = reader.read(_MAX_HEADER_BYTES)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Neighbouring files of one key; holds the bytes of one image at most."""
+
+    key: str
+    index: int
+    extensions: set[str] = field(default_factory=set[str])
+    image: _File | None = None
+    images: int = 0
+    uid: str | None = None
+
+    def takes(self, file: _File) -> bool:
+        """A file of another key, or of an extension seen before, begins a new sample."""
+        return file.key == self.key and file.extension not in self.extensions
+
+    def add(self, file: _File) -> None:
+        self.extensions.add(file.extension)
+        if file.extension == "json":
+            self.uid = _uid(file.data)
+        if _is_image(file):
+            self.images += 1
+            if self.image is None or _image_rank(file) < _image_rank(self.image):
+                self.image = file
+
+    def sample(self) -> Sample:
+        image = self.image and ImageFile(
+            extension=self.image.extension,
+            data=self.image.data,
+            offset=self.image.offset,
+            size=self.image.size,
+        )
+        return Sample(
+            key=self.key,
+            index=self.index,
+            uid=self.uid,
+            image=image,
+            unscored_images=max(0, self.images - 1),
+        )
+
+
+def _group_by_key(files: Iterator[_File]) -> Iterator[Sample]:
+    group: _Group | None = None
+    for file in files:
+        if group is None or not group.takes(file):
+            if group is not None:
+                yield group.sample()
+            group = _Group(file.key, group.index + 1 if group else 0)
+        group.add(file)
+    if group is not None:
+        yield group.sample()
+
+
+def _image_rank(file: _File) -> tuple[bool, bool]:
+    """What can be decoded before what can't, then `.jpg` before `.mask.png`, then tar order."""
+    return _image_kind(file.extension) not in SUPPORTED_EXTENSIONS, "." in file.extension
+
+
+def _is_image(file: _File) -> bool:
+    kind = _image_kind(file.extension)
+    return kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
+
+
+def _image_kind(extension: str) -> str:
+    """`2020.jpg` is a JPEG: webdataset cuts keys at the first dot."""
+    return extension.rpartition(".")[2]
+
+
+def _uid(content: bytes | None) -> str | None:
+    """`uid`, else `sha256`, of a sample's `.json`; None where it has none or isn't JSON."""
+    try:
+        fields = json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    uid = cast(dict[str, Any], fields).get("uid") or cast(dict[str, Any], fields).get("sha256")
+    if not isinstance(uid, str | int) or not uid:
+        return None
+    return str(uid).encode("utf-8", "backslashreplace").decode()  # JSON can spell half a character

@@ -1,0 +1,1 @@
+"""How the bundled compact CLIP is trained, without any human opinion."""

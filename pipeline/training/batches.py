@@ -1,0 +1,122 @@
+"""Batches of graded crops, made by background processes.
+
+A batch is a pure function of (seed, step): a resumed run sees what an unbroken one would have seen.
+
+Shapes in names: N crops, G groups, A attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.images import decode_rgb
+from pipeline.records import RgbImage
+from pipeline.training.captions import attribute_prompts, caption, severity_bin
+from pipeline.training.groups import ALL, GROUP, Item, make_group
+from pipeline.training.photos import MAX_PIXELS
+from pipeline.training.targets import (
+    attribute_targets,
+    joint_severity,
+    quality_target,
+)
+
+_NUMBERS: Final = {name: number for number, name in enumerate(ALL, start=1)}
+_MARGIN: Final = 0.45
+"""Share of the difference in severity that neighbours of a series must differ in score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's material: N = G x GROUP crops, group by group, a group's last apart best to worst.
+
+    Attributes:
+        crops: uint8, shape (N, 3, side, side).
+        quality: target scores, 0..1, shape (N,).
+        margins: by how much neighbours in a series must differ, shape (G, 3).
+        attributes: probability of the good end of each attribute, shape (N, A).
+        kinds: int64, numbers what was done to a crop, shape (N,).
+        captions: one a crop.
+        prompts: a (good, bad) pair for each attribute.
+    """
+
+    crops: Tensor
+    quality: Tensor
+    margins: Tensor
+    attributes: Tensor
+    kinds: Tensor
+    captions: list[str]
+    prompts: list[tuple[str, str]]
+
+
+class GradedCrops(Dataset[Batch]):
+    """Item i is the batch of step i. Photographs are decoded once in each process."""
+
+    def __init__(
+        self, photos: list[bytes], *, groups: int, sides: list[tuple[int, int]], seed: int
+    ) -> None:
+        """`sides` holds (first step, side of the crops in px), in order, from step 0."""
+        self._encoded = photos
+        self._decoded: list[RgbImage] = []
+        self._groups = groups
+        self._sides = sides
+        self._seed = seed
+
+    def __getitem__(self, step: int) -> Batch:
+        photos = self._photos()
+        rng = np.random.default_rng([self._seed, step])
+        count = len(photos)
+        chosen = rng.choice(count, self._groups, replace=count < self._groups)
+        side = [side for begin, side in self._sides if step >= begin][-1]
+        return _collate([make_group(photos[i], side, rng) for i in chosen], rng)
+
+    def _photos(self) -> list[RgbImage]:
+        if not self._decoded:
+            self._decoded = [decode_rgb(data, MAX_PIXELS) for data in self._encoded]
+        return self._decoded
+
+
+def load_batches(dataset: GradedCrops, begin: int, end: int, workers: int) -> DataLoader[Batch]:
+    """Batches of steps begin to end - 1, in order."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(begin, end),
+        num_workers=workers,
+        prefetch_factor=6 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def _collate(groups: list[list[Item]], rng: np.random.Generator) -> Batch:
+    items = [item for group in groups for item in group]
+    harms = np.array([joint_severity(item.severities) for item in items])
+    series_G4 = harms.reshape(-1, GROUP)[:, : GROUP - 1]
+    attributes = np.stack([attribute_targets(item.names, item.severities) for item in items])
+
+    return Batch(
+        crops=torch.from_numpy(np.stack([item.crop for item in items])).permute(0, 3, 1, 2),
+        quality=torch.tensor([quality_target(harm) for harm in harms], dtype=torch.float32),
+        margins=torch.from_numpy(np.diff(series_G4, axis=1).clip(min=0.0) * _MARGIN).float(),
+        attributes=torch.from_numpy(attributes),
+        kinds=torch.tensor([_kind(item) for item in items]),
+        captions=[
+            caption(item.names, float(harm), rng) for item, harm in zip(items, harms, strict=True)
+        ],
+        prompts=attribute_prompts(rng),
+    )
+
+
+def _kind(item: Item) -> int:
+    """Number of what a caption can tell apart: the distortions and how heavy they are."""
+    if not item.names:
+        return 0
+    number = 0
+    for name in sorted(item.names, key=_NUMBERS.__getitem__):
+        number = number * (len(_NUMBERS) + 1) + _NUMBERS[name]
+    return number * 3 + severity_bin(joint_severity(item.severities))

@@ -1,0 +1,114 @@
+"""Groups of graded crops: several views of one place in a photograph, from best to worst."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from pipeline.records import RgbImage
+from pipeline.training.artefacts import ARTEFACTS
+from pipeline.training.distortions import DISTORTIONS, Distortion, resize
+from pipeline.training.sources import vary
+from pipeline.training.targets import severity, visibility
+
+GROUP: Final = 5
+"""Crops of a group: as it was, three levels of one distortion, and one of something else."""
+
+ALL: Final[dict[str, Distortion]] = {**DISTORTIONS, **ARTEFACTS}
+
+_SLOW: Final = "smear"
+_OFTEN: Final = {_SLOW: 0.08, "collage": 3.0, "warp": 1.6, "gaussian_blur": 1.6, "motion_blur": 1.4}
+_CHANCES: Final = np.array([_OFTEN.get(name, 1.0) for name in ALL])
+_JITTER: Final = 8
+"""Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
+
+Plan = list[tuple[str, float]]
+"""Distortions to apply one after the other, with their levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A crop, and what was done to it."""
+
+    crop: RgbImage
+    names: tuple[str, ...]
+    severities: list[float]
+
+
+def make_group(photo: RgbImage, side: int, rng: np.random.Generator) -> list[Item]:
+    """GROUP views of one place in one photograph; crops are `side` px square."""
+    source, whole = _source(photo, side, rng)
+    source = vary(source, rng)
+    seed, (top, left) = int(rng.integers(1 << 31)), rng.integers(0, _JITTER + 1, size=2)
+    items: list[Item] = []
+    for plan in _plans(rng):
+        image = source
+        for name, level in plan:
+            image = ALL[name](image, level, np.random.default_rng(seed))
+        crop = _shrink(image, side) if whole else image[top : top + side, left : left + side]
+        names = tuple(name for name, _ in plan)
+        seen = visibility(crop, items[0].crop) if items else 0.0
+        harms = [seen * severity(name, level) for name, level in plan]
+        items.append(Item(crop=crop, names=names, severities=harms))
+    return items
+
+
+def _plans(rng: np.random.Generator) -> list[Plan]:
+    first = str(rng.choice(list(ALL), p=_CHANCES / _CHANCES.sum()))
+    gaps = rng.uniform(0.5, 1.4, size=2)
+    start = rng.uniform(1.0, 5.0 - gaps.sum())
+    levels = start + np.array([0, gaps[0], gaps.sum()])
+    return [[], *([(first, float(level))] for level in levels), _other_plan(first, rng)]
+
+
+def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
+    """One, two or three other distortions on top of each other."""
+    others = [name for name in ALL if name not in (taken, _SLOW)]
+    count = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
+    names = rng.choice(others, size=count, replace=False)
+    top = 5.0 if count == 1 else 3.6
+    return [(str(name), float(rng.uniform(1.0, top))) for name in names]
+
+
+def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbImage, bool]:
+    """What a group shows of a photograph, and whether that is a whole image still to be shrunk."""
+    if rng.random() < 0.5:
+        photo = np.ascontiguousarray(photo[:, ::-1])
+    whole = bool(rng.random() < 0.25)
+    if whole:
+        share = rng.uniform(0.75, 1.0)
+        height, width = (max(side, int(length * share)) for length in photo.shape[:2])
+    else:
+        height = width = side + _JITTER
+        photo = _scaled(photo, height, rng)
+    missing = [max(0, height - photo.shape[0]), max(0, width - photo.shape[1])]
+    if any(missing):
+        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    top = int(rng.integers(photo.shape[0] - height + 1))
+    left = int(rng.integers(photo.shape[1] - width + 1))
+    return np.ascontiguousarray(photo[top : top + height, left : left + width]), whole
+
+
+def _scaled(photo: RgbImage, smallest: int, rng: np.random.Generator) -> RgbImage:
+    """Shrunk, to no side under `smallest`, as it is, or enlarged a little.
+
+    Good pictures differ in how crisp their pixels are; what is enlarged so little is still good.
+    """
+    factor = float(rng.choice([rng.uniform(0.7, 1.0), 1.0, rng.uniform(1.0, 1.5)]))
+    factor = max(factor, smallest / min(photo.shape[:2]))
+    if factor == 1.0:
+        return photo
+    height, width = (round(length * factor) for length in photo.shape[:2])
+    return resize(photo, width, height, Image.Resampling.LANCZOS)
+
+
+def _shrink(image: RgbImage, side: int) -> RgbImage:
+    """The scorer's view of a whole image, without antialiasing, so that training sees aliasing."""
+    view_13HW = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
+    small_13SS = functional.interpolate(view_13HW, size=(side, side), mode="bilinear")
+    return small_13SS[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,66 @@
+"""What a step of training minimises.
+
+Shapes in names: N crops, T texts, P prompt pairs, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.config import PAPER_PROMPT_PAIRS
+from pipeline.training import losses
+from pipeline.training.batches import Batch
+from pipeline.training.cues import Cues, cues, pair_probabilities
+from pipeline.training.groups import GROUP
+from pipeline.training.model import Clip, image_features, text_features
+from pipeline.training.words import ATTRIBUTES, PAIR_ATTRIBUTES
+
+Prompts = tuple[tuple[str, str], ...]
+
+_PAIR_COLUMNS: Final = [ATTRIBUTES.index(name) for name in PAIR_ATTRIBUTES]
+
+
+def batch_losses(model: Clip, batch: Batch) -> dict[str, Tensor]:
+    """The terms of the loss by name, weighted; their sum is minimised."""
+    features_ND = image_features(model, batch.crops)
+    fixed = [text for pair in PAPER_PROMPT_PAIRS for text in pair]
+    spoken = [text for pair in batch.prompts for text in pair]
+    text_TD = text_features(model, fixed + spoken + batch.captions)
+    fixed_TD, spoken_TD, captions_ND = text_TD.split([len(fixed), len(spoken), len(batch.captions)])
+    scale = model.logit_scale.exp()
+    result = cues(features_ND, in_pairs(fixed_TD), scale)
+    asked_NA = pair_probabilities(features_ND, in_pairs(spoken_TD), scale)
+    # A pair asks about one attribute, yet q_sim, the mean of five, must tell quality as such.
+    wanted_NP = 0.5 * batch.attributes[:, _PAIR_COLUMNS] + 0.5 * batch.quality[:, None]
+    logits_NN = scale * functional.normalize(features_ND, dim=-1) @ captions_ND.T
+    return {
+        **_cue_losses(result, batch),
+        "pairs": 0.5 * losses.attribute_loss(result.pairs, wanted_NP),
+        "attributes": 1.0 * losses.attribute_loss(asked_NA, batch.attributes),
+        "captions": 0.4 * losses.contrastive_loss(logits_NN, batch.kinds),
+    }
+
+
+def in_pairs(text_TD: Tensor) -> Tensor:
+    """Features of alternating good and bad prompts, shape (T, D), as pairs, shape (T/2, 2, D)."""
+    return text_TD.view(-1, 2, text_TD.shape[1])
+
+
+def _cue_losses(result: Cues, batch: Batch) -> dict[str, Tensor]:
+    scores = result.scores
+
+    def series(scores_N: Tensor) -> Tensor:
+        return losses.series_loss(scores_N.view(-1, GROUP)[:, : GROUP - 1], batch.margins)
+
+    return {
+        "fused": 1.5 * losses.cue_loss(scores.quality, batch.quality),
+        "similarity": 0.7 * losses.cue_loss(scores.q_sim, batch.quality),
+        "magnitude": 0.7 * losses.cue_loss(scores.q_mag, batch.quality),
+        "series": 0.6 * series(scores.quality)
+        + 0.15 * series(scores.q_sim)
+        + 0.15 * series(scores.q_mag),
+        "shape": 1.0 * losses.shaping_loss(scores),
+    }

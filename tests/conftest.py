@@ -1,0 +1,47 @@
+"""Fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import ScoreConfig
+from pipeline.records import RgbImage
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the published code gives on twelve pictures with a small CLIP of seeded weights."""
+
+    config: ScoreConfig
+    rows: list[dict[str, Any]]
+    folder: Path
+
+    def file(self, row: dict[str, Any]) -> Path:
+        """The picture of a row."""
+        return self.folder / row["image"]
+
+    def image(self, row: dict[str, Any]) -> RgbImage:
+        """The decoded picture of a row."""
+        return np.asarray(Image.open(self.file(row)).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Golden:
+    """The golden values; `config` points at their weights."""
+    folder = SHARED / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not on this machine")
+    expected = json.loads((folder / "expected.json").read_text())
+    model = tmp_path_factory.mktemp("golden") / "model.json"
+    model.write_text(json.dumps(expected["open_clip_config"]))
+    config = ScoreConfig(model=str(model), pretrained=str(folder / "clip.safetensors"))
+    return Golden(config=config, rows=expected["rows"], folder=folder)

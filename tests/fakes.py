@@ -1,0 +1,105 @@
+"""A scorer for tests of everything around it: fast, exact, and without a model."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline.config import RunConfig
+from pipeline.records import ImageScore, RgbImage
+
+
+class FakeScorer:
+    """Gives each image its mean grey level, 0..1, as the quality of two crops."""
+
+    fingerprint: str = "fake-scorer"
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield the scores in order, one image late, as a scorer that fills batches does."""
+        held: RgbImage | None = None
+        for image in images:
+            if held is not None:
+                yield fake_score(held)
+            held = image
+        if held is not None:
+            yield fake_score(held)
+
+
+def fake_score(image: RgbImage) -> ImageScore:
+    """What `FakeScorer` gives for an image."""
+    grey = np.float32(image.mean() / 255)
+    crops = np.array([grey, grey / 2], np.float32)
+    return ImageScore(quality=crops, q_sim=crops, q_mag=crops, w_sim=crops)
+
+
+def make_fake_scorer(config: RunConfig, device: str) -> FakeScorer:
+    """A `ScorerFactory`; its fingerprint follows λ, so that tests can change configurations."""
+    scorer = FakeScorer()
+    scorer.fingerprint = f"fake-{config.box_cox_lambda:g}"
+    return scorer
+
+
+class SlowScorer(FakeScorer):
+    """Takes its time, so that something can happen meanwhile."""
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield the fake scores, a quarter of a second apart."""
+        for image in images:
+            time.sleep(0.25)
+            yield fake_score(image)
+
+
+Harm = Literal["die", "raise", "hang", "exhaust", "none"]
+
+TRAP_WIDTH = 666
+"""An image of this width springs the trap of a `TrappedScorer`."""
+
+
+@dataclass
+class TrappedScorer(FakeScorer):
+    """Does harm when it meets an image of `TRAP_WIDTH`, until it has done so `times` times.
+
+    Counts in files, because a process that dies forgets.
+    """
+
+    folder: Path
+    harm: Harm
+    times: int = 1_000_000
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield the fake scores, or do harm."""
+        for image in images:
+            if (
+                image.shape[1] == TRAP_WIDTH
+                and len(list(self.folder.glob("sprung-*"))) < self.times
+            ):
+                (self.folder / f"sprung-{uuid.uuid4().hex}").touch()
+                self._harm()
+            yield fake_score(image)
+
+    def _harm(self) -> None:
+        if self.harm == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.harm == "raise":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        elif self.harm == "hang":
+            time.sleep(600)
+        elif self.harm == "exhaust":
+            # A limit of this process's own, so that the machine's memory is left alone.
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), used + (64 << 20)))
+            bytearray(1 << 30)
+
+
+def raise_in_constructor() -> FakeScorer:
+    """A scorer whose weights are broken on the actors' nodes."""
+    raise ValueError("these weights are broken")

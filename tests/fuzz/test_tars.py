@@ -1,0 +1,231 @@
+"""Whatever tar comes, `annotate` commits a row for every sample or raises ShardError."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+from pipeline.annotate import AnnotateSettings, annotate
+from pipeline.annotations import read_footer
+from pipeline.errors import ShardError
+from pipeline.records import ErrorCode, ShardTask
+from pipeline.shards import read_samples
+from tests.fakes import FakeScorer
+from tests.fuzz.limits import bounded, count, examples
+from tests.fuzz.tars import END, FIELDS, Edit, Member, base_256, build, sparse, unending_sparse
+from tests.samples import encoded
+
+MEBIBYTES = 320
+"""Far less than headers declare; some samples of 16 MiB of holes are in memory at once."""
+
+IMAGES = [encoded(kind, width=9, height=7) for kind in ("JPEG", "PNG", "GIF")]
+JSON = [b'{"uid": "u"}', b'{"sha256": 7}', b'{"uid": "\\ud800"}', b"[" * 2000, b"{", b"\xff"]
+
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0\n")
+BAD_BYTES = st.binary(min_size=1, max_size=4).map(
+    lambda name: name.replace(b"\0", b"").replace(b"\n", b"").decode("utf-8", "surrogateescape")
+)
+STEMS = st.one_of(
+    st.sampled_from(["a", "b", "x/a", "/abs/a", "../up", "./here", "x.y/a", "__m__", "", "a b"]),
+    st.text(LETTERS, max_size=8),
+    BAD_BYTES,
+    st.integers(90, 400).map("long".__mul__),
+)
+EXTENSIONS = st.one_of(
+    st.sampled_from([".jpg", ".JPG", ".png", ".seg.png", ".json", ".txt", ".heic", "", "."]),
+    st.text(LETTERS, max_size=5).map(".".__add__),
+    BAD_BYTES.map(".".__add__),
+    st.integers(0, 9999).map(".ext{}".format),
+)
+PAX = st.dictionaries(
+    st.sampled_from(["path", "size", "mtime", "hdrcharset", "comment"])
+    | st.sampled_from(["map", "size", "major", "minor", "name", "realsize"]).map(
+        "GNU.sparse.{}".format
+    ),
+    st.sampled_from(["", "0", "1", "-1", "9" * 30, "0,1,1,5", "BINARY", "x.jpg", "é/x.png", "1.5"]),
+    max_size=4,
+)
+KINDS = st.sampled_from([tarfile.REGTYPE] * 12 + [tarfile.AREGTYPE, tarfile.CONTTYPE]) | (
+    st.sampled_from([b"1", b"2", b"3", b"4", b"5", b"6", b"Z"])
+)
+"""Plain files mostly; hard and symbolic links, devices, folders, pipes, and what nobody knows."""
+
+PLAIN = st.builds(
+    Member,
+    name=st.tuples(STEMS, EXTENSIONS).map("".join),
+    content=st.sampled_from([*IMAGES, *JSON, b"", b"words"]),
+    kind=KINDS,
+    is_pax=st.booleans(),
+)
+ODD = st.builds(
+    Member,
+    name=st.tuples(STEMS, EXTENSIONS).map("".join),
+    content=st.sampled_from([*IMAGES, *JSON, b"1\n0\n1\n".ljust(600, b"\0")]),
+    kind=KINDS | st.sampled_from([b"S", b"L", b"K", b"x", b"g", b"X"]),
+    pax=PAX,
+)
+VALUES = st.one_of(
+    st.binary(max_size=24),
+    st.integers(-(1 << 80), 1 << 80).map(base_256),
+    st.sampled_from([b"77777777777", b"-1", b"", b"\xff" * 12, b"x" * 155]),
+)
+EDITS = st.builds(Edit, st.integers(0, 3), st.sampled_from(sorted(FIELDS)), VALUES)
+
+
+class Place:
+    """A folder with one shard, and what annotating it left."""
+
+    def __init__(self, folder: Path, tar: bytes) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.tar, self.annotation = folder / "0.tar", folder / "out" / "0.parquet"
+        self.annotation.unlink(missing_ok=True)
+        self.tar.write_bytes(tar)
+
+    def annotate(self) -> list[dict[str, Any]] | None:
+        """The rows, None where the shard was refused; the promise is checked on the way."""
+        task = ShardTask(url=str(self.tar), shard="0.tar", annotation="0.parquet")
+        settings = AnnotateSettings(
+            output=str(self.out), fingerprint="f", config={}, decode_threads=1, max_pixels=1 << 20
+        )
+        with bounded(self.tar.read_bytes(), self.folder, MEBIBYTES):
+            try:
+                report = annotate(task, FakeScorer(), settings)
+            except ShardError as error:
+                str(error).encode()  # goes into a log and into _failed/
+                assert not self.files() - {"0.tar"}
+                count("refused")
+                return None
+        assert self.files() == {"0.tar", "out/0.parquet"}
+        rows = pq.read_table(self.annotation).to_pylist()
+        assert len(rows) == report.rows == read_footer(str(self.annotation)).report.rows
+        assert [row["index"] for row in rows] == list(range(report.rows))
+        assert all(row["error"] is None or row["error"] in list(ErrorCode) for row in rows)
+        count("annotated")
+        return rows
+
+    def files(self) -> set[str]:
+        ours = {"last-example", "hanging.txt"}
+        paths = (path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix() for path in paths} - ours
+
+
+def keys_by_webdataset(tar: bytes) -> list[str] | None:
+    """The keys that webdataset's own grouping gives; None where it refuses a repeated file."""
+    files = ({**file, "__url__": ""} for file in tar_file_iterator(io.BytesIO(tar)))  # pyright: ignore[reportArgumentType]
+    try:
+        return [str(sample["__key__"]) for sample in group_by_keys(files)]
+    except ValueError:
+        return None
+
+
+def printable(key: str) -> str:
+    """Bytes that are no UTF-8 as `\\xff`, since Parquet has no other way to hold them."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+@examples(quick=60, long=1_500)
+@given(members=st.lists(PLAIN, max_size=10))
+def test_rows_are_the_samples_of_webdataset(members: list[Member], tmp_path: Path) -> None:
+    tar = build(members)
+    expected = keys_by_webdataset(tar) if members else []
+    rows = Place(tmp_path, tar).annotate()
+    assert rows is not None, "an undamaged tar is refused"
+    if expected is None:
+        count("webdataset refuses a repeated file")
+        return
+    assert [row["key"] for row in rows] == [printable(key) for key in expected]
+
+
+@examples(quick=60, long=1_500)
+@given(members=st.lists(PLAIN | ODD, min_size=1, max_size=5), edits=st.lists(EDITS, max_size=3))
+def test_odd_headers(members: list[Member], edits: list[Edit], tmp_path: Path) -> None:
+    place = Place(tmp_path, build(members, edits))
+    rows = place.annotate()
+    if rows is not None:
+        assert len(rows) == sum(1 for _ in read_samples(str(place.tar)))
+
+
+@examples(quick=60, long=1_500)
+@given(
+    members=st.lists(PLAIN | ODD, max_size=4),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
+    end=st.just(1.0) | st.floats(0, 1),
+    garbage=st.just(b"") | st.binary(max_size=1000) | st.sampled_from([END, END + b"x"]),
+)
+def test_damaged_tars(
+    members: list[Member],
+    flips: list[tuple[float, int]],
+    end: float,
+    garbage: bytes,
+    tmp_path: Path,
+) -> None:
+    tar = bytearray(build(members))
+    for at, bit in flips:
+        tar[int(at * len(tar))] ^= 1 << bit
+    Place(tmp_path, bytes(tar[: int(end * len(tar))]) + garbage).annotate()
+
+
+@examples(quick=20, long=500)
+@given(data=st.binary(max_size=3000))
+def test_random_bytes(data: bytes, tmp_path: Path) -> None:
+    assume(data.strip(b"\0"))
+    assert Place(tmp_path, data).annotate() is None
+
+
+def test_thousands_of_extensions(tmp_path: Path) -> None:
+    tar = build([Member(f"a.{number}") for number in range(5000)] + [Member("a.jpg", IMAGES[0])])
+    rows = Place(tmp_path, tar).annotate()
+    assert rows is not None
+    assert [(row["key"], row["error"]) for row in rows] == [("a", None)]
+
+
+@pytest.mark.parametrize("mebibytes", [1, 16, 500, 4000])
+def test_holes_do_not_fill_the_memory(mebibytes: int, tmp_path: Path) -> None:
+    entries = [sparse(f"{number}.jpg", mebibytes << 20) for number in range(20)]
+    rows = Place(tmp_path, b"".join(entries) + END).annotate()
+    assert rows is not None
+    expected = ErrorCode.TOO_LARGE if mebibytes > 16 else ErrorCode.UNSUPPORTED_FORMAT
+    assert {row["error"] for row in rows} == {expected}
+
+
+def pax_header(content: bytes) -> bytes:
+    """An extended header of any content, and a file that it applies to."""
+    return build([Member("p", content, b"0")], [Edit(0, "type", b"x")])[: -len(END)] + build(
+        [Member("a.jpg", IMAGES[0])]
+    )
+
+
+@pytest.mark.parametrize(
+    "tar",
+    [
+        unending_sparse("a.jpg"),
+        build([Member("a.jpg", IMAGES[0])], [Edit(0, "size", base_256(-(1 << 80)))]),
+        build([Member("a.jpg", IMAGES[0])], [Edit(0, "size", base_256(1 << 80))]),
+        pax_header(b"2 " * (4 << 20) + b"="),  # tarfile looks from every second byte to the end
+        pax_header(b"1" * (8 << 20)),
+        pax_header(b"0 a=b\n"),
+        pax_header(b"")[:-len(END)],
+        b"".join(build([Member("p", b"", b"x")])[:512] for _ in range(3000)),
+    ],
+    ids=["map", "negative", "huge", "square", "digits", "empty record", "no end", "nested"],
+)  # fmt: skip
+def test_traps_of_tarfile_are_refused(tar: bytes, tmp_path: Path) -> None:
+    started = perf_counter()
+    assert Place(tmp_path, tar).annotate() is None
+    assert perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("text", [b"2 " * (15 << 10) + b"=", b"1" * (31 << 10)])
+def test_the_largest_extended_header_takes_seconds_at_most(text: bytes, tmp_path: Path) -> None:
+    started = perf_counter()
+    Place(tmp_path, pax_header(text)).annotate()
+    assert perf_counter() - started < 20

@@ -1,0 +1,39 @@
+"""The published numbers after the whole way: tar, Ray, Parquet."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from jobs.score import score
+from pipeline.config import RunConfig
+from tests.conftest import Golden
+from tests.samples import write_tar
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.01)])
+def test_all_twelve_pictures_score_as_published(
+    dtype: str, tolerance: float, golden: Golden, tmp_path: Path
+) -> None:
+    for number, rows in enumerate((golden.rows[:5], golden.rows[5:])):
+        files = [(Path(row["image"]).name, golden.file(row).read_bytes()) for row in rows]
+        write_tar(tmp_path / "in" / f"{number}.tar", files)
+    settings = golden.config.model_dump() | {"dtype": dtype, "gpus_per_actor": 0, "actors": 2}
+    places = {"shards": [str(tmp_path / "in")], "output": str(tmp_path / "out")}
+    score(RunConfig.model_validate(settings | places), Console(file=io.StringIO()))
+
+    table = pq.read_table(tmp_path / "out").sort_by("key").to_pylist()
+    published = {Path(row["image"]).stem: row for row in golden.rows}
+    assert [row["key"] for row in table] == sorted(published)
+    for row in table:
+        theirs = published[row["key"]]
+        assert row["crops"] == theirs["crops"]
+        assert row["quality"] == pytest.approx(theirs["score"], abs=tolerance)
+        for cue in ("q_sim", "q_mag", "w_sim"):
+            assert row[cue] == pytest.approx(theirs[cue], abs=tolerance)
+        if dtype == "float32":
+            assert row["quality_min"] == pytest.approx(min(theirs["crop_score"]), abs=tolerance)

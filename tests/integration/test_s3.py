@@ -1,0 +1,69 @@
+"""Shards and annotations in a bucket."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import s3fs
+from rich.console import Console
+
+from jobs.score import score
+from pipeline.annotations import read, read_footer
+from pipeline.config import RunConfig
+from pipeline.errors import InputError, OutputError
+from pipeline.plan import plan_shards
+from pipeline.records import ShardIdentity
+from pipeline.storage import check_output, identify
+from tests.fakes import make_fake_scorer
+from tests.samples import write_shards
+
+
+@pytest.fixture
+def shards(s3: s3fs.S3FileSystem, tmp_path: Path) -> str:
+    for path in write_shards(tmp_path, 3, samples=2).glob("*.tar"):
+        s3.pipe_file(f"corpus/train/{path.name}", path.read_bytes())
+    return "s3://corpus/train"
+
+
+def run(**settings: Any) -> str:
+    said = io.StringIO()
+    values = settings | {"gpus_per_actor": 0, "actors": 1}
+    score(RunConfig.model_validate(values), Console(file=said, width=500), make_fake_scorer)
+    return said.getvalue()
+
+
+def test_a_bucket_is_scored_and_a_second_run_has_nothing_to_do(
+    s3: s3fs.S3FileSystem, shards: str
+) -> None:
+    places = {"shards": [f"{shards}/*.tar"], "output": "s3://corpus/scores"}
+    run(**places)
+    assert read("s3://corpus/scores/00001.parquet").num_rows == 2
+    assert json.loads(s3.cat_file("corpus/scores/_summary.json"))["rows"] == 6
+    assert "nothing to do" in run(**places)
+
+
+def test_identity_in_a_bucket_is_the_etag(s3: s3fs.S3FileSystem, shards: str) -> None:
+    task = next(iter(plan_shards([shards])))
+    info: Any = s3.info("corpus/train/00000.tar")
+    expected = ShardIdentity(path="00000.tar", size=info["size"], version=info["ETag"])
+    assert identify(task) == expected
+
+
+def test_results_of_a_bucket_can_lie_on_disk(shards: str, tmp_path: Path) -> None:
+    run(shards=[shards], output=str(tmp_path / "out"))
+    footer = read_footer(str(tmp_path / "out" / "00002.parquet"))
+    assert footer.report.rows == 2
+
+
+def test_an_output_among_the_shards_is_refused(shards: str) -> None:
+    with pytest.raises(OutputError, match="a folder of shards"):
+        check_output(f"{shards}/out", plan_shards([shards]).folders)
+
+
+def test_a_bucket_that_isnt_there_is_named(s3: s3fs.S3FileSystem) -> None:
+    with pytest.raises(InputError, match="s3://nowhere"):
+        plan_shards(["s3://nowhere/*.tar"])

@@ -1,0 +1,55 @@
+"""The first thing that anybody runs: offline, and its table says what the scores mean."""
+
+from __future__ import annotations
+
+import io
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from jobs.demo import DISTORTIONS, LEVELS, run_demo, write_shards
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the demo has run; what it said lies in `said.txt`."""
+    folder = tmp_path_factory.mktemp("demo")
+    said = io.StringIO()
+    assert run_demo(folder, Console(file=said, width=120)) == 0
+    (folder / "said.txt").write_text(said.getvalue())
+    return folder
+
+
+def test_every_sample_has_a_row_and_the_bad_ones_an_error(demo: Path) -> None:
+    rows = pq.read_table(demo / "annotations").to_pylist()
+    assert len(rows) == json.loads((demo / "annotations" / "_summary.json").read_text())["rows"]
+    assert 200 < len(rows) < 400
+    errors = {row["key"]: row["error"] for row in rows if row["error"]}
+    assert errors == {"a-corrupt-image": "decode_error", "no-image-at-all": "missing_image"}
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_quality_falls_with_every_level(distortion: str, demo: Path) -> None:
+    (line,) = [
+        line for line in (demo / "said.txt").read_text().splitlines() if f" {distortion} " in line
+    ]
+    means = [float(word) for word in line.split() if word.startswith("0.")]
+    assert len(means) == LEVELS + 1
+    assert all(better > worse for better, worse in pairwise(means)), line
+
+
+def test_it_says_where_the_files_are(demo: Path) -> None:
+    said = (demo / "said.txt").read_text()
+    assert f"{demo}/annotations" in said.replace("\n", "")
+    assert "images/s" in said
+
+
+def test_equal_demos_have_equal_shards(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_shards(tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()

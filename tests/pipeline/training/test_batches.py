@@ -1,0 +1,55 @@
+"""Batches as a function of seed and step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.training.batches import Batch, GradedCrops, load_batches
+from pipeline.training.groups import GROUP
+from tests.samples import encoded
+
+GROUPS = 3
+
+
+def graded(seed: int = 0) -> GradedCrops:
+    photos = [encoded(width=300, height=200, seed=number) for number in range(4)]
+    return GradedCrops(photos, groups=GROUPS, sides=[(0, 64), (2, 96)], seed=seed)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pairs = [(getattr(a, name), getattr(b, name)) for name in vars(a)]
+    return all(torch.equal(x, y) if isinstance(x, torch.Tensor) else bool(x == y) for x, y in pairs)
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    one, two = graded(), graded()
+    two[0]  # what was made before doesn't matter
+    assert same(one[1], two[1])
+    assert not same(one[1], one[0])
+    assert not same(one[1], graded(seed=1)[1])
+
+
+def test_shapes_follow_the_schedule() -> None:
+    crops = GROUPS * GROUP
+    assert graded()[1].crops.shape == (crops, 3, 64, 64)
+    batch = graded()[2]
+    assert batch.crops.shape == (crops, 3, 96, 96)
+    assert batch.crops.dtype == torch.uint8
+    assert batch.margins.shape == (GROUPS, GROUP - 2)
+    assert len(batch.captions) == len(batch.kinds) == crops
+
+
+def test_targets_fall_along_a_series() -> None:
+    batch = graded()[0]
+    series = batch.quality.view(GROUPS, GROUP)[:, : GROUP - 1].numpy()
+    assert np.all(np.diff(series, axis=1) < 0)
+    assert np.all((series > 0) & (series < 1))
+    assert torch.all(batch.margins > 0)
+
+
+def test_the_loader_starts_at_any_step() -> None:
+    dataset = graded()
+    first, second = load_batches(dataset, 1, 3, workers=0)
+    assert same(first, dataset[1])
+    assert same(second, dataset[2])

@@ -1,0 +1,72 @@
+"""Distortions that grow with their level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.training.distortions import DISTORTIONS, LEVELS, strength
+from pipeline.training.groups import ALL
+from pipeline.training.sources import vary
+from pipeline.training.targets import WEIGHTS, severity, visibility
+from pipeline.training.words import ATTRIBUTE_HARM, ATTRIBUTES, NAMES
+from tests.samples import picture
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_level_is_further_from_the_photograph(name: str) -> None:
+    photo = np.asarray(picture(120, 100))
+    rough = np.random.default_rng(1).normal(0, 12, photo.shape)  # texture, for blurs to take away
+    photo = np.clip(photo + rough, 0, 255).astype(np.uint8)
+    before = photo.copy()
+    distances: list[float] = []
+    for level in LEVELS:
+        distorted = ALL[name](photo, level, np.random.default_rng(7))
+        assert distorted.shape == photo.shape
+        assert distorted.dtype == np.uint8
+        distances.append(float(np.abs(distorted.astype(float) - photo).mean()))
+    assert np.all(np.diff(distances) > 0), distances
+    assert distances[0] > 0
+    np.testing.assert_array_equal(photo, before)
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_equal_seeds_give_equal_pictures(name: str) -> None:
+    photo = np.asarray(picture(80, 70))
+    one, two = (DISTORTIONS[name](photo, 2.5, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_level_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="outside 1 to 5"):
+        strength((1, 2, 3, 4, 5), 5.5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_severity_follows_the_level(name: str) -> None:
+    severities = [severity(name, level) for level in (0, *LEVELS)]
+    assert severities[0] == 0
+    assert severities == sorted(severities)
+    assert severities[-1] < 1
+
+
+def test_what_cant_be_seen_does_no_harm() -> None:
+    sky = np.full((64, 64, 3), (120, 170, 220), np.uint8)
+    meadow = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    blur = DISTORTIONS["gaussian_blur"]
+    rng = np.random.default_rng(1)
+    assert visibility(blur(sky, 3.0, rng), sky) == 0
+    assert visibility(blur(meadow, 3.0, rng), meadow) > 0.9
+
+
+def test_a_source_keeps_its_shape_and_varies() -> None:
+    photo = np.asarray(picture(120, 100))
+    varied = [vary(photo, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(image.shape == photo.shape and image.dtype == np.uint8 for image in varied)
+    assert len({image.tobytes() for image in varied}) > 6
+
+
+def test_every_distortion_has_words_and_harms_known_attributes() -> None:
+    assert set(NAMES) == {"pristine", *ALL}
+    assert set(ATTRIBUTE_HARM) == set(WEIGHTS) == set(ALL)
+    assert {name for harms in ATTRIBUTE_HARM.values() for name in harms} <= set(ATTRIBUTES)

@@ -1,0 +1,109 @@
+"""Training on a few pictures: resuming, exporting, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+from pipeline.scoring.encoder import Encoder
+from pipeline.scoring.scorer import Scorer
+from pipeline.training.model import MODEL_CONFIG, build_model, export, image_features
+from pipeline.training.photos import Photos, load_photos
+from pipeline.training.trainer import BEST, LAST, Progress, TrainConfig, Trainer
+from tests.samples import encoded, picture, tar_bytes
+
+CONFIG = TrainConfig(
+    steps=4, groups=2, check_every=2, small_side=64, large_side=96, large_share=0.5, exam_batches=1
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make tiny steps slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def photos() -> Photos:
+    files = [encoded(width=180, height=180, seed=seed) for seed in range(4)]
+    return Photos(train=files[:2], held_out=files[2:])
+
+
+def train(config: TrainConfig, photos: Photos, output: Path, steps: int) -> list[Progress]:
+    output.mkdir(exist_ok=True)
+    return list(itertools.islice(Trainer(config, photos, output).run(workers=0), steps))
+
+
+def test_a_resumed_run_equals_an_unbroken_one(photos: Photos, tmp_path: Path) -> None:
+    unbroken = train(CONFIG, photos, tmp_path / "unbroken", 4)
+    broken = train(CONFIG, photos, tmp_path / "broken", 3)  # dies a step after its checkpoint
+    resumed = train(CONFIG, photos, tmp_path / "broken", 4)
+    assert [progress.step for progress in resumed] == [3, 4]
+    assert broken[:2] + resumed == unbroken
+    weights = [tmp_path / run / LAST / "weights.safetensors" for run in ("unbroken", "broken")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, tmp_path: Path) -> None:
+    train(CONFIG, photos, tmp_path, 2)
+    with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
+        Trainer(CONFIG.model_copy(update={"seed": 1}), photos, tmp_path)
+
+
+def test_the_scorer_loads_what_was_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model().eval()
+    export(model.state_dict(), tmp_path / BEST)
+    files = tmp_path / BEST / "config.json", tmp_path / BEST / "weights.safetensors"
+    assert json.loads(files[0].read_text()) == MODEL_CONFIG
+    assert sum(file.stat().st_size for file in files) < 16 << 20
+    floats = {value.dtype for value in load_file(files[1]).values() if value.is_floating_point()}
+    assert floats == {torch.float16}
+    prompts = (("a walrus at dusk", "static, hiss & 12 broken wires"),)
+    config = ScoreConfig(model=str(files[0]), pretrained=str(files[1]), prompts=prompts)
+    [score] = Scorer(config).score([np.asarray(picture())])
+    assert score.is_finite()
+
+
+def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model().eval()
+    rounded = {
+        name: value.half().float() if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(rounded)
+    export(model.state_dict(), tmp_path)
+    config = ScoreConfig(
+        model=str(tmp_path / "config.json"), pretrained=str(tmp_path / "weights.safetensors")
+    )
+    crops = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mine = image_features(model, crops.to(torch.uint8))
+    theirs = Encoder(config, "cpu").encode(crops.float())
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_every_kth_photograph_is_held_out(tmp_path: Path) -> None:
+    files = [(f"{number}.jpg", encoded(seed=number)) for number in range(6)]
+    shard = tmp_path / "photos.tar"
+    shard.write_bytes(tar_bytes(files))
+    pytest.importorskip("skimage")
+    photos = load_photos(str(shard), held_out=2)
+    assert photos.held_out == [files[2][1], files[5][1]]
+    assert files[2][1] not in photos.train
+    assert len(photos.train) == 4 + 4
+    with pytest.raises(ConfigError, match="needs twice that number"):
+        load_photos(str(shard), held_out=4)

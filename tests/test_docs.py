@@ -1,0 +1,63 @@
+"""The README can't rot: its flags exist, its commands parse, its columns are those of the files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import typer.main
+
+from jobs.cli import app
+from pipeline.annotations import SCHEMA
+from pipeline.records import ErrorCode
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line
+    for language, block in BLOCKS
+    for line in block.splitlines()
+    if language == "bash" and ("shardsift " in line or "jobs." in line)
+]
+
+
+def flags_of(verb: str) -> set[str]:
+    return {flag for parameter in VERBS[verb].params for flag in parameter.opts if "--" in flag}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_and_flag_is_documented(verb: str) -> None:
+    assert f"shardsift {verb}" in README
+    for flag in flags_of(verb) - {"--help"}:
+        assert f"`{flag}`" in README or f"shardsift {verb} {flag}" in README, flag
+
+
+def test_every_documented_flag_exists() -> None:
+    known = set[str]().union(*(flags_of(verb) for verb in VERBS))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_parses(command: str) -> None:
+    words = shlex.split(command)
+    begin = next(n for n, word in enumerate(words) if word in ("shardsift", "jobs.score"))
+    rest = words[begin + 1 :]
+    verb = "score" if words[begin] == "jobs.score" else rest.pop(0)
+    VERBS[verb].make_context(verb, rest)
+
+
+def test_every_column_and_error_is_documented() -> None:
+    for name in [*SCHEMA.names, *ErrorCode]:
+        assert f"`{name}`" in README, name
+
+
+def test_the_python_example_runs() -> None:
+    (example,) = [block for _, block in BLOCKS if "Scorer(" in block]
+    names: dict[str, Any] = {}
+    exec(example.replace("print(", "result = ("), names)
+    assert np.isfinite(names["result"])
