@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz memory bench lint check clean
+.PHONY: help demo test fuzz chaos memory bench lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +25,9 @@ test: $(STAMP)  ## the whole test suite
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
 	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
+
+chaos: $(STAMP)  ## kills, signals and lost nodes, which depend on timing; takes minutes
+	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py
 
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
