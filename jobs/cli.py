@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from jobs import cli_report
 from jobs.console import start_console
@@ -27,8 +28,21 @@ def _with_dashes(token: str) -> str:
     return token.replace("_", "-")
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, where typer doesn't see it: it would end the process without a word."""
+
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted from interrupt
+
+
 app = typer.Typer(
     name="shardsift",
+    cls=_Verbs,
     help="Score every image of a WebDataset with MA-CLIP on Ray, and keep the good ones.",
     no_args_is_help=True,
     add_completion=False,
@@ -182,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(args=arguments, standalone_mode=False) or 0)
     except UserError as error:
         return _complain(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Interrupted):
         _complain("interrupted; the same command goes on where this one stopped")
         return INTERRUPTED
     except Exception as error:

@@ -1,12 +1,19 @@
-"""A run that is stopped or run twice: the result is that of an undisturbed one, bit for bit."""
+"""A run that is stopped or run twice: the result is that of an undisturbed one, bit for bit.
+
+The shards come from a web server that keeps one of them back until a test says so: every run is
+stopped at the same place, however fast the machine.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,39 +22,111 @@ import pytest
 from pipeline.lease import RUNNING
 from tests.samples import write_shards
 
-pytestmark = pytest.mark.skipif(
-    "SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: it depends on timing"
-)
-
 SHARDS, SAMPLES = 20, 6
+HELD = 10
+"""The shard that is kept back: one actor commits as many before it."""
+
+PATIENCE_SECONDS = 300
 
 Files = dict[str, tuple[int, bytes]]
 """Modification time and content of each annotation."""
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shards(tmp_path_factory.mktemp("in"), SHARDS, SAMPLES)
+class Web(ThreadingHTTPServer):
+    """Serves a folder of shards; the held one, once its gate is open."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+        self.close()
+
+    def close(self) -> None:
+        self.gate, self.asked = threading.Event(), threading.Event()
+
+    def open(self) -> None:
+        self.gate.set()
+
+    @property
+    def shards(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{{00000..{SHARDS - 1:05}}}.tar"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    server: Web  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_GET(self) -> None:  # noqa: N802  # http.server's name
+        if self.path == f"/{HELD:05}.tar":
+            gate = self.server.gate
+            self.server.asked.set()
+            gate.wait()
+        try:
+            super().do_GET()
+        except ConnectionError:
+            self.close_connection = True  # the run that asked is gone
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    out = tmp_path_factory.mktemp("undisturbed")
-    code, log = end(start(shards, out))
-    assert code == 0, log
-    return files_of(out)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    server = Web(write_shards(tmp_path_factory.mktemp("in"), SHARDS, SAMPLES))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
-def start(shards: Path, out: Path, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs.score", str(shards), "--output", str(out), *flags]
-    command += ["--model", "compact", "--gpus-per-actor", "0", "--actors", "1"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+@pytest.fixture
+def web(server: Web) -> Iterator[Web]:
+    """The server with its gate shut."""
+    server.close()
+    yield server
+    server.open()
 
 
-def end(run: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code, and what was said."""
-    _, log = run.communicate()
-    return run.returncode, log
+class Run:
+    """A run as a process of its own."""
+
+    def __init__(self, web: Web, out: Path, *flags: str) -> None:
+        command = [sys.executable, "-m", "jobs.score", web.shards, "--output", str(out), *flags]
+        command += ["--model", "compact", "--gpus-per-actor", "0", "--actors", "1"]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        self._lines.extend(iter(self.process.stderr.readline, ""))
+
+    @property
+    def log(self) -> str:
+        return "".join(self._lines)
+
+    def end(self) -> int:
+        """The exit code, once there is one."""
+        code = self.process.wait(PATIENCE_SECONDS)
+        self._reader.join()
+        return code
+
+    def until(self, met: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not met():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+
+def start_and_hold(web: Web, out: Path) -> Run:
+    """A run that scores the held shard and has committed all before it."""
+    run = Run(web, out)
+    run.until(lambda: web.asked.is_set() and len(files_of(out)) == HELD)
+    return run
 
 
 def files_of(out: Path) -> Files:
@@ -55,80 +134,77 @@ def files_of(out: Path) -> Files:
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def contents(files: Files) -> dict[str, bytes]:
-    return {name: content for name, (_, content) in files.items()}
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in files_of(out).items()}
 
 
-def wait_for(run: subprocess.Popen[str], out: Path, count: int) -> None:
-    while len(files_of(out)) < count:
-        assert run.poll() is None, run.stderr and run.stderr.read()
-        time.sleep(0.01)
+@pytest.fixture(scope="module")
+def undisturbed(server: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run writes that nobody disturbs."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    server.open()
+    run = Run(server, out)
+    assert run.end() == 0, run.log
+    return contents(out)
 
 
-def check_goes_on(shards: Path, out: Path, undisturbed: Files) -> None:
-    """The same command does what is left, and nothing twice."""
-    before = files_of(out)
-    assert 0 < len(before) < SHARDS
-    assert not (out / "_summary.json").exists()
-    code, log = end(start(shards, out))
-    assert code == 0, log
-    after = files_of(out)
+def test_a_killed_run_goes_on(undisturbed: dict[str, bytes], web: Web, tmp_path: Path) -> None:
+    run = start_and_hold(web, tmp_path)
+    run.process.kill()
+    run.end()
+    assert not (tmp_path / "_summary.json").exists()
+    before = files_of(tmp_path)
+    web.open()
+    again = Run(web, tmp_path)
+    assert again.end() == 0, again.log
+    after = files_of(tmp_path)
     assert {name: after[name] for name in before} == before, "a committed shard was scored twice"
-    assert contents(after) == contents(undisturbed)
-    rows = pq.read_table(out, columns=["shard", "index"]).to_pylist()
+    assert contents(tmp_path) == undisturbed
+    rows = pq.read_table(tmp_path, columns=["shard", "index"]).to_pylist()
     assert len({(row["shard"], row["index"]) for row in rows}) == len(rows) == SHARDS * SAMPLES
-    assert (out / "_summary.json").exists()
-    assert not list(out.rglob("*.tmp"))
-
-
-def test_a_killed_run_goes_on(shards: Path, tmp_path: Path, undisturbed: Files) -> None:
-    run = start(shards, tmp_path)
-    wait_for(run, tmp_path, SHARDS // 2)
-    run.kill()
-    run.wait()
-    time.sleep(2)  # Ray's processes notice that their driver is gone
-    check_goes_on(shards, tmp_path, undisturbed)
+    assert (tmp_path / "_summary.json").exists()
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_ends_well_and_goes_on(
-    number: signal.Signals, shards: Path, tmp_path: Path, undisturbed: Files
+def test_a_signal_lets_the_shard_under_way_finish(
+    number: signal.Signals, undisturbed: dict[str, bytes], web: Web, tmp_path: Path
 ) -> None:
-    run = start(shards, tmp_path)
-    wait_for(run, tmp_path, 3)
-    run.send_signal(number)
-    code, log = end(run)
-    left = SHARDS - len(files_of(tmp_path))
-    assert code == 130, log
-    assert "shards under way are finished first; once more stops at once" in log
-    assert f"stopped: the same command goes on with the other {left} shards" in log
-    assert "Traceback" not in log
+    run = start_and_hold(web, tmp_path)
+    run.process.send_signal(number)
+    run.until(lambda: "shards under way are finished first; once more stops at once" in run.log)
+    web.open()
+    assert run.end() == 130, run.log
+    left = SHARDS - HELD - 1
+    assert f"stopped: the same command goes on with the other {left} shards" in run.log
+    assert "Traceback" not in run.log
+    assert f"{HELD:05}.parquet" in contents(tmp_path)
+    assert contents(tmp_path).items() <= undisturbed.items()
     assert not (tmp_path / RUNNING).exists()
-    check_goes_on(shards, tmp_path, undisturbed)
+    assert not (tmp_path / "_summary.json").exists()
 
 
-def test_a_second_signal_stops_at_once(shards: Path, tmp_path: Path) -> None:
-    run = start(shards, tmp_path)
-    wait_for(run, tmp_path, 1)
-    run.send_signal(signal.SIGINT)
-    time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    code, log = end(run)
-    assert code == 130, log
-    assert "interrupted; the same command goes on" in log or "stopped: the same command" in log
-    assert "Traceback" not in log
+def test_a_second_signal_stops_at_once_and_says_how_to_go_on(web: Web, tmp_path: Path) -> None:
+    run = start_and_hold(web, tmp_path)
+    run.process.send_signal(signal.SIGINT)
+    run.until(lambda: "once more stops at once" in run.log)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 130, run.log
+    assert "interrupted; the same command goes on" in run.log
+    assert "Traceback" not in run.log
+    assert len(files_of(tmp_path)) == HELD
+    assert not (tmp_path / RUNNING).exists()
 
 
 def test_a_second_run_is_refused_and_harmless_if_forced(
-    shards: Path, tmp_path: Path, undisturbed: Files
+    undisturbed: dict[str, bytes], web: Web, tmp_path: Path
 ) -> None:
-    first = start(shards, tmp_path)
-    while not (tmp_path / RUNNING).exists():
-        assert first.poll() is None, first.stderr and first.stderr.read()
-        time.sleep(0.01)
-    forced = start(shards, tmp_path, "--force")
-    code, log = end(start(shards, tmp_path))
-    assert code == 2
-    assert "another run (process" in log
-    assert {end(first)[0], end(forced)[0]} == {0}
-    assert contents(files_of(tmp_path)) == contents(undisturbed)
+    first = start_and_hold(web, tmp_path)
+    refused = Run(web, tmp_path)
+    assert refused.end() == 2
+    assert f"another run (process {first.process.pid} on" in refused.log
+    forced = Run(web, tmp_path, "--force")
+    forced.until(lambda: f'"pid": {forced.process.pid}' in (tmp_path / RUNNING).read_text())
+    web.open()
+    assert (first.end(), forced.end()) == (0, 0), first.log + forced.log
+    assert contents(tmp_path) == undisturbed
