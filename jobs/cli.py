@@ -28,7 +28,7 @@ def _with_dashes(token: str) -> str:
     return token.replace("_", "-")
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """Ctrl-C, where typer doesn't see it: it would end the process without a word."""
 
 
@@ -37,7 +37,7 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            raise _Interrupted from interrupt
+            raise _InterruptedError from interrupt
 
 
 app = typer.Typer(
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(args=arguments, standalone_mode=False) or 0)
     except UserError as error:
         return _complain(str(error))
-    except (KeyboardInterrupt, _Interrupted):
+    except (KeyboardInterrupt, _InterruptedError):
         _complain("interrupted; the same command goes on where this one stopped")
         return INTERRUPTED
     except Exception as error:

@@ -56,7 +56,7 @@ class Web(ThreadingHTTPServer):
 class _Handler(SimpleHTTPRequestHandler):
     server: Web  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def do_GET(self) -> None:  # noqa: N802  # http.server's name
+    def do_GET(self) -> None:  # http.server's name
         if self.path == f"/{HELD:05}.tar":
             gate = self.server.gate
             self.server.asked.set()
