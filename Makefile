@@ -27,7 +27,7 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
-	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py
+	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py
 
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py

@@ -102,6 +102,8 @@ def score(
         shards = count(run.plan.count, "shard")
         console.print(f"nothing to do: {shards} annotated already in {config.output}")
         return nothing
+    if not config.force:
+        check_free(run.folder.url)
     with connected(config.address):
         actors = choose_actors(
             config.actors,
@@ -110,7 +112,6 @@ def score(
             may_grow=is_joined(config.address),
         )
         if config.dry_run:
-            check_free(run.folder.url)
             console.print(
                 f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
                 f"with {actors} actors into {config.output}"

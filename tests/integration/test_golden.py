@@ -14,15 +14,14 @@ from pipeline.config import RunConfig
 from tests.conftest import Golden
 from tests.samples import write_tar
 
+TOLERANCE = 1e-5
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.01)])
-def test_all_twelve_pictures_score_as_published(
-    dtype: str, tolerance: float, golden: Golden, tmp_path: Path
-) -> None:
+
+def test_all_twelve_pictures_score_as_published(golden: Golden, tmp_path: Path) -> None:
     for number, rows in enumerate((golden.rows[:5], golden.rows[5:])):
         files = [(Path(row["image"]).name, golden.file(row).read_bytes()) for row in rows]
         write_tar(tmp_path / "in" / f"{number}.tar", files)
-    settings = golden.config.model_dump() | {"dtype": dtype, "gpus_per_actor": 0, "actors": 2}
+    settings = golden.config.model_dump() | {"gpus_per_actor": 0, "actors": 2}
     places = {"shards": [str(tmp_path / "in")], "output": str(tmp_path / "out")}
     score(RunConfig.model_validate(settings | places), Console(file=io.StringIO()))
 
@@ -32,8 +31,7 @@ def test_all_twelve_pictures_score_as_published(
     for row in table:
         theirs = published[row["key"]]
         assert row["crops"] == theirs["crops"]
-        assert row["quality"] == pytest.approx(theirs["score"], abs=tolerance)
+        assert row["quality"] == pytest.approx(theirs["score"], abs=TOLERANCE)
         for cue in ("q_sim", "q_mag", "w_sim"):
-            assert row[cue] == pytest.approx(theirs[cue], abs=tolerance)
-        if dtype == "float32":
-            assert row["quality_min"] == pytest.approx(min(theirs["crop_score"]), abs=tolerance)
+            assert row[cue] == pytest.approx(theirs[cue], abs=TOLERANCE)
+        assert row["quality_min"] == pytest.approx(min(theirs["crop_score"]), abs=TOLERANCE)
