@@ -28,8 +28,8 @@ def _with_dashes(token: str) -> str:
     return token.replace("_", "-")
 
 
-class _InterruptedError(Exception):
-    """Ctrl-C, where typer doesn't see it: it would end the process without a word."""
+class _StoppedBySignalError(Exception):
+    """A KeyboardInterrupt, by a name that typer doesn't know."""
 
 
 class _Verbs(TyperGroup):
@@ -37,7 +37,8 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            raise _InterruptedError from interrupt
+            # typer would turn it into exit code 130, and nobody would be told how to go on.
+            raise _StoppedBySignalError from interrupt
 
 
 app = typer.Typer(
@@ -196,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(args=arguments, standalone_mode=False) or 0)
     except UserError as error:
         return _complain(str(error))
-    except (KeyboardInterrupt, _InterruptedError):
+    except (KeyboardInterrupt, _StoppedBySignalError):
         _complain("interrupted; the same command goes on where this one stopped")
         return INTERRUPTED
     except Exception as error:

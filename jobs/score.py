@@ -91,34 +91,21 @@ def score(
     """Annotate all shards that are not annotated yet.
 
     Raises:
-        UserError: from the preflight, before anything is written but a probe.
+        UserError: before anything is written but a probe and `_running.json`, which are removed.
     """
     with console.status("checking shards, output and weights"):
         run = prepare(config, make_scorer)
-    nothing = ScoreResult(tally=Tally(shards_total=0))
-    if run.shards_to_score == 0 and not config.dry_run:
+    if config.dry_run:
+        return _rehearse(run, console)
+    if run.shards_to_score == 0:
+        nothing = ScoreResult(tally=Tally(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             _write_results(run, ManifestWriter(), set(), nothing)
         shards = count(run.plan.count, "shard")
         console.print(f"nothing to do: {shards} annotated already in {config.output}")
         return nothing
-    if not config.force:
-        check_free(run.folder.url)
-    with connected(config.address):
-        actors = choose_actors(
-            config.actors,
-            config.gpus_per_actor,
-            config.cpus_per_actor,
-            may_grow=is_joined(config.address),
-        )
-        if config.dry_run:
-            console.print(
-                f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
-                f"with {actors} actors into {config.output}"
-            )
-            return nothing
-        with held(run.folder.url, force=config.force):
-            return _score_shards(run, min(actors, run.shards_to_score), console)
+    with held(run.folder.url, force=config.force), connected(config.address):
+        return _score_shards(run, min(_choose_actors(config), run.shards_to_score), console)
 
 
 def prepare(config: RunConfig, make_scorer: ScorerFactory) -> Run:
@@ -175,6 +162,28 @@ def _is_wanted_again(config: RunConfig, task: ShardTask, footer: Footer) -> bool
     if any(footer.report.errors.get(code) for code in config.retry_errors):
         return True
     return config.check_inputs and identify(task) != footer.shard
+
+
+def _rehearse(run: Run, console: Console) -> ScoreResult:
+    config = run.config
+    if not config.force:
+        check_free(run.folder.url)
+    with connected(config.address):
+        actors = _choose_actors(config)
+    console.print(
+        f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
+        f"with {actors} actors into {config.output}"
+    )
+    return ScoreResult(tally=Tally(shards_total=0))
+
+
+def _choose_actors(config: RunConfig) -> int:
+    return choose_actors(
+        config.actors,
+        config.gpus_per_actor,
+        config.cpus_per_actor,
+        may_grow=is_joined(config.address),
+    )
 
 
 def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:

@@ -27,7 +27,7 @@ SHARDS, SAMPLES = 20, 6
 HELD = 10
 """The shard that is kept back: one actor commits as many before it."""
 
-PATIENCE_SECONDS = 300
+_PATIENCE_SECONDS = 300
 
 Files = dict[str, tuple[int, bytes]]
 """Modification time and content of each annotation."""
@@ -41,12 +41,12 @@ class Web(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
-        self.close()
+        self.shut_gate()
 
-    def close(self) -> None:
+    def shut_gate(self) -> None:
         self.gate, self.asked = threading.Event(), threading.Event()
 
-    def open(self) -> None:
+    def open_gate(self) -> None:
         self.gate.set()
 
     @property
@@ -57,7 +57,7 @@ class Web(ThreadingHTTPServer):
 class _Handler(SimpleHTTPRequestHandler):
     server: Web  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def do_GET(self) -> None:  # http.server's name
+    def do_GET(self) -> None:
         if self.path == f"/{HELD:05}.tar":
             gate = self.server.gate
             self.server.asked.set()
@@ -83,9 +83,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 @pytest.fixture
 def web(server: Web) -> Iterator[Web]:
     """The server with its gate shut."""
-    server.close()
+    server.shut_gate()
     yield server
-    server.open()
+    server.open_gate()
 
 
 class Run:
@@ -111,12 +111,12 @@ class Run:
 
     def end(self) -> int:
         """The exit code, once there is one."""
-        code = self.process.wait(PATIENCE_SECONDS)
+        code = self.process.wait(_PATIENCE_SECONDS)
         self._reader.join()
         return code
 
     def until(self, met: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while not met():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
@@ -143,7 +143,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def undisturbed(server: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a run writes that nobody disturbs."""
     out = tmp_path_factory.mktemp("undisturbed")
-    server.open()
+    server.open_gate()
     run = Run(server, out)
     assert run.end() == 0, run.log
     return contents(out)
@@ -160,7 +160,7 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     run.end()
     assert not (tmp_path / "_summary.json").exists()
     before = files_of(tmp_path)
-    web.open()
+    web.open_gate()
     again = Run(web, tmp_path)
     assert again.end() == 0, again.log
     after = files_of(tmp_path)
@@ -178,7 +178,7 @@ def test_a_signal_lets_the_shard_under_way_finish(
     run = start_and_hold(web, tmp_path)
     run.process.send_signal(signal.SIGTERM)
     run.until(lambda: "shards under way are finished first; once more stops at once" in run.log)
-    web.open()
+    web.open_gate()
     assert run.end() == 130, run.log
     left = SHARDS - HELD - 1
     assert f"stopped: the same command goes on with the other {left} shards" in run.log
@@ -208,6 +208,6 @@ def test_a_second_run_is_harmless_if_forced(
     first = start_and_hold(web, tmp_path)
     forced = Run(web, tmp_path, "--force")
     forced.until(lambda: f'"pid": {forced.process.pid}' in (tmp_path / RUNNING).read_text())
-    web.open()
+    web.open_gate()
     assert (first.end(), forced.end()) == (0, 0), first.log + forced.log
     assert contents(tmp_path) == undisturbed
