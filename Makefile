@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos memory bench lint check clean
+.PHONY: help demo test fuzz chaos scale memory bench lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,10 +29,14 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
 	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py
 
+scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
+	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/jobs/engine/test_scale.py -k memory
+
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
+	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/test_bench.py
 	$(BIN)/shardsift bench
 
 lint: $(STAMP)  ## formatting, lints and types

@@ -97,6 +97,9 @@ def score(
     max_attempts: Annotated[
         int | None, typer.Option(help="Tries of a shard before it is given up.")
     ] = None,
+    shard_timeout: Annotated[
+        float | None, typer.Option(help="Seconds for one shard before its actor is killed.")
+    ] = None,
     retry_errors: Annotated[
         str | None,
         typer.Option(help="Score shards again that have rows with these, comma-separated, errors."),
@@ -124,7 +127,7 @@ def score(
     settings = load_settings(RunConfig, config, flags)
     prepare_ray(settings.address)
     console = start_console()
-    with console.status("loading torch and Ray"):
+    with console.status("loading Ray"):
         from jobs.score import report_result
         from jobs.score import score as run_score
 

@@ -123,7 +123,7 @@ class RunConfig(ScoreConfig):
     max_attempts: int = Field(
         default=3, ge=1, description="how often a shard is tried before it is given up"
     )
-    time_limit: float = Field(
+    shard_timeout: float = Field(
         default=3600.0, gt=0, description="seconds for one shard before its actor is killed"
     )
     retry_errors: tuple[ErrorCode, ...] = Field(

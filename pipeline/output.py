@@ -19,6 +19,7 @@ from typing import Any, cast
 from pipeline.annotations import Footer, read_footer
 from pipeline.errors import AnnotationError, OutputError
 from pipeline.local import sweep
+from pipeline.overlap import map_ordered
 from pipeline.plan import ShardPlan
 from pipeline.records import FailedShard, ShardTask
 from pipeline.storage import (
@@ -127,10 +128,11 @@ class OutputFolder:
 
     def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
         """Footers of committed shards, read by many threads, in order. Raises AnnotationError."""
-        with ThreadPoolExecutor(_THREADS, "footers") as pool:
-            tasks = list(tasks)
-            urls = (join(self.url, task.annotation) for task in tasks)
-            yield from zip(tasks, pool.map(read_footer, urls), strict=True)
+
+        def read(task: ShardTask) -> tuple[ShardTask, Footer]:
+            return task, read_footer(join(self.url, task.annotation))
+
+        return map_ordered(read, tasks, _THREADS)
 
     def reopen(self, plan: ShardPlan, wanted: Callable[[ShardTask, Footer], bool]) -> None:
         """Count the committed shards that `wanted` picks as not committed."""

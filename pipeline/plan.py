@@ -8,7 +8,8 @@ from functools import reduce
 
 from pipeline.errors import InputError, OutputError
 from pipeline.records import ShardTask
-from pipeline.storage import ANNOTATION_SUFFIX, SHARD_SUFFIX, absolute, expand
+from pipeline.redaction import reason, redact, shown_cause
+from pipeline.storage import ANNOTATION_SUFFIX, SHARD_SUFFIX, absolute, expand, identify
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,19 +17,34 @@ class ShardPlan:
     """The shards of a run: iterating it looks them up anew, so a million are never in memory.
 
     `root` is the folder that shard names are relative to, `folders` are those that hold shards
-    themselves, `count` is the number of different shards.
+    themselves, `count` is the number of different shards, `probes` are a few of them.
     """
 
     patterns: tuple[str, ...]
     root: str
     folders: frozenset[str]
     count: int
+    probes: tuple[str, ...]
 
     def __iter__(self) -> Iterator[ShardTask]:
-        for url in _unique(self.patterns):
-            shard = url[len(self.root) :].lstrip("/")
-            annotation = shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
-            yield ShardTask(url=url, shard=shard, annotation=annotation)
+        return map(self._task, _unique(self.patterns))
+
+    def _task(self, url: str) -> ShardTask:
+        shard = url[len(self.root) :].lstrip("/")
+        return ShardTask(url=url, shard=shard, annotation=annotation_name(shard))
+
+    def check_found(self) -> None:
+        """Refuse a list of which nothing seems to exist, as after a typing error in its braces.
+
+        Raises:
+            InputError: where none of `probes` is there, or the storage can't tell.
+        """
+        first = redact(self.probes[0])
+        try:
+            if not any(map(_exists, map(self._task, self.probes))):
+                raise InputError(f"{first}: no such shard, nor any other of those that were tried")
+        except (OSError, ImportError, ValueError) as error:
+            raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 
     def below(self, root: str) -> ShardPlan:
         """The same shards, named from a folder further up, as an earlier run named them.
@@ -44,6 +60,11 @@ class ShardPlan:
         return replace(self, root=root)
 
 
+def annotation_name(shard: str) -> str:
+    """What the annotation of a shard is called, below the output."""
+    return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+
+
 def plan_shards(patterns: Iterable[str]) -> ShardPlan:
     """Find all shards and the deepest folder that holds them.
 
@@ -52,14 +73,31 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
     """
     patterns = tuple(patterns)
     folders: set[str] = set()
+    probes: list[str] = []
     count = 0
     for url in _unique(patterns):
         folders.add(url.rpartition("/")[0])
         count += 1
+        if count.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …
+            probes.append(url)
     if not folders:
         raise InputError("no shards given; name tars, a folder, a glob or @list.txt")
     root = reduce(_shared_folder, sorted(folders))
-    return ShardPlan(patterns=patterns, root=root, folders=frozenset(folders), count=count)
+    return ShardPlan(
+        patterns=patterns,
+        root=root,
+        folders=frozenset(folders),
+        count=count,
+        probes=tuple(probes),
+    )
+
+
+def _exists(task: ShardTask) -> bool:
+    try:
+        identify(task)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _shared_folder(root: str, folder: str) -> str:
@@ -73,8 +111,15 @@ def _shared_folder(root: str, folder: str) -> str:
 def _unique(patterns: Iterable[str]) -> Iterator[str]:
     """Absolute locations; a shard that is named twice is scored once."""
     seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
+    folders: dict[str, str] = {}  # `absolute` takes a while, and most shards share their folder
     for location in expand(patterns):
-        url = absolute(location)
+        folder, _, name = location.rpartition("/")
+        if not folder or folder.endswith((":", "/")):
+            url = absolute(location)
+        else:
+            if folder not in folders:
+                folders[folder] = absolute(folder).rstrip("/")
+            url = f"{folders[folder]}/{name}"
         if hash(url) not in seen:
             seen.add(hash(url))
             yield url

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from jobs.engine.actor import ActorSettings, start_actor
+from jobs.engine.actor import ActorSettings
 from jobs.engine.coordinator import Coordinator
+from jobs.engine.fleet import RayFleet
 from pipeline.annotate import AnnotateSettings
 from pipeline.records import ImageScore, RgbImage, ShardTask
 from pipeline.scoring.scorer import ImageScorer
@@ -49,10 +49,10 @@ def time_coordinator(
             cpus=1,
         )
         coordinator = Coordinator(
-            partial(start_actor, settings),
+            RayFleet(settings),
             actors,
             max_attempts=1,
-            time_limit=3600,
+            shard_timeout=3600,
             find_committed=lambda _: None,
         )
         tasks = [

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -73,9 +73,3 @@ class ScoringActor:
             return annotate(task, self._scorer, self._settings)
         except ShardError as error:
             return ShardTrouble(reason=error.problem)
-
-
-def start_actor(settings: ActorSettings) -> Any:
-    """Ask Ray for an actor; `ready` answers when it sits somewhere and its model is loaded."""
-    remote = ray.remote(num_gpus=settings.gpus, num_cpus=settings.cpus, max_restarts=-1)
-    return remote(ScoringActor).remote(settings)

@@ -13,6 +13,7 @@ from jobs.environment import is_joined
 from pipeline.errors import ConfigError
 
 _EPSILON = 1e-6
+_WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,22 @@ def _init(address: str | None, cpus: int | None) -> None:
         raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
 
 
+def check_gpu(address: str | None, gpus: float) -> None:
+    """Tell a machine without a GPU from one with, before weights are loaded and Ray is started.
+
+    Where a cluster is joined, only it knows; `choose_actors` asks it later.
+
+    Raises:
+        ConfigError: where actors need GPUs, are to run on this machine, and it has none.
+    """
+    if gpus == 0 or is_joined(address) or ray.is_initialized():
+        return
+    import torch
+
+    if torch.cuda.device_count() == 0:
+        raise ConfigError(f"this machine has no GPU for an actor; {_WITHOUT_GPU}")
+
+
 def fitting_actors(gpus: float, cpus: float) -> int:
     """How many actors of this size the cluster's live nodes hold when nothing else runs."""
     return sum(_fit_on(node["Resources"], gpus, cpus) for node in _live_nodes())
@@ -76,8 +93,7 @@ def choose_actors(wanted: int | None, gpus: float, cpus: float, *, may_grow: boo
         return wanted
     if fitting == 0 and gpus > 0:
         raise ConfigError(
-            f"no node of the cluster has {gpus:g} GPU and {cpus:g} CPU for an actor; "
-            "pass --gpus-per-actor 0 to score on CPUs, which is slow"
+            f"no node of the cluster has {gpus:g} GPU and {cpus:g} CPU for an actor; {_WITHOUT_GPU}"
         )
     if fitting == 0:
         raise ConfigError(

@@ -3,6 +3,8 @@
 Each actor has a lane: its handle, the shards under way in it, and, after any failure, a gate that
 has to answer before it gets work again. Only the oldest shard of a lane runs, the others wait in
 the actor's queue; so only that one can have caused a failure, and only it pays with an attempt.
+
+The work for one answer doesn't grow with the number of actors or shards.
 """
 
 from __future__ import annotations
@@ -11,14 +13,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
-import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
-
 from jobs.engine.actor import Place, ShardTrouble
-from jobs.engine.cluster import live_node_ids
+from jobs.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
 from pipeline.errors import EngineError
 from pipeline.records import FailedShard, ShardReport, ShardTask
 
@@ -34,21 +32,17 @@ _SILENCE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     actor: Any
-    gate: Any = None
+    gate: Call | None = None
     place: Place | None = None
     outlived: Place | None = None
-    under_way: deque[tuple[Any, ShardTask]] = field(default_factory=deque[tuple[Any, ShardTask]])
+    under_way: deque[tuple[Call, ShardTask]] = field(default_factory=deque[tuple[Call, ShardTask]])
     oldest_since: float = 0.0
     suspect: _Suspect | None = None
-    overdue: ShardTask | None = None
-
-    @property
-    def awaited(self) -> Any:
-        """What tells next how the lane is: its gate, or its oldest shard."""
-        return self.gate if self.gate is not None else self.under_way[0][0]
+    awaited: Call | None = None
+    """What tells next how the lane is: its gate, or its oldest shard."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,28 +60,32 @@ class Coordinator:
 
     def __init__(
         self,
-        start_actor: Callable[[], Any],
+        fleet: Fleet,
         actors: int,
         *,
         max_attempts: int,
-        time_limit: float,
+        shard_timeout: float,
         find_committed: Callable[[ShardTask], ShardReport | None],
     ) -> None:
-        """Ask for `actors` actors. `time_limit` is in seconds for one shard.
+        """Ask for `actors` actors. `shard_timeout` is in seconds.
 
         `find_committed` is asked before a shard is tried again: an actor may have died between
         the commit and its answer.
         """
-        self._start_actor = start_actor
+        self._fleet = fleet
         self._max_attempts = max_attempts
-        self._time_limit = time_limit
+        self._shard_timeout = shard_timeout
         self._find_committed = find_committed
         self._waiting: Iterator[ShardTask] = iter(())
         self._upcoming: ShardTask | None = None
         self._again: deque[ShardTask] = deque()
+        self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
-        self._last_ready = monotonic()
         self._finishing = False
+        self._last_look = self._last_ready = fleet.now()
+        self._awaited: dict[Call, _Lane] = {}
+        self._gated: set[_Lane] = set()
+        self._hungry: tuple[dict[_Lane, None], ...] = tuple({} for _ in range(IN_FLIGHT))
         self._lanes = [self._new_lane() for _ in range(actors)]
 
     @property
@@ -104,12 +102,9 @@ class Coordinator:
         self._waiting = iter(tasks)
         self._upcoming = next(self._waiting, None)
         while self._has_work():
-            self._drop_queued() if self._finishing else self._fill_lanes()
-            for lane in self._wait():
-                yield from self._open_gate(lane) if lane.gate is not None else self._collect(lane)
-            yield from self._judge_suspects()
-            self._stop_overdue()
-            self._tell_of_waiting()
+            for outcome in self._step():
+                self._begun -= 1
+                yield outcome
 
     def finish(self) -> None:
         """Begin no more shards: `run` ends once those that are being scored have an outcome.
@@ -121,15 +116,49 @@ class Coordinator:
     def stop(self) -> None:
         """Release the actors; a shard under way is left uncommitted."""
         for lane in self._lanes:
-            ray.kill(lane.actor)
-
-    # --- work out --------------------------------------------------------------------------------
+            self._fleet.stop(lane.actor)
 
     def _has_work(self) -> bool:
         if self._finishing:
             return any(lane.under_way for lane in self._lanes)
-        under_way = any(lane.under_way or lane.suspect for lane in self._lanes)
-        return under_way or bool(self._again) or self._upcoming is not None
+        return self._begun > 0 or self._upcoming is not None
+
+    def _step(self) -> Iterator[Outcome]:
+        self._drop_queued() if self._finishing else self._feed_lanes()
+        for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
+            lane = self._awaited[call]
+            hear = self._hear_shard if lane.gate is None else self._hear_gate
+            outcome = hear(lane, self._fleet.answer(call))
+            self._file(lane)
+            if outcome:
+                yield outcome
+        if self._fleet.now() - self._last_look >= _TICK_SECONDS:
+            self._last_look = self._fleet.now()
+            yield from self._look_after_lanes()
+
+    # --- work out --------------------------------------------------------------------------------
+
+    def _feed_lanes(self) -> None:
+        for hungry in self._hungry:  # one shard for every lane before a second for any
+            while hungry and (task := self._next_task()):
+                self._submit(next(iter(hungry)), task)
+            if self._gated:  # of few shards, the first actor there mustn't take two
+                return
+
+    def _next_task(self) -> ShardTask | None:
+        if self._again:
+            return self._again.popleft()
+        task = self._upcoming
+        if task is not None:
+            self._upcoming = next(self._waiting, None)
+            self._begun += 1
+        return task
+
+    def _submit(self, lane: _Lane, task: ShardTask) -> None:
+        if not lane.under_way:
+            lane.oldest_since = self._fleet.now()
+        lane.under_way.append((self._fleet.process(lane.actor, task), task))
+        self._file(lane)
 
     def _drop_queued(self) -> None:
         """Forget what waits in actors: should one get to it after all, a commit is a commit."""
@@ -137,158 +166,134 @@ class Coordinator:
             while len(lane.under_way) > 1:
                 lane.under_way.pop()
 
-    def _fill_lanes(self) -> None:
-        for _ in range(IN_FLIGHT):  # one shard for every lane before a second for any
-            for lane in self._lanes:
-                if lane.gate is None and len(lane.under_way) < IN_FLIGHT:
-                    self._submit_next(lane)
-
-    def _submit_next(self, lane: _Lane) -> None:
-        if self._again:
-            task = self._again.popleft()
-        elif self._upcoming is not None:
-            task, self._upcoming = self._upcoming, next(self._waiting, None)
+    def _file(self, lane: _Lane) -> None:
+        """Note what a lane waits for and how much work it lacks; after every change of a lane."""
+        if lane.awaited is not None:
+            del self._awaited[lane.awaited]
+        for hungry in self._hungry:
+            hungry.pop(lane, None)
+        lane.awaited = lane.gate
+        if lane.gate is None and lane.under_way:
+            lane.awaited = lane.under_way[0][0]
+        if lane.awaited is not None:
+            self._awaited[lane.awaited] = lane
+        if lane.gate is not None:
+            self._gated.add(lane)
         else:
-            return
-        if not lane.under_way:
-            lane.oldest_since = monotonic()
-        lane.under_way.append((lane.actor.process.remote(task), task))
+            self._gated.discard(lane)
+            if len(lane.under_way) < IN_FLIGHT:
+                self._hungry[len(lane.under_way)][lane] = None
+
+    def _new_lane(self) -> _Lane:
+        lane = _Lane(self._fleet.start_actor())
+        self._close_gate(lane)
+        self._file(lane)
+        return lane
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _wait(self) -> list[_Lane]:
-        """Lanes whose gate or whose oldest shard has an answer, waiting a tick at most."""
-        lanes = [lane for lane in self._lanes if lane.gate is not None or lane.under_way]
-        lane_of = {lane.awaited: lane for lane in lanes}
-        refs = list(lane_of)
-        done, _ = ray.wait(refs, num_returns=1, timeout=_TICK_SECONDS)
-        if done:  # take along what else is there
-            done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-        return [lane_of[ref] for ref in done]
-
-    def _collect(self, lane: _Lane) -> Iterator[Outcome]:
-        ref, task = lane.under_way[0]
-        try:
-            answer: ShardReport | ShardTrouble = ray.get(ref)
-        except RayActorError as error:
-            self._fail_lane(lane, _describe(error), preempted=getattr(error, "preempted", False))
-            self._revive(lane, error)
-            return
-        except RayError as error:
-            # The process may be broken now, say by a CUDA error: go on in a new one.
-            self._fail_lane(lane, _describe(error), preempted=False)
-            self._restart(lane)
-            self._close_gate(lane)
-            return
-        lane.under_way.popleft()
-        lane.oldest_since = monotonic()
+    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome | None:
+        assert not isinstance(answer, Place), "a shard's call gives no place"
+        if isinstance(answer, ActorFailure):
+            self._empty_lane(lane, answer.reason, preempted=answer.preempted)
+            self._revive(lane, answer)
+            return None
+        _, task = lane.under_way.popleft()
+        lane.oldest_since = self._fleet.now()
         if isinstance(answer, ShardTrouble):
-            yield from self._charge(task, answer.reason)
-        else:
-            yield answer
+            return self._charge(task, answer.reason)
+        return answer
+
+    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome | None:
+        if isinstance(answer, ActorFailure):
+            self._revive(lane, answer)
+            return None
+        assert isinstance(answer, Place), "a gate's call gives a place"
+        if answer == lane.outlived:  # a kill takes a moment to arrive
+            self._close_gate(lane)
+            return None
+        outcome = self._judge(lane)
+        lane.gate, lane.place, lane.outlived = None, answer, None
+        return outcome
 
     # --- failures --------------------------------------------------------------------------------
 
-    def _fail_lane(self, lane: _Lane, reason: str, *, preempted: bool) -> None:
+    def _empty_lane(self, lane: _Lane, reason: str, *, preempted: bool = False) -> None:
         """Take all work from a lane: the oldest shard is the suspect, the others go back free."""
-        _, oldest = lane.under_way[0]
-        overdue, lane.overdue = lane.overdue, None
-        if overdue is None or overdue is oldest:
-            if overdue:
-                reason = f"took longer than the limit of {self._time_limit:g} s"
-            lane.suspect = _Suspect(
-                task=oldest, reason=reason, preempted=preempted, since=monotonic()
-            )
-            lane.under_way.popleft()
-            logger.warning("an actor failed while it scored %s: %s", oldest.shard, reason)
-        # Else the overdue shard was done just before the kill, which hit an innocent one.
+        _, oldest = lane.under_way.popleft()
+        lane.suspect = _Suspect(
+            task=oldest, reason=reason, preempted=preempted, since=self._fleet.now()
+        )
+        logger.warning("an actor failed while it scored %s: %s", oldest.shard, reason)
         self._again.extend(task for _, task in lane.under_way)
         lane.under_way.clear()
 
-    def _revive(self, lane: _Lane, error: RayActorError) -> None:
-        """Wait for Ray to restart the actor; replace one that it won't restart."""
-        if isinstance(error, ActorDiedError):
-            if error.actor_init_failed:
-                raise EngineError(f"an actor can't start: {_describe(error)}") from error
-            lane.actor = self._start_actor()
+    def _revive(self, lane: _Lane, failure: ActorFailure) -> None:
+        """See to it that the actor comes back, and wait for that."""
+        if failure.fate is Fate.UNSTARTABLE:
+            raise EngineError(f"an actor can't start: {failure.reason}")
+        if failure.fate is Fate.DEAD:
+            lane.actor = self._fleet.start_actor()
+        if failure.fate is Fate.BROKEN:  # say by a CUDA error: go on in a new process
+            self._restart(lane)
         self._close_gate(lane)
 
     def _restart(self, lane: _Lane) -> None:
         lane.outlived = lane.place
-        ray.kill(lane.actor, no_restart=False)
+        self._fleet.restart(lane.actor)
 
     def _close_gate(self, lane: _Lane) -> None:
-        # Asked again on every failure, here and not by Ray, which would tell the user of each.
-        lane.gate = lane.actor.ready.remote()
+        lane.gate = self._fleet.ready(lane.actor)
 
-    def _open_gate(self, lane: _Lane) -> Iterator[Outcome]:
-        try:
-            place: Place = ray.get(lane.gate)
-        except RayActorError as error:
-            self._revive(lane, error)
-            return
-        if place == lane.outlived:  # a kill takes a moment to arrive
-            self._close_gate(lane)
-            return
-        yield from self._judge(lane)
-        lane.gate, lane.place, lane.outlived = None, place, None
-
-    def _judge_suspects(self) -> Iterator[Outcome]:
-        """Don't let a shard wait for an actor that takes long to come back."""
-        for lane in self._lanes:
-            if lane.suspect and (
-                self._is_on_lost_node(lane)
-                or monotonic() - lane.suspect.since > _GATE_PATIENCE_SECONDS
-            ):
-                yield from self._judge(lane)
-
-    def _judge(self, lane: _Lane) -> Iterator[Outcome]:
+    def _judge(self, lane: _Lane) -> Outcome | None:
+        """Decide what becomes of the lane's suspect, if it has one."""
         suspect, lane.suspect = lane.suspect, None
         if suspect is None:
-            return
+            return None
         if report := self._find_committed(suspect.task):
-            yield report
-        elif suspect.preempted or self._is_on_lost_node(lane):
+            return report
+        if suspect.preempted or not self._is_on(lane, self._fleet.live_nodes()):
             self._again.append(suspect.task)
-        else:
-            yield from self._charge(suspect.task, suspect.reason)
+            return None
+        return self._charge(suspect.task, suspect.reason)
 
-    def _is_on_lost_node(self, lane: _Lane) -> bool:
-        return lane.place is not None and lane.place.node_id not in live_node_ids()
+    def _is_on(self, lane: _Lane, nodes: set[str]) -> bool:
+        return lane.place is None or lane.place.node_id in nodes
 
-    def _charge(self, task: ShardTask, reason: str) -> Iterator[Outcome]:
+    def _charge(self, task: ShardTask, reason: str) -> FailedShard | None:
         attempts = self._attempts.pop(task.shard, 0) + 1
         if attempts >= self._max_attempts:
-            yield FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
-            return
+            return FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
         logger.info("%s: attempt %d failed: %s", task.shard, attempts, reason)
         self._attempts[task.shard] = attempts
         self._again.append(task)
+        return None
 
-    def _stop_overdue(self) -> None:
+    # --- once in a while -------------------------------------------------------------------------
+
+    def _look_after_lanes(self) -> Iterator[Outcome]:
+        """End what takes too long, and judge suspects whose actor takes long to come back."""
+        now = self._fleet.now()
+        suspected = [lane for lane in self._lanes if lane.suspect]
+        nodes = self._fleet.live_nodes() if suspected else set[str]()
+        for lane in suspected:
+            assert lane.suspect
+            waited = now - lane.suspect.since
+            if (waited > _GATE_PATIENCE_SECONDS or not self._is_on(lane, nodes)) and (
+                outcome := self._judge(lane)
+            ):
+                yield outcome
         for lane in self._lanes:
-            late = lane.under_way and monotonic() - lane.oldest_since > self._time_limit
-            if late and lane.overdue is None:
-                lane.overdue = lane.under_way[0][1]
+            if lane.under_way and now - lane.oldest_since > self._shard_timeout:
+                self._empty_lane(lane, f"took longer than the limit of {self._shard_timeout:g} s")
                 self._restart(lane)
+                self._close_gate(lane)
+                self._file(lane)
+        self._tell_of_waiting(now)
 
-    def _tell_of_waiting(self) -> None:
-        if any(lane.gate is None for lane in self._lanes):
-            self._last_ready = monotonic()
-        elif monotonic() - self._last_ready > _SILENCE_SECONDS:
-            self._last_ready = monotonic()
+    def _tell_of_waiting(self, now: float) -> None:
+        if len(self._gated) < len(self._lanes):
+            self._last_ready = now
+        elif now - self._last_ready > _SILENCE_SECONDS:
+            self._last_ready = now
             logger.warning("no actor is ready; does the cluster still have what they need?")
-
-    def _new_lane(self) -> _Lane:
-        lane = _Lane(self._start_actor())
-        self._close_gate(lane)
-        return lane
-
-
-def _describe(error: RayError) -> str:
-    """One line of what Ray says: the cause's."""
-    if isinstance(error, RayTaskError):
-        cause = getattr(error, "cause", error)
-        return f"{type(cause).__name__}: {cause}".splitlines()[0]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

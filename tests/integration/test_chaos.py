@@ -21,9 +21,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.engine.actor import ActorSettings, Place, start_actor
+from jobs.engine.actor import ActorSettings, Place
 from jobs.engine.cluster import fitting_actors
 from jobs.engine.coordinator import Coordinator, Outcome
+from jobs.engine.fleet import RayFleet
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.output import OutputFolder, failed_name
 from pipeline.plan import ShardPlan, plan_shards
@@ -79,10 +80,10 @@ class Disturbed:
             make_scorer=make_scorer, annotate=self.settings(self.out), gpus=1, cpus=1
         )
         return Coordinator(
-            partial(start_actor, settings),
+            RayFleet(settings),
             actors,
             max_attempts=attempts,
-            time_limit=60,
+            shard_timeout=60,
             find_committed=nothing_committed,
         )
 

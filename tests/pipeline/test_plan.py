@@ -93,3 +93,14 @@ def test_a_million_shards_are_never_in_memory_together() -> None:
     plan = plan_shards(["/corpus/{000000..999999}.tar"])
     assert plan.count == 1_000_000
     assert next(iter(plan)).annotation == "000000.parquet"
+
+
+def test_a_list_of_which_nothing_exists_is_a_mistake(corpus: Path) -> None:
+    plan_shards([f"{corpus}/a/{{00000..99999}}.tar"]).check_found()  # a part may be missing
+    with pytest.raises(InputError, match=r"aa/00000\.tar: no such shard"):
+        plan_shards([f"{corpus}/aa/{{00000..99999}}.tar"]).check_found()
+
+
+def test_where_no_store_answers_the_first_shard_is_named() -> None:
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/0\.tar"):
+        plan_shards(["http://127.0.0.1:9/0.tar"]).check_found()

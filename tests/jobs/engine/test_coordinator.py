@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import ray
 
-from jobs.engine.actor import ActorSettings, start_actor
+from jobs.engine.actor import ActorSettings
 from jobs.engine.coordinator import Coordinator, Outcome
+from jobs.engine.fleet import RayFleet
 from pipeline.annotate import AnnotateSettings
 from pipeline.errors import EngineError
 from pipeline.plan import plan_shards
@@ -60,9 +61,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
             gpus=1,
             cpus=1,
         )
-        defaults: dict[str, Any] = {"max_attempts": 3, "time_limit": 60.0}
+        defaults: dict[str, Any] = {"max_attempts": 3, "shard_timeout": 60.0}
         defaults["find_committed"] = nothing_committed
-        started.append(Coordinator(partial(start_actor, settings), 2, **(defaults | options)))
+        started.append(Coordinator(RayFleet(settings), 2, **(defaults | options)))
         return started[-1]
 
     yield start
@@ -132,7 +133,7 @@ def test_only_the_guilty_shard_is_given_up(
 def test_a_shard_over_the_time_limit_is_stopped(
     start: Start, tasks: list[ShardTask], tmp_path: Path
 ) -> None:
-    coordinator = start(trapped(tmp_path, "hang"), max_attempts=1, time_limit=10.0)
+    coordinator = start(trapped(tmp_path, "hang"), max_attempts=1, shard_timeout=10.0)
     outcomes = list(coordinator.run(tasks))
     check_outcomes(outcomes, tasks, tmp_path / "out")
     (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]

@@ -1,0 +1,51 @@
+"""What a run writes last: `_manifest.parquet` of all shards, and `_summary.json`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+
+from jobs.engine.progress import Tally
+from jobs.preflight import Run
+from pipeline.manifest import ManifestWriter, read_manifest
+from pipeline.output import MANIFEST
+from pipeline.plan import annotation_name
+from pipeline.records import ShardReport
+from pipeline.storage import join
+
+logger = logging.getLogger(__name__)
+
+
+def write_results(run: Run, manifest: ManifestWriter, tally: Tally, actors: int) -> None:
+    """Complete a manifest, which holds this run's shards, with those of earlier runs."""
+    with manifest:
+        for report in _earlier_reports(run):
+            manifest.add(report)
+        manifest.commit(join(run.folder.url, MANIFEST))
+        totals = manifest.totals.as_dict()
+    if unscored := manifest.totals.unscored_images:
+        logger.warning("%d images share a sample with another one and were not scored", unscored)
+    run.folder.write_summary(
+        totals
+        | {
+            "seconds": round(tally.seconds, 3),
+            "images_per_second": round(tally.images_per_second, 3),
+            "stage_seconds": {name: round(s, 3) for name, s in tally.stages.items()},
+            "actors": actors,
+            "fingerprint": run.fingerprint,
+        }
+    )
+
+
+def _earlier_reports(run: Run) -> Iterator[ShardReport]:
+    """Reports of shards committed by earlier runs: from the last manifest, else their footers."""
+    unknown = {task.annotation for task in run.plan if task.annotation in run.folder.committed}
+    with closing(read_manifest(join(run.folder.url, MANIFEST))) as known:
+        for report in known:
+            if annotation_name(report.shard) in unknown:
+                unknown.remove(annotation_name(report.shard))
+                yield report
+    tasks = (task for task in run.plan if task.annotation in unknown)
+    for _, footer in run.folder.footers(tasks):
+        yield footer.report
