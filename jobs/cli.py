@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +20,10 @@ from jobs import cli_report
 from jobs.console import start_console
 from jobs.environment import prepare_ray
 from jobs.exit_codes import INTERRUPTED, USER_ERROR
-from pipeline.errors import UserError
+from pipeline.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from jobs.preflight import ScorerFactory
 
 
 def _with_dashes(token: str) -> str:
@@ -33,6 +36,15 @@ class _StoppedBySignalError(Exception):
 
 
 class _Verbs(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            from pipeline.config import nearest
+
+            guess = nearest(args[0], set(self.commands))
+            hint = f"did you mean {guess}?" if guess else f"see {ctx.command_path} --help"
+            raise ConfigError(f"no such verb: {args[0]}; {hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -128,10 +140,11 @@ def score(
     prepare_ray(settings.address)
     console = start_console()
     with console.status("loading Ray"):
-        from jobs.score import report_result
+        from jobs.score import maclip_scorer, report_result
         from jobs.score import score as run_score
 
-    return report_result(run_score(settings, console), settings, console)
+    result = run_score(settings, console, context.obj or maclip_scorer)
+    return report_result(result, settings, console)
 
 
 @app.command()
@@ -192,12 +205,15 @@ def verify(
 cli_report.register(app)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (of this process, if none is given); the exit code."""
+def main(arguments: Sequence[str] | None = None, make_scorer: ScorerFactory | None = None) -> int:
+    """Run a command line (of this process, if none is given); the exit code.
+
+    `make_scorer` takes the place of MA-CLIP in `score`.
+    """
     # What ends a container ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return int(app(args=arguments, standalone_mode=False) or 0)
+        return int(app(args=arguments, standalone_mode=False, obj=make_scorer) or 0)
     except UserError as error:
         return _complain(str(error))
     except (KeyboardInterrupt, _StoppedBySignalError):

@@ -79,7 +79,9 @@ def score(
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             write_results(run, ManifestWriter(), nothing.tally, actors=0)
         shards = count(run.plan.count, "shard")
-        console.print(f"nothing to do: {shards} annotated already in {config.output}")
+        console.print(
+            f"nothing to do: {shards} annotated already in {config.output}", soft_wrap=True
+        )
         return nothing
     with held(run.folder.url, force=config.force), connected(config.address):
         return _score_shards(run, min(_choose_actors(config), run.shards_to_score), console)
@@ -92,14 +94,16 @@ def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
         console.print(
             f"scored {tally.images - tally.errors:,} of {tally.images:,} images "
             f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
-            f"{tally.images_per_second:,.1f} images/s, into {config.output}"
+            f"{tally.images_per_second:,.1f} images/s, into {config.output}",
+            soft_wrap=True,
         )
     for failed in run.failed:
         console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
     if tally.failed:
         console.print(
             f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "
-            "the same command tries them again"
+            "the same command tries them again",
+            soft_wrap=True,
         )
     if run.interrupted:
         left = tally.shards_total - tally.shards
@@ -116,7 +120,8 @@ def _rehearse(run: Run, console: Console) -> ScoreResult:
         actors = _choose_actors(config)
     console.print(
         f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
-        f"with {actors} actors into {config.output}"
+        f"with {actors} actors into {config.output}",
+        soft_wrap=True,
     )
     return ScoreResult(tally=Tally(shards_total=0))
 

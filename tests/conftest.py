@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from pipeline.config import ScoreConfig
 from pipeline.records import RgbImage
+
+if "SHARDSIFT_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a check is repeatable
+    settings.register_profile("repeatable", derandomize=True)
+    settings.load_profile("repeatable")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import ray
@@ -13,6 +16,8 @@ from jobs.environment import is_joined
 from pipeline.errors import ConfigError
 
 _EPSILON = 1e-6
+_KNOCK_SECONDS = 5.0
+_LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init says that it looks
 _WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
 
 logger = logging.getLogger(__name__)
@@ -46,9 +51,21 @@ def _init(address: str | None, cpus: int | None) -> None:
         options |= {"include_dashboard": False, "num_cpus": cpus}
     where = (address or "auto") if is_joined(address) else "local"
     try:
+        _knock(where)
         ray.init(address=where, **options)
-    except (ConnectionError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for minutes."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    if address == "auto" and _LATEST_CLUSTER.exists():
+        address = _LATEST_CLUSTER.read_text().strip()
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
 
 
 def check_gpu(address: str | None, gpus: float) -> None:

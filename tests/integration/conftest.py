@@ -1,4 +1,4 @@
-"""A real S3 server on this machine."""
+"""Servers on this machine: S3, and the head of a Ray cluster."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_help_loads_neither_torch_nor_ray() -> None:
         (["score", "x.tar", "--actors", "many"], "Invalid value for '--actors'"),
         (["score", "x.tar"], "no --output"),
         (["score", "--output", "out"], "no shards given"),
-        (["scroe"], "No such command 'scroe'"),
+        (["scroe"], "no such verb: scroe; did you mean score?"),
         (["score", "x.tar", "--output", "out", "--crops", "all"], "crops: Input should be"),
         (["score", "x.tar", "--output", "out", "--retry-errors", "blurry"], "retry_errors.0"),
         (

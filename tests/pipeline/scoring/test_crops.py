@@ -94,4 +94,5 @@ def test_resizing_is_torchs_bilinear(height: int, width: int) -> None:
         align_corners=False,
         antialias=False,
     )
-    torch.testing.assert_close(resize_whole(image), theirs[0].permute(1, 2, 0), rtol=0, atol=5e-3)
+    # Of 255: float32 places a sample among 700 pixels to within some 700 * 2**-24 of a pixel.
+    torch.testing.assert_close(resize_whole(image), theirs[0].permute(1, 2, 0), rtol=0, atol=2e-2)

@@ -1,0 +1,11 @@
+"""`python -m tests.command score …`: the command line with the fake scorer, as a process."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs.cli import main
+from tests.fakes import make_fake_scorer
+
+if __name__ == "__main__":
+    sys.exit(main(make_scorer=make_fake_scorer))
