@@ -8,7 +8,12 @@ import pytest
 
 from pipeline.config import RunConfig, load_settings
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> RunConfig:
+    return load_settings(RunConfig, FOLDER / f"{name}.yaml")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -17,5 +22,19 @@ def test_it_loads(path: Path) -> None:
 
 
 def test_the_default_config_is_the_default() -> None:
-    (path,) = [path for path in CONFIGS if path.name == "default.yaml"]
-    assert load_settings(RunConfig, path) == RunConfig(pretrained="openai")
+    assert load("default") == RunConfig(pretrained="openai")
+
+
+@pytest.mark.parametrize("name", ["laptop", "demo"])
+def test_no_gpu_and_no_download_is_needed(name: str) -> None:
+    assert (load(name).model, load(name).gpus_per_actor, load(name).address) == ("compact", 0, None)
+
+
+def test_a_node_with_8_gpus_gets_an_actor_on_each_and_joins_nobody() -> None:
+    node = load("node-8gpu")
+    assert (node.actors, node.gpus_per_actor, node.address) == (8, 1, None)
+
+
+def test_a_cluster_is_joined_and_scores_as_one_node_does() -> None:
+    assert load("cluster").address == "auto"
+    assert load("cluster").scoring() == load("node-8gpu").scoring()
