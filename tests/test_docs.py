@@ -39,7 +39,8 @@ def test_every_verb_and_flag_is_documented(verb: str) -> None:
 
 def test_every_documented_flag_exists() -> None:
     known = set[str]().union(*(flags_of(verb) for verb in VERBS))
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+    ours = re.sub(r"^docker .*$", "", README, flags=re.MULTILINE)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= known
 
 
 @pytest.mark.parametrize("command", COMMANDS)
