@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from jobs.engine.metrics import ActorMetrics
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.errors import ModelError, ShardError
 from pipeline.records import ShardReport, ShardTask
@@ -50,6 +51,7 @@ class ScoringActor:
     def __init__(self, settings: ActorSettings) -> None:
         # Pillow warns of every odd EXIF block; those images get rows, not log lines.
         warnings.filterwarnings("ignore", module="PIL")
+        self._metrics = ActorMetrics()
         self._settings = settings.annotate
         self._scorer = settings.make_scorer()
         if self._scorer.fingerprint != self._settings.fingerprint:
@@ -70,6 +72,9 @@ class ScoringActor:
         Whatever else is raised leaves this process in doubt, and the coordinator restarts it.
         """
         try:
-            return annotate(task, self._scorer, self._settings)
+            report = annotate(task, self._scorer, self._settings)
         except ShardError as error:
+            self._metrics.add_failed()
             return ShardTrouble(reason=error.problem)
+        self._metrics.add_committed(report)
+        return report

@@ -1,9 +1,14 @@
-"""Two machines with a GPU each: how many actors fit, and where they sit."""
+"""Two machines with a GPU each: how many actors fit, where they sit, and what they tell."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import ray
@@ -14,18 +19,39 @@ from jobs.engine.cluster import check_gpu, choose_actors, connected, fitting_act
 from jobs.engine.fleet import RayFleet
 from pipeline.annotate import AnnotateSettings
 from pipeline.errors import ConfigError
+from pipeline.plan import plan_shards
 from tests.fakes import FakeScorer
+from tests.integration.conftest import free_ports
+from tests.samples import encoded, write_shards, write_tar
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _two_nodes() -> Iterator[None]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
-    cluster.add_node(num_cpus=4, num_gpus=1)
+def metrics_ports() -> Iterator[list[int]]:
+    """The cluster; where each of its nodes answers Prometheus."""
+    ports = free_ports(2)
+    node: dict[str, Any] = {"num_cpus": 4, "num_gpus": 1}
+    often = {"metrics_report_interval_ms": 500}
+    first = node | {"metrics_export_port": ports[0], "_system_config": often}
+    cluster = Cluster(initialize_head=True, head_node_args=first)
+    cluster.add_node(**node, metrics_export_port=ports[1])
     ray.init(address=cluster.address, log_to_driver=False)
     cluster.wait_for_nodes()
-    yield
+    yield ports
     ray.shutdown()
     cluster.shutdown()
+
+
+def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
+    settings = AnnotateSettings(
+        output=output,
+        fingerprint=FakeScorer.fingerprint,
+        config={},
+        decode_threads=1,
+        max_pixels=10**6,
+    )
+    return RayFleet(
+        ActorSettings(make_scorer=FakeScorer, annotate=settings, gpus=gpus_per_actor, cpus=1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,19 +90,7 @@ def test_a_cluster_may_have_gpus_where_this_machine_has_none() -> None:
 def test_an_actor_has_its_gpu_or_shares_it_as_it_was_told(
     gpus_per_actor: float, actors_per_gpu: int
 ) -> None:
-    settings = ActorSettings(
-        make_scorer=FakeScorer,
-        annotate=AnnotateSettings(
-            output="unused",
-            fingerprint=FakeScorer.fingerprint,
-            config={},
-            decode_threads=1,
-            max_pixels=1,
-        ),
-        gpus=gpus_per_actor,
-        cpus=1,
-    )
-    fleet = RayFleet(settings)
+    fleet = make_fleet("unused", gpus_per_actor)
     actors = [fleet.start_actor() for _ in range(2 * actors_per_gpu)]
     gates = [fleet.ready(actor) for actor in actors]
     places = [fleet.answer(gate) for gate in gates]
@@ -88,3 +102,42 @@ def test_an_actor_has_its_gpu_or_shares_it_as_it_was_told(
     assert list(sharing.values()) == [actors_per_gpu] * 2
     assert len({node for node, _ in sharing}) == 2
     assert len({place.pid for place in places if isinstance(place, Place)}) == len(actors)
+
+
+def test_prometheus_hears_of_shards_and_images_but_of_none_by_name(
+    metrics_ports: list[int], tmp_path: Path
+) -> None:
+    write_shards(tmp_path / "in", 2, samples=3)
+    write_tar(tmp_path / "in" / "bad.tar", [("1.jpg", encoded()[:900]), ("2.txt", b"")])
+    (tmp_path / "in" / "cut.tar").write_bytes(b"<html>503</html>" * 64)
+    fleet = make_fleet(str(tmp_path / "out"), 1)
+    actor = fleet.start_actor()
+    for task in plan_shards([str(tmp_path / "in")]):
+        fleet.answer(fleet.process(actor, task))
+    expected = {
+        'ray_shardsift_shards_total{status="committed"}': 3,
+        'ray_shardsift_shards_total{status="failed"}': 1,
+        'ray_shardsift_images_total{status="scored"}': 6,
+        'ray_shardsift_images_total{status="truncated"}': 1,
+        'ray_shardsift_images_total{status="missing_image"}': 1,
+        "ray_shardsift_shard_seconds_count{}": 3,
+    }
+    deadline = time.monotonic() + 60
+    while not expected.items() <= (heard := exported(metrics_ports)).items():
+        assert time.monotonic() < deadline, heard
+        time.sleep(0.2)
+    assert not [series for series in heard if ".tar" in series]
+    fleet.stop(actor)
+
+
+def exported(ports: list[int]) -> dict[str, float]:
+    """Our series on all nodes, named by our own tags alone."""
+    found: dict[str, float] = {}
+    for port in ports:
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        for line in lines:
+            if series := re.fullmatch(r"(ray_shardsift_\w+)\{(.*)\} (\S+)", line):
+                tags = re.findall(r'\b(?:status|stage|shard)="[^"]*"', series[2])
+                found[f"{series[1]}{{{','.join(tags)}}}"] = float(series[3])
+    return found
