@@ -21,6 +21,7 @@ def start_console() -> Console:
     else:
         handler, form = logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its lines itself
     for package in ("pipeline", "jobs"):
         logging.getLogger(package).setLevel(logging.INFO)
     return console

@@ -11,6 +11,7 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -89,7 +90,7 @@ def test_deadly_and_hanging_shards_pay_and_no_others() -> None:
 
 def test_lost_nodes_cost_no_attempt() -> None:
     tasks = shards()
-    nodes = ACTORS // ACTORS_PER_NODE
+    nodes = ceil(ACTORS / ACTORS_PER_NODE)
     losses = [(40.0 + 15 * n, n) for n in range(nodes)]
     fleet = SimulatedFleet(losses=losses)
     assert not failures(list(coordinate(fleet, max_attempts=1).run(tasks)), tasks)
