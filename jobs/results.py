@@ -40,12 +40,15 @@ def write_results(run: Run, manifest: ManifestWriter, tally: Tally, actors: int)
 
 def _earlier_reports(run: Run) -> Iterator[ShardReport]:
     """Reports of shards committed by earlier runs: from the last manifest, else their footers."""
+    if not run.folder.committed:  # the plan may be a listing of a bucket: not for nothing
+        return
     unknown = {task.annotation for task in run.plan if task.annotation in run.folder.committed}
     with closing(read_manifest(join(run.folder.url, MANIFEST))) as known:
         for report in known:
             if annotation_name(report.shard) in unknown:
                 unknown.remove(annotation_name(report.shard))
                 yield report
-    tasks = (task for task in run.plan if task.annotation in unknown)
-    for _, footer in run.folder.footers(tasks):
-        yield footer.report
+    if unknown:
+        tasks = (task for task in run.plan if task.annotation in unknown)
+        for _, footer in run.folder.footers(tasks):
+            yield footer.report

@@ -42,7 +42,7 @@ class ShardPlan:
         first = redact(self.probes[0])
         try:
             if not any(map(_exists, map(self._task, self.probes))):
-                raise InputError(f"{first}: no such shard, nor any other of those that were tried")
+                raise InputError(f"{first}: can't be found, nor any other shard that was tried")
         except (OSError, ImportError, ValueError) as error:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 

@@ -4,7 +4,7 @@ Each actor has a lane: its handle, the shards under way in it, and, after any fa
 has to answer before it gets work again. Only the oldest shard of a lane runs, the others wait in
 the actor's queue; so only that one can have caused a failure, and only it pays with an attempt.
 
-The work for one answer doesn't grow with the number of actors or shards.
+What is done here for an answer doesn't grow with the number of actors; Ray's waiting for it does.
 """
 
 from __future__ import annotations

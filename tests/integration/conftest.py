@@ -1,19 +1,19 @@
-"""Servers on this machine: S3, and the head of a Ray cluster."""
+"""A real S3 server on this machine."""
 
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import s3fs
+
+from tests.ports import free_ports
 
 _START_SECONDS = 120
 
@@ -79,22 +79,6 @@ def s3(object_store: ObjectStore) -> Iterator[s3fs.S3FileSystem]:
         yield filesystem
         filesystem.rm("corpus", recursive=True)
         s3fs.S3FileSystem.clear_instance_cache()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free, with those 10000 above them, where SeaweedFS speaks gRPC."""
-    ports: list[int] = []
-    with ExitStack() as bound:
-        while len(ports) < count:
-            first, second = (bound.enter_context(socket.socket()) for _ in range(2))
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 10000))
-            except (OSError, OverflowError):
-                continue
-            ports.append(port)
-    return ports
 
 
 def _identities(store: ObjectStore) -> dict[str, object]:

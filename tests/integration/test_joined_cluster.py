@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.conftest import free_ports
+from tests.ports import free_ports
 from tests.samples import write_shards
 
 SHARDS, SAMPLES = 4, 3

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import urlopen
 
 import pytest
@@ -21,7 +21,7 @@ from pipeline.annotate import AnnotateSettings
 from pipeline.errors import ConfigError
 from pipeline.plan import plan_shards
 from tests.fakes import FakeScorer
-from tests.integration.conftest import free_ports
+from tests.ports import free_ports
 from tests.samples import encoded, write_shards, write_tar
 
 
@@ -93,15 +93,13 @@ def test_an_actor_has_its_gpu_or_shares_it_as_it_was_told(
     fleet = make_fleet("unused", gpus_per_actor)
     actors = [fleet.start_actor() for _ in range(2 * actors_per_gpu)]
     gates = [fleet.ready(actor) for actor in actors]
-    places = [fleet.answer(gate) for gate in gates]
+    places = [cast(Place, fleet.answer(gate)) for gate in gates]
     for actor in actors:
         fleet.stop(actor)
-    sharing = Counter(
-        (place.node_id, place.gpu_ids) for place in places if isinstance(place, Place)
-    )
+    sharing = Counter((place.node_id, place.gpu_ids) for place in places)
     assert list(sharing.values()) == [actors_per_gpu] * 2
     assert len({node for node, _ in sharing}) == 2
-    assert len({place.pid for place in places if isinstance(place, Place)}) == len(actors)
+    assert len({place.pid for place in places}) == len(actors)
 
 
 def test_prometheus_hears_of_shards_and_images_but_of_none_by_name(
@@ -123,21 +121,28 @@ def test_prometheus_hears_of_shards_and_images_but_of_none_by_name(
         "ray_shardsift_shard_seconds_count{}": 3,
     }
     deadline = time.monotonic() + 60
-    while not expected.items() <= (heard := exported(metrics_ports)).items():
+    while not expected.items() <= (heard := by_status(lines := exported(metrics_ports))).items():
         assert time.monotonic() < deadline, heard
         time.sleep(0.2)
-    assert not [series for series in heard if ".tar" in series]
+    names = [task.shard for task in plan_shards([str(tmp_path / "in")])]
+    assert not [line for line in lines if any(name in line for name in names)]
     fleet.stop(actor)
 
 
-def exported(ports: list[int]) -> dict[str, float]:
-    """Our series on all nodes, named by our own tags alone."""
-    found: dict[str, float] = {}
+def exported(ports: list[int]) -> list[str]:
+    """Our lines on all nodes, with all their tags."""
+    lines: list[str] = []
     for port in ports:
         with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        for line in lines:
-            if series := re.fullmatch(r"(ray_shardsift_\w+)\{(.*)\} (\S+)", line):
-                tags = re.findall(r'\b(?:status|stage|shard)="[^"]*"', series[2])
-                found[f"{series[1]}{{{','.join(tags)}}}"] = float(series[3])
+            lines += answer.read().decode().splitlines()
+    return [line for line in lines if line.startswith("ray_shardsift_")]
+
+
+def by_status(lines: list[str]) -> dict[str, float]:
+    """Values of the lines, named without Ray's own tags."""
+    found: dict[str, float] = {}
+    for line in lines:
+        series, _, value = line.rpartition(" ")
+        status = re.findall(r'\bstatus="[^"]*"', series)
+        found[f"{series.partition('{')[0]}{{{','.join(status)}}}"] = float(value)
     return found
