@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs import cli_report
+from jobs import cli_curate, cli_report
 from jobs.console import start_console
 from jobs.environment import prepare_ray
 from jobs.exit_codes import INTERRUPTED, USER_ERROR
-from pipeline.errors import ConfigError, UserError
+from pipeline.errors import AnnotationError, ConfigError, UserError
 
 if TYPE_CHECKING:
     from jobs.preflight import ScorerFactory
@@ -203,6 +203,7 @@ def verify(
 
 
 cli_report.register(app)
+cli_curate.register(app)
 
 
 def main(arguments: Sequence[str] | None = None, make_scorer: ScorerFactory | None = None) -> int:
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str] | None = None, make_scorer: ScorerFactory | No
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(app(args=arguments, standalone_mode=False, obj=make_scorer) or 0)
-    except UserError as error:
+    except (UserError, AnnotationError) as error:
         return _complain(str(error))
     except (KeyboardInterrupt, _StoppedBySignalError):
         _complain("interrupted; the same command goes on where this one stopped")

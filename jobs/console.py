@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,3 +27,15 @@ def start_console() -> Console:
     for package in ("pipeline", "jobs"):
         logging.getLogger(package).setLevel(logging.INFO)
     return console
+
+
+@contextmanager
+def tracking(console: Console) -> Generator[Callable[[Iterable[Any], str, int], Iterable[Any]]]:
+    """A function that passes items on and shows how far they have come: items, title, total."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    title = TextColumn("{task.description}")
+    columns = title, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    hidden = not console.is_terminal  # a log would only get an empty line
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        yield lambda items, title, total: progress.track(items, total=total, description=title)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jobs.console import tracking
 from jobs.exit_codes import DONE, FAILED
 from pipeline.redaction import redact
 from pipeline.verify import Claim, Verification, claim_output, repair, verify
@@ -33,8 +32,8 @@ def run_verify(
     results = results or Console(highlight=False)
     with console.status("looking up the shards"):
         claim = claim_output(output, shards)
-    with _progress(console, claim.plan.count) as advance:
-        found = verify(claim, recount=recount, advance=advance)
+    with tracking(console) as track:
+        found = verify(claim, recount=recount, track=track)
     results.print(_table(claim, found, recount=recount))
     for problem in found.problems:
         rest = escape(f": {problem.trouble}; {problem.remedy}")
@@ -79,14 +78,6 @@ def _is_to_score(found: Verification) -> bool:
 def _command(claim: Claim) -> str:
     inputs = [redact(pattern) for pattern in claim.plan.patterns]
     return shlex.join(["shardsift", "score", *inputs, "--output", redact(claim.folder.url)])
-
-
-@contextmanager
-def _progress(console: Console, total: int) -> Generator[Callable[[], None]]:
-    columns = TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 if __name__ == "__main__":

@@ -123,11 +123,17 @@ def sketch_quality(rows: Sequence[Annotation]) -> bytes:
     return quantile_sketch(np.array(qualities, np.float32))
 
 
-def read(url: str) -> Any:
-    """All rows of an annotation file, a `pyarrow.Table`. Raises AnnotationError."""
+def read(url: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
+    """Rows of an annotation file, a `pyarrow.Table`: all of them, or those that pass `where`.
+
+    `where`, a `pyarrow.compute.Expression`, skips row groups by their statistics. Raises
+    AnnotationError.
+    """
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
         with open_read(url) as file:
-            return pq.read_table(file).cast(SCHEMA)
+            table = pq.read_table(file, columns=schema.names, filters=where, use_threads=False)
+            return table.cast(schema)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
 

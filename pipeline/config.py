@@ -166,6 +166,10 @@ def load_settings(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise ConfigError(f"{where} has to be given") from error
+        if not where:  # several settings that don't go together
+            raise ConfigError(reason) from error
         raise ConfigError(f"{where}: {reason} (got {first['input']!r})") from error
 
 

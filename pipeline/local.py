@@ -35,6 +35,15 @@ def sweep(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def prune(folder: Path) -> None:
+    """Delete a folder and those below it, as far as they hold no file."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

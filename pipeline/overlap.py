@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Passes items on, and shows how far they have come: items, what is done, how many there are."""
+
+
+def no_track(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+    """Shows nothing."""
+    return items
 
 
 def prefetch(items: Iterable[ItemT], depth: int) -> Iterator[ItemT]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -63,6 +64,17 @@ class ShardPlan:
 def annotation_name(shard: str) -> str:
     """What the annotation of a shard is called, below the output."""
     return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+
+
+def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
+    """The part of the corpus of each shard: its folder, else its name without numbers, else it."""
+    folders = {shard: shard.rpartition("/")[0] for shard in shards}
+    stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
+    names = next(
+        (m for m in (folders, stems) if len(set(m.values())) > 1),
+        dict(zip(folders, folders, strict=True)),
+    )
+    return {shard: name or "(top)" for shard, name in names.items()}
 
 
 def plan_shards(patterns: Iterable[str]) -> ShardPlan:

@@ -22,7 +22,11 @@ from datasketches import kll_floats_sketch  # pyright: ignore[reportAttributeAcc
 K = 200
 """Sketch size: 99 % of rank queries are within 1.33 % (0.5 % at the worst for one thinned here)."""
 
+_MERGED = 1 << 18
+"""So many weighted values stand for all shards once there are four times as many."""
+
 _MIN_LEVEL_SIZE = 8
+_HEADER = struct.Struct("<BBBBHBBQHBB")
 _PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL = 5, 1, 15
 
 
@@ -36,20 +40,91 @@ def quantile_sketch(values: npt.NDArray[np.float32]) -> bytes:
 
 
 class QuantileMerger:
-    """Quantiles of many shards together, from their sketches; holds one sketch."""
+    """Quantiles of many shards together, from their sketches.
+
+    Weighted values are kept as they come, so that equal sketches in equal order give equal
+    answers, which DataSketches' own merge doesn't. From a million of them on they are thinned by
+    rank to a quarter.
+    """
 
     def __init__(self) -> None:
-        self._merged = kll_floats_sketch(K)
+        self._values_N = np.empty(0)
+        self._weights_N = np.empty(0)
+        self._added: list[npt.NDArray[np.float64]] = []
+        self._held = 0
+        self._error = 0.0
+        self._low, self._high = np.inf, -np.inf
 
     def add(self, sketch: bytes) -> None:
-        """Merge the sketch of a further shard."""
-        self._merged.merge(kll_floats_sketch.deserialize(sketch))
+        """Take in the sketch of a further shard."""
+        loaded = kll_floats_sketch.deserialize(sketch)
+        if loaded.is_empty():
+            return
+        items_N2 = _weighted_values(sketch) if loaded.n > 1 else np.array(list(loaded), np.float64)
+        heaviest = items_N2[:, 1].max()
+        self._error += heaviest / 2 if heaviest > 1 else 0.0
+        self._low = min(self._low, loaded.get_min_value())
+        self._high = max(self._high, loaded.get_max_value())
+        self._added.append(items_N2)
+        self._held += len(items_N2)
+        if self._held >= 4 * _MERGED:
+            self._thin()
 
     def quantiles(self, ranks: Sequence[float]) -> list[float] | None:
         """Values at normalised ranks 0..1; None where nothing was added."""
-        if self._merged.is_empty():
+        self._merge()
+        if not len(self._values_N):
             return None
-        return [float(self._merged.get_quantile(rank)) for rank in ranks]
+        ends_N = np.cumsum(self._weights_N)
+        places = np.searchsorted(ends_N, np.array(ranks) * ends_N[-1])
+        return [float(self._values_N[min(place, len(ends_N) - 1)]) for place in places]
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The lowest and the highest of all values, exactly; None where nothing was added."""
+        return (self._low, self._high) if self._low <= self._high else None
+
+    @property
+    def rank_error(self) -> float:
+        """How far the true rank of a quantile can be from the one asked for, 0..1."""
+        self._merge()
+        if not len(self._weights_N):
+            return 0.0
+        heaviest = float(self._weights_N.max())
+        step = heaviest / 2 if heaviest > 1 else 0.0
+        return (self._error + step) / float(self._weights_N.sum())
+
+    def _merge(self) -> None:
+        items_N2 = np.concatenate(
+            [np.stack([self._values_N, self._weights_N], axis=1), *self._added]
+        )
+        order_N = np.argsort(items_N2[:, 0], kind="stable")
+        self._values_N, self._weights_N = items_N2[order_N].T
+        self._added.clear()
+
+    def _thin(self) -> None:
+        self._merge()
+        ends_N = np.cumsum(self._weights_N)
+        step = ends_N[-1] / _MERGED
+        middles = (np.arange(_MERGED) + 0.5) * step
+        self._values_N = self._values_N[np.searchsorted(ends_N, middles)]
+        self._weights_N = np.full(_MERGED, step)
+        self._error += step / 2
+        self._held = _MERGED
+
+
+def _weighted_values(sketch: bytes) -> npt.NDArray[np.float64]:
+    """The values of a serialised sketch and what each stands for, shape (N, 2).
+
+    DataSketches' own iterator gives wrong weights where the lowest level is empty.
+    """
+    levels = sketch[18]
+    starts = struct.unpack_from(f"<{levels}I", sketch, _HEADER.size)
+    values_N = np.frombuffer(sketch, "<f4", offset=_HEADER.size + 4 * levels)[2:]
+    ends = [*(start - starts[0] for start in starts[1:]), len(values_N)]
+    sizes = np.diff(ends, prepend=0)
+    weights_N = np.repeat(2.0 ** np.arange(levels), sizes)
+    return np.stack([values_N, weights_N], axis=1).astype(np.float64)
 
 
 def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
@@ -61,8 +136,7 @@ def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
     starts = [_total_capacity(top + 1) - sum(len(level) for level in levels)]
     for level in levels[:-1]:
         starts.append(starts[-1] + len(level))
-    header = struct.pack(
-        "<BBBBHBBQHBB",
+    header = _HEADER.pack(
         *(_PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL, 0, K, _MIN_LEVEL_SIZE, 0),
         *(n, K, top + 1, 0),
     )

@@ -8,7 +8,7 @@ footer, by its name that begins with `_`, or, too damaged to tell, by the name o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from pipeline.errors import AnnotationError, InputError, OutputError, ShardError
 from pipeline.lease import check_free
 from pipeline.manifest import Totals, read_outcomes
 from pipeline.output import MANIFEST, SUMMARY, OutputFolder, RunRecord, failed_name
-from pipeline.overlap import map_ordered
+from pipeline.overlap import Track, map_ordered, no_track
 from pipeline.plan import ShardPlan, plan_shards
 from pipeline.records import ShardReport, ShardTask
 from pipeline.redaction import reason, redact
@@ -107,10 +107,8 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     return Claim(folder=folder, record=folder.record, plan=plan)
 
 
-def verify(
-    claim: Claim, *, recount: bool = False, advance: Callable[[], None] = lambda: None
-) -> Verification:
-    """Check everything; `recount` reads the tars, too. `advance` is called after each shard.
+def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> Verification:
+    """Check everything; `recount` reads the tars, too. `track` shows the shards that are done.
 
     Raises:
         OutputError: where a file can't be fetched, which says nothing about the file.
@@ -120,12 +118,11 @@ def verify(
     unplanned = claim.folder.committed | claim.folder.failed
     check = partial(_check_shard, claim, recount)
     threads = _THREADS_THAT_RECOUNT if recount else _THREADS
-    for shard in map_ordered(check, claim.plan, threads):
+    for shard in track(map_ordered(check, claim.plan, threads), "shards", claim.plan.count):
         unplanned -= {shard.task.annotation, failed_name(shard.task.shard)}
         _count(found, shard)
         if shard.is_failed or shard.report:
             outcomes[shard.task.shard] = shard.report
-        advance()
     found.problems += (_unplanned(name) for name in sorted(unplanned))
     left = filter(_TEMPORARY.fullmatch, claim.folder.files)
     found.problems += (_leftover(name) for name in sorted(left))

@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815  # http.server's names
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # http.server's names
 
     def _length(self) -> int:
         return int(self.headers.get("Content-Length", 0))

@@ -32,6 +32,7 @@ OWNERS = {
     "tenacity": ["pipeline/remote.py"],
     "webdataset": ["jobs/demo.py", "jobs/benchmarks/corpus.py"],
     "datasketches": ["pipeline/sketch.py"],
+    "sqlglot": ["pipeline/curation/where.py"],
     "typer": [
         "jobs/cli",
         "jobs/train_compact.py",

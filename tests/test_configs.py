@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig, load_settings
+from pipeline.curation.settings import FilterConfig
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -18,7 +19,10 @@ def load(name: str) -> RunConfig:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_it_loads(path: Path) -> None:
-    load_settings(RunConfig, path)
+    if path.stem == "filter":
+        load_settings(FilterConfig, path, {"annotations": "scores", "output": "kept"})
+    else:
+        load_settings(RunConfig, path)
 
 
 def test_the_default_config_is_the_default() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.plan import shard_prefixes
 from pipeline.report.gather import Floats, RunData, count_values
 
 _STEPS = 400
@@ -40,7 +40,9 @@ def live_data(run: RunData, start: Start) -> dict[str, Any]:
         else np.argmax(np.array(kept) <= start.keep_top * kept[0])
     )
     sides, side_names = _side_labels(run)
-    parts = _part_labels(run.strings("shard"))
+    shards = run.strings("shard")
+    prefixes = shard_prefixes(set(shards.tolist()))
+    parts = np.array([prefixes[shard] for shard in shards], object)
     formats = list(count_values(run.table["image_ext"]))[:_MAX_PARTS]
     groups = {
         "shorter side, px": _rows(sides, side_names, quality_N, edges),
@@ -89,17 +91,6 @@ def _side_labels(run: RunData) -> tuple[NDArray[np.object_], list[str]]:
     side_N = np.nan_to_num(np.minimum(run.numbers("width"), run.numbers("height")))
     place_N = np.searchsorted(_SIDES, side_N, side="right") - 1
     return np.array(names, object)[place_N], names
-
-
-def _part_labels(shards_N: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The part of the corpus: the shard's folder, else its name without numbers, else itself."""
-    folders = {shard: shard.rpartition("/")[0] for shard in set(shards_N.tolist())}
-    stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
-    names = next(
-        (m for m in (folders, stems) if len(set(m.values())) > 1),
-        dict(zip(folders, folders, strict=True)),
-    )
-    return np.array([names[shard] or "(top)" for shard in shards_N], object)
 
 
 def _most_common(labels_N: NDArray[np.object_]) -> list[str]:

@@ -34,14 +34,50 @@ def test_datasketches_reads_it_within_its_own_error(count: int) -> None:
         )
 
 
-def test_merged_quantiles_are_those_of_all_shards() -> None:
-    shards = [values(3000, seed) + seed for seed in range(8)]
+@pytest.mark.parametrize("count", [1, 2, 150, 201, 3000, 40_000])
+def test_merged_quantiles_are_within_the_error_that_is_stated(count: int) -> None:
+    shards = [values(count, seed) + seed for seed in range(8)]
     merger = QuantileMerger()
     for shard in shards:
         merger.add(quantile_sketch(shard))
     everything = np.concatenate(shards)
+    assert merger.range == (everything.min(), everything.max())
+    assert merger.rank_error < 0.006
+    for rank in (0.01, 0.3, 0.5, 0.7, 0.99):
+        (value,) = merger.quantiles([rank]) or []
+        low, high = (everything < value).mean(), (everything <= value).mean()
+        assert low - merger.rank_error <= rank <= high + merger.rank_error
+
+
+def test_thousands_of_shards_are_thinned_and_the_stated_error_grows() -> None:
+    merger = QuantileMerger()
+    sketches = [quantile_sketch(values(6000, seed)) for seed in range(8)]
+    for number in range(8000):
+        merger.add(sketches[number % 8])
+    everything = np.concatenate([values(6000, seed) for seed in range(8)])
+    (value,) = merger.quantiles([0.7]) or []
+    assert (everything <= value).mean() == pytest.approx(0.7, abs=merger.rank_error)
+    assert 0.002 < merger.rank_error < 0.006
+
+
+@pytest.mark.parametrize("filled", [5000, 201, 200, 2])
+def test_sketches_of_datasketches_itself_are_merged_too(filled: int) -> None:
+    sketch = kll_floats_sketch(200)
+    sketch.update(values(filled))
+    merger = QuantileMerger()
+    merger.add(sketch.serialize())
     (median,) = merger.quantiles([0.5]) or []
-    assert (everything <= median).mean() == pytest.approx(0.5, abs=0.02)
+    assert (values(filled) <= median).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_equal_sketches_give_equal_quantiles() -> None:
+    def merged() -> list[float] | None:
+        merger = QuantileMerger()
+        for seed in range(30):
+            merger.add(quantile_sketch(values(5000, seed)))
+        return merger.quantiles([0.1, 0.5, 0.9])
+
+    assert merged() == merged()
 
 
 def test_nothing_has_no_quantiles() -> None:

@@ -1,0 +1,142 @@
+"""The output folder of `filter`.
+
+keep-list/….parquet   the kept samples of a shard, named as its annotations
+uids.npy              DataComp's subset file
+_filter.json          the rule, written first: a folder that has it may be written anew
+_summary.json         what became of all rows, written last: a reader looks for it
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.curation.sieve import SCHEMA
+from pipeline.curation.survey import Part
+from pipeline.curation.uids import UidWriter
+from pipeline.errors import OutputError
+from pipeline.local import prune, sweep
+from pipeline.output import SUMMARY
+from pipeline.redaction import redact
+from pipeline.storage import absolute, check_output, commit, delete, join, list_files
+
+KEEP_LIST = "keep-list"
+UIDS = "uids.npy"
+RECORD = "_filter.json"
+
+_ROW_GROUP_ROWS = 1 << 16
+
+
+class KeptFolder:
+    """Writes what a filter keeps; where the block raises, nothing of it stays."""
+
+    def __init__(self, url: str, annotations: str, *, overwrite: bool) -> None:
+        """Claim the folder, and change nothing in it.
+
+        Raises:
+            OutputError: where it holds something else, or a finished filter without `overwrite`.
+        """
+        self.url = url
+        _check_apart(url, annotations)
+        files = list_files(url)
+        mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
+        if mine and RECORD not in files:
+            raise OutputError(
+                f"{redact(url)}: holds {min(mine)}, which no filter here has recorded; choose "
+                "another --output"
+            )
+        if SUMMARY in files and RECORD not in files:
+            raise OutputError(f"{redact(url)}: is the output of a run; choose another --output")
+        if SUMMARY in files and not overwrite:
+            raise OutputError(
+                f"{redact(url)}: holds what an earlier filter has kept; choose another --output, "
+                "or --overwrite to replace it"
+            )
+        self._stale = mine | (files & {SUMMARY, RECORD})
+        self._written: set[str] = set()
+        self._is_new = not files
+        self._metadata: Mapping[str, str] = {}
+
+    def __enter__(self) -> Self:
+        check_output(self.url, ())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        for name in sorted(self._written):
+            delete(join(self.url, name))
+        if self._is_new and (folder := _local(self.url)):
+            prune(folder)
+
+    def begin(self, rule: Mapping[str, Any], threshold: float | None, fingerprint: str) -> None:
+        """Delete what an earlier filter has written, and say what this one does."""
+        if folder := _local(self.url):
+            sweep(folder)
+        for name in sorted(self._stale, key=lambda name: name != SUMMARY):
+            delete(join(self.url, name))
+        self._metadata = {
+            "shardsift.fingerprint": fingerprint,
+            "shardsift.threshold": json.dumps(threshold),
+            "shardsift.filter": json.dumps(rule, sort_keys=True),
+            "shardsift.version": version("shardsift"),
+        }
+        self._commit(RECORD, _json({"rule": rule, "threshold": threshold}))
+
+    def add(self, part: Part, rows: Any) -> None:
+        """Write the keep-list of a shard; also where it is empty. Threads may."""
+        shard = pa.array([part.shard] * len(rows), pa.string())
+        table = rows.append_column("shard", shard).select(SCHEMA.names).cast(SCHEMA)
+        sink = io.BytesIO()
+        pq.write_table(
+            table.replace_schema_metadata(self._metadata),
+            sink,
+            row_group_size=_ROW_GROUP_ROWS,
+            compression="zstd",
+            use_dictionary=["shard"],  # pyright: ignore[reportArgumentType]
+        )
+        self._commit(f"{KEEP_LIST}/{part.name}", sink.getvalue())
+
+    def add_uids(self, uids: UidWriter) -> None:
+        """Write DataComp's subset file."""
+        self._written.add(UIDS)
+        uids.commit(join(self.url, UIDS))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Say that everything is there."""
+        self._commit(SUMMARY, _json(summary))
+
+    def _commit(self, name: str, data: bytes) -> None:
+        self._written.add(name)
+        commit(join(self.url, name), data)
+
+
+def _check_apart(url: str, annotations: str) -> None:
+    target, source = (f"{absolute(place).rstrip('/')}/" for place in (url, annotations))
+    if target.startswith(source):
+        raise OutputError(
+            f"{redact(url)}: lies in the annotations, whose readers would take a keep-list for "
+            "one of them; choose another --output"
+        )
+
+
+def _local(url: str) -> Path | None:
+    location = absolute(url)
+    return None if "://" in location else Path(location)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

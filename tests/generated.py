@@ -1,0 +1,129 @@
+"""Annotations made up, as runs would have left them: few of them row by row, or millions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.annotations import SCHEMA, encode, parse_footer
+from pipeline.manifest import ManifestWriter
+from pipeline.output import MANIFEST, RUN_RECORD, SUMMARY
+from pipeline.plan import annotation_name
+from pipeline.records import Annotation, ErrorCode, FailedShard, ShardIdentity
+from pipeline.sketch import quantile_sketch
+
+Quality = float | ErrorCode
+"""Of one sample: a score, or why there is none."""
+
+
+def row(index: int, quality: Quality, **fields: Any) -> Annotation:
+    """One sample; what `fields` don't say is made up."""
+    made_up: dict[str, Any] = {"key": f"k{index}", "uid": f"{index:032x}", "image_ext": "jpg"}
+    if isinstance(quality, ErrorCode):
+        made_up |= {"error": quality, "error_message": "made up"}
+    else:
+        made_up |= {"width": 100 + index, "height": 200, "crops": 1, "quality": quality}
+        made_up |= {"q_sim": quality, "q_mag": 1 - quality, "w_sim": 0.5}
+        made_up |= {"quality_min": quality, "quality_std": 0.0}
+    return Annotation(index=index, **(made_up | fields))
+
+
+def write_annotations(
+    folder: Path,
+    shards: Mapping[str, Sequence[Quality | Annotation]],
+    failed: Iterable[str] = (),
+    fingerprint: str = "made-up",
+) -> Path:
+    """A finished run of these shards."""
+    with ManifestWriter() as manifest:
+        for shard, samples in shards.items():
+            rows = [
+                sample if isinstance(sample, Annotation) else row(index, sample)
+                for index, sample in enumerate(samples)
+            ]
+            identity = ShardIdentity(path=shard, size=1, version="1")
+            data = encode(rows, shard=identity, fingerprint=fingerprint, config={})
+            path = folder / annotation_name(shard)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            metadata = pq.read_schema(pa.BufferReader(data)).metadata
+            manifest.add(parse_footer(metadata).report)
+        for shard in failed:
+            manifest.add(FailedShard(shard=shard, url=shard, reason="cut", attempts=3))
+        manifest.commit(str(folder / MANIFEST))
+    record = {"fingerprint": fingerprint, "config": {}, "root": "/c", "inputs": [], "version": "0"}
+    (folder / RUN_RECORD).write_text(json.dumps(record))
+    (folder / SUMMARY).write_text(json.dumps(manifest.totals.as_dict()))
+    return folder
+
+
+def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
+    """A run of `files` shards of `rows` samples; 3 % have no score, and many qualities are equal.
+
+    No manifest: whoever reads it has to read the footers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(files):
+        shard = f"{number:05}.tar"
+        table, report = _made_up(shard, rows, np.random.default_rng([seed, number]))
+        pq.write_table(
+            table.replace_schema_metadata(report),
+            folder / annotation_name(shard),
+            row_group_size=1 << 16,
+            compression="zstd",
+            use_dictionary=["shard", "image_ext", "error"],  # pyright: ignore[reportArgumentType]
+        )
+    record = {"fingerprint": "made-up", "config": {}, "root": "/", "inputs": [], "version": "0"}
+    (folder / RUN_RECORD).write_text(json.dumps(record))
+    (folder / SUMMARY).write_text("{}")
+    return folder
+
+
+def _made_up(shard: str, rows: int, dice: np.random.Generator) -> tuple[Any, dict[bytes, bytes]]:
+    """A table of annotations, and its metadata."""
+    has_error = dice.random(rows) < 0.03
+    quality = dice.beta(6, 4, rows).astype(np.float32)
+    quality = np.where(dice.random(rows) < 0.3, np.round(quality, 3), quality)
+    score = pa.array(quality, pa.float32(), mask=has_error)
+    side = pa.array(dice.integers(64, 2048, rows), pa.int32(), mask=has_error)
+    number = np.arange(rows)
+    stem = int(shard.removesuffix(".tar"))
+    uids = np.frombuffer(dice.bytes(16 * rows), "V16")
+    made_up: dict[str, Any] = {
+        "key": pa.array([f"{stem:05}{n:06}" for n in range(rows)]),
+        "shard": pa.array([shard] * rows),
+        "index": pa.array(number, pa.int32()),
+        "uid": pa.array([uid.tobytes().hex() for uid in uids]),
+        "width": side,
+        "height": side,
+        "error": pa.array(["truncated"] * rows, mask=~has_error),
+    }
+    made_up |= dict.fromkeys(("quality", "q_sim", "q_mag", "w_sim", "quality_min"), score)
+    columns = [made_up.get(field.name, pa.nulls(rows)).cast(field.type) for field in SCHEMA]
+    empty = encode(
+        [], shard=ShardIdentity(path=shard, size=1, version="1"), fingerprint="made-up", config={}
+    )
+    metadata = pq.read_schema(pa.BufferReader(empty)).metadata | {
+        b"shardsift.rows": str(rows).encode(),
+        b"shardsift.errors": json.dumps({"truncated": int(has_error.sum())}).encode(),
+        b"shardsift.sketch": base64.b64encode(quantile_sketch(quality[~has_error])),
+    }
+    return pa.Table.from_arrays(columns, schema=SCHEMA), metadata
+
+
+def damage_row_group(path: Path, number: int) -> None:
+    """Overwrite half of a row group of a Parquet file, and leave its footer."""
+    group = pq.ParquetFile(path).metadata.row_group(number)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    starts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
+    begin, size = min(starts), sum(column.total_compressed_size for column in columns)
+    data = bytearray(path.read_bytes())
+    data[begin : begin + size // 2] = bytes(size // 2)
+    path.write_bytes(data)
