@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos scale memory bench lint check clean
+.PHONY: help demo test fuzz chaos scale memory curation bench lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a min
 
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
+
+curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
+	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
 	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/test_bench.py

@@ -1,7 +1,7 @@
 """`shardsift demo`: the whole way on generated shards, offline.
 
 Sample photographs of scikit-image are blurred, noised, compressed and shrunk in five degrees and
-scored; the table shows how the mean quality falls with each.
+scored; one table shows how the mean quality falls with each, another how many of them are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if __name__ == "__main__":  # before Ray is imported, which reads its environmen
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +30,9 @@ from webdataset.writer import TarWriter
 
 from jobs.score import report_result, score
 from pipeline.config import RunConfig, load_settings
+from pipeline.curation.curate import curate
+from pipeline.curation.kept import KEEP_LIST
+from pipeline.curation.settings import FilterConfig
 from pipeline.errors import ConfigError
 from pipeline.scoring.encoder import RANDOM_WEIGHTS
 
@@ -102,7 +105,17 @@ def run_demo(folder: Path, console: Console) -> int:
     if config.pretrained == RANDOM_WEIGHTS:
         console.print("[bold]The weights are random: these scores carry no meaning.[/]")
     console.print(f"annotations: {output}/*.parquet   per shard: {output}/_manifest.parquet")
+    console.print(kept_table(keep_better_half(output, folder / "kept"), rows))
     return exit_code
+
+
+def keep_better_half(annotations: Path, output: Path) -> set[str]:
+    """What `shardsift filter --keep-top 0.5` does; the keys that it keeps."""
+    config = FilterConfig(
+        annotations=str(annotations), output=str(output), keep_top=0.5, overwrite=True
+    )
+    curate(config)
+    return set(pq.read_table(output / KEEP_LIST, columns=["key"])["key"].to_pylist())
 
 
 def write_shards(folder: Path) -> None:
@@ -127,6 +140,20 @@ def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in DISTORTIONS:
         means = [_mean_quality(rows, f"-{name}-{level}") for level in range(1, LEVELS + 1)]
         table.add_row(name, *(f"{mean:.3f}" for mean in [untouched, *means]))
+    return table
+
+
+def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """How many of each distortion's photographs are kept, of how many."""
+    table = Table(title="kept by shardsift filter --keep-top 0.5")
+    table.add_column("distortion")
+    for level in range(LEVELS + 1):
+        table.add_column("none" if level == 0 else str(level), justify="right")
+    for name in DISTORTIONS:
+        endings = ["-untouched", *(f"-{name}-{level}" for level in range(1, LEVELS + 1))]
+        groups = [[row["key"] for row in rows if row["key"].endswith(end)] for end in endings]
+        cells = (f"{sum(key in kept for key in keys)} of {len(keys)}" for keys in groups)
+        table.add_row(name, *cells)
     return table
 
 

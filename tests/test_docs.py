@@ -7,13 +7,19 @@ import shlex
 from pathlib import Path
 from typing import Any, cast
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer.main
 
 from jobs.cli import app
 from pipeline.annotations import SCHEMA
+from pipeline.curation.curate import curate
+from pipeline.curation.settings import FilterConfig
 from pipeline.records import ErrorCode
+from tests.generated import write_annotations
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
@@ -62,3 +68,23 @@ def test_the_python_example_runs() -> None:
     names: dict[str, Any] = {}
     exec(example.replace("print(", "result = ("), names)
     assert np.isfinite(names["result"])
+
+
+def test_the_queries_for_duckdb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_annotations(tmp_path / "corpus-scores", {"a/0.tar": [0.11, 0.12, 0.9], "b.tar": [0.5]})
+    output = str(tmp_path / "corpus-kept")
+    curate(FilterConfig(annotations=str(tmp_path / "corpus-scores"), output=output, keep_count=2))
+    captions = {"uid": [f"{n:032x}" for n in range(3)], "text": ["one", "two", "three"]}
+    pq.write_table(pa.table(captions), tmp_path / "captions.parquet")
+    monkeypatch.chdir(tmp_path)
+    histogram, worst, captioned = [
+        duckdb.connect().execute(block).fetchall()
+        for language, block in BLOCKS
+        if language == "sql"
+    ]
+    assert [count for _, count in histogram] == [2, 1, 1]
+    assert [key for _, key, *_ in worst] == ["k0", "k1", "k0", "k2"]
+    assert [(round(quality, 3), text) for _, quality, text in captioned] == [
+        (0.9, "three"),
+        (0.5, "one"),
+    ]

@@ -38,6 +38,11 @@ def unrank(ranks_N: Ranks) -> NDArray[np.float32]:
     return np.where(ranks_N & _SIGN, ranks_N ^ _SIGN, ~ranks_N).view(np.float32)
 
 
+def shortest(quality: float | np.float32) -> float:
+    """The number of the fewest digits that is this float32 again, as a person would type it."""
+    return float(str(np.float32(quality)))
+
+
 def tie_hashes(shard: str, index_N: NDArray[np.int32]) -> Hashes:
     """Hashes that decide between equal qualities; within a shard no two are equal."""
     seed = int.from_bytes(hashlib.blake2b(shard.encode(), digest_size=8).digest(), "little")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.annotations import read_footer
+from pipeline.curation.ordering import shortest
 from pipeline.curation.survey import without_annotation
 from pipeline.errors import InputError
 from pipeline.manifest import QUANTILE_RANKS, read_manifest
@@ -46,7 +47,7 @@ class Group:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON. Quantiles are named by their ranks; null where nothing is scored."""
-        values = self.quality.quantiles(QUANTILE_RANKS)
+        values, span = self.quality.quantiles(QUANTILE_RANKS), self.quality.range
         names = [f"{rank:g}" for rank in QUANTILE_RANKS]
         return {
             "name": self.name,
@@ -54,8 +55,9 @@ class Group:
             "rows": self.rows,
             "scored": self.scored,
             "errors": dict(sorted(self.errors.items())),
-            "quality_range": self.quality.range,
-            "quality_quantiles": values and dict(zip(names, values, strict=True)),
+            "quality_range": span and [shortest(edge) for edge in span],
+            "quality_quantiles": values
+            and {name: shortest(value) for name, value in zip(names, values, strict=True)},
             "rank_error": self.quality.rank_error,
         }
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.curation.ordering import LAST, rank, unrank
+from pipeline.curation.ordering import LAST, rank, shortest, unrank
 from pipeline.curation.selection import Cuts, Keys, Selection, select
 from pipeline.curation.settings import FilterConfig
 from pipeline.curation.sieve import THREADS, Sieve
@@ -66,7 +66,7 @@ def find_threshold(config: FilterConfig, found: Survey, sieve: Sieve, track: Tra
 def _at(quality: float, rank_error: float | None) -> Threshold:
     values = np.array([quality], np.float32)
     cuts = Cuts(rank(values), np.zeros(1, np.uint64))
-    return Threshold(cuts=cuts, quality=_shortest(values[0]), rank_error=rank_error)
+    return Threshold(cuts=cuts, quality=shortest(values[0]), rank_error=rank_error)
 
 
 def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> Threshold:
@@ -118,7 +118,7 @@ def _nothing(config: FilterConfig, found: Survey) -> str:
 def _check_range(quality: float, found: Survey) -> None:
     if found.quality.range is None:
         return
-    low, high = (_shortest(np.float32(edge)) for edge in found.quality.range)
+    low, high = (shortest(edge) for edge in found.quality.range)
     if np.float32(quality) > np.float32(high):
         problem = "no sample is so good"
     elif np.float32(quality) < np.float32(low):
@@ -144,11 +144,6 @@ def _buckets(names: Sequence[str], selection: Selection) -> list[Bucket]:
 def _qualities(cuts: Cuts) -> list[float | None]:
     values = unrank(cuts.rank_B)
     return [
-        None if place == LAST else _shortest(value)
+        None if place == LAST else shortest(value)
         for place, value in zip(cuts.rank_B, values, strict=True)
     ]
-
-
-def _shortest(value: np.float32) -> float:
-    """The float of the fewest digits that is this float32 again."""
-    return float(str(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,14 +33,29 @@ def test_every_sample_has_a_row_and_the_bad_ones_an_error(demo: Path) -> None:
     assert errors == {"a-corrupt-image": "decode_error", "no-image-at-all": "missing_image"}
 
 
+def lines_about(distortion: str, demo: Path) -> list[str]:
+    """What the demo says of a distortion: mean qualities, and how many are kept."""
+    lines = (demo / "said.txt").read_text().splitlines()
+    return [line for line in lines if f" {distortion} " in line]
+
+
 @pytest.mark.parametrize("distortion", DISTORTIONS)
 def test_quality_falls_with_every_level(distortion: str, demo: Path) -> None:
-    (line,) = [
-        line for line in (demo / "said.txt").read_text().splitlines() if f" {distortion} " in line
-    ]
+    line, _ = lines_about(distortion, demo)
     means = [float(word) for word in line.split() if word.startswith("0.")]
     assert len(means) == LEVELS + 1
     assert all(better > worse for better, worse in pairwise(means)), line
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_the_filter_keeps_the_better_half(distortion: str, demo: Path) -> None:
+    _, line = lines_about(distortion, demo)
+    kept = [int(number) for number in re.findall(r"(\d+) of 12", line)]
+    assert len(kept) == LEVELS + 1
+    assert kept[0] >= 11
+    assert kept[0] > kept[-1], line
+    summary = json.loads((demo / "kept" / "_summary.json").read_text())
+    assert summary["kept"] == round(0.5 * (summary["rows"] - 2))
 
 
 def test_it_says_where_the_files_are(demo: Path) -> None:
