@@ -80,8 +80,10 @@ def _write(
     with_list = folder is not None and "keep-list" in config.emit
     with_uids = folder is not None and "uids" in config.emit
 
+    columns = _KEPT_COLUMNS if with_list else ("uid",) if with_uids else ()
+
     def sift(part: Part) -> tuple[Counts, NDArray[np.uint64] | None]:
-        rows, counts = sieve.sift(part, threshold.cuts, _KEPT_COLUMNS)
+        rows, counts = sieve.sift(part, threshold.cuts, columns)
         if folder and with_list:
             folder.add(part, rows)
         return counts, parse_uids(rows["uid"]) if with_uids else None

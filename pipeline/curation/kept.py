@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -98,7 +99,7 @@ class KeptFolder:
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard; also where it is empty. Threads may."""
-        shard = pa.array([part.shard] * len(rows), pa.string())
+        shard = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [part.shard])
         table = rows.append_column("shard", shard).select(SCHEMA.names).cast(SCHEMA)
         sink = io.BytesIO()
         pq.write_table(

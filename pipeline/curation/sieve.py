@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipeline.annotations import SCHEMA as ANNOTATIONS
 from pipeline.annotations import read
@@ -82,25 +80,19 @@ class Sieve:
 
     def keys(self, part: Part) -> Keys:
         """The place in the order of all rows that can be selected. Raises AnnotationError."""
-        columns = ["index", "quality", *self.buckets.columns]
-        return self._keys(part, self._read(part, columns, with_errors=False))
+        table = self._read(part, {"index", "quality", *self.buckets.columns})
+        return self._keys(part, table, table["quality"].is_valid())
 
     def sift(self, part: Part, cuts: Cuts, columns: Sequence[str]) -> tuple[Any, Counts]:
         """The kept rows of a file, those `columns` of them, and what became of all its rows."""
-        wanted = {*columns, "index", "quality", "error", *self.buckets.columns}
-        table = self._read(part, sorted(wanted), with_errors=self.keeps_errors)
-        is_scored_N = table["quality"].is_valid().to_numpy()
-        keys = self._keys(part, table.filter(pa.array(is_scored_N)))
-        is_kept_N = np.ones(len(table), np.bool_)
-        is_kept_N[is_scored_N] = cuts.keep(keys)
-        kept = table.filter(pa.array(is_kept_N)).select(list(columns))
-        return kept, self._count(part, table, keys, cuts)
-
-    def _count(self, part: Part, table: Any, keys: Keys, cuts: Cuts) -> Counts:
-        cut_N = cuts.rank_B[keys.bucket_N]
-        kept = int(cuts.keep(keys).sum())
-        below = int((keys.rank_N < cut_N).sum())
-        scored = len(keys.rank_N)
+        wanted = {*columns, "index", "quality", *self.buckets.columns}
+        table = self._read(part, wanted | {"error"} if self.keeps_errors else wanted)
+        is_scored = table["quality"].is_valid()
+        keys = self._keys(part, table, is_scored)
+        is_kept_N = np.full(len(table), self.keeps_errors)
+        is_kept_N[is_scored.to_numpy()] = is_scored_kept_N = cuts.keep(keys)
+        kept, scored = int(is_scored_kept_N.sum()), len(is_scored_kept_N)
+        below = int((keys.rank_N < cuts.rank_B[keys.bucket_N]).sum())
         counts = Counts(kept=kept, below=below, tied=scored - kept - below)
         if self.keeps_errors:
             counts.kept_errors = _count_values(table["error"])
@@ -108,40 +100,35 @@ class Sieve:
         else:
             counts.errors = Counter(part.errors)
             counts.excluded = part.scored - scored
-        return counts
+        return table.select(list(columns)).filter(pa.array(is_kept_N)), counts
 
-    def _keys(self, part: Part, scored: Any) -> Keys:
-        quality_N = scored["quality"].to_numpy()
-        index_N = scored["index"].to_numpy()
+    def _keys(self, part: Part, table: Any, is_scored: Any) -> Keys:
+        scored = table.select(["index", "quality", *self.buckets.columns]).filter(is_scored)
         return Keys(
             bucket_N=self.buckets.codes(part, scored),
-            rank_N=rank(quality_N),
-            tie_N=tie_hashes(part.shard, index_N),
+            rank_N=rank(scored["quality"].to_numpy()),
+            tie_N=tie_hashes(part.shard, scored["index"].to_numpy()),
         )
 
-    def _read(self, part: Part, columns: Sequence[str], *, with_errors: bool) -> Any:
+    def _read(self, part: Part, columns: Iterable[str]) -> Any:
+        """Rows that pass `where`, those without a score among them."""
         url = join(self.url, part.name)
-        conditions = [] if with_errors else [pc.field("quality").is_valid()]
-        conditions += [] if self.where is None else [self.where]
-        where = None
-        for condition in conditions:
-            where = condition if where is None else where & condition
-        table = read(url, columns, where)
-        expected = part.rows if with_errors else part.scored
-        if len(table) > expected or (self.where is None and len(table) < expected):
-            raise AnnotationError(
-                f"{redact(url)}: its footer counts {expected:,} such rows, it has {len(table):,}; "
-                "see `shardsift verify`"
-            )
-        if not _is_finite(table["quality"].to_numpy()):
+        table = read(url, sorted(columns), self.where)
+        quality = table["quality"]
+        for what, expected, found in (
+            ("rows", part.rows, len(table)),
+            ("rows with a score", part.scored, len(table) - quality.null_count),
+        ):
+            if found > expected or (self.where is None and found < expected):
+                raise AnnotationError(
+                    f"{redact(url)}: its footer counts {expected:,} {what}, it has {found:,}; "
+                    "see `shardsift verify`"
+                )
+        if not np.isfinite(quality.drop_null().to_numpy()).all():
             raise AnnotationError(
                 f"{redact(url)}: has a quality that is not finite; see `shardsift verify`"
             )
         return table
-
-
-def _is_finite(quality_N: NDArray[np.float32]) -> bool:
-    return not np.isinf(quality_N).any()
 
 
 def _count_values(column: Any) -> Counter[str]:

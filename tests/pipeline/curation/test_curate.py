@@ -240,7 +240,7 @@ def test_a_damaged_file_leaves_nothing_behind_either(some: Path, tmp_path: Path)
     path = some / "b" / "0.parquet"
     table = read_table(path)
     pq.write_table(table.slice(0, 1), path)
-    with pytest.raises(AnnotationError, match=r"its footer counts 2 such rows, it has 1"):
+    with pytest.raises(AnnotationError, match=r"its footer counts 2 rows, it has 1"):
         curate(config(some, tmp_path / "kept", min_quality=0.5))
     assert not (tmp_path / "kept").exists()
 

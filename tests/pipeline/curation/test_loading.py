@@ -72,9 +72,8 @@ def test_a_stage_of_webdataset(corpus: Path, shards: list[str], expected: list[i
 
 
 def test_workers_of_a_data_loader(corpus: Path, shards: list[str], expected: list[int]) -> None:
-    dataset = WebDataset(shards, shardshuffle=False, nodesplitter=split_by_node).compose(
-        keep(str(corpus / "kept"))
-    )
+    stages: Any = WebDataset(shards, shardshuffle=False, nodesplitter=split_by_node)
+    dataset = stages.compose(keep(str(corpus / "kept")))
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=None, num_workers=2, multiprocessing_context="spawn"
     )

@@ -56,7 +56,7 @@ def test_an_annotation_that_the_manifest_does_not_know_counts(tmp_path: Path) ->
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no scores here"):
+    with pytest.raises(InputError, match="no annotations here"):
         read_stats(str(tmp_path))
     (tmp_path / "a.parquet").write_text("text")
     with pytest.raises(AnnotationError, match=r"a\.parquet: not an annotation file"):
