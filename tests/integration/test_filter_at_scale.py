@@ -60,9 +60,10 @@ def sql(scores: Path) -> str:
     return f"read_parquet('{scores}/[!_]*.parquet')"
 
 
-def ordered_by_duckdb(scores: Path) -> duckdb.DuckDBPyConnection:
+def ordered_by_duckdb(scores: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     """A connection with `selected`: what ORDER BY and LIMIT give, ties by the hash."""
     connection = duckdb.connect()
+    connection.execute(f"SET temp_directory = '{scratch}'")
     connection.execute(SPLITMIX64)
     connection.execute("CREATE TABLE seeds (shard VARCHAR, seed UHUGEINT)")
     names = [part.shard for part in survey(str(scores)).parts]
@@ -80,8 +81,8 @@ def ordered_by_duckdb(scores: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_it_is_duckdb_s_answer_row_for_row(scores: Path, kept: Path) -> None:
-    connection = ordered_by_duckdb(scores)
+def test_it_is_duckdb_s_answer_row_for_row(scores: Path, kept: Path, tmp_path: Path) -> None:
+    connection = ordered_by_duckdb(scores, tmp_path)
     ours = f"(SELECT shard, index FROM read_parquet('{kept}/keep-list/*.parquet'))"
     for left, right in ((ours, "selected"), ("selected", ours)):
         query = f"SELECT count(*) FROM (SELECT * FROM {left} EXCEPT SELECT * FROM {right})"

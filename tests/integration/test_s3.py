@@ -14,11 +14,15 @@ from rich.console import Console
 from jobs.score import score
 from pipeline.annotations import read, read_footer
 from pipeline.config import RunConfig
+from pipeline.curation import keep
+from pipeline.curation.curate import curate
+from pipeline.curation.settings import FilterConfig
 from pipeline.errors import InputError, OutputError
 from pipeline.plan import plan_shards
 from pipeline.records import ShardIdentity
 from pipeline.storage import check_output, identify
 from tests.fakes import make_fake_scorer
+from tests.generated import Quality, write_annotations
 from tests.samples import write_shards
 
 
@@ -67,3 +71,26 @@ def test_an_output_among_the_shards_is_refused(shards: str) -> None:
 def test_a_bucket_that_isnt_there_is_named(s3: s3fs.S3FileSystem) -> None:
     with pytest.raises(InputError, match="s3://nowhere"):
         plan_shards(["s3://nowhere/*.tar"])
+
+
+def test_a_filter_reads_a_bucket_and_writes_one(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    shards: dict[str, list[Quality]] = {"a/0.tar": [0.1, 0.9, 0.5], "b/0.tar": [0.7]}
+    write_annotations(tmp_path, shards)
+    for path in tmp_path.rglob("*.*"):
+        s3.pipe_file(f"corpus/scores/{path.relative_to(tmp_path)}", path.read_bytes())
+    rule = {"annotations": "s3://corpus/scores", "output": "s3://corpus/kept", "keep_top": 0.5}
+    with pytest.raises(InputError, match="no scored row passes"):
+        curate(FilterConfig.model_validate(rule | {"where": "width > 9999"}))
+    assert not s3.exists("corpus/kept")
+    curate(FilterConfig.model_validate(rule | {"where": "width >= 100", "emit": "keep-list,uids"}))
+    assert sorted(s3.find("corpus/kept")) == [
+        f"corpus/kept/{name}"
+        for name in (
+            *("_filter.json", "_summary.json", "keep-list/a/0.parquet", "keep-list/b/0.parquet"),
+            "uids.npy",
+        )
+    ]
+    kept = keep("s3://corpus/kept")
+    urls = {"k0": "s3://corpus/train/b/0.tar", "k1": "s3://corpus/train/a/0.tar"}
+    assert all(kept.has({"__key__": key, "__url__": url}) for key, url in urls.items())
+    assert not kept.has({"__key__": "k0", "__url__": urls["k1"]})

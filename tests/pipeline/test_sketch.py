@@ -52,7 +52,7 @@ def test_merged_quantiles_are_within_the_error_that_is_stated(count: int) -> Non
 def test_thousands_of_shards_are_thinned_and_the_stated_error_grows() -> None:
     merger = QuantileMerger()
     sketches = [quantile_sketch(values(6000, seed)) for seed in range(8)]
-    for number in range(8000):
+    for number in range(16_000):
         merger.add(sketches[number % 8])
     everything = np.concatenate([values(6000, seed) for seed in range(8)])
     (value,) = merger.quantiles([0.7]) or []
