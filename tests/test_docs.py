@@ -19,7 +19,10 @@ from pipeline.annotations import SCHEMA
 from pipeline.curation.curate import curate
 from pipeline.curation.settings import FilterConfig
 from pipeline.records import ErrorCode
+from tests.fakes import FakeScorer
 from tests.generated import write_annotations
+from tests.runs import write_run
+from tests.samples import write_shards
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
@@ -88,3 +91,23 @@ def test_the_queries_for_duckdb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (0.9, "three"),
         (0.5, "one"),
     ]
+
+
+def test_the_loaders_of_the_readme_see_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_shards(tmp_path / "corpus", shards=2, samples=4)
+    write_run(folder, tmp_path / "scores", FakeScorer())
+    rule = {"annotations": str(tmp_path / "scores"), "output": str(tmp_path / "corpus-kept")}
+    curate(FilterConfig.model_validate(rule | {"keep_top": 0.5}))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"shards": [str(path) for path in sorted(folder.glob("*.tar"))]}
+    loaders = [block for kind, block in BLOCKS if kind == "python" and "shards" in block]
+    seen: list[list[tuple[str, str]]] = []
+    for loader in loaders[:2]:  # Ray's is run with Ray, in integration/test_ray_data.py
+        exec(loader, names)
+        seen.append([(sample["__url__"], sample["__key__"]) for sample in names["dataset"]])
+    assert "webdataset.WebDataset" in loaders[0]
+    assert "datasets.load_dataset" in loaders[1]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 4

@@ -1,8 +1,9 @@
 """The exact cut of the order of all rows: a few streaming passes, in bounded memory.
 
-A pass counts rows by the next upper bits of their key, which narrows down where the cut lies; once
-few enough are left, they are gathered and sorted. Without `--per` that is two passes over 10^10
-rows, unless millions are equal.
+Sketches tell about where the cut lies: one pass gathers and sorts the rows around it, and counts
+those above. Where there are too many of them, or nothing is known, a pass counts rows by the next
+upper bits of their key instead, until few enough are left; without `--per` that is two passes over
+10^10 rows, unless millions are equal.
 
 Suffixes: _N rows, _B buckets, _D values of a digit.
 """
@@ -74,6 +75,38 @@ def select(
     while at_most > gathered and search.known < _KEY_BITS:
         at_most = search.narrow(read())
     return search.finish(read())
+
+
+def select_near(
+    passing: Iterable[Keys],
+    share: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    low: int,
+    high: int,
+    gathered: int = GATHERED,
+) -> Selection | None:
+    """As `select` for a single bucket, in one pass, if its cut's rank is from `low` to `high`.
+
+    None where it isn't, or more than `gathered` rows lie there.
+    """
+    ranks, ties = [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
+    total = above = held = 0
+    for keys in passing:
+        is_near_N = (keys.rank_N >= low) & (keys.rank_N <= high)
+        ranks.append(keys.rank_N[is_near_N])
+        ties.append(keys.tie_N[is_near_N])
+        held += len(ranks[-1])
+        above += int((keys.rank_N > high).sum())
+        total += len(keys.rank_N)
+        if held > gathered:
+            return None
+    sizes_B = np.array([total])
+    kept_B = share(sizes_B)
+    left = int(kept_B[0]) - above
+    if not 0 < left <= held:
+        return None
+    rank_N, tie_N = np.concatenate(ranks), np.concatenate(ties)
+    last = np.lexsort((tie_N, rank_N))[[-left]]
+    return Selection(Cuts(rank_N[last], tie_N[last]), sizes_B, kept_B)
 
 
 class _Search:

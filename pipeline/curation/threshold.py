@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.curation.ordering import LAST, rank, shortest, unrank
-from pipeline.curation.selection import Cuts, Keys, Selection, select
+from pipeline.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
 from pipeline.curation.settings import FilterConfig
 from pipeline.curation.sieve import THREADS, Sieve
 from pipeline.curation.survey import Survey
@@ -78,12 +78,29 @@ def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> T
         keys = map_ordered(sieve.keys, found.parts, THREADS)
         return track(keys, f"selecting, pass {passes}", len(found.parts))
 
-    names = sieve.buckets.names
-    selection = select(read, len(names), partial(_share, config, found), found.scored)
+    names, share = sieve.buckets.names, partial(_share, config, found)
+    selection = None
+    if sieve.where is None and not config.per and (span := _span(config, found)):
+        selection = select_near(read(), share, *span)
+    if selection is None:
+        selection = select(read, len(names), share, found.scored)
     if config.per:
         buckets = _buckets(names, selection)
         return Threshold(cuts=selection.cuts, quality=None, buckets=buckets)
     return Threshold(cuts=selection.cuts, quality=_qualities(selection.cuts)[0])
+
+
+def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
+    """Between which ranks the sketches say that the cut is; None where too many rows lie there."""
+    error = found.quality.rank_error
+    if not found.scored or 2 * error * found.scored > GATHERED:
+        return None
+    (wanted,) = _share(config, found, np.array([found.scored]))
+    middle = 1 - wanted / found.scored
+    span = found.quality.quantiles([max(middle - error, 0.0), min(middle + error, 1.0)])
+    assert span is not None, "there are scored rows"
+    low, high = rank(np.array(span, np.float32)).tolist()
+    return low, high
 
 
 def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> NDArray[np.int64]:

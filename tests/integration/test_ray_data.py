@@ -1,13 +1,14 @@
-"""A keep-list as a filter of Ray Data, on real Ray."""
+"""A keep-list as a filter of Ray Data, on real Ray, as the README does it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
-import ray.data
 
 from pipeline.curation import keep
 from pipeline.curation.curate import curate
@@ -15,6 +16,8 @@ from pipeline.curation.settings import FilterConfig
 from tests.fakes import FakeScorer
 from tests.runs import write_run
 from tests.samples import write_shards
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,12 @@ def test_ray_data_keeps_the_better_half(tmp_path: Path) -> None:
         )
     )
     kept = keep(str(tmp_path / "kept"))
-    paths = [str(path) for path in sorted(shards.glob("*.tar"))]
-    rows = ray.data.read_webdataset(paths, include_paths=True).filter(kept.has).take_all()
+    names: dict[str, Any] = {
+        "shards": [str(path) for path in sorted(shards.glob("*.tar"))],
+        "kept": kept,
+    }
+    (example,) = re.findall(r"```python\n(import ray\n.*?)```", README, re.DOTALL)
+    exec(example, names)
+    rows: list[dict[str, Any]] = names["dataset"].take_all()
     assert len(rows) == 4
     assert all(kept.has(row) for row in rows)

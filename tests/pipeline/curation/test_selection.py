@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.curation.ordering import rank, tie_hashes
-from pipeline.curation.selection import Keys, select
+from pipeline.curation.selection import Keys, select, select_near
 
 QUALITIES = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.25, 0.2500001, 0.5, -1.0, 7.5])),
@@ -48,6 +48,30 @@ def test_it_is_what_sorting_everything_gives(gathered: int, rows: list[tuple[int
     assert found.kept_B.tolist() == thirds(sizes).tolist()
     expected = set[int]().union(*(best(keys, b, n) for b, n in enumerate(thirds(sizes))))
     assert set(np.flatnonzero(found.cuts.keep(keys)).tolist()) == expected
+
+
+@given(QUALITIES, st.sampled_from([-2.0, 0.25, 0.3]), st.sampled_from([0.25, 0.3, 0.5, 8.0]))
+def test_one_pass_is_enough_where_the_cut_is_known_to_be_near(
+    rows: list[tuple[int, float]], low: float, high: float
+) -> None:
+    keys = keys_of([(0, quality) for _, quality in rows])
+    low_rank, high_rank = rank(np.array([low, high], np.float32)).tolist()
+    wanted = int(thirds(np.array([len(rows)]))[0])
+    found = select_near([keys], thirds, low_rank, high_rank)
+    qualities = sorted((quality for _, quality in rows), reverse=True)
+    if wanted and low <= qualities[wanted - 1] <= high:
+        assert found is not None
+        assert set(np.flatnonzero(found.cuts.keep(keys)).tolist()) == best(keys, 0, wanted)
+        assert (found.sizes_B.tolist(), found.kept_B.tolist()) == ([len(rows)], [wanted])
+    else:
+        assert found is None
+
+
+def test_too_many_rows_near_the_cut_are_not_gathered() -> None:
+    keys = keys_of([(0, 0.5)] * 20)
+    middle = int(rank(np.array([0.5], np.float32))[0])
+    assert select_near([keys], thirds, middle, middle, gathered=19) is None
+    assert select_near([keys], thirds, middle, middle, gathered=20) is not None
 
 
 @given(QUALITIES, st.randoms(use_true_random=False))
