@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.curation.buckets import Codes
 from pipeline.curation.ordering import LAST, Hashes, Ranks
 
-GATHERED = 1 << 22
+GATHERED = 1 << 23
 """So many rows at most are held, 16 bytes each."""
 
 _COUNTER_BITS = 22

@@ -26,8 +26,8 @@ SCHEMA = pa.schema(
 )
 """Columns of a keep-list; `quality` is null where a sample without a score is kept."""
 
-THREADS = os.cpu_count() or 1
-"""Reading and counting lets go of Python's lock, so a thread a core."""
+THREADS = 2 * (os.cpu_count() or 1)
+"""Reading and counting let go of Python's lock; while one thread waits for a disk, another works."""
 
 
 @dataclass(kw_only=True, slots=True)

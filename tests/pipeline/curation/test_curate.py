@@ -18,6 +18,7 @@ from pipeline.curation.settings import FilterConfig
 from pipeline.errors import AnnotationError, ConfigError, InputError, OutputError, UserError
 from pipeline.records import Annotation, ErrorCode
 from tests.generated import Quality, damage_row_group, row, write_annotations
+from tests.outputs import edit_rows
 
 SAMPLES = st.lists(
     st.one_of(
@@ -242,6 +243,13 @@ def test_a_damaged_file_leaves_nothing_behind_either(some: Path, tmp_path: Path)
     pq.write_table(table.slice(0, 1), path)
     with pytest.raises(AnnotationError, match=r"its footer counts 2 rows, it has 1"):
         curate(config(some, tmp_path / "kept", min_quality=0.5))
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_quality_that_is_no_number_is_not_passed_over(some: Path, tmp_path: Path) -> None:
+    edit_rows(some / "b" / "0.parquet", lambda rows: rows[0].update(quality=float("nan")))
+    with pytest.raises(AnnotationError, match=r"b/0\.parquet: has a quality that is not finite"):
+        curate(config(some, tmp_path / "kept", keep_top=0.5))
     assert not (tmp_path / "kept").exists()
 
 
