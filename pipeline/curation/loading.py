@@ -12,6 +12,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.curation.kept import KEEP_LIST
 from pipeline.errors import AnnotationError, InputError
 from pipeline.output import SUMMARY
 from pipeline.plan import annotation_name
@@ -20,7 +21,6 @@ from pipeline.storage import join, list_files, open_read, read_bytes
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = "keep-list"
 _SHARD = re.compile(r"[^\s'\"]+\.tar(?=$|[\s'\"?#])")
 _SHARDS_HELD = 64
 
@@ -57,7 +57,7 @@ class KeepList:
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{redact(url)}: not the output of a filter: {error!r}") from error
-        self._url = join(url, _FOLDER)
+        self._url = join(url, KEEP_LIST)
         self._files = frozenset(list_files(self._url))
         if not self._files:
             raise InputError(f"{redact(url)}: has no keep-list; filter with --emit keep-list")

@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
 """Columns of a keep-list; `quality` is null where a sample without a score is kept."""
 
 THREADS = 2 * (os.cpu_count() or 1)
-"""Reading and counting let go of Python's lock; while one thread waits for a disk, another works."""
+"""They let go of Python's lock; while one waits for a disk, another works."""
 
 
 @dataclass(kw_only=True, slots=True)
