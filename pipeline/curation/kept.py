@@ -63,7 +63,7 @@ class KeptFolder:
             )
         self._stale = mine | (files & {SUMMARY, RECORD})
         self._written: set[str] = set()
-        self._is_new = not files
+        self._new_folder = (folder := _local(url)) and not folder.exists() and folder
         self._metadata: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -80,8 +80,8 @@ class KeptFolder:
             return
         for name in sorted(self._written):
             delete(join(self.url, name))
-        if self._is_new and (folder := _local(self.url)):
-            prune(folder)
+        if self._new_folder:
+            prune(self._new_folder)
 
     def begin(self, rule: Mapping[str, Any], threshold: float | None, fingerprint: str) -> None:
         """Delete what an earlier filter has written, and say what this one does."""

@@ -77,20 +77,24 @@ def test_a_filter_reads_a_bucket_and_writes_one(s3: s3fs.S3FileSystem, tmp_path:
     shards: dict[str, list[Quality]] = {"a/0.tar": [0.1, 0.9, 0.5], "b/0.tar": [0.7]}
     write_annotations(tmp_path, shards)
     for path in tmp_path.rglob("*.*"):
-        s3.pipe_file(f"corpus/scores/{path.relative_to(tmp_path)}", path.read_bytes())
-    rule = {"annotations": "s3://corpus/scores", "output": "s3://corpus/kept", "keep_top": 0.5}
+        s3.pipe_file(f"corpus/curation/scores/{path.relative_to(tmp_path)}", path.read_bytes())
+    rule = {
+        "annotations": "s3://corpus/curation/scores",
+        "output": "s3://corpus/curation/kept",
+        "keep_top": 0.5,
+    }
     with pytest.raises(InputError, match="no scored row passes"):
         curate(FilterConfig.model_validate(rule | {"where": "width > 9999"}))
-    assert not [name for name in s3.find("corpus") if name.startswith("corpus/kept/")]
+    assert not [name for name in s3.find("corpus") if name.startswith("corpus/curation/kept/")]
     curate(FilterConfig.model_validate(rule | {"where": "width >= 100", "emit": "keep-list,uids"}))
-    assert sorted(s3.find("corpus/kept")) == [
-        f"corpus/kept/{name}"
+    assert sorted(s3.find("corpus/curation/kept")) == [
+        f"corpus/curation/kept/{name}"
         for name in (
             *("_filter.json", "_summary.json", "keep-list/a/0.parquet", "keep-list/b/0.parquet"),
             "uids.npy",
         )
     ]
-    kept = keep("s3://corpus/kept")
+    kept = keep("s3://corpus/curation/kept")
     urls = {"k0": "s3://corpus/train/b/0.tar", "k1": "s3://corpus/train/a/0.tar"}
     assert all(kept.has({"__key__": key, "__url__": url}) for key, url in urls.items())
     assert not kept.has({"__key__": "k0", "__url__": urls["k1"]})

@@ -237,6 +237,13 @@ def test_what_does_not_go_together_is_refused(rule: dict[str, Any], some: Path) 
         config(some, None, **rule)
 
 
+def test_a_folder_that_was_there_before_stays(some: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(InputError):
+        curate(config(some, tmp_path / "kept", keep_count=9))
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
 def test_a_damaged_file_leaves_nothing_behind_either(some: Path, tmp_path: Path) -> None:
     path = some / "b" / "0.parquet"
     table = read_table(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ def thirds(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize("gathered", [0, 3, 1000])
 @given(QUALITIES)
+@settings(max_examples=30)
 def test_it_is_what_sorting_everything_gives(gathered: int, rows: list[tuple[int, float]]) -> None:
     keys = keys_of(rows)
     found = select(lambda: [keys], 3, thirds, at_most=len(rows), gathered=gathered)
@@ -75,6 +76,7 @@ def test_too_many_rows_near_the_cut_are_not_gathered() -> None:
 
 
 @given(QUALITIES, st.randoms(use_true_random=False))
+@settings(max_examples=15)
 def test_the_order_of_files_does_not_matter(rows: list[tuple[int, float]], dice: object) -> None:
     files = [keys_of(rows, f"{number}.tar") for number in range(4)]
     shuffled = list(files)
