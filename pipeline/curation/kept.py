@@ -63,7 +63,8 @@ class KeptFolder:
             )
         self._stale = mine | (files & {SUMMARY, RECORD})
         self._written: set[str] = set()
-        self._new_folder = (folder := _local(url)) and not folder.exists() and folder
+        folder = _local(url)
+        self._new_folder = None if folder is None or folder.exists() else folder
         self._metadata: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:

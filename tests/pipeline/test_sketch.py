@@ -60,6 +60,17 @@ def test_thousands_of_shards_are_thinned_and_the_stated_error_grows() -> None:
     assert 0.002 < merger.rank_error < 0.006
 
 
+def test_thinning_alone_has_an_error_too() -> None:
+    merger = QuantileMerger()
+    few = quantile_sketch(values(150))
+    for _ in range(400):
+        merger.add(few)
+    assert merger.rank_error == 0
+    for _ in range(400):
+        merger.add(few)
+    assert 0 < merger.rank_error < 1e-4
+
+
 @pytest.mark.parametrize("filled", [5000, 201, 200, 2])
 def test_sketches_of_datasketches_itself_are_merged_too(filled: int) -> None:
     sketch = kll_floats_sketch(200)
