@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -27,6 +28,7 @@ _BLOCK = 1 << 14
 
 _MIN_LEVEL_SIZE = 8
 _HEADER = struct.Struct("<BBBBHBBQHBB")
+_LEVELS_BYTE = 18
 _PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL = 5, 1, 15
 
 
@@ -39,6 +41,12 @@ def quantile_sketch(values: npt.NDArray[np.float32]) -> bytes:
     return _serialize_thinned(np.sort(values))
 
 
+_Values = npt.NDArray[np.float32]
+_Weights = npt.NDArray[np.float64]
+_Piece = tuple[_Values, float]
+"""Values, and how many each of them stands for."""
+
+
 class QuantileMerger:
     """Quantiles of many shards together, from their sketches.
 
@@ -48,24 +56,27 @@ class QuantileMerger:
     """
 
     def __init__(self) -> None:
-        self._added: list[npt.NDArray[np.float64]] = []
+        self._added: list[_Piece] = []
         self._held = 0
-        self._levels: list[list[npt.NDArray[np.float64]]] = []
+        self._levels: list[list[_Piece]] = []
         self._error = 0.0
         self._low, self._high = np.inf, -np.inf
 
     def add(self, sketch: bytes) -> None:
         """Take in the sketch of a further shard."""
-        loaded = kll_floats_sketch.deserialize(sketch)
-        if loaded.is_empty():
-            return
-        items_N2 = _weighted_values(sketch) if loaded.n > 1 else np.array(list(loaded), np.float64)
-        heaviest = float(items_N2[:, 1].max())
+        if sketch[0] == _PREAMBLE_INTS:
+            low, high, pieces = _parse(sketch)
+        else:  # the short form of one value or none
+            loaded = kll_floats_sketch.deserialize(sketch)
+            if loaded.is_empty():
+                return
+            low = high = float(loaded.get_min_value())
+            pieces: list[_Piece] = [(np.array([low], np.float32), 1.0)]
+        _, heaviest = pieces[-1]
         self._error += heaviest / 2 if heaviest > 1 else 0.0
-        self._low = min(self._low, loaded.get_min_value())
-        self._high = max(self._high, loaded.get_max_value())
-        self._added.append(items_N2)
-        self._held += len(items_N2)
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        self._added += pieces
+        self._held += sum(len(values_N) for values_N, _ in pieces)
         if self._held >= 4 * _BLOCK:
             self._push(self._thin(self._added), 0)
             self._added, self._held = [], 0
@@ -94,11 +105,11 @@ class QuantileMerger:
         step = heaviest / 2 if heaviest > 1 else 0.0
         return (self._error + step) / float(weights_N.sum())
 
-    def _ordered(self) -> npt.NDArray[np.float64]:
-        """All values in order, and their weights, shape (2, N)."""
-        return _by_value([*self._added, *(block for level in self._levels for block in level)])
+    def _ordered(self) -> tuple[_Values, _Weights]:
+        """All values in order, and their weights."""
+        return _by_value([*self._added, *(piece for level in self._levels for piece in level)])
 
-    def _push(self, block: npt.NDArray[np.float64], level: int) -> None:
+    def _push(self, block: _Piece, level: int) -> None:
         if level == len(self._levels):
             self._levels.append([])
         self._levels[level].append(block)
@@ -107,33 +118,38 @@ class QuantileMerger:
             self._levels[level] = []
             self._push(thinned, level + 1)
 
-    def _thin(self, blocks: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        values_N, weights_N = _by_value(blocks)
+    def _thin(self, pieces: list[_Piece]) -> _Piece:
+        values_N, weights_N = _by_value(pieces)
         ends_N = np.cumsum(weights_N)
-        step = ends_N[-1] / _BLOCK
+        step = float(ends_N[-1]) / _BLOCK
         self._error += step / 2
         middles = (np.arange(_BLOCK) + 0.5) * step
-        kept_N = values_N[np.searchsorted(ends_N, middles)]
-        return np.stack([kept_N, np.full(_BLOCK, step)], axis=1)
+        return values_N[np.searchsorted(ends_N, middles)], step
 
 
-def _by_value(blocks: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    items_N2 = np.concatenate([np.empty((0, 2)), *blocks])
-    return items_N2[np.argsort(items_N2[:, 0], kind="stable")].T
+def _by_value(pieces: list[_Piece]) -> tuple[_Values, _Weights]:
+    values_N = np.concatenate([np.empty(0, np.float32), *(values for values, _ in pieces)])
+    sizes = [len(values) for values, _ in pieces]
+    weights_N = np.repeat(np.array([weight for _, weight in pieces]), np.array(sizes, np.intp))
+    order_N = np.argsort(values_N)
+    return values_N[order_N], weights_N[order_N]
 
 
-def _weighted_values(sketch: bytes) -> npt.NDArray[np.float64]:
-    """The values of a serialised sketch and what each stands for, shape (N, 2).
+def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
+    """The lowest value, the highest, and what each level holds, the heaviest last.
 
     DataSketches' own iterator gives wrong weights where the lowest level is empty.
     """
-    levels = sketch[18]
+    levels = sketch[_LEVELS_BYTE]
     starts = struct.unpack_from(f"<{levels}I", sketch, _HEADER.size)
-    values_N = np.frombuffer(sketch, "<f4", offset=_HEADER.size + 4 * levels)[2:]
-    ends = [*(start - starts[0] for start in starts[1:]), len(values_N)]
-    sizes = np.diff(ends, prepend=0)
-    weights_N = np.repeat(2.0 ** np.arange(levels), sizes)
-    return np.stack([values_N, weights_N], axis=1).astype(np.float64)
+    values_N = np.frombuffer(sketch, "<f4", offset=_HEADER.size + 4 * levels)
+    bounds = [*(start - starts[0] + 2 for start in starts), len(values_N)]
+    pieces = [
+        (values_N[begin:end], float(1 << level))
+        for level, (begin, end) in enumerate(pairwise(bounds))
+        if end > begin
+    ]
+    return float(values_N[0]), float(values_N[1]), pieces
 
 
 def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
