@@ -132,28 +132,30 @@ def write_shards(folder: Path) -> None:
 
 def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Mean quality of each distortion, from the untouched photographs to the worst level."""
-    table = Table(title="mean quality by level of distortion")
-    table.add_column("distortion")
-    for level in range(LEVELS + 1):
-        table.add_column("none" if level == 0 else str(level), justify="right")
-    untouched = _mean_quality(rows, "-untouched")
-    for name in DISTORTIONS:
-        means = [_mean_quality(rows, f"-{name}-{level}") for level in range(1, LEVELS + 1)]
-        table.add_row(name, *(f"{mean:.3f}" for mean in [untouched, *means]))
-    return table
+    return _by_level(
+        "mean quality by level of distortion", lambda ending: f"{_mean_quality(rows, ending):.3f}"
+    )
 
 
 def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     """How many of each distortion's photographs are kept, of how many."""
-    table = Table(title="kept by shardsift filter --keep-top 0.5")
+
+    def count(ending: str) -> str:
+        keys = [row["key"] for row in rows if row["key"].endswith(ending)]
+        return f"{sum(key in kept for key in keys)} of {len(keys)}"
+
+    return _by_level("kept by shardsift filter --keep-top 0.5", count)
+
+
+def _by_level(title: str, cell: Callable[[str], str]) -> Table:
+    """A row for each distortion; `cell` says something of the keys with an ending."""
+    table = Table(title=title)
     table.add_column("distortion")
     for level in range(LEVELS + 1):
         table.add_column("none" if level == 0 else str(level), justify="right")
     for name in DISTORTIONS:
         endings = ["-untouched", *(f"-{name}-{level}" for level in range(1, LEVELS + 1))]
-        groups = [[row["key"] for row in rows if row["key"].endswith(end)] for end in endings]
-        cells = (f"{sum(key in kept for key in keys)} of {len(keys)}" for keys in groups)
-        table.add_row(name, *cells)
+        table.add_row(name, *map(cell, endings))
     return table
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 
 from jobs.engine.progress import Tally
 from jobs.preflight import Run
-from pipeline.manifest import ManifestWriter, read_manifest
+from pipeline.manifest import ManifestWriter
 from pipeline.output import MANIFEST
-from pipeline.plan import annotation_name
 from pipeline.records import ShardReport
 from pipeline.storage import join
 
@@ -42,13 +40,5 @@ def _earlier_reports(run: Run) -> Iterator[ShardReport]:
     """Reports of shards committed by earlier runs: from the last manifest, else their footers."""
     if not run.folder.committed:  # the plan may be a listing of a bucket: not for nothing
         return
-    unknown = {task.annotation for task in run.plan if task.annotation in run.folder.committed}
-    with closing(read_manifest(join(run.folder.url, MANIFEST))) as known:
-        for report in known:
-            if annotation_name(report.shard) in unknown:
-                unknown.remove(annotation_name(report.shard))
-                yield report
-    if unknown:
-        tasks = (task for task in run.plan if task.annotation in unknown)
-        for _, footer in run.folder.footers(tasks):
-            yield footer.report
+    folder = run.folder
+    yield from folder.reports(t.annotation for t in run.plan if t.annotation in folder.committed)

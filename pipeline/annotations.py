@@ -168,6 +168,13 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
     )
 
 
+def count_values(column: Any) -> dict[str, int]:
+    """How often each value of a column of strings occurs, nulls left out, most frequent first."""
+    counted = column.cast(pa.string()).value_counts()
+    pairs = ((item["values"], item["counts"]) for item in counted.to_pylist())
+    return dict(sorted(((v, n) for v, n in pairs if v is not None), key=lambda pair: -pair[1]))
+
+
 def _column(field: Any, rows: Sequence[Annotation], shard: str) -> Any:
     if field.name == "shard":
         return pa.array([shard] * len(rows), pa.string()).cast(field.type)

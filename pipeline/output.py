@@ -9,19 +9,23 @@ _summary.json       written last
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import tee
 from pathlib import Path
 from typing import Any, cast
 
 from pipeline.annotations import Footer, read_footer
-from pipeline.errors import AnnotationError, OutputError
+from pipeline.errors import AnnotationError, InputError, OutputError
 from pipeline.local import sweep
+from pipeline.manifest import read_manifest
 from pipeline.overlap import map_ordered
-from pipeline.plan import ShardPlan
-from pipeline.records import FailedShard, ShardTask
+from pipeline.plan import ShardPlan, annotation_name
+from pipeline.records import FailedShard, ShardReport, ShardTask
+from pipeline.redaction import redact
 from pipeline.storage import (
     FAILED_FOLDER,
     SHARD_SUFFIX,
@@ -105,17 +109,16 @@ class OutputFolder:
             inputs=plan.patterns,
             version=version("shardsift"),
         )
-        commit(join(self.url, RUN_RECORD), _json(asdict(record)))
+        commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
 
     def sweep(self) -> None:
         """Delete what killed processes left half-written; an object store keeps no such thing."""
-        location = absolute(self.url)
-        if "://" not in location:
-            sweep(Path(location))
+        if folder := local_folder(self.url):
+            sweep(folder)
 
     def write_failed(self, failed: FailedShard) -> None:
         """Record a shard that was given up."""
-        commit(join(self.url, failed_name(failed.shard)), _json(asdict(failed)))
+        commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
 
     def forget_failed(self, shard: str) -> None:
         """Remove the record of an earlier run's failure, now that the shard is committed."""
@@ -124,15 +127,32 @@ class OutputFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `_summary.json`: its presence says that a run came to its end."""
-        commit(join(self.url, SUMMARY), _json(summary))
+        commit(join(self.url, SUMMARY), as_json(summary))
+
+    def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
+        """Footers of annotations, read by many threads, in order. Raises AnnotationError."""
+        return map_ordered(read_footer, (join(self.url, name) for name in names), _THREADS)
+
+    def reports(self, names: Iterable[str]) -> Iterator[ShardReport]:
+        """What annotations report: from the manifest, of those it doesn't know from their footers.
+
+        Raises:
+            AnnotationError: where the manifest or an annotation is damaged.
+        """
+        unknown = dict.fromkeys(names)
+        with closing(read_manifest(join(self.url, MANIFEST))) as known:
+            for report in known:
+                if (name := annotation_name(report.shard)) in unknown:
+                    del unknown[name]
+                    yield report
+        for footer in self.read_footers(unknown):
+            yield footer.report
 
     def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
         """Footers of committed shards, read by many threads, in order. Raises AnnotationError."""
 
-        def read(task: ShardTask) -> tuple[ShardTask, Footer]:
-            return task, read_footer(join(self.url, task.annotation))
-
-        return map_ordered(read, tasks, _THREADS)
+        tasks, again = tee(tasks)
+        return zip(tasks, self.read_footers(task.annotation for task in again), strict=True)
 
     def reopen(self, plan: ShardPlan, wanted: Callable[[ShardTask, Footer], bool]) -> None:
         """Count the committed shards that `wanted` picks as not committed."""
@@ -167,6 +187,22 @@ class OutputFolder:
         return True
 
 
+def find_annotations(url: str) -> OutputFolder:
+    """A folder that has annotations. Raises InputError where it has none."""
+    folder = OutputFolder(url)
+    if not folder.committed:
+        raise InputError(
+            f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
+        )
+    return folder
+
+
+def local_folder(url: str) -> Path | None:
+    """Where a folder lies on this machine; None where it doesn't."""
+    location = absolute(url)
+    return None if "://" in location else Path(location)
+
+
 def failed_name(shard: str) -> str:
     """Where the failure of a shard is recorded, below the output."""
     return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
@@ -178,5 +214,6 @@ def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
     return "; ".join(changes)[:200] or "the weights differ"
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """The bytes of a record, for people and programs to read."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.annotations import SCHEMA, Footer, parse_footer
+from pipeline.annotations import SCHEMA, Footer, count_values, parse_footer
 from pipeline.manifest import Totals
 from pipeline.records import ErrorCode, FailedShard, ShardReport, ShardTask
 from pipeline.storage import join, read_bytes
@@ -97,8 +97,7 @@ def _check_rows(table: Any, report: ShardReport) -> None:
     for cue in _CUES:
         if not np.isfinite(table[cue].drop_null().to_numpy()).all():
             raise Unsound(f"its annotation has a {cue} that is not finite")
-    counts = {item["values"]: item["counts"] for item in table["error"].value_counts().to_pylist()}
-    counts.pop(None, None)
+    counts = count_values(table["error"])
     if unknown := set(counts) - set(ErrorCode):
         raise Unsound(f"its annotation has an unknown error: {min(unknown)}")
     if counts != report.errors:

@@ -234,13 +234,11 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
     Raises:
         OutputError: with one line that says what to do.
     """
-    target = _resolve_links(absolute(output))
-    for folder in shard_folders:
-        if f"{target}/".startswith(f"{_resolve_links(folder)}/"):
-            raise OutputError(
-                f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
-                "img2dataset and others keep their own .parquet and .json; choose another --output"
-            )
+    if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
+        raise OutputError(
+            f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
+            "img2dataset and others keep their own .parquet and .json; choose another --output"
+        )
     probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
     try:
         commit(probe, b"")
@@ -260,6 +258,13 @@ def absolute(location: str) -> str:
     except (ImportError, ValueError) as error:
         raise UserError(f"{redact(location)}: {reason(error)}") from shown_cause(error)
     return _with_protocol(filesystem, path)
+
+
+def lies_in(location: str, folder: str) -> bool:
+    """Whether a location is an absolute folder or lies below it; links are followed."""
+    places = absolute(location), folder
+    target, source = (p if "://" in p else os.path.realpath(p) for p in places)
+    return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")
 
 
 def _locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
@@ -293,8 +298,3 @@ def _with_protocol(filesystem: Any, path: str) -> str:
     if isinstance(filesystem, LocalFileSystem):
         return os.path.abspath(path)  # noqa: PTH100  # links stay, `..` goes
     return cast(str, filesystem.unstrip_protocol(path))
-
-
-def _resolve_links(location: str) -> str:
-    path = location if "://" in location else os.path.realpath(location)
-    return path.rstrip("/")

@@ -105,7 +105,7 @@ def _write(
 
 
 def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
-    if not counts.kept + counts.kept_errors.total():
+    if not counts.kept_in_all:
         reason = "no scored row reaches the threshold"
         if config.where:
             reason += f" and passes where {config.where!r}"
@@ -113,7 +113,7 @@ def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
 
 
 def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping[str, int]:
-    kept = counts.kept + counts.kept_errors.total()
+    kept = counts.kept_in_all
     if not uids.added:
         raise InputError(
             f"{redact(folder.url)}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
@@ -128,10 +128,11 @@ def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping
 
 
 def _summary(config: FilterConfig, outcome: Outcome) -> dict[str, Any]:
-    counts = outcome.counts or Counts()
+    counts = outcome.counts
+    assert counts is not None, "all rows were read"
     return {
         "rows": outcome.survey.rows,
-        "kept": counts.kept + counts.kept_errors.total(),
+        "kept": counts.kept_in_all,
         "kept_without_score": dict(sorted(counts.kept_errors.items())),
         "below_threshold": counts.below,
         "tied_at_threshold": counts.tied,

@@ -12,7 +12,6 @@ import io
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,20 +19,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.annotations import ROW_GROUP_ROWS
 from pipeline.curation.sieve import SCHEMA
 from pipeline.curation.survey import Part
 from pipeline.curation.uids import UidWriter
 from pipeline.errors import OutputError
 from pipeline.local import prune, sweep
-from pipeline.output import SUMMARY
+from pipeline.output import SUMMARY, as_json, local_folder
 from pipeline.redaction import redact
-from pipeline.storage import absolute, check_output, commit, delete, join, list_files
+from pipeline.storage import absolute, check_output, commit, delete, join, lies_in, list_files
 
 KEEP_LIST = "keep-list"
 UIDS = "uids.npy"
 RECORD = "_filter.json"
-
-_ROW_GROUP_ROWS = 1 << 16
 
 
 class KeptFolder:
@@ -63,7 +61,7 @@ class KeptFolder:
             )
         self._stale = mine | (files & {SUMMARY, RECORD})
         self._written: set[str] = set()
-        folder = _local(url)
+        folder = local_folder(url)
         self._new_folder = None if folder is None or folder.exists() else folder
         self._metadata: Mapping[str, str] = {}
 
@@ -86,7 +84,7 @@ class KeptFolder:
 
     def begin(self, rule: Mapping[str, Any], threshold: float | None, fingerprint: str) -> None:
         """Delete what an earlier filter has written, and say what this one does."""
-        if folder := _local(self.url):
+        if folder := local_folder(self.url):
             sweep(folder)
         for name in sorted(self._stale, key=lambda name: name != SUMMARY):
             delete(join(self.url, name))
@@ -96,7 +94,7 @@ class KeptFolder:
             "shardsift.filter": json.dumps(rule, sort_keys=True),
             "shardsift.version": version("shardsift"),
         }
-        self._commit(RECORD, _json({"rule": rule, "threshold": threshold}))
+        self._commit(RECORD, as_json({"rule": rule, "threshold": threshold}))
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard; also where it is empty. Threads may."""
@@ -106,7 +104,7 @@ class KeptFolder:
         pq.write_table(
             table.replace_schema_metadata(self._metadata),
             sink,
-            row_group_size=_ROW_GROUP_ROWS,
+            row_group_size=ROW_GROUP_ROWS,
             compression="zstd",
             use_dictionary=["shard"],  # pyright: ignore[reportArgumentType]
         )
@@ -119,7 +117,7 @@ class KeptFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Say that everything is there."""
-        self._commit(SUMMARY, _json(summary))
+        self._commit(SUMMARY, as_json(summary))
 
     def _commit(self, name: str, data: bytes) -> None:
         self._written.add(name)
@@ -127,18 +125,8 @@ class KeptFolder:
 
 
 def _check_apart(url: str, annotations: str) -> None:
-    target, source = (f"{absolute(place).rstrip('/')}/" for place in (url, annotations))
-    if target.startswith(source):
+    if lies_in(url, absolute(annotations)):
         raise OutputError(
             f"{redact(url)}: lies in the annotations, whose readers would take a keep-list for "
             "one of them; choose another --output"
         )
-
-
-def _local(url: str) -> Path | None:
-    location = absolute(url)
-    return None if "://" in location else Path(location)
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -174,8 +174,6 @@ class _Search:
         if not self.known:
             return np.ones(len(key_N), np.bool_), key_N
         unknown = np.uint64(_KEY_BITS - self.known)
-        if self.known == _KEY_BITS:
-            return key_N == self._prefix_B[keys.bucket_N], key_N
         return (key_N >> unknown) == self._prefix_B[keys.bucket_N], key_N
 
     def _learn_sizes(self, sizes_B: NDArray[np.int64]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.annotations import SCHEMA as ANNOTATIONS
-from pipeline.annotations import read
+from pipeline.annotations import count_values, read
 from pipeline.curation.buckets import Buckets
 from pipeline.curation.ordering import rank, tie_hashes
 from pipeline.curation.selection import Cuts, Keys
@@ -59,10 +59,14 @@ class Counts:
         self.errors.update(other.errors)
 
     @property
+    def kept_in_all(self) -> int:
+        """With a score and without."""
+        return self.kept + self.kept_errors.total()
+
+    @property
     def rows(self) -> int:
         """All of them together."""
-        errors = self.kept_errors.total() + self.errors.total()
-        return self.kept + self.below + self.tied + self.excluded + errors
+        return self.kept_in_all + self.below + self.tied + self.excluded + self.errors.total()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +99,7 @@ class Sieve:
         below = int((keys.rank_N < cuts.rank_B[keys.bucket_N]).sum())
         counts = Counts(kept=kept, below=below, tied=scored - kept - below)
         if self.keeps_errors:
-            counts.kept_errors = _count_values(table["error"])
+            counts.kept_errors = Counter(count_values(table["error"]))
             counts.excluded = part.rows - len(table)
         else:
             counts.errors = Counter(part.errors)
@@ -129,8 +133,3 @@ class Sieve:
                 f"{redact(url)}: has a quality that is not finite; see `shardsift verify`"
             )
         return table
-
-
-def _count_values(column: Any) -> Counter[str]:
-    counted = column.drop_null().cast(pa.string()).value_counts()
-    return Counter({item["values"]: item["counts"] for item in counted.to_pylist()})

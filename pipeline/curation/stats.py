@@ -7,20 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.annotations import read_footer
 from pipeline.curation.ordering import shortest
 from pipeline.curation.survey import without_annotation
-from pipeline.errors import InputError
-from pipeline.manifest import QUANTILE_RANKS, read_manifest
-from pipeline.output import MANIFEST, OutputFolder
-from pipeline.overlap import Track, map_ordered, no_track
-from pipeline.plan import annotation_name, shard_prefixes
+from pipeline.manifest import QUANTILE_RANKS
+from pipeline.output import OutputFolder, find_annotations
+from pipeline.overlap import Track, no_track
+from pipeline.plan import shard_prefixes
 from pipeline.records import ShardReport
 from pipeline.redaction import redact
 from pipeline.sketch import QuantileMerger
-from pipeline.storage import ANNOTATION_SUFFIX, SHARD_SUFFIX, join
-
-_THREADS = 32
+from pipeline.storage import ANNOTATION_SUFFIX, SHARD_SUFFIX
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,11 +85,7 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
         InputError: where there are no annotations.
         AnnotationError: where a file isn't one of ours.
     """
-    folder = OutputFolder(url)
-    if not folder.committed:
-        raise InputError(
-            f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
-        )
+    folder = find_annotations(url)
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
     prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
     total, groups = Group(name=redact(url)), dict[str, Group]()
@@ -112,13 +104,8 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
 
 
 def _reports(folder: OutputFolder) -> Iterable[ShardReport]:
-    """Reports of all annotations; of those that the manifest doesn't know, from their footers."""
-    unknown = set(folder.committed)
-    if folder.is_finished and MANIFEST in folder.files:
-        for report in read_manifest(join(folder.url, MANIFEST)):
-            if annotation_name(report.shard) in unknown:
-                unknown.remove(annotation_name(report.shard))
-                yield report
-    urls = (join(folder.url, name) for name in sorted(unknown))
-    for footer in map_ordered(read_footer, urls, _THREADS):
-        yield footer.report
+    """Reports of all annotations; the manifest of a run that goes on may be out of date."""
+    names = sorted(folder.committed)
+    if folder.is_finished:
+        return folder.reports(names)
+    return (footer.report for footer in folder.read_footers(names))

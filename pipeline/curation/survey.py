@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.annotations import Footer, read_footer
+from pipeline.annotations import Footer
 from pipeline.errors import InputError
 from pipeline.manifest import read_outcomes
-from pipeline.output import MANIFEST, OutputFolder, failed_name
-from pipeline.overlap import Track, map_ordered, no_track
+from pipeline.output import MANIFEST, OutputFolder, failed_name, find_annotations
+from pipeline.overlap import Track, no_track
 from pipeline.plan import annotation_name
 from pipeline.redaction import redact
 from pipeline.sketch import QuantileMerger
-from pipeline.storage import ANNOTATION_SUFFIX, FAILED_FOLDER, SHARD_SUFFIX, join
-
-_THREADS = 32
+from pipeline.storage import FAILED_FOLDER, SHARD_SUFFIX, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,6 @@ class Survey:
     url: str
     fingerprint: str
     parts: Sequence[Part]
-    errors: Counter[str]
     quality: QuantileMerger
     failed: Sequence[str]
     missing: Sequence[str]
@@ -66,33 +62,26 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
             configurations.
         AnnotationError: where a file isn't one of ours.
     """
-    folder = OutputFolder(url)
+    folder = find_annotations(url)
     names = sorted(folder.committed)
-    if not names:
-        raise InputError(
-            f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
-        )
     failed, missing = without_annotation(folder)
     if not allow_missing:
         _check_complete(folder, missing)
     parts: list[Part] = []
-    errors: Counter[str] = Counter()
     quality = QuantileMerger()
     fingerprint = ""
-    footers = map_ordered(lambda name: read_footer(join(url, name)), names, _THREADS)
-    for name, footer in zip(names, track(footers, "footers", len(names)), strict=True):
+    footers = track(folder.read_footers(names), "footers", len(names))
+    for name, footer in zip(names, footers, strict=True):
         fingerprint = fingerprint or footer.fingerprint
         if footer.fingerprint != fingerprint:
             raise InputError(_mixed(url, names[0], fingerprint, name, footer))
         report = footer.report
         parts.append(Part(name, footer.shard.path, report.rows, report.errors))
-        errors.update(report.errors)
         quality.add(report.sketch)
     return Survey(
         url=url,
         fingerprint=fingerprint,
         parts=parts,
-        errors=errors,
         quality=quality,
         failed=failed,
         missing=missing,
@@ -119,7 +108,7 @@ def without_annotation(folder: OutputFolder) -> tuple[list[str], list[str]]:
 def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
     url = redact(folder.url)
     if missing:
-        name = missing[0].removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+        name = annotation_name(missing[0])
         raise InputError(
             f"{url}: {len(missing):,} annotation files are missing, such as {name}; run `shardsift "
             "score` again, or leave their shards out with --allow-missing"

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.annotations import read
+from pipeline.annotations import count_values, read
 from pipeline.errors import InputError
 from pipeline.manifest import Totals, read_manifest
 from pipeline.output import MANIFEST, RUN_RECORD, SUMMARY
@@ -106,13 +106,6 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
         record=_read_json(url, RUN_RECORD, found),
         failed=sorted(name for name in found if name.startswith(f"{FAILED_FOLDER}/")),
     )
-
-
-def count_values(column: Any) -> dict[str, int]:
-    """How often each value of a column of strings occurs, nulls left out, most frequent first."""
-    counted = column.cast(pa.string()).value_counts()
-    pairs = ((item["values"], item["counts"]) for item in counted.to_pylist())
-    return dict(sorted(((v, n) for v, n in pairs if v is not None), key=lambda pair: -pair[1]))
 
 
 def _totals(url: str) -> Totals:

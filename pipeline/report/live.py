@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.annotations import count_values
 from pipeline.plan import shard_prefixes
-from pipeline.report.gather import Floats, RunData, count_values
+from pipeline.report.gather import Floats, RunData
 
 _STEPS = 400
 """Places of the slider."""

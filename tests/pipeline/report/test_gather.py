@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.annotations import count_values
 from pipeline.errors import InputError
-from pipeline.report.gather import count_values, gather
+from pipeline.report.gather import gather
 from pipeline.report.thumbnails import fetch_thumbnails, spread_over_quality
 from tests.fakes import FakeScorer
 from tests.runs import write_run
