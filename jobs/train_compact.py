@@ -8,7 +8,6 @@ The same command goes on after a stop. `DIR/best` holds the model to ship.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from jobs.console import start_console
 from jobs.exit_codes import INTERRUPTED, USER_ERROR
 from pipeline.config import load_settings
 from pipeline.errors import ShardsiftError
@@ -32,31 +32,20 @@ _DEFAULTS = TrainConfig()
 def train(
     shards: Annotated[str, typer.Option(help="Tars of good photographs: path, glob, folder.")],
     output: Annotated[Path, typer.Option(help="Folder for checkpoint, best and last weights.")],
-    start: Annotated[Path | None, typer.Option(help="Folder of weights to start from.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of settings of training.")] = None,
     steps: Annotated[int, typer.Option(help="Updates of the weights.")] = _DEFAULTS.steps,
     seed: Annotated[int, typer.Option(help="Of weights, crops and captions.")] = _DEFAULTS.seed,
-    groups: Annotated[int, typer.Option(help="Photographs a step.")] = _DEFAULTS.groups,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = _DEFAULTS.learning_rate,
     held_out: Annotated[int, typer.Option(help="Photographs to select the best by.")] = 150,
     workers: Annotated[int, typer.Option(help="Processes that make batches.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 2,
 ) -> None:
     """Train the compact CLIP on photographs, without any human opinion."""
-    console = Console(stderr=True, highlight=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    console = start_console()
     try:
-        config = load_settings(
-            TrainConfig,
-            overrides={
-                "steps": steps,
-                "seed": seed,
-                "groups": groups,
-                "learning_rate": learning_rate,
-            },
-        )
+        settings = load_settings(TrainConfig, config, {"steps": steps, "seed": seed})
         torch.set_num_threads(threads)
         output.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(config, load_photos(shards, held_out), output, start)
+        trainer = Trainer(settings, load_photos(shards, held_out), output)
         _show(trainer, workers, console)
     except (ShardsiftError, OSError) as error:
         console.print(f"train_compact: {error}", soft_wrap=True)

@@ -71,7 +71,7 @@ class ScoreConfig(Settings):
         default="paper",
         description="`paper`: patches of 224 at stride 128, and the whole image resized; `fast`: "
         "at most four of the patches, and the whole; `global`: the whole alone; `dense`: the "
-        "views of `paper`, patches read off one feature map (CLIP's ResNets only)",
+        "views of `paper`, patches read off one feature map (CLIP's ResNets and EfficientNets)",
     )
     dtype: Dtype = Field(default="float32", description="arithmetic of the image encoder")
     max_pixels: int = Field(

@@ -21,7 +21,7 @@ from pipeline.scoring.encoder import Encoder
 from pipeline.scoring.maclip import fuse, magnitude_cue, similarity_cue
 
 FAMILIES = ("lambda", "weights", "alpha", "crops", "dense", "prompts")
-"""What `--ablate` may name; `dense` needs one of CLIP's own ResNets, and another pass."""
+"""What `--ablate` may name; `dense` needs a convolutional tower, and another pass."""
 
 GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline.config import ScoreConfig
 from pipeline.errors import ModelError
 from pipeline.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
-from pipeline.scoring.tower import ResNetTower, build_tower
+from pipeline.scoring.tower import ConvolutionalTower, build_tower
 
 RANDOM_WEIGHTS = "random"
 """In place of a weights tag: seeded random weights, whose scores carry no meaning."""
@@ -45,26 +45,27 @@ class Encoder:
     Attributes:
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
         logit_scale: the factor on cosines.
-        digest: hash of the model config and all weights, whatever their path and file format.
+        digest: hash of the model config, its own mean and std, and all weights, whatever their path
+            and file format.
     """
 
     def __init__(self, config: ScoreConfig, device: str) -> None:
         """Load the model onto `device` (`cpu`, `cuda`). Raises ModelError."""
         config = _with_default_weights(config)
-        name, architecture = _resolve_architecture(config)
-        model = _load(name, architecture, config)
+        name, architecture, normalisation = _resolve_architecture(config)
+        model = _load(name, architecture, normalisation, config)
         if not config.position_embedding:
             _drop_position_embedding(model)
         model.eval().requires_grad_(False)
-        self.digest = _digest(architecture, model)
+        self.digest = _digest(architecture | normalisation, model)
         self.logit_scale = float(model.logit_scale.exp())
         self.text_P2D = _encode_prompts(model, name, config.prompts).to(device)
         self.device = torch.device(device)
         self._tower = build_tower(model.visual, config.dtype).to(device)
-        if config.crops == "dense" and not isinstance(self._tower, ResNetTower):
+        if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
             raise ModelError(
-                f"--crops dense needs CLIP's own kind of ResNet, which {config.model} is not; "
-                "take paper, fast or global"
+                f"--crops dense needs one of CLIP's own ResNets or an EfficientNet, which "
+                f"{config.model} is not; take paper, fast or global"
             )
         self._scale_311, self._shift_311 = _normalisation(model, device)
 
@@ -85,7 +86,7 @@ class Encoder:
         Convolutions are shared where patches overlap, and a patch sees its neighbours where
         `encode` sees zeros beyond its border. For encoders made with crop plan `dense`.
         """
-        assert isinstance(self._tower, ResNetTower), "checked when the model was loaded"
+        assert isinstance(self._tower, ConvolutionalTower), "checked when the model was loaded"
         rows, columns = patch_grid(*image_HW3.shape[:2])
         features_RKD = torch.empty(rows, columns, self.text_P2D.shape[2], device=self.device)
         for block in patch_blocks(rows, columns):
@@ -118,15 +119,16 @@ def _with_default_weights(config: ScoreConfig) -> ScoreConfig:
     return config.model_copy(update={"pretrained": "openai"})
 
 
-def _resolve_architecture(config: ScoreConfig) -> tuple[str, dict[str, Any]]:
-    """The name that open_clip knows the model by, and its config, QuickGELU decided.
+def _resolve_architecture(config: ScoreConfig) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The name that open_clip knows the model by, its config, QuickGELU decided, and its pixels'
+    mean and std where a model config file has its own.
 
     A model config file is registered with open_clip under a name made of its content, so that a
     user's `RN50.json` can't replace the built-in RN50.
     """
-    name = config.model
+    name, normalisation = config.model, {}
     if name.endswith(".json"):
-        name = _register(Path(name))
+        name, normalisation = _register(Path(name))
     try:
         architecture = open_clip.get_model_config(
             name.replace("/", "-") if ":" not in name else name
@@ -140,18 +142,19 @@ def _resolve_architecture(config: ScoreConfig) -> tuple[str, dict[str, Any]]:
         )
     if _needs_quick_gelu(name, config.pretrained):
         architecture["quick_gelu"] = True
-    return name, architecture
+    return name, architecture, normalisation
 
 
-def _register(file: Path) -> str:
+def _register(file: Path) -> tuple[str, dict[str, Any]]:
     try:
         content = json.loads(file.read_text())
     except OSError as error:
         raise ModelError(f"--model {file}: {error.strerror}") from error
     except ValueError as error:
         raise ModelError(f"--model {file}: not JSON: {error}") from error
-    content = content.get("model_cfg", content) if isinstance(content, dict) else {}
-    content = cast(dict[str, Any], content)
+    whole = cast(dict[str, Any], content) if isinstance(content, dict) else {}
+    content = cast(dict[str, Any], whole.get("model_cfg", whole))
+    preprocess = cast(dict[str, Any], whole.get("preprocess_cfg", {}))
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - content.keys()
     if missing:
         raise ModelError(f"--model {file}: an open_clip config needs {', '.join(sorted(missing))}")
@@ -161,7 +164,7 @@ def _register(file: Path) -> str:
         path = Path(folder) / f"{name}.json"
         path.write_text(text)
         open_clip.add_model_config(path)
-    return name
+    return name, {key: preprocess[key] for key in ("mean", "std") if key in preprocess}
 
 
 def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
@@ -176,7 +179,9 @@ def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
     return bool(configs) and all(config.get("quick_gelu", False) for config in configs)
 
 
-def _load(name: str, architecture: dict[str, Any], config: ScoreConfig) -> Any:
+def _load(
+    name: str, architecture: dict[str, Any], normalisation: dict[str, Any], config: ScoreConfig
+) -> Any:
     """Build the model and load its weights into float32 on the CPU."""
     is_resnet = isinstance(architecture["vision_cfg"].get("layers"), list)
     random = config.pretrained == RANDOM_WEIGHTS
@@ -191,6 +196,7 @@ def _load(name: str, architecture: dict[str, Any], config: ScoreConfig) -> Any:
                 force_quick_gelu=architecture.get("quick_gelu", False),
                 # ViTs are resized to our crops; an attention pool without positions needs no size
                 force_image_size=None if is_resnet else CROP_SIZE,
+                force_preprocess_cfg=normalisation,
                 pretrained_text=False,
                 weights_only=not _is_torchscript(config.pretrained),
             )

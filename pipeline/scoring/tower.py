@@ -1,7 +1,7 @@
 """A CLIP image tower made fast without changing what it computes.
 
-Batch norms become part of the convolutions before them, attention pooling computes the one query
-that is used, and 16-bit arithmetic goes where it stays within the tolerance.
+Of convolutional towers, batch norms become part of the convolutions before them, attention pooling
+computes the one query that is used, and 16-bit arithmetic goes where it stays within the tolerance.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.
@@ -28,6 +28,9 @@ _BFLOAT16_CHANNELS = 512
 """From here on a stage averages enough channels to bear bfloat16, whose eight significant bits are
 fewer than a pixel's."""
 
+_EFFICIENT_NET = "EfficientNet"
+"""The class of timm's trunks whose forward pass is known here."""
+
 _REDUCTION = 32
 _WINDOW, _STEP = CROP_SIZE // _REDUCTION, STRIDE // _REDUCTION
 """Side and stride of a patch on the feature map, which is so much smaller than the image."""
@@ -44,25 +47,22 @@ class ImageTower(nn.Module):
         return self._visual(pixels_N3HW)
 
 
-class ResNetTower(nn.Module):
-    """CLIP's modified ResNet, in two parts: convolutions, then attention pooling.
+class ConvolutionalTower(nn.Module):
+    """A tower in two parts: convolutions, then pooling of their feature map.
 
     Attributes:
         trunk: pixels, shape (N, 3, H, W), to a feature map 32 times smaller, float32.
         pool: a feature map of any size to features, shape (N, D), float32.
     """
 
-    def __init__(self, visual: nn.Module, dtype: Dtype) -> None:
+    def __init__(self, stages: list[nn.Module], pool: nn.Module, dtype: Dtype) -> None:
+        """Take over the stages of the trunk, first to last, and the pooling."""
         super().__init__()
-        parts = cast(Any, visual)
-        stem = [parts.conv1, parts.bn1, parts.act1, parts.conv2, parts.bn2, parts.act2]
-        stem += [parts.conv3, parts.bn3, parts.act3, parts.avgpool]
-        stages = [nn.Sequential(*stem), parts.layer1, parts.layer2, parts.layer3, parts.layer4]
         for stage in stages:
             _fold_batch_norms(stage)
         self.trunk = nn.Sequential(*(_in_dtype(s, _stage_dtype(s, dtype)) for s in stages))
         self.trunk.to(memory_format=torch.channels_last)
-        self.pool = MeanQueryPool(parts.attnpool)
+        self.pool = pool
 
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
         return self.pool(self.trunk(pixels_N3HW))
@@ -109,10 +109,29 @@ class MeanQueryPool(nn.Module):
         return self._output(value_NAK.flatten(1) + self._value_bias_C)
 
 
-def build_tower(visual: nn.Module, dtype: Dtype) -> ImageTower | ResNetTower:
+def build_tower(visual: nn.Module, dtype: Dtype) -> ImageTower | ConvolutionalTower:
     """The fast tower that computes what open_clip's does, whose parts it takes over."""
-    kind = ResNetTower if hasattr(visual, "attnpool") else ImageTower
-    return kind(visual, dtype)
+    parts = cast(Any, visual)
+    if hasattr(visual, "attnpool"):
+        stages = _resnet_stages(parts)
+        return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), dtype)
+    if type(getattr(visual, "trunk", None)).__name__ == _EFFICIENT_NET:
+        pool = nn.Sequential(parts.trunk.global_pool, parts.head)
+        return ConvolutionalTower(_efficient_net_stages(parts.trunk), pool, dtype)
+    return ImageTower(visual, dtype)
+
+
+def _resnet_stages(visual: Any) -> list[nn.Module]:
+    """Of CLIP's modified ResNet."""
+    stem = [visual.conv1, visual.bn1, visual.act1, visual.conv2, visual.bn2, visual.act2]
+    stem += [visual.conv3, visual.bn3, visual.act3, visual.avgpool]
+    return [nn.Sequential(*stem), visual.layer1, visual.layer2, visual.layer3, visual.layer4]
+
+
+def _efficient_net_stages(trunk: Any) -> list[nn.Module]:
+    """Of a timm EfficientNet without classifier."""
+    stem = nn.Sequential(trunk.conv_stem, trunk.bn1)
+    return [stem, *trunk.blocks, nn.Sequential(trunk.conv_head, trunk.bn2)]
 
 
 class _InDtype(nn.Module):
@@ -149,6 +168,6 @@ def _fold_batch_norms(module: nn.Module) -> None:
         if isinstance(part, nn.BatchNorm2d):
             assert conv is not None, f"no convolution before {name}"
             setattr(module, conv_name, fuse_conv_bn_eval(conv.double(), part.double()).float())
-            setattr(module, name, nn.Identity())
+            setattr(module, name, getattr(part, "act", nn.Identity()))  # timm's norms activate
         _fold_batch_norms(part)
         conv, conv_name = (part, name) if isinstance(part, nn.Conv2d) else (None, "")

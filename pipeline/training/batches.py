@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.images import decode_rgb
 from pipeline.records import RgbImage
 from pipeline.training.captions import attribute_prompts, caption, severity_bin
-from pipeline.training.groups import ALL, GROUP, Item, make_group
+from pipeline.training.groups import ALL, GROUP, Item, draw_plans, make_group
 from pipeline.training.photos import MAX_PIXELS
 from pipeline.training.targets import (
     attribute_targets,
@@ -34,6 +34,8 @@ _MARGIN: Final = 0.45
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """One step's material: N = G x GROUP crops, group by group, a group's last apart best to worst.
+
+    Groups 0 and 1, 2 and 3 and so on show different photographs after equal treatment.
 
     Attributes:
         crops: uint8, shape (N, 3, side, side).
@@ -60,7 +62,10 @@ class GradedCrops(Dataset[Batch]):
     def __init__(
         self, photos: list[bytes], *, groups: int, sides: list[tuple[int, int]], seed: int
     ) -> None:
-        """`sides` holds (first step, side of the crops in px), in order, from step 0."""
+        """`sides` holds (first step, side of the crops in px), in order, from step 0.
+
+        `groups` is even, for groups come in pairs.
+        """
         self._encoded = photos
         self._decoded: list[RgbImage] = []
         self._groups = groups
@@ -73,7 +78,12 @@ class GradedCrops(Dataset[Batch]):
         count = len(photos)
         chosen = rng.choice(count, self._groups, replace=count < self._groups)
         side = [side for begin, side in self._sides if step >= begin][-1]
-        return _collate([make_group(photos[i], side, rng) for i in chosen], rng)
+        treatments = [draw_plans(rng) for _ in range(self._groups // 2)]
+        groups = [
+            make_group(photos[i], side, treatments[place // 2], rng)
+            for place, i in enumerate(chosen)
+        ]
+        return _collate(groups, rng)
 
     def _photos(self) -> list[RgbImage]:
         if not self._decoded:

@@ -137,6 +137,14 @@ def chroma_noise(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
     return to_uint8(image.astype(np.float32) + sigma * (noise - luminance(noise)))
 
 
+def impulse_noise(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
+    """Salt and pepper: 0.4 to 12 percent of the values are lost, each to black or to white."""
+    share = strength((0.004, 0.01, 0.025, 0.055, 0.12), level)
+    drawn = rng.random(image.shape, dtype=np.float32)
+    extreme = np.where(rng.random(image.shape, dtype=np.float32) < 0.5, 0, 255)
+    return np.where(drawn < share, extreme, image).astype(np.uint8)
+
+
 def jpeg(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
     """JPEG at quality 45 down to 4."""
     return recode(image, "JPEG", round(strength((45, 26, 16, 9, 4), level)))
@@ -197,6 +205,16 @@ def low_contrast(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
     return to_uint8(keep * image.astype(np.float32) + (1.0 - keep) * np.float32(veil))
 
 
+def saturation(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
+    """Colours too strong, 1.5 to 4.2 fold, or fading to grey."""
+    excess = strength((0.5, 0.9, 1.5, 2.2, 3.2), level)
+    loss = strength((0.35, 0.55, 0.72, 0.87, 1.0), level)
+    factor = np.float32(1.0 + excess if rng.random() < 0.5 else 1.0 - loss)
+    values = image.astype(np.float32)
+    grey = luminance(values)
+    return to_uint8(grey + factor * (values - grey))
+
+
 def banding(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
     """Each channel cut to 22 down to 4 tones."""
     step = 255.0 / (strength((22.0, 14.0, 9.0, 6.0, 4.0), level) - 1.0)
@@ -210,18 +228,32 @@ def oversharpening(image: RgbImage, level: float, rng: np.random.Generator) -> R
     return to_uint8(values + amount * (values - gaussian(image, rng.uniform(0.9, 1.6))))
 
 
+def jitter(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
+    """Every pixel is taken from up to 0.6 to 6 px away: frosted glass."""
+    height, width = image.shape[:2]
+    reach = strength((0.6, 1.1, 2.0, 3.4, 6.0), level)
+    rows, columns = np.mgrid[0:height, 0:width]
+    shifts = rng.uniform(-1.0, 1.0, (2, height, width))
+    rows = np.clip(np.rint(rows + reach * shifts[0]).astype(int), 0, height - 1)
+    columns = np.clip(np.rint(columns + reach * shifts[1]).astype(int), 0, width - 1)
+    return image[rows, columns]
+
+
 DISTORTIONS: Final[dict[str, Distortion]] = {
     "defocus_blur": defocus_blur,
     "gaussian_blur": gaussian_blur,
     "motion_blur": motion_blur,
     "sensor_noise": sensor_noise,
     "chroma_noise": chroma_noise,
+    "impulse_noise": impulse_noise,
     "jpeg": jpeg,
     "webp": webp,
     "downscaling": downscaling,
     "upscaling": upscaling,
     "exposure": exposure,
     "low_contrast": low_contrast,
+    "saturation": saturation,
     "banding": banding,
     "oversharpening": oversharpening,
+    "jitter": jitter,
 }

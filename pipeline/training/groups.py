@@ -40,13 +40,15 @@ class Item:
     severities: list[float]
 
 
-def make_group(photo: RgbImage, side: int, rng: np.random.Generator) -> list[Item]:
-    """GROUP views of one place in one photograph; crops are `side` px square."""
+def make_group(
+    photo: RgbImage, side: int, plans: list[Plan], rng: np.random.Generator
+) -> list[Item]:
+    """A view of one place in one photograph for each plan; crops are `side` px square."""
     source, whole = _source(photo, side, rng)
     source = vary(source, rng)
     seed, (top, left) = int(rng.integers(1 << 31)), rng.integers(0, _JITTER + 1, size=2)
     items: list[Item] = []
-    for plan in _plans(rng):
+    for plan in plans:
         image = source
         for name, level in plan:
             image = ALL[name](image, level, np.random.default_rng(seed))
@@ -58,7 +60,8 @@ def make_group(photo: RgbImage, side: int, rng: np.random.Generator) -> list[Ite
     return items
 
 
-def _plans(rng: np.random.Generator) -> list[Plan]:
+def draw_plans(rng: np.random.Generator) -> list[Plan]:
+    """What to do to the GROUP members of a group."""
     first = str(rng.choice(list(ALL), p=_CHANCES / _CHANCES.sum()))
     gaps = rng.uniform(0.5, 1.4, size=2)
     start = rng.uniform(1.0, 5.0 - gaps.sum())
@@ -67,11 +70,11 @@ def _plans(rng: np.random.Generator) -> list[Plan]:
 
 
 def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
-    """One, two or three other distortions on top of each other."""
+    """One to four other distortions on top of each other."""
     others = [name for name in ALL if name not in (taken, _SLOW)]
-    count = int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))
+    count = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.35, 0.17, 0.08]))
     names = rng.choice(others, size=count, replace=False)
-    top = 5.0 if count == 1 else 3.6
+    top = (5.0, 3.6, 3.6, 2.8)[count - 1]
     return [(str(name), float(rng.uniform(1.0, top))) for name in names]
 
 

@@ -1,6 +1,6 @@
 """Losses that need no opinion: rank, correlation, contrast with captions, and shape of the cues.
 
-Shapes in names: N crops, T texts, A attributes, G groups, S members of a series.
+Shapes in names: N crops, T texts, A attributes, G groups, P pairs of groups, S members of a series.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
     """
     drop = scores_GS[:, :-1] - scores_GS[:, 1:]
     return functional.relu(margins_GS - drop).mean() / margins_GS.mean()
+
+
+def tie_loss(scores_N: Tensor, targets_N: Tensor, group: int) -> Tensor:
+    """How far apart two photographs score after equal treatment, but for what their targets differ.
+
+    Crops stand group by group, `group` crops each; a pair of groups shares its treatment.
+    """
+    missed_P2S = (scores_N - targets_N).view(-1, 2, group)
+    apart_PS = missed_P2S[:, 0] - missed_P2S[:, 1]
+    return functional.smooth_l1_loss(apart_PS, torch.zeros_like(apart_PS), beta=0.1)
 
 
 def correlation_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The compact CLIP: its architecture, its forward pass at any crop size, and its export.
+"""The compact CLIP: its architecture, its forward pass in training, and its export.
 
 The one module outside `scoring.encoder` that knows open_clip: it builds what that one loads.
 
-Shapes in names: N crops, T texts, L tokens, C channels, D features.
+Shapes in names: N crops, S side of a crop, T texts, L tokens, D features.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any, Final, cast
 
 import open_clip
 import torch
-from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from open_clip.timm_model import TimmModel
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import ConfigError
+from pipeline.training.imagenet import MEAN, STD, load_imagenet
 
 Clip = open_clip.CLIP
 
@@ -30,10 +29,9 @@ MODEL_CONFIG: Final[dict[str, Any]] = {
     "quick_gelu": True,
     "vision_cfg": {
         "image_size": 224,
-        "layers": [2, 3, 5, 4],
-        "width": 8,
-        "head_width": 64,
-        "patch_size": None,
+        "timm_model_name": "tf_efficientnet_lite0",
+        "timm_pool": "avg",
+        "timm_proj": "linear",
     },
     "text_cfg": {
         "context_length": 77,
@@ -43,29 +41,35 @@ MODEL_CONFIG: Final[dict[str, Any]] = {
         "layers": 2,
     },
 }
-"""open_clip's; attention pooling has width * 32 / head_width = 4 heads."""
+"""open_clip's."""
 
 _WEIGHTS: Final = "weights.safetensors"
 _TRAIN_CONTEXT: Final = 24
 """Tokens kept of a text in training: attention is causal, so padding behind it changes nothing."""
 
 
-def build_model() -> Clip:
-    """A new model without positions in its attention pooling, as MA-CLIP wants it."""
+def build_model(frozen_blocks: int) -> Clip:
+    """A model whose image tower knows ImageNet, and whose projection and text tower are new.
+
+    Its stem and first `frozen_blocks` groups of blocks (of 7) are not trained. In evaluation mode,
+    so that its batch norms keep the statistics of real photographs instead of learning those of
+    ruined ones; nothing else in it depends on the mode.
+
+    Raises ConfigError where ImageNet's weights can't be had.
+    """
     model = open_clip.CLIP(**MODEL_CONFIG)
-    _tower(model).attnpool.positional_embedding.requires_grad_(False).zero_()
-    return model.to(memory_format=torch.channels_last)
+    trunk = cast(Any, _tower(model).trunk)
+    load_imagenet(trunk)
+    for part in (trunk.conv_stem, trunk.bn1, *trunk.blocks[:frozen_blocks]):
+        part.requires_grad_(False)
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def image_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
-    """Features before normalisation, shape (N, D), of uint8 crops of any side divisible by 32."""
-    mean_311 = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
-    std_311 = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
+    """Features before normalisation, shape (N, D), of uint8 crops of any side."""
+    mean_311, std_311 = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     x = (crops_N3SS.float() / 255.0 - mean_311) / std_311
-    tower = _tower(model)
-    x = tower.stem(x.contiguous(memory_format=torch.channels_last))
-    x = tower.layer4(tower.layer3(tower.layer2(tower.layer1(x))))
-    return _pool(tower.attnpool, x)
+    return _tower(model)(x.contiguous(memory_format=torch.channels_last))
 
 
 def text_features(model: Clip, texts: list[str]) -> Tensor:
@@ -80,6 +84,35 @@ def text_features(model: Clip, texts: list[str]) -> Tensor:
     return functional.normalize(projected_TD, dim=-1)
 
 
+def parameter_groups(
+    model: Clip, *, new: float, trunk: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Optimiser groups, with learning rates for new parameters and for the trunk's.
+
+    New matrices decay; vectors and embeddings do not, nor does the trunk, which has a start to
+    stay near instead of zero.
+    """
+    pretrained = {id(parameter) for parameter in _tower(model).trunk.parameters()}
+    known: list[nn.Parameter] = []
+    decaying: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if id(parameter) in pretrained:
+            known.append(parameter)
+        else:
+            matrix = parameter.ndim > 1 and "embedding" not in name
+            (decaying if matrix else plain).append(parameter)
+    return [
+        {
+            "params": [parameter for parameter in known if parameter.requires_grad],
+            "peak": trunk,
+            "weight_decay": 0.0,
+        },
+        {"params": decaying, "peak": new, "weight_decay": weight_decay},
+        {"params": plain, "peak": new, "weight_decay": 0.0},
+    ]
+
+
 def export(state: dict[str, Tensor], folder: Path) -> None:
     """Write `config.json` and fp16 `weights.safetensors`, each at once or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,43 +122,14 @@ def export(state: dict[str, Tensor], folder: Path) -> None:
         for name, value in state.items()
         if name != "attn_mask"
     }
+    published = {"model_cfg": MODEL_CONFIG, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         weights, config = Path(scratch, "weights"), Path(scratch, "config")
         save_file(halves, weights)
         weights.chmod(0o644)
-        config.write_text(json.dumps(MODEL_CONFIG, indent=2) + "\n")
+        config.write_text(json.dumps(published, indent=2) + "\n")
         weights.replace(folder / _WEIGHTS)
         config.replace(folder / "config.json")
-
-
-def load_exported(model: Clip, folder: Path) -> None:
-    """Take over weights that `export` wrote; those of a shallower tower do, too.
-
-    Blocks that they lack stay new, and a new block's last batch norm is zero: it changes nothing
-    until it is trained. Raises ConfigError where there are none that fit.
-    """
-    file = folder / _WEIGHTS
-    try:
-        lacking = model.load_state_dict(load_file(file), strict=False)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ConfigError(f"{file}: not weights to start from: {error}") from error
-    misfits = [*lacking.unexpected_keys]
-    misfits += [key for key in lacking.missing_keys if not key.startswith("visual.layer")]
-    if misfits:
-        raise ConfigError(f"{file}: not weights to start from: {misfits[0]} doesn't fit")
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimiser groups: matrices decay, vectors and embeddings do not."""
-    decay: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (decay if parameter.ndim > 1 and "embedding" not in name else plain).append(parameter)
-    return [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
 
 
 @functools.cache
@@ -133,25 +137,6 @@ def _tokenizer() -> Any:
     return open_clip.get_tokenizer("RN50")
 
 
-def _tower(model: Clip) -> ModifiedResNet:
-    assert isinstance(model.visual, ModifiedResNet)
+def _tower(model: Clip) -> TimmModel:
+    assert isinstance(model.visual, TimmModel)
     return model.visual
-
-
-def _pool(pooling: AttentionPool2d, map_NCHW: Tensor) -> Tensor:
-    """open_clip's attention pooling, with the mean as its only query and for any map size."""
-    tokens_NLC = map_NCHW.flatten(2).transpose(1, 2)
-    mean_N1C = tokens_NLC.mean(dim=1, keepdim=True)
-    tokens_NLC = torch.cat([mean_N1C, tokens_NLC], dim=1)
-    count, _, width = tokens_NLC.shape
-    heads = pooling.num_heads
-
-    def split(values: Tensor) -> Tensor:
-        return values.view(count, -1, heads, width // heads).transpose(1, 2)
-
-    mixed = functional.scaled_dot_product_attention(
-        split(pooling.q_proj(mean_N1C)),
-        split(pooling.k_proj(tokens_NLC)),
-        split(pooling.v_proj(tokens_NLC)),
-    )
-    return pooling.c_proj(mixed.transpose(1, 2).reshape(count, width))

@@ -1,18 +1,14 @@
-"""Photographs to train on, as encoded bytes: shards, and what scikit-image ships."""
+"""Photographs to train on, as encoded bytes."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Final
-
-from PIL import Image
 
 from pipeline.errors import ConfigError
 from pipeline.shards import read_samples
 from pipeline.storage import expand
 
-SKIMAGE_PHOTOS: Final = ("astronaut", "coffee", "chelsea", "rocket")
 MAX_PIXELS: Final = 89_478_485
 """Of a photograph; larger ones are refused."""
 
@@ -26,14 +22,14 @@ class Photos:
 
 
 def load_photos(shards: str, held_out: int) -> Photos:
-    """All images of the shards, every k-th held out, and scikit-image's photographs to train on.
+    """All images of the shards, every k-th held out.
 
     `shards` is whatever `shardsift score` takes: a path, glob, folder, braces, `@list.txt`, URL.
 
     Raises:
         InputError: where nothing matches.
         ShardError: where a shard can't be read to its end.
-        ConfigError: without scikit-image, or with too few images to hold `held_out` of them out.
+        ConfigError: with too few images to hold `held_out` of them out.
     """
     found = [
         sample.image.data
@@ -48,19 +44,4 @@ def load_photos(shards: str, held_out: int) -> Photos:
     every = max(2, len(found) // max(1, held_out))
     kept = [index for index in range(len(found)) if index % every == every - 1][:held_out]
     train = [data for index, data in enumerate(found) if index not in set(kept)]
-    return Photos(train=train + _skimage_photos(), held_out=[found[index] for index in kept])
-
-
-def _skimage_photos() -> list[bytes]:
-    try:
-        from skimage import data as samples
-    except ImportError as error:
-        raise ConfigError("training needs scikit-image: pip install 'shardsift[train]'") from error
-    encoded: list[bytes] = []
-    for name in SKIMAGE_PHOTOS:
-        picture = Image.fromarray(getattr(samples, name)())
-        picture.thumbnail((512, 512), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        encoded.append(file.getvalue())
-    return encoded
+    return Photos(train=train, held_out=[found[index] for index in kept])

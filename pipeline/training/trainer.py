@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from pydantic import Field
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.training.batches import Batch, GradedCrops, load_batches
-from pipeline.training.model import build_model, export, load_exported, parameter_groups
+from pipeline.training.model import build_model, export, parameter_groups
 from pipeline.training.objective import batch_losses
 from pipeline.training.photos import Photos
-from pipeline.training.validation import Validation, validate
+from pipeline.training.validation import Exam, Validation, make_exam, validate
 
 CHECKPOINT: Final = "checkpoint.pt"
 BEST: Final = "best"
@@ -30,11 +31,19 @@ logger = logging.getLogger(__name__)
 class TrainConfig(Settings):
     """Everything that decides the weights, but for the photographs and the number of threads."""
 
-    steps: int = Field(default=5000, ge=1, description="updates of the weights")
+    steps: int = Field(default=2000, ge=1, description="updates of the weights")
     seed: int = Field(default=0, ge=0, description="of weights, crops and captions")
-    groups: int = Field(default=12, ge=2, description="photographs a step")
-    learning_rate: float = Field(default=2.5e-3, gt=0, description="at its highest")
-    weight_decay: float = Field(default=0.03, ge=0, description="of matrices, by AdamW")
+    groups: int = Field(default=12, ge=2, multiple_of=2, description="photographs a step")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="of projection and text tower, at its highest"
+    )
+    trunk_learning_rate: float = Field(
+        default=1e-4, gt=0, description="of the pretrained image tower, at its highest"
+    )
+    frozen_blocks: int = Field(
+        default=3, ge=0, le=7, description="of the image tower's 7 groups, left as they are"
+    )
+    weight_decay: float = Field(default=0.03, ge=0, description="of new matrices, by AdamW")
     warmup: int = Field(default=150, ge=1, description="steps up to the highest learning rate")
     average: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights")
     small_side: int = Field(default=160, multiple_of=32, description="of most crops, in px")
@@ -42,7 +51,10 @@ class TrainConfig(Settings):
         default=224, multiple_of=32, description="of the last and held-out ones"
     )
     large_share: float = Field(default=0.15, ge=0, le=1, description="of the steps: large crops")
-    exam_batches: int = Field(default=10, ge=1, description="held-out batches that select the best")
+    exam_batches: int = Field(default=10, ge=1, description="held-out batches to report on")
+    exam_photos: int = Field(
+        default=24, ge=1, description="held-out photographs whose unseen distortions select it"
+    )
     check_every: int = Field(default=250, ge=1, description="steps between checkpoints")
 
 
@@ -59,13 +71,11 @@ class Progress:
 class Trainer:
     """Holds what a step changes: weights, their running average, optimiser, step, best score."""
 
-    def __init__(
-        self, config: TrainConfig, photos: Photos, output: Path, start: Path | None = None
-    ) -> None:
-        """Go on from the checkpoint in `output`, else begin with the weights in `start`, or anew.
+    def __init__(self, config: TrainConfig, photos: Photos, output: Path) -> None:
+        """Go on from the checkpoint in `output`, else begin with ImageNet's weights.
 
         Raises:
-            ConfigError: where that checkpoint belongs to other settings.
+            ConfigError: where that checkpoint belongs to other settings, or there are no weights.
         """
         torch.manual_seed(config.seed)
         self.config = config
@@ -73,16 +83,15 @@ class Trainer:
         self.best = -math.inf
         self._photos = photos
         self._output = output
-        self._model = build_model()
-        if start is not None:
-            load_exported(self._model, start)
-        self._average = build_model().eval().requires_grad_(False)
-        self._average.load_state_dict(self._model.state_dict())
-        self._optimiser = torch.optim.AdamW(
-            parameter_groups(self._model, config.weight_decay),
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
+        self._model = build_model(config.frozen_blocks)
+        self._average = copy.deepcopy(self._model).requires_grad_(False)
+        groups = parameter_groups(
+            self._model,
+            new=config.learning_rate,
+            trunk=config.trunk_learning_rate,
+            weight_decay=config.weight_decay,
         )
+        self._optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         self._restore()
 
     def run(self, workers: int = 1) -> Iterator[Progress]:
@@ -95,7 +104,11 @@ class Trainer:
         held_out = GradedCrops(
             photos.held_out, groups=config.groups, sides=sides, seed=config.seed + 1
         )
-        exam = [held_out[index] for index in range(config.exam_batches)]
+        exam = make_exam(
+            [held_out[index] for index in range(config.exam_batches)],
+            photos.held_out[: config.exam_photos],
+            config.large_side,
+        )
         for batch in load_batches(train, self.step, config.steps, workers):
             losses = self._update(batch)
             self.step += 1
@@ -105,8 +118,7 @@ class Trainer:
 
     def _update(self, batch: Batch) -> dict[str, float]:
         for group in self._optimiser.param_groups:
-            group["lr"] = self._learning_rate()
-        self._model.train()
+            group["lr"] = group["peak"] * self._schedule()
         parts = batch_losses(self._model, batch)
         total = torch.stack(list(parts.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
@@ -118,12 +130,12 @@ class Trainer:
             self._update_average()
         return {name: value.item() for name, value in parts.items()}
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then half a cosine down to 2 % of the highest."""
+    def _schedule(self) -> float:
+        """Share of the highest learning rate: linear warm-up, then half a cosine down to 2 %."""
         config = self.config
         warm = min(1.0, (self.step + 1) / config.warmup)
         cosine = 0.5 * (1.0 + math.cos(math.pi * self.step / config.steps))
-        return config.learning_rate * warm * (0.02 + 0.98 * cosine)
+        return warm * (0.02 + 0.98 * cosine)
 
     def _update_average(self) -> None:
         keep = min(self.config.average, (1.0 + self.step) / (10.0 + self.step))
@@ -134,7 +146,7 @@ class Trainer:
             else:
                 mine.copy_(theirs[name])
 
-    def _check(self, exam: list[Batch]) -> Validation:
+    def _check(self, exam: Exam) -> Validation:
         """Validate the averaged weights, export them, and write a checkpoint."""
         result = validate(self._average, exam)
         if result.score > self.best:

@@ -19,6 +19,14 @@ TINY = {
     "vision_cfg": {"image_size": 224, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+TINY_EFFICIENT_NET = TINY | {
+    "vision_cfg": {
+        "image_size": 224,
+        "timm_model_name": "tf_efficientnet_lite0",
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+    }
+}
 TINY_VIT = TINY | {
     "vision_cfg": {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
 }
@@ -72,8 +80,9 @@ def test_a_resnet_scores_without_position_embedding(tmp_path: Path) -> None:
     assert not torch.allclose(with_it.encode(crops()), without.encode(crops()))
 
 
-def test_features_are_those_of_open_clip(tmp_path: Path) -> None:
-    config = config_for(tmp_path, position_embedding=True)
+@pytest.mark.parametrize("model", [TINY, TINY_EFFICIENT_NET], ids=["resnet", "efficientnet"])
+def test_features_are_those_of_open_clip(model: dict[str, Any], tmp_path: Path) -> None:
+    config = config_for(tmp_path, model, position_embedding=True)
     weights = saved_weights(tmp_path, config)
     theirs: Any = open_clip.create_model("tiny", pretrained=str(weights)).eval()
     mean, std = (
@@ -82,8 +91,33 @@ def test_features_are_those_of_open_clip(tmp_path: Path) -> None:
     )
     with torch.inference_mode():
         expected = theirs.encode_image((crops() / 255 - mean) / std)
-    ours = Encoder(config_for(tmp_path, pretrained=str(weights), position_embedding=True), "cpu")
+    settings = {"pretrained": str(weights), "position_embedding": True}
+    ours = Encoder(config_for(tmp_path, model, **settings), "cpu")
     torch.testing.assert_close(ours.encode(crops()), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_config_may_bring_its_own_mean_and_std(tmp_path: Path) -> None:
+    """The form of `open_clip_config.json`, as models on the hub have it."""
+    plain = Encoder(config_for(tmp_path), "cpu")
+    wrapped = {"model_cfg": TINY, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    own = Encoder(config_for(tmp_path, wrapped), "cpu")
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    )
+    seen_alike = 255 * ((crops() / 255 - mean) / std * 0.5 + 0.5)
+    torch.testing.assert_close(own.encode(seen_alike), plain.encode(crops()))
+    assert own.digest != plain.digest
+
+
+def test_an_efficient_net_has_a_dense_plan(tmp_path: Path) -> None:
+    encoder = Encoder(config_for(tmp_path, TINY_EFFICIENT_NET, crops="dense"), "cpu")
+    image_HW3 = torch.rand(224, 352, 3) * 255
+    features_RKD = encoder.encode_patches(image_HW3)
+    assert features_RKD.shape == (2, 32)
+    lone = encoder.encode_patches(image_HW3[:, :224])
+    alone = encoder.encode(image_HW3[:, :224].permute(2, 0, 1)[None])
+    torch.testing.assert_close(lone, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_vit_takes_our_crops_whatever_size_it_was_made_for(tmp_path: Path) -> None:
@@ -92,7 +126,7 @@ def test_a_vit_takes_our_crops_whatever_size_it_was_made_for(tmp_path: Path) -> 
 
 
 def test_a_vit_has_no_dense_plan(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="--crops dense needs CLIP's own kind of ResNet"):
+    with pytest.raises(ModelError, match="--crops dense needs one of CLIP's own ResNets"):
         Encoder(config_for(tmp_path, TINY_VIT, crops="dense"), "cpu")
 
 

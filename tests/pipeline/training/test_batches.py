@@ -9,7 +9,7 @@ from pipeline.training.batches import Batch, GradedCrops, load_batches
 from pipeline.training.groups import GROUP
 from tests.samples import encoded
 
-GROUPS = 3
+GROUPS = 2
 
 
 def graded(seed: int = 0) -> GradedCrops:
@@ -46,6 +46,19 @@ def test_targets_fall_along_a_series() -> None:
     assert np.all(np.diff(series, axis=1) < 0)
     assert np.all((series > 0) & (series < 1))
     assert torch.all(batch.margins > 0)
+
+
+def test_pairs_of_photographs_are_treated_alike() -> None:
+    dataset = GradedCrops(
+        [encoded(width=300, height=200, seed=number) for number in range(4)],
+        groups=4,
+        sides=[(0, 64)],
+        seed=0,
+    )
+    done_GS = (dataset[0].kinds // 3).view(4, GROUP)  # what was done, without how much it shows
+    assert torch.equal(done_GS[0], done_GS[1])
+    assert torch.equal(done_GS[2], done_GS[3])
+    assert not torch.equal(done_GS[0], done_GS[2])
 
 
 def test_the_loader_starts_at_any_step() -> None:

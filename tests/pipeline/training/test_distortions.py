@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from pipeline.training.distortions import DISTORTIONS, LEVELS, strength
 from pipeline.training.groups import ALL
 from pipeline.training.sources import vary
 from pipeline.training.targets import WEIGHTS, severity, visibility
+from pipeline.training.unseen import UNSEEN
 from pipeline.training.words import ATTRIBUTE_HARM, ATTRIBUTES, NAMES
 from tests.samples import picture
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [*ALL, *UNSEEN])
 def test_each_level_is_further_from_the_photograph(name: str) -> None:
-    photo = np.asarray(picture(120, 100))
-    rough = np.random.default_rng(1).normal(0, 12, photo.shape)  # texture, for blurs to take away
+    distort = (ALL | UNSEEN)[name]
+    photo = np.asarray(picture(240, 200))
+    rough = np.random.default_rng(1).normal(0, 30, photo.shape)
+    rough = ndimage.gaussian_filter(rough, (1, 1, 0))  # texture, for blurs to take away
     photo = np.clip(photo + rough, 0, 255).astype(np.uint8)
     before = photo.copy()
     distances: list[float] = []
     for level in LEVELS:
-        distorted = ALL[name](photo, level, np.random.default_rng(7))
+        distorted = distort(photo, level, np.random.default_rng(7))
         assert distorted.shape == photo.shape
         assert distorted.dtype == np.uint8
         distances.append(float(np.abs(distorted.astype(float) - photo).mean()))
@@ -64,6 +68,11 @@ def test_a_source_keeps_its_shape_and_varies() -> None:
     varied = [vary(photo, np.random.default_rng(seed)) for seed in range(12)]
     assert all(image.shape == photo.shape and image.dtype == np.uint8 for image in varied)
     assert len({image.tobytes() for image in varied}) > 6
+
+
+def test_training_never_sees_what_the_best_is_chosen_by() -> None:
+    assert not UNSEEN.keys() & ALL.keys()
+    assert not set(UNSEEN.values()) & set(ALL.values())
 
 
 def test_every_distortion_has_words_and_harms_known_attributes() -> None:

@@ -22,7 +22,14 @@ from pipeline.training.trainer import BEST, LAST, Progress, TrainConfig, Trainer
 from tests.samples import encoded, picture, tar_bytes
 
 CONFIG = TrainConfig(
-    steps=4, groups=2, check_every=2, small_side=64, large_side=96, large_share=0.5, exam_batches=1
+    steps=4,
+    groups=2,
+    check_every=2,
+    small_side=32,
+    large_side=64,
+    large_share=0.5,
+    exam_batches=1,
+    exam_photos=1,
 )
 
 
@@ -62,13 +69,26 @@ def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, tmp_pat
         Trainer(CONFIG.model_copy(update={"seed": 1}), photos, tmp_path)
 
 
+def test_early_blocks_and_batch_statistics_stay_those_of_imagenet(
+    photos: Photos, tmp_path: Path
+) -> None:
+    train(CONFIG, photos, tmp_path, 2)
+    before = build_model(CONFIG.frozen_blocks).state_dict()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    changed = [name for name, value in state["model"].items() if not value.equal(before[name])]
+    trunk = [name for name in changed if name.startswith("visual.trunk.")]
+    assert any("blocks.3." in name for name in trunk)
+    assert not [name for name in trunk if "running" in name or "conv_stem" in name]
+    assert not [name for name in trunk if name.startswith("visual.trunk.blocks.2.")]
+
+
 def test_the_scorer_loads_what_was_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = build_model().eval()
+    model = build_model(CONFIG.frozen_blocks)
     export(model.state_dict(), tmp_path / BEST)
     files = tmp_path / BEST / "config.json", tmp_path / BEST / "weights.safetensors"
-    assert json.loads(files[0].read_text()) == MODEL_CONFIG
-    assert sum(file.stat().st_size for file in files) < 16 << 20
+    assert json.loads(files[0].read_text())["model_cfg"] == MODEL_CONFIG
+    assert sum(file.stat().st_size for file in files) < 20 << 20
     floats = {value.dtype for value in load_file(files[1]).values() if value.is_floating_point()}
     assert floats == {torch.float16}
     prompts = (("a walrus at dusk", "static, hiss & 12 broken wires"),)
@@ -79,7 +99,7 @@ def test_the_scorer_loads_what_was_exported(tmp_path: Path) -> None:
 
 def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = build_model().eval()
+    model = build_model(CONFIG.frozen_blocks)
     rounded = {
         name: value.half().float() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
@@ -93,17 +113,16 @@ def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
     with torch.no_grad():
         mine = image_features(model, crops.to(torch.uint8))
     theirs = Encoder(config, "cpu").encode(crops.float())
-    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_every_kth_photograph_is_held_out(tmp_path: Path) -> None:
     files = [(f"{number}.jpg", encoded(seed=number)) for number in range(6)]
     shard = tmp_path / "photos.tar"
     shard.write_bytes(tar_bytes(files))
-    pytest.importorskip("skimage")
     photos = load_photos(str(shard), held_out=2)
     assert photos.held_out == [files[2][1], files[5][1]]
     assert files[2][1] not in photos.train
-    assert len(photos.train) == 4 + 4
+    assert len(photos.train) == 4
     with pytest.raises(ConfigError, match="needs twice that number"):
         load_photos(str(shard), held_out=4)

@@ -1,0 +1,21 @@
+"""What the losses reward."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.training.losses import series_loss, tie_loss
+
+
+def test_a_tie_costs_nothing_where_scores_are_as_far_apart_as_targets() -> None:
+    targets = torch.tensor([0.9, 0.5, 0.8, 0.5])  # two groups of two, a pair of photographs
+    assert tie_loss(targets - 0.2, targets, group=2) == 0
+    apart = tie_loss(torch.tensor([0.9, 0.5, 0.8, 0.1]), targets, group=2)
+    further = tie_loss(torch.tensor([0.9, 0.9, 0.8, 0.1]), targets, group=2)
+    assert 0 < apart < further
+
+
+def test_a_series_costs_nothing_once_it_falls_by_its_margins() -> None:
+    margins = torch.tensor([[0.1, 0.1]])
+    assert series_loss(torch.tensor([[0.9, 0.7, 0.5]]), margins) == 0
+    assert series_loss(torch.tensor([[0.9, 0.85, 0.5]]), margins) > 0
