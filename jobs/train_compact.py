@@ -26,15 +26,14 @@ from pipeline.training.photos import load_photos
 from pipeline.training.trainer import BEST, Progress, TrainConfig, Trainer
 
 _LOG_EVERY = 50
-_DEFAULTS = TrainConfig()
 
 
 def train(
     shards: Annotated[str, typer.Option(help="Tars of good photographs: path, glob, folder.")],
     output: Annotated[Path, typer.Option(help="Folder for checkpoint, best and last weights.")],
     config: Annotated[Path | None, typer.Option(help="YAML of settings of training.")] = None,
-    steps: Annotated[int, typer.Option(help="Updates of the weights.")] = _DEFAULTS.steps,
-    seed: Annotated[int, typer.Option(help="Of weights, crops and captions.")] = _DEFAULTS.seed,
+    steps: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, crops and captions.")] = None,
     held_out: Annotated[int, typer.Option(help="Photographs to select the best by.")] = 150,
     workers: Annotated[int, typer.Option(help="Processes that make batches.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 2,
@@ -42,7 +41,9 @@ def train(
     """Train the compact CLIP on photographs, without any human opinion."""
     console = start_console()
     try:
-        settings = load_settings(TrainConfig, config, {"steps": steps, "seed": seed})
+        flags = {"steps": steps, "seed": seed}
+        given = {name: value for name, value in flags.items() if value is not None}
+        settings = load_settings(TrainConfig, config, given)
         torch.set_num_threads(threads)
         output.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(settings, load_photos(shards, held_out), output)

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.images import decode_rgb
 from pipeline.records import RgbImage
 from pipeline.training.captions import attribute_prompts, caption, severity_bin
-from pipeline.training.groups import ALL, GROUP, Item, draw_plans, make_group
+from pipeline.training.distortions import DISTORTIONS
+from pipeline.training.groups import GROUP, Item, draw_plans, make_group
 from pipeline.training.photos import MAX_PIXELS
 from pipeline.training.targets import (
     attribute_targets,
@@ -26,7 +27,7 @@ from pipeline.training.targets import (
     quality_target,
 )
 
-_NUMBERS: Final = {name: number for number, name in enumerate(ALL, start=1)}
+_NUMBERS: Final = {name: number for number, name in enumerate(DISTORTIONS, start=1)}
 _MARGIN: Final = 0.45
 """Share of the difference in severity that neighbours of a series must differ in score."""
 

@@ -11,19 +11,13 @@ from PIL import Image
 from torch.nn import functional
 
 from pipeline.records import RgbImage
-from pipeline.training.artefacts import ARTEFACTS
-from pipeline.training.distortions import DISTORTIONS, Distortion, resize
-from pipeline.training.sources import vary
-from pipeline.training.targets import severity, visibility
+from pipeline.training.distortions import DISTORTIONS, resize
+from pipeline.training.photos import padded
+from pipeline.training.targets import severity
 
 GROUP: Final = 5
 """Crops of a group: as it was, three levels of one distortion, and one of something else."""
 
-ALL: Final[dict[str, Distortion]] = {**DISTORTIONS, **ARTEFACTS}
-
-_SLOW: Final = "smear"
-_OFTEN: Final = {_SLOW: 0.08, "collage": 3.0, "warp": 1.6, "gaussian_blur": 1.6, "motion_blur": 1.4}
-_CHANCES: Final = np.array([_OFTEN.get(name, 1.0) for name in ALL])
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
@@ -45,24 +39,22 @@ def make_group(
 ) -> list[Item]:
     """A view of one place in one photograph for each plan; crops are `side` px square."""
     source, whole = _source(photo, side, rng)
-    source = vary(source, rng)
     seed, (top, left) = int(rng.integers(1 << 31)), rng.integers(0, _JITTER + 1, size=2)
     items: list[Item] = []
     for plan in plans:
         image = source
         for name, level in plan:
-            image = ALL[name](image, level, np.random.default_rng(seed))
+            image = DISTORTIONS[name](image, level, np.random.default_rng(seed))
         crop = _shrink(image, side) if whole else image[top : top + side, left : left + side]
         names = tuple(name for name, _ in plan)
-        seen = visibility(crop, items[0].crop) if items else 0.0
-        harms = [seen * severity(name, level) for name, level in plan]
+        harms = [severity(name, level) for name, level in plan]
         items.append(Item(crop=crop, names=names, severities=harms))
     return items
 
 
 def draw_plans(rng: np.random.Generator) -> list[Plan]:
     """What to do to the GROUP members of a group."""
-    first = str(rng.choice(list(ALL), p=_CHANCES / _CHANCES.sum()))
+    first = str(rng.choice(list(DISTORTIONS)))
     gaps = rng.uniform(0.5, 1.4, size=2)
     start = rng.uniform(1.0, 5.0 - gaps.sum())
     levels = start + np.array([0, gaps[0], gaps.sum()])
@@ -71,7 +63,7 @@ def draw_plans(rng: np.random.Generator) -> list[Plan]:
 
 def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
     """One to four other distortions on top of each other."""
-    others = [name for name in ALL if name not in (taken, _SLOW)]
+    others = [name for name in DISTORTIONS if name != taken]
     count = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.35, 0.17, 0.08]))
     names = rng.choice(others, size=count, replace=False)
     top = (5.0, 3.6, 3.6, 2.8)[count - 1]
@@ -89,9 +81,7 @@ def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbIm
     else:
         height = width = side + _JITTER
         photo = _scaled(photo, height, rng)
-    missing = [max(0, height - photo.shape[0]), max(0, width - photo.shape[1])]
-    if any(missing):
-        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    photo = padded(photo, height, width)
     top = int(rng.integers(photo.shape[0] - height + 1))
     left = int(rng.integers(photo.shape[1] - width + 1))
     return np.ascontiguousarray(photo[top : top + height, left : left + width]), whole

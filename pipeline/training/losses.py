@@ -38,13 +38,13 @@ def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
     return functional.relu(margins_GS - drop).mean() / margins_GS.mean()
 
 
-def tie_loss(scores_N: Tensor, targets_N: Tensor, group: int) -> Tensor:
-    """How far apart two photographs score after equal treatment, but for what their targets differ.
+def tie_loss(scores_N: Tensor, group: int) -> Tensor:
+    """How far apart two photographs score after equal treatment.
 
     Crops stand group by group, `group` crops each; a pair of groups shares its treatment.
     """
-    missed_P2S = (scores_N - targets_N).view(-1, 2, group)
-    apart_PS = missed_P2S[:, 0] - missed_P2S[:, 1]
+    scores_P2S = scores_N.view(-1, 2, group)
+    apart_PS = scores_P2S[:, 0] - scores_P2S[:, 1]
     return functional.smooth_l1_loss(apart_PS, torch.zeros_like(apart_PS), beta=0.1)
 
 

@@ -62,6 +62,6 @@ def _cue_losses(result: Cues, batch: Batch) -> dict[str, Tensor]:
         "series": 0.6 * series(scores.quality)
         + 0.15 * series(scores.q_sim)
         + 0.15 * series(scores.q_mag),
-        "ties": 1.0 * losses.tie_loss(scores.quality, batch.quality, GROUP),
+        "ties": 1.0 * losses.tie_loss(scores.quality, GROUP),
         "shape": 1.0 * losses.shaping_loss(scores),
     }

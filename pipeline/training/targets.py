@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import RgbImage
 from pipeline.training.words import ATTRIBUTE_HARM, ATTRIBUTES
 
 SEVERITIES: Final = (0.12, 0.30, 0.50, 0.70, 0.90)
@@ -34,16 +33,6 @@ WEIGHTS: Final[dict[str, float]] = {
     "banding": 0.85,
     "oversharpening": 0.8,
     "jitter": 1.1,
-    "plastic": 0.7,
-    "smear": 0.85,
-    "warp": 1.5,
-    "grid": 1.1,
-    "ghost": 0.95,
-    "colour_cast": 0.6,
-    "low_resolution_generator": 1.05,
-    "blotches": 0.9,
-    "collage": 1.5,
-    "phase": 1.2,
 }
 """How much a distortion matters: its parts of quality are taken so many times over.
 
@@ -51,25 +40,11 @@ Set near the square root of how far the distortion moves the features of an Imag
 (EfficientNet-Lite0, four depths, 40 photographs, all levels) against the average distortion.
 """
 
-_HALF_SEEN: Final = 1.5
-
 
 def severity(name: str, level: float) -> float:
     """Share of quality that a distortion of a fractional level takes away; nothing at level 0."""
     share = np.interp(level, (0, 1, 2, 3, 4, 5), (0.0, *SEVERITIES))
     return float(1.0 - (1.0 - share) ** WEIGHTS[name])
-
-
-def visibility(crop: RgbImage, reference: RgbImage) -> float:
-    """Share of a distortion's severity that can be seen in a crop, 0 to 1.
-
-    A blurred sky is still a sky: were it a bad picture and the same sky, untouched, a good one,
-    only a model that holds all smooth pictures for mediocre could please both. Half of the
-    severity counts where the root mean square difference is `_HALF_SEEN` grey levels.
-    """
-    difference = crop.astype(np.float32) - reference.astype(np.float32)
-    rms = float(np.sqrt(np.mean(difference * difference)))
-    return rms / (rms + _HALF_SEEN)
 
 
 def joint_severity(severities: list[float]) -> float:

@@ -10,12 +10,12 @@ import io
 from typing import Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft, ndimage
 
 from pipeline.records import RgbImage
 from pipeline.training.distortions import Distortion, resize, strength, to_uint8
-from pipeline.training.fields import smooth_field
 
 _ZOOMS: Final = 12
 
@@ -60,7 +60,7 @@ def haze(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
     """Fog of uneven depth lets 80 to 15 percent of the light through."""
     through = strength((0.8, 0.63, 0.46, 0.3, 0.15), level)
     shape = image.shape[:2]
-    depth = 1.0 + 0.35 * np.clip(smooth_field(shape, max(shape) / 2.5, rng), -1.5, 1.5)
+    depth = 1.0 + 0.35 * np.clip(_smooth_field(shape, max(shape) / 2.5, rng), -1.5, 1.5)
     kept = np.float32(through) ** depth[:, :, None]
     return to_uint8(kept * image.astype(np.float32) + (1.0 - kept) * 215.0)
 
@@ -116,6 +116,16 @@ def dithering(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIma
     palette = picture.quantize(colours, Image.Quantize.MEDIANCUT)
     mixed = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     return np.asarray(mixed.convert("RGB"))
+
+
+def _smooth_field(
+    shape: tuple[int, int], cell: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A field of about zero mean and unit deviation that varies over `cell` pixels."""
+    height, width = shape
+    rows, columns = max(3, round(height / cell) + 2), max(3, round(width / cell) + 2)
+    rough = Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32))
+    return np.asarray(rough.resize((width, height), Image.Resampling.BICUBIC))
 
 
 UNSEEN: Final[dict[str, Distortion]] = {

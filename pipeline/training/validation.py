@@ -26,7 +26,7 @@ from pipeline.training.distortions import LEVELS
 from pipeline.training.groups import GROUP
 from pipeline.training.model import Clip, image_features, text_features
 from pipeline.training.objective import in_pairs
-from pipeline.training.photos import MAX_PIXELS
+from pipeline.training.photos import MAX_PIXELS, padded
 from pipeline.training.unseen import UNSEEN
 
 _CHUNK: Final = 60
@@ -41,12 +41,12 @@ class Exam:
         seen: batches as in training, of held-out photographs.
         unseen: their middles at the levels of distortions that training never sees: uint8, shape
             (K * P * 5, 3, side, side), the level changing fastest, then the photograph.
-        photos: P.
+        unseen_photos: P.
     """
 
     seen: Sequence[Batch]
     unseen: Tensor
-    photos: int
+    unseen_photos: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def make_exam(seen: Sequence[Batch], photos: Sequence[bytes], side: int) -> Exam
         for level in LEVELS
     ]
     unseen = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
-    return Exam(seen=seen, unseen=unseen, photos=len(middles))
+    return Exam(seen=seen, unseen=unseen, unseen_photos=len(middles))
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def validate(model: Clip, exam: Exam) -> Validation:
     wanted = _joined([batch.quality for batch in exam.seen])
     series_G4 = quality.reshape(-1, GROUP)[:, : GROUP - 1]
     unseen = _joined([score(chunk).quality for chunk in exam.unseen.split(_CHUNK)])
-    unseen_KP5 = unseen.reshape(len(UNSEEN), exam.photos, len(LEVELS))
+    unseen_KP5 = unseen.reshape(len(UNSEEN), exam.unseen_photos, len(LEVELS))
     return Validation(
         srcc=rank_correlation(quality, wanted),
         srcc_sim=rank_correlation(q_sim, wanted),
@@ -139,9 +139,7 @@ def _in_order(series: NDArray[np.float64]) -> float:
 
 
 def _middle(data: bytes, side: int) -> NDArray[np.uint8]:
-    photo = decode_rgb(data, MAX_PIXELS)
-    missing = [max(0, side - length) for length in photo.shape[:2]]
-    photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    photo = padded(decode_rgb(data, MAX_PIXELS), side, side)
     top, left = ((length - side) // 2 for length in photo.shape[:2])
     return np.ascontiguousarray(photo[top : top + side, left : left + side])
 

@@ -111,21 +111,6 @@ ATTRIBUTE_HARM: Final[dict[str, dict[str, float]]] = {
     "banding": {"colour": 1.0, "artefacts": 0.7, "texture": 0.5, "noise": 0.3},
     "oversharpening": {"artefacts": 1.0, "noise": 0.7, "contrast": 0.2, "exposure": 0.3},
     "jitter": {"sharpness": 0.9, "resolution": 0.7, "artefacts": 0.6, "noise": 0.4, "texture": 0.5},
-    "plastic": {"texture": 1.0, "sharpness": 0.6, "resolution": 0.6, "artefacts": 0.5},
-    "smear": {"texture": 1.0, "sharpness": 0.7, "resolution": 0.7, "artefacts": 0.6},
-    "warp": {"artefacts": 1.0, "sharpness": 0.4, "resolution": 0.3, "texture": 0.4},
-    "grid": {"artefacts": 1.0, "noise": 0.8, "compression": 0.4},
-    "ghost": {"artefacts": 1.0, "contrast": 0.5, "sharpness": 0.4},
-    "colour_cast": {"colour": 1.0, "artefacts": 0.3},
-    "low_resolution_generator": {
-        "resolution": 1.0,
-        "texture": 1.0,
-        "sharpness": 0.8,
-        "artefacts": 0.6,
-    },
-    "blotches": {"artefacts": 0.8, "colour": 0.9, "noise": 0.6},
-    "collage": {"artefacts": 1.0, "texture": 0.6, "sharpness": 0.3, "resolution": 0.3},
-    "phase": {"artefacts": 1.0, "noise": 0.6, "texture": 0.5, "colour": 0.5},
 }
 """What a distortion at its worst does to each attribute, 0..1; "overall" always suffers."""
 
@@ -149,17 +134,5 @@ NAMES: Final[dict[str, Words]] = {
     "banding": _words("posterized|banded|color banding|few colors"),
     "oversharpening": _words("oversharpened|halos|over-processed|ringing edges"),
     "jitter": _words("jittered|behind frosted glass|shattered pixels"),
-    "plastic": _words("plastic|over-smoothed|waxy|textureless"),
-    "smear": _words("smeared|painted over|oil painting smear"),
-    "warp": _words("warped|deformed|melted|distorted shapes"),
-    "grid": _words("checkerboard artifacts|grid pattern|screen door pattern"),
-    "ghost": _words("ghosting|double exposure|overlaid"),
-    "colour_cast": _words("color cast|unnatural colours|oversaturated or faded colors|tinted"),
-    "low_resolution_generator": _words(
-        "badly generated|fake ai generated|low resolution generated"
-    ),
-    "blotches": _words("blotchy|stained|patchy"),
-    "collage": _words("garbled|incoherent|scrambled|nonsensical"),
-    "phase": _words("dissolving|cloudy|incoherent|covered in clouds of texture"),
 }
 """What a distortion is called in captions; "pristine" is none."""

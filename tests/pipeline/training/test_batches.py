@@ -55,10 +55,12 @@ def test_pairs_of_photographs_are_treated_alike() -> None:
         sides=[(0, 64)],
         seed=0,
     )
-    done_GS = (dataset[0].kinds // 3).view(4, GROUP)  # what was done, without how much it shows
-    assert torch.equal(done_GS[0], done_GS[1])
-    assert torch.equal(done_GS[2], done_GS[3])
-    assert not torch.equal(done_GS[0], done_GS[2])
+    batch = dataset[0]
+    for given in (batch.kinds, batch.quality):
+        given_GS = given.view(4, GROUP)
+        assert torch.equal(given_GS[0], given_GS[1])
+        assert torch.equal(given_GS[2], given_GS[3])
+    assert not torch.equal(batch.kinds[:GROUP], batch.kinds[2 * GROUP : 3 * GROUP])
 
 
 def test_the_loader_starts_at_any_step() -> None:
