@@ -90,6 +90,7 @@ def measure(
         str | None, typer.Option(help="Shards that training had; its held-out part is used.")
     ] = None,
     held_out: Annotated[int, typer.Option(help="Photographs held out, as in training.")] = 150,
+    limit: Annotated[int | None, typer.Option(help="Use the first of these only.")] = None,
     model: Annotated[str, typer.Option(help="As for `shardsift score`.")] = "compact",
     pretrained: Annotated[str | None, typer.Option(help="As for `shardsift score`.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 2,
@@ -103,7 +104,8 @@ def measure(
             "crops_per_second": measure_speeds({model: scorer, "RN50": papers})
         }
         if photos:
-            pictures = [decode_rgb(d, MAX_PIXELS) for d in load_photos(photos, held_out).held_out]
+            files = load_photos(photos, held_out).held_out[:limit]
+            pictures = [decode_rgb(data, MAX_PIXELS) for data in files]
             with tracking(start_console()) as track:
                 figures["order"] = measure_order(scorer, pictures, DISTORTIONS, track)
                 figures["order_of_unseen"] = measure_order(scorer, pictures, UNSEEN, track)

@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 class TrainConfig(Settings):
     """Everything that decides the weights, but for the photographs and the number of threads."""
 
-    steps: int = Field(default=2000, ge=1, description="updates of the weights")
+    steps: int = Field(default=400, ge=1, description="updates of the weights")
     seed: int = Field(default=0, ge=0, description="of weights, crops and captions")
     groups: int = Field(default=12, ge=2, multiple_of=2, description="photographs a step")
     learning_rate: float = Field(
         default=1e-3, gt=0, description="of projection and text tower, at its highest"
     )
     trunk_learning_rate: float = Field(
-        default=1e-4, gt=0, description="of the pretrained image tower, at its highest"
+        default=3e-5, gt=0, description="of the pretrained image tower, at its highest"
     )
     frozen_blocks: int = Field(
         default=3, ge=0, le=7, description="of the image tower's 7 groups, left as they are"
@@ -55,7 +55,7 @@ class TrainConfig(Settings):
     exam_photos: int = Field(
         default=24, ge=1, description="held-out photographs whose unseen distortions select it"
     )
-    check_every: int = Field(default=250, ge=1, description="steps between checkpoints")
+    check_every: int = Field(default=100, ge=1, description="steps between checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
