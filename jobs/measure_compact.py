@@ -99,9 +99,9 @@ def measure(
     torch.set_num_threads(threads)
     try:
         scorer = Scorer(ScoreConfig(model=model, pretrained=pretrained))
-        papers = Scorer(ScoreConfig(model="RN50", pretrained=RANDOM_WEIGHTS))
+        reference = Scorer(ScoreConfig(model="RN50", pretrained=RANDOM_WEIGHTS))
         figures: dict[str, Any] = {
-            "crops_per_second": measure_speeds({model: scorer, "RN50": papers})
+            "crops_per_second": measure_speeds({model: scorer, "RN50": reference})
         }
         if photos:
             files = load_photos(photos, held_out).held_out[:limit]

@@ -12,6 +12,7 @@ import logging
 import math
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,14 +53,14 @@ class Encoder:
     def __init__(self, config: ScoreConfig, device: str) -> None:
         """Load the model onto `device` (`cpu`, `cuda`). Raises ModelError."""
         config = _with_default_weights(config)
-        name, architecture, normalisation = _resolve_architecture(config)
-        model = _load(name, architecture, normalisation, config)
+        architecture = _resolve_architecture(config)
+        model = _load(architecture, config)
         if not config.position_embedding:
             _drop_position_embedding(model)
         model.eval().requires_grad_(False)
-        self.digest = _digest(architecture | normalisation, model)
+        self.digest = _digest(architecture.config | architecture.normalisation, model)
         self.logit_scale = float(model.logit_scale.exp())
-        self.text_P2D = _encode_prompts(model, name, config.prompts).to(device)
+        self.text_P2D = _encode_prompts(model, architecture.name, config.prompts).to(device)
         self.device = torch.device(device)
         self._tower = build_tower(model.visual, config.dtype).to(device)
         if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
@@ -119,9 +120,23 @@ def _with_default_weights(config: ScoreConfig) -> ScoreConfig:
     return config.model_copy(update={"pretrained": "openai"})
 
 
-def _resolve_architecture(config: ScoreConfig) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The name that open_clip knows the model by, its config, QuickGELU decided, and its pixels'
-    mean and std where a model config file has its own.
+@dataclass(frozen=True, kw_only=True)
+class _Architecture:
+    """What open_clip builds.
+
+    Attributes:
+        name: what open_clip knows the model by.
+        config: its model config, QuickGELU decided.
+        normalisation: mean and std of its pixels where a model config file has its own.
+    """
+
+    name: str
+    config: dict[str, Any]
+    normalisation: dict[str, Any]
+
+
+def _resolve_architecture(config: ScoreConfig) -> _Architecture:
+    """Find the model's config.
 
     A model config file is registered with open_clip under a name made of its content, so that a
     user's `RN50.json` can't replace the built-in RN50.
@@ -130,19 +145,17 @@ def _resolve_architecture(config: ScoreConfig) -> tuple[str, dict[str, Any], dic
     if name.endswith(".json"):
         name, normalisation = _register(Path(name))
     try:
-        architecture = open_clip.get_model_config(
-            name.replace("/", "-") if ":" not in name else name
-        )
+        found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
     except Exception as error:  # the hub client raises many types
         raise _cannot_download(config, error) from error
-    if architecture is None:
+    if found is None:
         raise ModelError(
             f"--model {name}: open_clip has no such model; "
             "take a name that `open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
         )
     if _needs_quick_gelu(name, config.pretrained):
-        architecture["quick_gelu"] = True
-    return name, architecture, normalisation
+        found["quick_gelu"] = True
+    return _Architecture(name=name, config=found, normalisation=normalisation)
 
 
 def _register(file: Path) -> tuple[str, dict[str, Any]]:
@@ -179,24 +192,22 @@ def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
     return bool(configs) and all(config.get("quick_gelu", False) for config in configs)
 
 
-def _load(
-    name: str, architecture: dict[str, Any], normalisation: dict[str, Any], config: ScoreConfig
-) -> Any:
+def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
     """Build the model and load its weights into float32 on the CPU."""
-    is_resnet = isinstance(architecture["vision_cfg"].get("layers"), list)
+    is_resnet = isinstance(architecture.config["vision_cfg"].get("layers"), list)
     random = config.pretrained == RANDOM_WEIGHTS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
             model = open_clip.create_model(
-                name,
+                architecture.name,
                 pretrained=None if random else config.pretrained,
                 load_weights=not random,
                 require_pretrained=not random,
-                force_quick_gelu=architecture.get("quick_gelu", False),
+                force_quick_gelu=architecture.config.get("quick_gelu", False),
                 # ViTs are resized to our crops; an attention pool without positions needs no size
                 force_image_size=None if is_resnet else CROP_SIZE,
-                force_preprocess_cfg=normalisation,
+                force_preprocess_cfg=architecture.normalisation,
                 pretrained_text=False,
                 weights_only=not _is_torchscript(config.pretrained),
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+from timm.models import EfficientNet
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -27,9 +28,6 @@ _DTYPES: dict[Dtype, torch.dtype] = {
 _BFLOAT16_CHANNELS = 512
 """From here on a stage averages enough channels to bear bfloat16, whose eight significant bits are
 fewer than a pixel's."""
-
-_EFFICIENT_NET = "EfficientNet"
-"""The class of timm's trunks whose forward pass is known here."""
 
 _REDUCTION = 32
 _WINDOW, _STEP = CROP_SIZE // _REDUCTION, STRIDE // _REDUCTION
@@ -115,7 +113,7 @@ def build_tower(visual: nn.Module, dtype: Dtype) -> ImageTower | ConvolutionalTo
     if hasattr(visual, "attnpool"):
         stages = _resnet_stages(parts)
         return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), dtype)
-    if type(getattr(visual, "trunk", None)).__name__ == _EFFICIENT_NET:
+    if isinstance(getattr(visual, "trunk", None), EfficientNet):
         pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         return ConvolutionalTower(_efficient_net_stages(parts.trunk), pool, dtype)
     return ImageTower(visual, dtype)

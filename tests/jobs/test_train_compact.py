@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from jobs import train_compact
@@ -30,7 +31,7 @@ def test_flags_win_over_the_file_and_it_over_the_defaults(
         tar_bytes([(f"{n}.jpg", encoded(seed=n)) for n in range(2)])
     )
     (tmp_path / "recipe.yaml").write_text("steps: 7\nseed: 3\n")
-    app = train_compact.typer.Typer()
+    app = typer.Typer()
     app.command()(train_compact.train)
     line = ["--shards", str(tmp_path / "photos.tar"), "--output", str(tmp_path / "out")]
     line += ["--config", str(tmp_path / "recipe.yaml"), "--held-out", "1", *flags]
