@@ -1,13 +1,12 @@
 """Train the compact CLIP: `python -m jobs.train_compact --shards SHARDS --output DIR`.
 
-The same command goes on after a stop. `DIR/best` holds the model to ship.
+The same command goes on after a stop. `DIR/model` holds the model to ship.
 
     0 done   2 a mistake to mend   130 interrupted
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,18 +22,18 @@ from jobs.exit_codes import INTERRUPTED, USER_ERROR
 from pipeline.config import load_settings
 from pipeline.errors import ShardsiftError
 from pipeline.training.photos import load_photos
-from pipeline.training.trainer import BEST, Progress, TrainConfig, Trainer
+from pipeline.training.trainer import MODEL, Progress, TrainConfig, Trainer
 
 _LOG_EVERY = 50
 
 
 def train(
     shards: Annotated[str, typer.Option(help="Tars of good photographs: path, glob, folder.")],
-    output: Annotated[Path, typer.Option(help="Folder for checkpoint, best and last weights.")],
+    output: Annotated[Path, typer.Option(help="Folder for the checkpoint and the model.")],
     config: Annotated[Path | None, typer.Option(help="YAML of settings of training.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the weights, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, crops and captions.")] = None,
-    held_out: Annotated[int, typer.Option(help="Photographs to select the best by.")] = 150,
+    held_out: Annotated[int, typer.Option(help="Photographs not trained on.")] = 150,
     workers: Annotated[int, typer.Option(help="Processes that make batches.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 2,
 ) -> None:
@@ -48,13 +47,15 @@ def train(
         output.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(settings, load_photos(shards, held_out), output)
         _show(trainer, workers, console)
+        if not trainer.done:
+            console.print(_unfinished(settings), soft_wrap=True)
     except (ShardsiftError, OSError) as error:
         console.print(f"train_compact: {error}", soft_wrap=True)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(INTERRUPTED)
-    console.print(f"the model to ship: {output / BEST}")
+    console.print(f"the model to ship: {output / MODEL}")
 
 
 def _show(trainer: Trainer, workers: int, console: Console) -> None:
@@ -68,16 +69,23 @@ def _show(trainer: Trainer, workers: int, console: Console) -> None:
 
 
 def _line(progress: Progress) -> str:
-    """Losses, and the validation where there was one."""
-    line = f"step {progress.step}: {_figures(progress.losses, 3)}"
+    """Losses, and how far the order of held-out series has come where it was examined."""
+    losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+    line = f"step {progress.step}: {losses}"
     if progress.validation is None:
         return line
-    figures = _figures(dataclasses.asdict(progress.validation), 4)
-    return f"{line} | {figures} | best {progress.best:.4f}"
+    orders = progress.validation.by_distortion.items()
+    worst = sorted(orders, key=lambda item: item[1].series)[:3]
+    return f"{line} | {progress.validation.quality.series:.1%} of series in order, least: " + (
+        ", ".join(f"{name} {order.series:.0%}" for name, order in worst)
+    )
 
 
-def _figures(values: dict[str, float], digits: int) -> str:
-    return " ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
+def _unfinished(config: TrainConfig) -> str:
+    return (
+        f"after {config.steps} steps fewer than {config.enough:.0%} of the held-out series are in "
+        "order: the photographs may be poor or few; more --steps need another --output"
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Batch:
     Attributes:
         crops: uint8, shape (N, 3, side, side).
         quality: target scores, 0..1, shape (N,).
-        margins: by how much neighbours in a series must differ, shape (G, 3).
+        margins: by how much neighbours in a series must differ, shape (G, GROUP - 2).
         attributes: probability of the good end of each attribute, shape (N, A).
         kinds: int64, numbers what was done to a crop, shape (N,).
         captions: one a crop.
@@ -60,17 +60,12 @@ class Batch:
 class GradedCrops(Dataset[Batch]):
     """Item i is the batch of step i. Photographs are decoded once in each process."""
 
-    def __init__(
-        self, photos: list[bytes], *, groups: int, sides: list[tuple[int, int]], seed: int
-    ) -> None:
-        """`sides` holds (first step, side of the crops in px), in order, from step 0.
-
-        `groups` is even, for groups come in pairs.
-        """
+    def __init__(self, photos: list[bytes], *, groups: int, side: int, seed: int) -> None:
+        """`side` of the crops in px; `groups` is even, for they come in pairs."""
         self._encoded = photos
         self._decoded: list[RgbImage] = []
         self._groups = groups
-        self._sides = sides
+        self._side = side
         self._seed = seed
 
     def __getitem__(self, step: int) -> Batch:
@@ -78,10 +73,9 @@ class GradedCrops(Dataset[Batch]):
         rng = np.random.default_rng([self._seed, step])
         count = len(photos)
         chosen = rng.choice(count, self._groups, replace=count < self._groups)
-        side = [side for begin, side in self._sides if step >= begin][-1]
         treatments = [draw_plans(rng) for _ in range(self._groups // 2)]
         groups = [
-            make_group(photos[i], side, treatments[place // 2], rng)
+            make_group(photos[i], self._side, treatments[place // 2], rng)
             for place, i in enumerate(chosen)
         ]
         return _collate(groups, rng)

@@ -11,12 +11,12 @@ from PIL import Image
 from torch.nn import functional
 
 from pipeline.records import RgbImage
-from pipeline.training.distortions import DISTORTIONS, resize
+from pipeline.training.distortions import DISTORTIONS, LEVELS, resize
 from pipeline.training.photos import padded
 from pipeline.training.targets import severity
 
-GROUP: Final = 5
-"""Crops of a group: as it was, three levels of one distortion, and one of something else."""
+GROUP: Final = 6
+"""Crops of a group: as it was, four levels of one distortion, and one of something else."""
 
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
@@ -55,9 +55,7 @@ def make_group(
 def draw_plans(rng: np.random.Generator) -> list[Plan]:
     """What to do to the GROUP members of a group."""
     first = str(rng.choice(list(DISTORTIONS)))
-    gaps = rng.uniform(0.5, 1.4, size=2)
-    start = rng.uniform(1.0, 5.0 - gaps.sum())
-    levels = start + np.array([0, gaps[0], gaps.sum()])
+    levels = np.delete(LEVELS, rng.integers(len(LEVELS)))
     return [[], *([(first, float(level))] for level in levels), _other_plan(first, rng)]
 
 

@@ -1,4 +1,4 @@
-"""The training loop of the compact CLIP: seeded, resumable, its best weights always on disk."""
+"""The training loop of the compact CLIP: seeded, resumable, its weights always on disk."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from typing import Any, Final
 import torch
 from pydantic import Field
 
-from pipeline.config import Settings
+from pipeline.config import ScoreConfig, Settings
 from pipeline.errors import ConfigError
+from pipeline.images import decode_rgb
+from pipeline.records import RgbImage
+from pipeline.scoring.scorer import Scorer
 from pipeline.training.batches import Batch, GradedCrops, load_batches
-from pipeline.training.model import build_model, export, parameter_groups
+from pipeline.training.distortions import DISTORTIONS
+from pipeline.training.model import CONFIG, WEIGHTS, build_model, export, parameter_groups
 from pipeline.training.objective import batch_losses
-from pipeline.training.photos import Photos
-from pipeline.training.validation import Exam, Validation, make_exam, validate
+from pipeline.training.photos import MAX_PIXELS, Photos
+from pipeline.training.validation import Validation, validate
 
 CHECKPOINT: Final = "checkpoint.pt"
-BEST: Final = "best"
-LAST: Final = "last"
+MODEL: Final = "model"
+"""Folder of the exported model."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +35,9 @@ logger = logging.getLogger(__name__)
 class TrainConfig(Settings):
     """Everything that decides the weights, but for the photographs and the number of threads."""
 
-    steps: int = Field(default=400, ge=1, description="updates of the weights")
+    steps: int = Field(default=600, ge=1, description="updates of the weights, at most")
     seed: int = Field(default=0, ge=0, description="of weights, crops and captions")
-    groups: int = Field(default=12, ge=2, multiple_of=2, description="photographs a step")
+    groups: int = Field(default=10, ge=2, multiple_of=2, description="photographs a step")
     learning_rate: float = Field(
         default=1e-3, gt=0, description="of projection and text tower, at its highest"
     )
@@ -44,18 +48,14 @@ class TrainConfig(Settings):
         default=3, ge=0, le=7, description="of the image tower's 7 groups, left as they are"
     )
     weight_decay: float = Field(default=0.03, ge=0, description="of new matrices, by AdamW")
-    warmup: int = Field(default=150, ge=1, description="steps up to the highest learning rate")
-    average: float = Field(default=0.995, ge=0, lt=1, description="decay of the averaged weights")
-    small_side: int = Field(default=160, multiple_of=32, description="of most crops, in px")
-    large_side: int = Field(
-        default=224, multiple_of=32, description="of the last and held-out ones"
+    warmup: int = Field(default=100, ge=1, description="steps up to the highest learning rate")
+    averaged: int = Field(default=8, ge=1, description="share of the steps averaged: one in")
+    side: int = Field(default=224, ge=32, multiple_of=32, description="of the crops, in px")
+    enough: float = Field(
+        default=0.95, gt=0, description="share of held-out series in order that ends the training"
     )
-    large_share: float = Field(default=0.15, ge=0, le=1, description="of the steps: large crops")
-    exam_batches: int = Field(default=10, ge=1, description="held-out batches to report on")
-    exam_photos: int = Field(
-        default=24, ge=1, description="held-out photographs whose unseen distortions select it"
-    )
-    check_every: int = Field(default=100, ge=1, description="steps between checkpoints")
+    exam_photos: int = Field(default=12, ge=1, description="held-out photographs to examine by")
+    check_every: int = Field(default=50, ge=1, description="steps between checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,15 @@ class Progress:
     step: int
     losses: dict[str, float]
     validation: Validation | None
-    best: float
 
 
 class Trainer:
-    """Holds what a step changes: weights, their running average, optimiser, step, best score."""
+    """Holds what a step changes: weights, their running average, optimiser, step, and the end.
+
+    The longer a network is fitted to synthetic distortions, the better it knows those and the less
+    it remembers of real photographs. So training ends with the first checkpoint that puts enough
+    of the held-out series in order, not with the one that does so best.
+    """
 
     def __init__(self, config: TrainConfig, photos: Photos, output: Path) -> None:
         """Go on from the checkpoint in `output`, else begin with ImageNet's weights.
@@ -80,7 +84,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.step = 0
-        self.best = -math.inf
+        self.done = False
         self._photos = photos
         self._output = output
         self._model = build_model(config.frozen_blocks)
@@ -95,30 +99,27 @@ class Trainer:
         self._restore()
 
     def run(self, workers: int = 1) -> Iterator[Progress]:
-        """Train to the last step; yields each step. `workers` processes make the batches."""
+        """Train until enough is in order; yields each step.
+
+        `workers` processes make the batches.
+        """
+        if self.done:
+            return
         config, photos = self.config, self._photos
-        large_from = round(config.steps * (1.0 - config.large_share))
-        sides = [(0, config.small_side), (large_from, config.large_side)]
-        train = GradedCrops(photos.train, groups=config.groups, sides=sides, seed=config.seed)
-        sides = [(0, config.large_side)]
-        held_out = GradedCrops(
-            photos.held_out, groups=config.groups, sides=sides, seed=config.seed + 1
-        )
-        exam = make_exam(
-            [held_out[index] for index in range(config.exam_batches)],
-            photos.held_out[: config.exam_photos],
-            config.large_side,
-        )
+        train = GradedCrops(photos.train, groups=config.groups, side=config.side, seed=config.seed)
+        exam = [decode_rgb(data, MAX_PIXELS) for data in photos.held_out[: config.exam_photos]]
         for batch in load_batches(train, self.step, config.steps, workers):
             losses = self._update(batch)
             self.step += 1
             due = self.step % config.check_every == 0 or self.step == config.steps
             result = self._check(exam) if due else None
-            yield Progress(step=self.step, losses=losses, validation=result, best=self.best)
+            yield Progress(step=self.step, losses=losses, validation=result)
+            if self.done:
+                return
 
     def _update(self, batch: Batch) -> dict[str, float]:
         for group in self._optimiser.param_groups:
-            group["lr"] = group["peak"] * self._schedule()
+            group["lr"] = group["peak"] * min(1.0, (self.step + 1) / self.config.warmup)
         parts = batch_losses(self._model, batch)
         total = torch.stack(list(parts.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
@@ -130,15 +131,9 @@ class Trainer:
             self._update_average()
         return {name: value.item() for name, value in parts.items()}
 
-    def _schedule(self) -> float:
-        """Share of the highest learning rate: linear warm-up, then half a cosine down to 2 %."""
-        config = self.config
-        warm = min(1.0, (self.step + 1) / config.warmup)
-        cosine = 0.5 * (1.0 + math.cos(math.pi * self.step / config.steps))
-        return warm * (0.02 + 0.98 * cosine)
-
     def _update_average(self) -> None:
-        keep = min(self.config.average, (1.0 + self.step) / (10.0 + self.step))
+        """Mean of the weights of about the last one in `averaged` steps, whenever that ends."""
+        keep = (1.0 + self.step) / (1.0 + self.config.averaged + self.step)
         theirs = self._model.state_dict()
         for name, mine in self._average.state_dict().items():
             if mine.is_floating_point():
@@ -146,13 +141,13 @@ class Trainer:
             else:
                 mine.copy_(theirs[name])
 
-    def _check(self, exam: Exam) -> Validation:
-        """Validate the averaged weights, export them, and write a checkpoint."""
-        result = validate(self._average, exam)
-        if result.score > self.best:
-            self.best = result.score
-            export(self._average.state_dict(), self._output / BEST)
-        export(self._average.state_dict(), self._output / LAST)
+    def _check(self, exam: list[RgbImage]) -> Validation:
+        """Export the averaged weights, examine what was exported, and write a checkpoint."""
+        folder = self._output / MODEL
+        export(self._average.state_dict(), folder)
+        config = ScoreConfig(model=str(folder / CONFIG), pretrained=str(folder / WEIGHTS))
+        result = validate(Scorer(config), exam, DISTORTIONS)
+        self.done = result.quality.series >= self.config.enough
         self._save()
         return result
 
@@ -162,7 +157,7 @@ class Trainer:
             "average": self._average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "step": self.step,
-            "best": self.best,
+            "done": self.done,
             "config": self.config.model_dump(),
         }
         scratch = self._output / f"{CHECKPOINT}.tmp"
@@ -184,5 +179,5 @@ class Trainer:
         self._model.load_state_dict(state["model"])
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step, self.best = state["step"], state["best"]
+        self.step, self.done = state["step"], state["done"]
         logger.info("resumed at step %d", self.step)

@@ -1,7 +1,6 @@
-"""Graded distortions that training never sees: what a checkpoint is chosen and measured by.
+"""Graded distortions that training never sees, to measure how far what it teaches carries.
 
-Same form as `distortions.DISTORTIONS`. A network that fits the distortions it was taught gets ever
-better at those, and from some point on worse at everything else; these show that point.
+Same form as `distortions.DISTORTIONS`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ GROUPS = 2
 
 def graded(seed: int = 0) -> GradedCrops:
     photos = [encoded(width=300, height=200, seed=number) for number in range(4)]
-    return GradedCrops(photos, groups=GROUPS, sides=[(0, 64), (2, 96)], seed=seed)
+    return GradedCrops(photos, groups=GROUPS, side=64, seed=seed)
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -30,11 +30,10 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert not same(one[1], graded(seed=1)[1])
 
 
-def test_shapes_follow_the_schedule() -> None:
+def test_shapes() -> None:
     crops = GROUPS * GROUP
-    assert graded()[1].crops.shape == (crops, 3, 64, 64)
     batch = graded()[2]
-    assert batch.crops.shape == (crops, 3, 96, 96)
+    assert batch.crops.shape == (crops, 3, 64, 64)
     assert batch.crops.dtype == torch.uint8
     assert batch.margins.shape == (GROUPS, GROUP - 2)
     assert len(batch.captions) == len(batch.kinds) == crops
@@ -52,7 +51,7 @@ def test_pairs_of_photographs_are_treated_alike() -> None:
     dataset = GradedCrops(
         [encoded(width=300, height=200, seed=number) for number in range(4)],
         groups=4,
-        sides=[(0, 64)],
+        side=64,
         seed=0,
     )
     batch = dataset[0]

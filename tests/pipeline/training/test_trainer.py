@@ -16,20 +16,27 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.scoring.encoder import Encoder
 from pipeline.scoring.scorer import Scorer
-from pipeline.training.model import MODEL_CONFIG, build_model, export, image_features
+from pipeline.training.model import (
+    CONFIG as CONFIG_FILE,
+)
+from pipeline.training.model import (
+    MODEL_CONFIG,
+    WEIGHTS,
+    build_model,
+    export,
+    image_features,
+)
 from pipeline.training.photos import Photos, load_photos
-from pipeline.training.trainer import BEST, LAST, Progress, TrainConfig, Trainer
+from pipeline.training.trainer import MODEL, Progress, TrainConfig, Trainer
 from tests.samples import encoded, picture, tar_bytes
 
 CONFIG = TrainConfig(
     steps=4,
     groups=2,
     check_every=2,
-    small_side=32,
-    large_side=64,
-    large_share=0.5,
-    exam_batches=1,
+    side=32,
     exam_photos=1,
+    enough=1.0,
 )
 
 
@@ -59,8 +66,18 @@ def test_a_resumed_run_equals_an_unbroken_one(photos: Photos, tmp_path: Path) ->
     resumed = train(CONFIG, photos, tmp_path / "broken", 4)
     assert [progress.step for progress in resumed] == [3, 4]
     assert broken[:2] + resumed == unbroken
-    weights = [tmp_path / run / LAST / "weights.safetensors" for run in ("unbroken", "broken")]
+    weights = [tmp_path / run / MODEL / WEIGHTS for run in ("unbroken", "broken")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_training_ends_once_enough_is_in_order(photos: Photos, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"enough": 1e-9, "steps": 100})
+    ended = train(config, photos, tmp_path, 100)
+    last = ended[-1]
+    assert last.validation is not None
+    assert last.validation.quality.series > 0
+    assert last.step < 100
+    assert not train(config, photos, tmp_path, 100), "what has ended must not go on"
 
 
 def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, tmp_path: Path) -> None:
@@ -85,8 +102,8 @@ def test_early_blocks_and_batch_statistics_stay_those_of_imagenet(
 def test_the_scorer_loads_what_was_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(CONFIG.frozen_blocks)
-    export(model.state_dict(), tmp_path / BEST)
-    files = tmp_path / BEST / "config.json", tmp_path / BEST / "weights.safetensors"
+    export(model.state_dict(), tmp_path)
+    files = tmp_path / CONFIG_FILE, tmp_path / WEIGHTS
     assert json.loads(files[0].read_text())["model_cfg"] == MODEL_CONFIG
     assert sum(file.stat().st_size for file in files) < 20 << 20
     floats = {value.dtype for value in load_file(files[1]).values() if value.is_floating_point()}
@@ -106,9 +123,7 @@ def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
     }
     model.load_state_dict(rounded)
     export(model.state_dict(), tmp_path)
-    config = ScoreConfig(
-        model=str(tmp_path / "config.json"), pretrained=str(tmp_path / "weights.safetensors")
-    )
+    config = ScoreConfig(model=str(tmp_path / CONFIG_FILE), pretrained=str(tmp_path / WEIGHTS))
     crops = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         mine = image_features(model, crops.to(torch.uint8))
