@@ -21,6 +21,11 @@ GROUP: Final = 6
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
+_SLOW: Final = {"exposure", "saturation", "banding"}
+"""Distortions whose order takes longest to learn: ImageNet's networks are blind to tone."""
+_OFTEN: Final = 2.5
+"""So many times as often as others they make up a series."""
+
 Plan = list[tuple[str, float]]
 """Distortions to apply one after the other, with their levels."""
 
@@ -54,7 +59,9 @@ def make_group(
 
 def draw_plans(rng: np.random.Generator) -> list[Plan]:
     """What to do to the GROUP members of a group."""
-    first = str(rng.choice(list(DISTORTIONS)))
+    names = list(DISTORTIONS)
+    shares = np.array([_OFTEN if name in _SLOW else 1.0 for name in names])
+    first = str(rng.choice(names, p=shares / shares.sum()))
     levels = np.delete(LEVELS, rng.integers(len(LEVELS)))
     return [[], *([(first, float(level))] for level in levels), _other_plan(first, rng)]
 

@@ -59,9 +59,9 @@ def _cue_losses(result: Cues, batch: Batch) -> dict[str, Tensor]:
         "fused": 1.5 * losses.cue_loss(scores.quality, batch.quality),
         "similarity": 0.7 * losses.cue_loss(scores.q_sim, batch.quality),
         "magnitude": 0.7 * losses.cue_loss(scores.q_mag, batch.quality),
-        "series": 0.6 * series(scores.quality)
-        + 0.15 * series(scores.q_sim)
-        + 0.15 * series(scores.q_mag),
+        "series": 2.0 * series(scores.quality)
+        + 0.5 * series(scores.q_sim)
+        + 0.5 * series(scores.q_mag),
         "ties": 1.0 * losses.tie_loss(scores.quality, GROUP),
         "shape": 1.0 * losses.shaping_loss(scores),
     }
