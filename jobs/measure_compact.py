@@ -2,7 +2,7 @@
 
 What comes out, as JSON on stdout, stands in `pipeline/models/compact/README.md`: crops a second
 beside RN50's, and whether the five levels of each distortion rank in the right order on the
-photographs that training held out and did not look at. `shardsift evaluate` compares with opinions.
+photographs that training held out and was not ended by. `shardsift evaluate` is for opinions.
 
     0 done   2 a mistake to mend
 """
@@ -28,6 +28,7 @@ from pipeline.scoring.encoder import RANDOM_WEIGHTS
 from pipeline.scoring.scorer import Scorer
 from pipeline.training.distortions import DISTORTIONS
 from pipeline.training.photos import MAX_PIXELS, load_photos
+from pipeline.training.trainer import TrainConfig
 from pipeline.training.unseen import UNSEEN
 from pipeline.training.validation import Validation, validate
 
@@ -65,7 +66,9 @@ def measure(
         str | None, typer.Option(help="Shards that training had; its held-out part is used.")
     ] = None,
     held_out: Annotated[int, typer.Option(help="Photographs held out, as in training.")] = 150,
-    skip: Annotated[int, typer.Option(help="So many of these, which ended the training.")] = 12,
+    skip: Annotated[
+        int, typer.Option(help="So many of these, which training was ended by.")
+    ] = TrainConfig().exam_photos,
     limit: Annotated[int | None, typer.Option(help="Use so many of the others only.")] = None,
     model: Annotated[str, typer.Option(help="As for `shardsift score`.")] = "compact",
     pretrained: Annotated[str | None, typer.Option(help="As for `shardsift score`.")] = None,

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from pipeline.records import RgbImage
 from pipeline.training.distortions import DISTORTIONS, LEVELS, resize
-from pipeline.training.photos import padded
 from pipeline.training.targets import severity
 
 GROUP: Final = 6
@@ -21,10 +20,8 @@ GROUP: Final = 6
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
-_SLOW: Final = {"exposure", "saturation", "banding"}
-"""Distortions whose order takes longest to learn: ImageNet's networks are blind to tone."""
-_OFTEN: Final = 2.5
-"""So many times as often as others they make up a series."""
+_OFTEN: Final = {"exposure": 2.5, "saturation": 2.5, "banding": 2.5}
+"""Distortions whose order takes longest to learn make up a series so many times as often."""
 
 Plan = list[tuple[str, float]]
 """Distortions to apply one after the other, with their levels."""
@@ -60,7 +57,7 @@ def make_group(
 def draw_plans(rng: np.random.Generator) -> list[Plan]:
     """What to do to the GROUP members of a group."""
     names = list(DISTORTIONS)
-    shares = np.array([_OFTEN if name in _SLOW else 1.0 for name in names])
+    shares = np.array([_OFTEN.get(name, 1.0) for name in names])
     first = str(rng.choice(names, p=shares / shares.sum()))
     levels = np.delete(LEVELS, rng.integers(len(LEVELS)))
     return [[], *([(first, float(level))] for level in levels), _other_plan(first, rng)]
@@ -86,10 +83,16 @@ def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbIm
     else:
         height = width = side + _JITTER
         photo = _scaled(photo, height, rng)
-    photo = padded(photo, height, width)
+    photo = _padded(photo, height, width)
     top = int(rng.integers(photo.shape[0] - height + 1))
     left = int(rng.integers(photo.shape[1] - width + 1))
     return np.ascontiguousarray(photo[top : top + height, left : left + width]), whole
+
+
+def _padded(photo: RgbImage, height: int, width: int) -> RgbImage:
+    """The photograph, mirrored out at bottom and right where it is smaller than that."""
+    missing = [max(0, height - photo.shape[0]), max(0, width - photo.shape[1])]
+    return np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
 def _scaled(photo: RgbImage, smallest: int, rng: np.random.Generator) -> RgbImage:

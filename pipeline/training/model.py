@@ -43,8 +43,8 @@ MODEL_CONFIG: Final[dict[str, Any]] = {
 }
 """open_clip's."""
 
-CONFIG: Final = "config.json"
-WEIGHTS: Final = "weights.safetensors"
+CONFIG_FILE: Final = "config.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
 _TRAIN_CONTEXT: Final = 24
 """Tokens kept of a text in training: attention is causal, so padding behind it changes nothing."""
 
@@ -129,8 +129,8 @@ def export(state: dict[str, Tensor], folder: Path) -> None:
         save_file(halves, weights)
         weights.chmod(0o644)
         config.write_text(json.dumps(published, indent=2) + "\n")
-        weights.replace(folder / WEIGHTS)
-        config.replace(folder / CONFIG)
+        weights.replace(folder / WEIGHTS_FILE)
+        config.replace(folder / CONFIG_FILE)
 
 
 @functools.cache

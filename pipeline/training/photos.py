@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from pipeline.errors import ConfigError
-from pipeline.records import RgbImage
 from pipeline.shards import read_samples
 from pipeline.storage import expand
 
@@ -48,9 +45,3 @@ def load_photos(shards: str, held_out: int) -> Photos:
     kept = [index for index in range(len(found)) if index % every == every - 1][:held_out]
     train = [data for index, data in enumerate(found) if index not in set(kept)]
     return Photos(train=train, held_out=[found[index] for index in kept])
-
-
-def padded(photo: RgbImage, height: int, width: int) -> RgbImage:
-    """The photograph, mirrored out at bottom and right where it is smaller than that."""
-    missing = [max(0, height - photo.shape[0]), max(0, width - photo.shape[1])]
-    return np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")

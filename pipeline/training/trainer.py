@@ -20,7 +20,13 @@ from pipeline.records import RgbImage
 from pipeline.scoring.scorer import Scorer
 from pipeline.training.batches import Batch, GradedCrops, load_batches
 from pipeline.training.distortions import DISTORTIONS
-from pipeline.training.model import CONFIG, WEIGHTS, build_model, export, parameter_groups
+from pipeline.training.model import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    build_model,
+    export,
+    parameter_groups,
+)
 from pipeline.training.objective import batch_losses
 from pipeline.training.photos import MAX_PIXELS, Photos
 from pipeline.training.validation import Validation, validate
@@ -49,7 +55,9 @@ class TrainConfig(Settings):
     )
     weight_decay: float = Field(default=0.03, ge=0, description="of new matrices, by AdamW")
     warmup: int = Field(default=100, ge=1, description="steps up to the highest learning rate")
-    averaged: int = Field(default=8, ge=1, description="share of the steps averaged: one in")
+    averaged_share: float = Field(
+        default=0.125, gt=0, le=1, description="of the steps so far, whose weights are averaged"
+    )
     side: int = Field(default=224, ge=32, multiple_of=32, description="of the crops, in px")
     enough: float = Field(
         default=0.95, gt=0, description="share of held-out series in order that ends the training"
@@ -132,8 +140,8 @@ class Trainer:
         return {name: value.item() for name, value in parts.items()}
 
     def _update_average(self) -> None:
-        """Mean of the weights of about the last one in `averaged` steps, whenever that ends."""
-        keep = (1.0 + self.step) / (1.0 + self.config.averaged + self.step)
+        """Mean of the weights of about the last `averaged_share` of the steps so far."""
+        keep = (1.0 + self.step) / (1.0 + self.step + 1.0 / self.config.averaged_share)
         theirs = self._model.state_dict()
         for name, mine in self._average.state_dict().items():
             if mine.is_floating_point():
@@ -145,7 +153,7 @@ class Trainer:
         """Export the averaged weights, examine what was exported, and write a checkpoint."""
         folder = self._output / MODEL
         export(self._average.state_dict(), folder)
-        config = ScoreConfig(model=str(folder / CONFIG), pretrained=str(folder / WEIGHTS))
+        config = ScoreConfig(model=str(folder / CONFIG_FILE), pretrained=str(folder / WEIGHTS_FILE))
         result = validate(Scorer(config), exam, DISTORTIONS)
         self.done = result.quality.series >= self.config.enough
         self._save()

@@ -17,11 +17,9 @@ from pipeline.errors import ConfigError
 from pipeline.scoring.encoder import Encoder
 from pipeline.scoring.scorer import Scorer
 from pipeline.training.model import (
-    CONFIG as CONFIG_FILE,
-)
-from pipeline.training.model import (
+    CONFIG_FILE,
     MODEL_CONFIG,
-    WEIGHTS,
+    WEIGHTS_FILE,
     build_model,
     export,
     image_features,
@@ -66,7 +64,7 @@ def test_a_resumed_run_equals_an_unbroken_one(photos: Photos, tmp_path: Path) ->
     resumed = train(CONFIG, photos, tmp_path / "broken", 4)
     assert [progress.step for progress in resumed] == [3, 4]
     assert broken[:2] + resumed == unbroken
-    weights = [tmp_path / run / MODEL / WEIGHTS for run in ("unbroken", "broken")]
+    weights = [tmp_path / run / MODEL / WEIGHTS_FILE for run in ("unbroken", "broken")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
@@ -103,7 +101,7 @@ def test_the_scorer_loads_what_was_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(CONFIG.frozen_blocks)
     export(model.state_dict(), tmp_path)
-    files = tmp_path / CONFIG_FILE, tmp_path / WEIGHTS
+    files = tmp_path / CONFIG_FILE, tmp_path / WEIGHTS_FILE
     assert json.loads(files[0].read_text())["model_cfg"] == MODEL_CONFIG
     assert sum(file.stat().st_size for file in files) < 20 << 20
     floats = {value.dtype for value in load_file(files[1]).values() if value.is_floating_point()}
@@ -123,7 +121,7 @@ def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
     }
     model.load_state_dict(rounded)
     export(model.state_dict(), tmp_path)
-    config = ScoreConfig(model=str(tmp_path / CONFIG_FILE), pretrained=str(tmp_path / WEIGHTS))
+    config = ScoreConfig(model=str(tmp_path / CONFIG_FILE), pretrained=str(tmp_path / WEIGHTS_FILE))
     crops = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         mine = image_features(model, crops.to(torch.uint8))
