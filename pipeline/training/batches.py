@@ -107,7 +107,7 @@ def _collate(groups: list[list[Item]], rng: np.random.Generator) -> Batch:
     return Batch(
         crops=torch.from_numpy(np.stack([item.crop for item in items])).permute(0, 3, 1, 2),
         quality=torch.tensor([quality_target(harm) for harm in harms], dtype=torch.float32),
-        margins=torch.from_numpy(np.diff(series_G4, axis=1).clip(min=0.0) * _MARGIN).float(),
+        margins=torch.from_numpy(np.diff(series_G4, axis=1) * _MARGIN).float(),
         attributes=torch.from_numpy(attributes),
         kinds=torch.tensor([_kind(item) for item in items]),
         captions=[

@@ -20,7 +20,7 @@ GROUP: Final = 6
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
-_OFTEN: Final = {"exposure": 2.5, "saturation": 2.5, "banding": 2.5}
+_OFTEN: Final = {"exposure": 2.5, "saturation": 4.0, "banding": 4.0}
 """Distortions whose order takes longest to learn make up a series so many times as often."""
 
 Plan = list[tuple[str, float]]

@@ -1,6 +1,7 @@
 """Losses that need no opinion: rank, correlation, contrast with captions, and shape of the cues.
 
-Shapes in names: N crops, T texts, A attributes, G groups, P pairs of groups, S members of a series.
+Shapes in names: N crops, F pooled features, T texts, A attributes, G groups, P pairs of groups,
+S members of a series.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ def ranking_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
 def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
     """Hinge over neighbours of a series: each member must score `margins` above the next.
 
+    Neighbours count alike, however small their margin, for any wrong order is one.
+
     `scores_GS` is groups x series from best to worst; `margins_GS` is groups x (series - 1).
     """
     drop = scores_GS[:, :-1] - scores_GS[:, 1:]
-    return functional.relu(margins_GS - drop).mean() / margins_GS.mean()
+    return functional.relu(1.0 - drop / margins_GS).mean()
 
 
 def tie_loss(scores_N: Tensor, group: int) -> Tensor:
@@ -63,6 +66,11 @@ def cue_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
 def shaping_loss(scores: CropScores) -> Tensor:
     """Keep the batch means of the cues together, so that the fusion hears both."""
     return (scores.q_sim.mean() - scores.q_mag.mean()).square()
+
+
+def drift_loss(features_NF: Tensor, before_NF: Tensor) -> Tensor:
+    """How far features have turned from what they were before training: 1 less mean cosine."""
+    return 1.0 - functional.cosine_similarity(features_NF, before_NF).mean()
 
 
 def attribute_loss(probabilities_NA: Tensor, targets_NA: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The one module outside `scoring.encoder` that knows open_clip: it builds what that one loads.
 
-Shapes in names: N crops, S side of a crop, T texts, L tokens, D features.
+Shapes in names: N crops, S side of a crop, T texts, L tokens, F pooled features, D features.
 """
 
 from __future__ import annotations
@@ -66,11 +66,16 @@ def build_model(frozen_blocks: int) -> Clip:
     return model.eval().to(memory_format=torch.channels_last)
 
 
-def image_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
-    """Features before normalisation, shape (N, D), of uint8 crops of any side."""
+def pooled_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
+    """What the trunk makes of uint8 crops of any side, averaged over each, shape (N, F)."""
     mean_311, std_311 = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     x = (crops_N3SS.float() / 255.0 - mean_311) / std_311
-    return _tower(model)(x.contiguous(memory_format=torch.channels_last))
+    return cast(Any, _tower(model).trunk)(x.contiguous(memory_format=torch.channels_last))
+
+
+def projected(model: Clip, pooled_NF: Tensor) -> Tensor:
+    """Features before normalisation, shape (N, D)."""
+    return _tower(model).head(pooled_NF)
 
 
 def text_features(model: Clip, texts: list[str]) -> Tensor:

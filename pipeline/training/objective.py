@@ -1,12 +1,13 @@
 """What a step of training minimises.
 
-Shapes in names: N crops, T texts, P prompt pairs, D features.
+Shapes in names: N crops, G groups, T texts, P prompt pairs, F pooled features, D features.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +16,7 @@ from pipeline.training import losses
 from pipeline.training.batches import Batch
 from pipeline.training.cues import Cues, cues, pair_probabilities
 from pipeline.training.groups import GROUP
-from pipeline.training.model import Clip, image_features, text_features
+from pipeline.training.model import Clip, pooled_features, projected, text_features
 from pipeline.training.words import ATTRIBUTES, PAIR_ATTRIBUTES
 
 Prompts = tuple[tuple[str, str], ...]
@@ -23,9 +24,15 @@ Prompts = tuple[tuple[str, str], ...]
 _PAIR_COLUMNS: Final = [ATTRIBUTES.index(name) for name in PAIR_ATTRIBUTES]
 
 
-def batch_losses(model: Clip, batch: Batch) -> dict[str, Tensor]:
-    """The terms of the loss by name, weighted; their sum is minimised."""
-    features_ND = image_features(model, batch.crops)
+def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
+    """The terms of the loss by name, weighted; their sum is minimised.
+
+    `start` is the model as it was before training.
+    """
+    pooled_NF = pooled_features(model, batch.crops)
+    features_ND = projected(model, pooled_NF)
+    with torch.no_grad():
+        before_GF = pooled_features(start, batch.crops[::GROUP])
     fixed = [text for pair in PAPER_PROMPT_PAIRS for text in pair]
     spoken = [text for pair in batch.prompts for text in pair]
     text_TD = text_features(model, fixed + spoken + batch.captions)
@@ -38,6 +45,7 @@ def batch_losses(model: Clip, batch: Batch) -> dict[str, Tensor]:
     logits_NN = scale * functional.normalize(features_ND, dim=-1) @ captions_ND.T
     return {
         **_cue_losses(result, batch),
+        "drift": 3.0 * losses.drift_loss(pooled_NF[::GROUP], before_GF),
         "pairs": 0.5 * losses.attribute_loss(result.pairs, wanted_NP),
         "attributes": 1.0 * losses.attribute_loss(asked_NA, batch.attributes),
         "captions": 0.4 * losses.contrastive_loss(logits_NN, batch.kinds),

@@ -60,9 +60,9 @@ class TrainConfig(Settings):
     )
     side: int = Field(default=224, ge=32, multiple_of=32, description="of the crops, in px")
     enough: float = Field(
-        default=0.95, gt=0, description="share of held-out series in order that ends the training"
+        default=0.97, gt=0, description="share of held-out series in order that ends the training"
     )
-    exam_photos: int = Field(default=12, ge=1, description="held-out photographs to examine by")
+    exam_photos: int = Field(default=24, ge=1, description="held-out photographs to examine by")
     check_every: int = Field(default=50, ge=1, description="steps between checkpoints")
 
 
@@ -79,8 +79,9 @@ class Trainer:
     """Holds what a step changes: weights, their running average, optimiser, step, and the end.
 
     The longer a network is fitted to synthetic distortions, the better it knows those and the less
-    it remembers of real photographs. So training ends with the first checkpoint that puts enough
-    of the held-out series in order, not with the one that does so best.
+    it remembers of real photographs. So its features of photographs as they were are held near
+    those before training, and that ends with the first checkpoint that puts enough of the held-out
+    series in order, not with the one that does so best.
     """
 
     def __init__(self, config: TrainConfig, photos: Photos, output: Path) -> None:
@@ -96,7 +97,8 @@ class Trainer:
         self._photos = photos
         self._output = output
         self._model = build_model(config.frozen_blocks)
-        self._average = copy.deepcopy(self._model).requires_grad_(False)
+        self._start = copy.deepcopy(self._model).requires_grad_(False)
+        self._average = copy.deepcopy(self._start)
         groups = parameter_groups(
             self._model,
             new=config.learning_rate,
@@ -128,7 +130,7 @@ class Trainer:
     def _update(self, batch: Batch) -> dict[str, float]:
         for group in self._optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (self.step + 1) / self.config.warmup)
-        parts = batch_losses(self._model, batch)
+        parts = batch_losses(self._model, self._start, batch)
         total = torch.stack(list(parts.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
