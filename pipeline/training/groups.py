@@ -15,13 +15,16 @@ from pipeline.training.distortions import DISTORTIONS, LEVELS, resize
 from pipeline.training.targets import severity
 
 GROUP: Final = 6
-"""Crops of a group: as it was, four levels of one distortion, and one of something else."""
+"""Crops of a group: as it was or grainy, that at four levels of a distortion, another harm."""
 
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
 _OFTEN: Final = {"exposure": 2.5, "saturation": 4.0, "banding": 4.0}
 """Distortions whose order takes longest to learn make up a series so many times as often."""
+
+_GRAINY: Final = 0.35
+"""Share of groups whose photograph has the grain that real ones often have."""
 
 Plan = list[tuple[str, float]]
 """Distortions to apply one after the other, with their levels."""
@@ -60,7 +63,18 @@ def draw_plans(rng: np.random.Generator) -> list[Plan]:
     shares = np.array([_OFTEN.get(name, 1.0) for name in names])
     first = str(rng.choice(names, p=shares / shares.sum()))
     levels = np.delete(LEVELS, rng.integers(len(LEVELS)))
-    return [[], *([(first, float(level))] for level in levels), _other_plan(first, rng)]
+    begin = _beginning(rng)
+    series = [[*begin, (first, float(level))] for level in levels]
+    return [begin, *series, _other_plan(first, rng)]
+
+
+def _beginning(rng: np.random.Generator) -> Plan:
+    """What all of a series have: nothing, or grain, which JPEG or blur must not improve by hiding.
+
+    The photographs to train on are sharp and clean, so nothing else would teach that.
+    """
+    level = float(rng.uniform(1.0, 2.0))
+    return [("sensor_noise", level)] if rng.random() < _GRAINY else []
 
 
 def _other_plan(taken: str, rng: np.random.Generator) -> Plan:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.training.batches import Batch, GradedCrops, load_batches
-from pipeline.training.groups import GROUP
+from pipeline.training.groups import GROUP, draw_plans
 from tests.samples import encoded
 
 GROUPS = 2
@@ -45,6 +45,13 @@ def test_targets_fall_along_a_series() -> None:
     assert np.all(np.diff(series, axis=1) < 0)
     assert np.all((series > 0) & (series < 1))
     assert torch.all(batch.margins > 0)
+
+
+def test_a_grainy_photograph_is_grainy_at_every_level() -> None:
+    groups = [draw_plans(np.random.default_rng(seed)) for seed in range(40)]
+    assert 0 < sum(bool(begin) for begin, *_ in groups) < len(groups)
+    for begin, *series, _ in groups:
+        assert all(plan[:-1] == begin for plan in series)
 
 
 def test_pairs_of_photographs_are_treated_alike() -> None:
