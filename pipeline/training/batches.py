@@ -2,7 +2,7 @@
 
 A batch is a pure function of (seed, step): a resumed run sees what an unbroken one would have seen.
 
-Shapes in names: N crops, G groups, A attributes.
+Shapes in names: N crops, G groups, S members of a series, A attributes.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def load_batches(dataset: GradedCrops, begin: int, end: int, workers: int) -> Da
 def _collate(groups: list[list[Item]], rng: np.random.Generator) -> Batch:
     items = [item for group in groups for item in group]
     harms = np.array([joint_severity(item.severities) for item in items])
-    series_G4 = harms.reshape(-1, GROUP)[:, : GROUP - 1]
+    series_GS = harms.reshape(-1, GROUP)[:, : GROUP - 1]
     attributes = np.stack([attribute_targets(item.names, item.severities) for item in items])
 
     return Batch(
         crops=torch.from_numpy(np.stack([item.crop for item in items])).permute(0, 3, 1, 2),
         quality=torch.tensor([quality_target(harm) for harm in harms], dtype=torch.float32),
-        margins=torch.from_numpy(np.diff(series_G4, axis=1) * _MARGIN).float(),
+        margins=torch.from_numpy(np.diff(series_GS, axis=1) * _MARGIN).float(),
         attributes=torch.from_numpy(attributes),
         kinds=torch.tensor([_kind(item) for item in items]),
         captions=[

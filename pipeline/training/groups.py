@@ -15,7 +15,8 @@ from pipeline.training.distortions import DISTORTIONS, LEVELS, resize
 from pipeline.training.targets import severity
 
 GROUP: Final = 6
-"""Crops of a group: as it was or grainy, that at four levels of a distortion, another harm."""
+"""Crops of a group: the photograph or its grainy version, that at four levels of one distortion,
+and the photograph after something else."""
 
 _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
@@ -24,7 +25,7 @@ _OFTEN: Final = {"exposure": 2.5, "saturation": 4.0, "banding": 4.0}
 """Distortions whose order takes longest to learn make up a series so many times as often."""
 
 _GRAINY: Final = 0.35
-"""Share of groups whose photograph has the grain that real ones often have."""
+"""Share of groups whose series starts from a grainy version of the photograph."""
 
 Plan = list[tuple[str, float]]
 """Distortions to apply one after the other, with their levels."""
@@ -61,17 +62,18 @@ def draw_plans(rng: np.random.Generator) -> list[Plan]:
     """What to do to the GROUP members of a group."""
     names = list(DISTORTIONS)
     shares = np.array([_OFTEN.get(name, 1.0) for name in names])
-    first = str(rng.choice(names, p=shares / shares.sum()))
+    graded = str(rng.choice(names, p=shares / shares.sum()))
     levels = np.delete(LEVELS, rng.integers(len(LEVELS)))
-    begin = _beginning(rng)
-    series = [[*begin, (first, float(level))] for level in levels]
-    return [begin, *series, _other_plan(first, rng)]
+    start = _grain(rng)
+    series = [[*start, (graded, float(level))] for level in levels]
+    return [start, *series, _other_plan(graded, rng)]
 
 
-def _beginning(rng: np.random.Generator) -> Plan:
-    """What all of a series have: nothing, or grain, which JPEG or blur must not improve by hiding.
+def _grain(rng: np.random.Generator) -> Plan:
+    """Light noise below a whole series, or none.
 
-    The photographs to train on are sharp and clean, so nothing else would teach that.
+    The photographs to train on are cleaner than most, and a model that saw no grain preferred the
+    JPEG that hides it.
     """
     level = float(rng.uniform(1.0, 2.0))
     return [("sensor_noise", level)] if rng.random() < _GRAINY else []

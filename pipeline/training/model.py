@@ -73,8 +73,8 @@ def pooled_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
     return cast(Any, _tower(model).trunk)(x.contiguous(memory_format=torch.channels_last))
 
 
-def projected(model: Clip, pooled_NF: Tensor) -> Tensor:
-    """Features before normalisation, shape (N, D)."""
+def projected_features(model: Clip, pooled_NF: Tensor) -> Tensor:
+    """Features before normalisation, shape (N, D), of what the trunk made of crops."""
     return _tower(model).head(pooled_NF)
 
 

@@ -16,7 +16,7 @@ from pipeline.training import losses
 from pipeline.training.batches import Batch
 from pipeline.training.cues import Cues, cues, pair_probabilities
 from pipeline.training.groups import GROUP
-from pipeline.training.model import Clip, pooled_features, projected, text_features
+from pipeline.training.model import Clip, pooled_features, projected_features, text_features
 from pipeline.training.words import ATTRIBUTES, PAIR_ATTRIBUTES
 
 Prompts = tuple[tuple[str, str], ...]
@@ -30,7 +30,7 @@ def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
     `start` is the model as it was before training.
     """
     pooled_NF = pooled_features(model, batch.crops)
-    features_ND = projected(model, pooled_NF)
+    features_ND = projected_features(model, pooled_NF)
     with torch.no_grad():
         before_GF = pooled_features(start, batch.crops[::GROUP])
     fixed = [text for pair in PAPER_PROMPT_PAIRS for text in pair]

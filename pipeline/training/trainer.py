@@ -79,9 +79,9 @@ class Trainer:
     """Holds what a step changes: weights, their running average, optimiser, step, and the end.
 
     The longer a network is fitted to synthetic distortions, the better it knows those and the less
-    it remembers of real photographs. So its features of photographs as they were are held near
-    those before training, and that ends with the first checkpoint that puts enough of the held-out
-    series in order, not with the one that does so best.
+    it remembers of real photographs. So its features of each group's first crop are held near
+    what they were before training, and training ends with the first checkpoint that puts enough of
+    the held-out series in order, not with the one that does so best.
     """
 
     def __init__(self, config: TrainConfig, photos: Photos, output: Path) -> None:

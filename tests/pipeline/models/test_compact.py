@@ -48,7 +48,7 @@ def test_quality_falls_with_every_other_level(name: str, photographs: list[RgbIm
         ]
         whole, *scores = qualities(scorer, [photograph, *worse])
         assert scores == sorted(scores, reverse=True), name
-        # A trace of blur or JPEG can raise the score of a grainy picture.
+        # A trace of JPEG or noise can raise the score of a grainy picture.
         assert whole > scores[1], name
 
 

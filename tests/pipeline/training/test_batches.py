@@ -49,9 +49,9 @@ def test_targets_fall_along_a_series() -> None:
 
 def test_a_grainy_photograph_is_grainy_at_every_level() -> None:
     groups = [draw_plans(np.random.default_rng(seed)) for seed in range(40)]
-    assert 0 < sum(bool(begin) for begin, *_ in groups) < len(groups)
-    for begin, *series, _ in groups:
-        assert all(plan[:-1] == begin for plan in series)
+    assert 0 < sum(bool(start) for start, *_ in groups) < len(groups)
+    for start, *series, _ in groups:
+        assert all(plan[:-1] == start for plan in series)
 
 
 def test_pairs_of_photographs_are_treated_alike() -> None:

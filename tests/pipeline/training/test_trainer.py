@@ -23,7 +23,7 @@ from pipeline.training.model import (
     build_model,
     export,
     pooled_features,
-    projected,
+    projected_features,
 )
 from pipeline.training.photos import Photos, load_photos
 from pipeline.training.trainer import MODEL, Progress, TrainConfig, Trainer
@@ -125,7 +125,7 @@ def test_features_in_training_are_those_of_the_encoder(tmp_path: Path) -> None:
     config = ScoreConfig(model=str(tmp_path / CONFIG_FILE), pretrained=str(tmp_path / WEIGHTS_FILE))
     crops = torch.randint(0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        mine = projected(model, pooled_features(model, crops.to(torch.uint8)))
+        mine = projected_features(model, pooled_features(model, crops.to(torch.uint8)))
     theirs = Encoder(config, "cpu").encode(crops.float())
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
