@@ -45,7 +45,7 @@ class Batch:
         attributes: probability of the good end of each attribute, shape (N, A).
         kinds: int64, numbers what was done to a crop, shape (N,).
         captions: one a crop.
-        prompts: a (good, bad) pair for each attribute.
+        prompts: (good, bad) pairs, of each attribute in turn, several times over.
     """
 
     crops: Tensor

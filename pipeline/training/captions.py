@@ -15,6 +15,9 @@ _SEVERITY: Final = (
 )
 _NOUNS: Final = ("image", "photo", "picture", "photograph", "shot", "crop")
 _FRAMES: Final = ("{}", "a {}", "an image: {}", "this is a {}", "a view of a {}", "the {}")
+_PARAPHRASES: Final = 4
+"""Prompt pairs about each attribute in a batch: with one, words such as "noiseless" came up so
+seldom in 250 steps that a blurred photograph scored less for them than a noisy one."""
 
 
 def prompt(word: str, rng: np.random.Generator) -> str:
@@ -29,10 +32,10 @@ def prompt(word: str, rng: np.random.Generator) -> str:
 
 
 def attribute_prompts(rng: np.random.Generator) -> list[tuple[str, str]]:
-    """One (good, bad) paraphrase of each attribute, in the order of `ATTRIBUTES`."""
+    """(Good, bad) paraphrases: one of each attribute in the order of `ATTRIBUTES`, then again."""
     return [
         (prompt(str(rng.choice(good)), rng), prompt(str(rng.choice(bad)), rng))
-        for good, bad in WORDS.values()
+        for good, bad in [*WORDS.values()] * _PARAPHRASES
     ]
 
 

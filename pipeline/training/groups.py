@@ -24,7 +24,7 @@ _JITTER: Final = 8
 _OFTEN: Final = {"exposure": 2.5, "saturation": 4.0, "banding": 4.0}
 """Distortions whose order takes longest to learn make up a series so many times as often."""
 
-_GRAINY: Final = 0.35
+_GRAINY: Final = 0.25
 """Share of groups whose series starts from a grainy version of the photograph."""
 
 Plan = list[tuple[str, float]]
