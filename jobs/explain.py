@@ -88,7 +88,13 @@ def _save(explanation: Explanation, folder: Path) -> Path:
 def _table(*headings: str) -> Table:
     table = Table()
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=not place)
+        table.add_column(
+            heading,
+            justify="right" if place else "left",
+            # A narrow terminal breaks names, never numbers.
+            no_wrap=heading in _COLUMNS,
+            overflow="fold",
+        )
     return table
 
 

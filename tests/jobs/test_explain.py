@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_a_table_and_a_heat_map(
     assert "128,0" in printed
     with Image.open(tmp_path / "out" / "clouds-heat.png") as picture:
         assert picture.width > 800
+
+
+def test_a_narrow_terminal_cuts_off_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a-photograph-whose-name-is-a-long-one.jpg"
+    path.write_bytes(encoded(width=400))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["explain", str(path), "--model", "compact"]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert all(cue in printed for cue in ("quality", "q_sim", "q_mag", "w_sim"))
+    assert len(re.findall(r" 0\.\d{4} ", printed)) >= 4
 
 
 @pytest.mark.parametrize(
