@@ -1,6 +1,6 @@
 """What a step of training minimises.
 
-Shapes in names: N crops, G groups, T texts, P the paper's prompt pairs, A pairs about attributes,
+Shapes in names: N crops, G groups, T texts, P the paper's prompt pairs, Q the batch's prompt pairs,
 F pooled features, D features.
 """
 
@@ -40,8 +40,8 @@ def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
     fixed_TD, spoken_TD, captions_ND = text_TD.split([len(fixed), len(spoken), len(batch.captions)])
     scale = model.logit_scale.exp()
     result = cues(features_ND, in_pairs(fixed_TD), scale)
-    asked_NA = pair_probabilities(features_ND, in_pairs(spoken_TD), scale)
-    told_NA = batch.attributes.repeat(1, len(batch.prompts) // len(ATTRIBUTES))
+    asked_NQ = pair_probabilities(features_ND, in_pairs(spoken_TD), scale)
+    answers_NQ = batch.attributes.repeat(1, len(batch.prompts) // len(ATTRIBUTES))
     # A pair asks about one attribute, yet q_sim, the mean of five, must tell quality as such.
     wanted_NP = 0.5 * batch.attributes[:, _PAIR_COLUMNS] + 0.5 * batch.quality[:, None]
     logits_NN = scale * functional.normalize(features_ND, dim=-1) @ captions_ND.T
@@ -49,7 +49,7 @@ def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
         **_cue_losses(result, batch),
         "drift": 3.0 * losses.drift_loss(pooled_NF[::GROUP], before_GF),
         "pairs": 0.5 * losses.attribute_loss(result.pairs, wanted_NP),
-        "attributes": 2.0 * losses.attribute_loss(asked_NA, told_NA),
+        "attributes": 2.0 * losses.attribute_loss(asked_NQ, answers_NQ),
         "captions": 0.4 * losses.contrastive_loss(logits_NN, batch.kinds),
     }
 
