@@ -162,8 +162,13 @@ def demo(
 @app.command()
 def bench(
     output: Annotated[Path, typer.Option(help="Folder for figures and chart.")] = Path("bench"),
-    images: Annotated[int, typer.Option(min=1, help="Images in the shard that is raced.")] = 24,
-    rounds: Annotated[int, typer.Option(min=1, help="Laps of each contestant.")] = 3,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Images in the shard that is raced.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Laps of each contestant.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Less of everything: minutes, and rougher figures.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Leave out what needs Ray.")] = False,
     only: Annotated[
@@ -177,7 +182,12 @@ def bench(
         from jobs.bench import BenchConfig, run_bench
 
     config = BenchConfig(
-        images=images, rounds=rounds, device=device, with_ray=not no_ray, only=only or ()
+        images=images or (6 if quick else 24),
+        rounds=rounds or (2 if quick else 3),
+        quick=quick,
+        device=device,
+        with_ray=not no_ray,
+        only=only or (),
     )
     return run_bench(output, config, console)
 

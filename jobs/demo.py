@@ -34,7 +34,7 @@ from pipeline.curation.curate import curate
 from pipeline.curation.kept import KEEP_LIST
 from pipeline.curation.settings import FilterConfig
 from pipeline.errors import ConfigError
-from pipeline.scoring.encoder import RANDOM_WEIGHTS
+from pipeline.scoring.weights import RANDOM_WEIGHTS
 
 DEMO_CONFIG = Path(__file__).parent.parent / "configs" / "demo.yaml"
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")

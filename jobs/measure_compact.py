@@ -24,8 +24,8 @@ from jobs.exit_codes import USER_ERROR
 from pipeline.config import ScoreConfig
 from pipeline.errors import ShardsiftError
 from pipeline.images import decode_rgb
-from pipeline.scoring.encoder import RANDOM_WEIGHTS
 from pipeline.scoring.scorer import Scorer
+from pipeline.scoring.weights import RANDOM_WEIGHTS
 from pipeline.training.distortions import DISTORTIONS
 from pipeline.training.photos import MAX_PIXELS, load_photos
 from pipeline.training.trainer import TrainConfig

@@ -29,7 +29,10 @@ def write_results(run: Run, manifest: ManifestWriter, tally: Tally, actors: int)
         | {
             "seconds": round(tally.seconds, 3),
             "images_per_second": round(tally.images_per_second, 3),
-            "stage_seconds": {name: round(s, 3) for name, s in tally.stages.items()},
+            "stage_seconds": {
+                name: {"busy": round(stage.busy, 3), "waiting": round(stage.waiting, 3)}
+                for name, stage in tally.stages.items()
+            },
             "actors": actors,
             "fingerprint": run.fingerprint,
         }

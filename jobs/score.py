@@ -97,6 +97,7 @@ def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
             f"{tally.images_per_second:,.1f} images/s, into {config.output}",
             soft_wrap=True,
         )
+        console.print(tally.pace, soft_wrap=True)
     for failed in run.failed:
         console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
     if tally.failed:

@@ -22,6 +22,7 @@ from pipeline.records import (
     Sample,
     ShardReport,
     ShardTask,
+    StageSeconds,
 )
 from pipeline.shards import SUPPORTED_EXTENSIONS, read_samples
 from pipeline.storage import commit, identify, join
@@ -73,15 +74,28 @@ def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -
             commit(join(settings.output, task.annotation), data)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {error}") from error
+    seconds = perf_counter() - started
     return ShardReport(
         shard=task.shard,
         rows=len(rows),
         errors=count_errors(rows),
         sketch=sketch_quality(rows),
-        seconds=perf_counter() - started,
-        stages=clock.seconds,
+        seconds=seconds,
+        stages=_stages(clock, seconds, settings.decode_threads),
         unscored_images=unscored_images,
     )
+
+
+def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str, StageSeconds]:
+    """A stage that is not busy waits: for what comes before it, or for room behind it."""
+    busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
+    wait_for_images = busy.pop("wait", 0.0)
+    busy["score"] -= wait_for_images  # the scorer draws the images that it waits for
+    threads = dict.fromkeys(busy, 1) | {"decode": decode_threads}
+    return {
+        stage: StageSeconds(busy=own, waiting=threads[stage] * seconds - own)
+        for stage, own in busy.items()
+    }
 
 
 def _score_rows(
@@ -115,7 +129,6 @@ def _score_rows(
     with closing(images()) as stream:  # ends the threads where the scorer raises
         for score in clock.iterate("score", scorer.score(stream)):
             unscored.popleft().set_score(score)
-    clock.add("score", -clock.seconds["wait"])  # the scorer draws the images that it waits for
     assert not unscored, "the scorer gave fewer scores than it took images"
     assert [row.index for row in rows] == list(range(samples)), "a row for every sample, in order"
     return rows, further_images

@@ -133,12 +133,28 @@ class ShardTask:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StageSeconds:
+    """Seconds in which the threads of a stage worked, and in which they waited for the others."""
+
+    busy: float = 0.0
+    waiting: float = 0.0
+
+    def __add__(self, other: StageSeconds) -> StageSeconds:
+        return StageSeconds(busy=self.busy + other.busy, waiting=self.waiting + other.waiting)
+
+    @property
+    def share(self) -> float:
+        """How much of its time it was busy, 0 to 1; near 1 in the stage that sets the pace."""
+        return self.busy / max(self.busy + self.waiting, 1e-9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `seconds` the wall time of scoring, None
-    where the shard was committed by an earlier run. `stages` holds the seconds in which each stage
-    was busy (`read`, `decode`, `score`, `write`) and in which scoring waited for images (`wait`).
+    where the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
+    `write`.
     """
 
     shard: str
@@ -146,7 +162,7 @@ class ShardReport:
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     sketch: bytes = b""
     seconds: float | None = None
-    stages: Mapping[str, float] = field(default_factory=dict[str, float])
+    stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     unscored_images: int = 0
 
 

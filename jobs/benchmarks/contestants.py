@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -25,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from jobs.benchmarks.corpus import MODEL
+from jobs.benchmarks.peak import count_flops, measure_peak
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.clock import StageClock
 from pipeline.config import ScoreConfig
@@ -49,7 +51,8 @@ class BenchSettings:
 class Lap:
     """One shard, scored: seconds in all and by stage, and the quality of each image in order.
 
-    `seconds` and `peak_bytes` (of the process) are filled in by who runs the lap.
+    `seconds` and `peak_bytes` (of the process) are filled in by who runs the lap. `of_peak` is the
+    arithmetic done, as a share of what the hardware can do.
     """
 
     images: int
@@ -58,6 +61,7 @@ class Lap:
     peak_bytes: int = 0
     stages: dict[str, float] = field(default_factory=dict[str, float])
     quality: list[float] = field(default_factory=list[float])
+    of_peak: float | None = None
 
 
 Contestant = Callable[[str], Lap]
@@ -119,7 +123,7 @@ def plain_loop(settings: BenchSettings) -> Contestant:
     with torch.no_grad():
         tokens = open_clip.get_tokenizer(MODEL)(prompts).to(settings.device)
         text_P2D = model.encode_text(tokens, normalize=True).unflatten(0, (-1, 2))
-    scale = float(model.logit_scale.exp())
+    scale = float(model.logit_scale.detach().exp())
 
     def fused(features_ND: Tensor) -> Tensor:
         q_sim = similarity_cue(features_ND, text_P2D, scale)
@@ -157,7 +161,7 @@ def shardsift(settings: BenchSettings, crops: str, dtype: str) -> Contestant:
             )
             report = annotate(task, scorer, to)
             rows = pq.read_table(Path(folder, "shard.parquet")).to_pydict()
-        stages = {name: value for name, value in report.stages.items() if name != "wait"}
+        stages = {name: seconds.busy for name, seconds in report.stages.items()}
         return Lap(
             images=report.rows, crops=sum(rows["crops"]), stages=stages, quality=rows["quality"]
         )
@@ -165,9 +169,9 @@ def shardsift(settings: BenchSettings, crops: str, dtype: str) -> Contestant:
     return score
 
 
-def encoder_alone(settings: BenchSettings) -> Contestant:
+def encoder_alone(settings: BenchSettings, dtype: str) -> Contestant:
     """Our encoder on crops that lie ready in memory: what the whole way is measured by."""
-    encoder = Encoder(_config(settings, "paper", "float32"), settings.device)
+    encoder = Encoder(_config(settings, "paper", dtype), settings.device)
     ready: dict[str, tuple[int, Tensor]] = {}
 
     def score(shard: str) -> Lap:
@@ -184,22 +188,32 @@ def encoder_alone(settings: BenchSettings) -> Contestant:
                 for batch_NSS3 in crops_NSS3.split(settings.batch_size)
             ]
             features[-1].cpu()  # waits for a GPU
-        seconds = clock.seconds
-        return Lap(images=images, crops=len(crops_NSS3), stages=seconds, seconds=seconds["score"])
+        seconds = clock.seconds["score"]
+        flops = count_flops(encoder, crops_NSS3[:1].permute(0, 3, 1, 2)) * len(crops_NSS3)
+        return Lap(
+            images=images,
+            crops=len(crops_NSS3),
+            seconds=seconds,
+            of_peak=flops / seconds / measure_peak(settings.device, dtype),
+        )
 
     return score
 
 
+DTYPES = ("float32", "bfloat16", "float16")
+TAR_TO_PARQUET = {dtype: f"shardsift paper {dtype}" for dtype in DTYPES}
+ENCODER_ALONE = {dtype: f"encoder alone {dtype}" for dtype in DTYPES}
+"""Names of contestants by dtype: all of the work, and the encoder's part of it."""
+
 CONTESTANTS: dict[str, Callable[[BenchSettings], Contestant]] = {
-    "published code (Maclip)": published,
+    "published (Maclip)": published,
     "plain open_clip loop": plain_loop,
-    "shardsift paper float32": lambda settings: shardsift(settings, "paper", "float32"),
-    "shardsift paper bfloat16": lambda settings: shardsift(settings, "paper", "bfloat16"),
-    "shardsift paper float16": lambda settings: shardsift(settings, "paper", "float16"),
-    "shardsift dense float32": lambda settings: shardsift(settings, "dense", "float32"),
-    "shardsift fast float32": lambda settings: shardsift(settings, "fast", "float32"),
-    "shardsift global float32": lambda settings: shardsift(settings, "global", "float32"),
-    "our encoder alone, float32": encoder_alone,
+    **{name: partial(shardsift, crops="paper", dtype=d) for d, name in TAR_TO_PARQUET.items()},
+    **{
+        f"shardsift {crops} float32": partial(shardsift, crops=crops, dtype="float32")
+        for crops in ("dense", "fast", "global")
+    },
+    **{name: partial(encoder_alone, dtype=d) for d, name in ENCODER_ALONE.items()},
 }
 """By the name in tables; the first is what speed and agreement are relative to."""
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import torch
 
+from jobs.benchmarks.corpus import MODEL, write_shard
+from jobs.benchmarks.raydata import time_ray_data
 from jobs.engine.actor import ActorSettings
 from jobs.engine.coordinator import Coordinator
 from jobs.engine.fleet import RayFleet
 from pipeline.annotate import AnnotateSettings
+from pipeline.config import ScoreConfig
 from pipeline.records import ImageScore, RgbImage, ShardTask
-from pipeline.scoring.scorer import ImageScorer
+from pipeline.scoring.scorer import ImageScorer, Scorer
 
 ScorerFactory = Callable[[], ImageScorer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Shards, and images in each of them."""
+
+    shards: int
+    images: int
 
 
 class GreyLevel:
@@ -29,6 +43,28 @@ class GreyLevel:
         for image in images:
             grey = np.array([image.mean() / 255], np.float32)
             yield ImageScore(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
+
+
+def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
+    """Shards a second of our engine and of a plain Ray Data pipeline, the model left out."""
+    shards = _write(scratch, load, 128, 96)
+    ours = time_coordinator(shards, 2, GreyLevel, GreyLevel.fingerprint)
+    theirs = time_ray_data(shards, 2, GreyLevel)
+    of = f"shards/s of {load.images:,} images, model left out"
+    return {
+        of: load.shards / ours,
+        f"{of}: Ray Data": load.shards / theirs,
+        f"{of}: ours over Ray Data": theirs / ours,
+    }
+
+
+def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[int, int]) -> float:
+    """How many times as fast two actors of one thread are as one of them."""
+    shards = _write(scratch, load, *size)
+    config = ScoreConfig(model=MODEL, pretrained=weights)
+    make_scorer, fingerprint = partial(_one_core, config), Scorer(config).fingerprint
+    one, two = (time_coordinator(shards, actors, make_scorer, fingerprint) for actors in (1, 2))
+    return one / two
 
 
 def time_coordinator(
@@ -67,3 +103,16 @@ def time_coordinator(
             return perf_counter() - started
         finally:
             coordinator.stop()
+
+
+def _write(scratch: Path, load: Load, width: int, height: int) -> list[str]:
+    name = f"{width}x{height}-{load.images}"
+    return [
+        str(write_shard(scratch / f"{name}-{number}.tar", load.images, width, height))
+        for number in range(load.shards)
+    ]
+
+
+def _one_core(config: ScoreConfig) -> Scorer:
+    torch.set_num_threads(1)
+    return Scorer(config)

@@ -28,8 +28,8 @@ class ActorMetrics:
         )
         self._stage_seconds = Counter(
             "shardsift_stage_seconds",
-            description="Seconds in which each `stage` was busy; scoring waited for `wait`.",
-            tag_keys=("stage",),
+            description="Seconds of each `stage`, by `state`: busy, or waiting for the others.",
+            tag_keys=("stage", "state"),
         )
         self._shard_seconds = Histogram(
             "shardsift_shard_seconds",
@@ -45,8 +45,9 @@ class ActorMetrics:
             if count:  # a counter takes no zero
                 self._images.inc(count, tags={"status": status})
         for stage, seconds in report.stages.items():
-            if seconds > 0:
-                self._stage_seconds.inc(seconds, tags={"stage": stage})
+            for state, spent in (("busy", seconds.busy), ("waiting", seconds.waiting)):
+                if spent > 0:
+                    self._stage_seconds.inc(spent, tags={"stage": stage, "state": state})
         if report.seconds:
             self._shard_seconds.observe(report.seconds)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.records import FailedShard, ShardReport
+from pipeline.records import FailedShard, ShardReport, StageSeconds
 
 _LOG_SECONDS = 10.0
 
@@ -28,7 +28,7 @@ class Tally:
     images: int = 0
     errors: int = 0
     failed: int = 0
-    stages: dict[str, float] = field(default_factory=dict[str, float])
+    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     started: float = field(default_factory=monotonic)
 
     def add(self, outcome: ShardReport | FailedShard) -> None:
@@ -40,7 +40,7 @@ class Tally:
             self.images += outcome.rows
             self.errors += sum(outcome.errors.values())
             for stage, seconds in outcome.stages.items():
-                self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+                self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
 
     @property
     def seconds(self) -> float:
@@ -51,6 +51,15 @@ class Tally:
     def images_per_second(self) -> float:
         """Mean over the whole run."""
         return self.images / max(self.seconds, 1e-9)
+
+    @property
+    def pace(self) -> str:
+        """How busy each stage was, and which one the others waited for; empty without a shard."""
+        if not self.stages:
+            return ""
+        shares = {stage: seconds.share for stage, seconds in self.stages.items()}
+        busy = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
+        return f"busy: {busy}; {max(shares, key=lambda stage: shares[stage])} sets the pace"
 
     def __str__(self) -> str:
         return (

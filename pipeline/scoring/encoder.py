@@ -20,22 +20,15 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import ScoreConfig
+from pipeline.config import Dtype, ScoreConfig
 from pipeline.errors import ModelError
 from pipeline.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
+from pipeline.scoring.heap import keep_heap
 from pipeline.scoring.tower import ConvolutionalTower, build_tower
+from pipeline.scoring.weights import RANDOM_WEIGHTS, with_default_weights
 
-RANDOM_WEIGHTS = "random"
-"""In place of a weights tag: seeded random weights, whose scores carry no meaning."""
-
-BUNDLED_MODEL = "compact"
-"""In place of a model name: the small CLIP that comes with the package."""
-
-_CPU_BATCH = 16
-"""Crops that a CPU encodes at a time: with more, feature maps are too large for malloc to reuse,
-and every one of them is paid for in page faults."""
-
-_BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / BUNDLED_MODEL
+_CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
+"""Crops that a CPU encodes at a time; more gain little, and their feature maps fill memory."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +45,7 @@ class Encoder:
 
     def __init__(self, config: ScoreConfig, device: str) -> None:
         """Load the model onto `device` (`cpu`, `cuda`). Raises ModelError."""
-        config = _with_default_weights(config)
+        config = with_default_weights(config)
         architecture = _resolve_architecture(config)
         model = _load(architecture, config)
         if not config.position_embedding:
@@ -62,7 +55,11 @@ class Encoder:
         self.logit_scale = float(model.logit_scale.exp())
         self.text_P2D = _encode_prompts(model, architecture.name, config.prompts).to(device)
         self.device = torch.device(device)
-        self._tower = build_tower(model.visual, config.dtype).to(device)
+        self._cpu_batch = _CPU_BATCH[config.dtype]
+        if self.device.type == "cpu":
+            keep_heap()
+        feature_values = architecture.config["embed_dim"]
+        self._tower = build_tower(model.visual, feature_values, config.dtype).to(device)
         if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
             raise ModelError(
                 f"--crops dense needs one of CLIP's own ResNets or an EfficientNet, which "
@@ -75,7 +72,7 @@ class Encoder:
         """Image features (before normalisation) of crops of 0..255: float32, shape (N, D)."""
         parts = 1
         if self.device.type == "cpu":
-            parts = math.ceil(len(crops_N3SS) / _CPU_BATCH)
+            parts = math.ceil(len(crops_N3SS) / self._cpu_batch)
         with _exact_convolutions():
             features = [self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)]
         return torch.cat(features)
@@ -104,20 +101,6 @@ class Encoder:
 def _exact_convolutions() -> Any:
     """TF32 would cost three digits, and autotuning would make equal runs differ."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-
-
-def _with_default_weights(config: ScoreConfig) -> ScoreConfig:
-    if config.model == BUNDLED_MODEL:
-        if config.pretrained is not None:
-            raise ModelError(f"--model {BUNDLED_MODEL} has its own weights; leave --pretrained out")
-        files = _BUNDLED_FOLDER / "config.json", _BUNDLED_FOLDER / "weights.safetensors"
-        model, pretrained = map(str, files)
-        return config.model_copy(update={"model": model, "pretrained": pretrained})
-    if config.pretrained is not None or config.model.startswith("hf-hub:"):
-        return config
-    if config.model.endswith(".json"):
-        raise ModelError(f"--model {config.model}: needs --pretrained, a path to its weights")
-    return config.model_copy(update={"pretrained": "openai"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,9 @@ values, A heads, K values a head.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any, cast
 
 import torch
@@ -25,9 +28,9 @@ _DTYPES: dict[Dtype, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-_BFLOAT16_CHANNELS = 512
-"""From here on a stage averages enough channels to bear bfloat16, whose eight significant bits are
-fewer than a pixel's."""
+_BFLOAT16_AVERAGED = 2**15
+"""From here on a stage bears bfloat16, whose eight significant bits are few: the channels of its
+feature map times the feature values, for its rounding averages out over both."""
 
 _REDUCTION = 32
 _WINDOW, _STEP = CROP_SIZE // _REDUCTION, STRIDE // _REDUCTION
@@ -53,12 +56,14 @@ class ConvolutionalTower(nn.Module):
         pool: a feature map of any size to features, shape (N, D), float32.
     """
 
-    def __init__(self, stages: list[nn.Module], pool: nn.Module, dtype: Dtype) -> None:
+    def __init__(
+        self, stages: Sequence[nn.Module], pool: nn.Module, feature_values: int, dtype: Dtype
+    ) -> None:
         """Take over the stages of the trunk, first to last, and the pooling."""
         super().__init__()
         for stage in stages:
             _fold_batch_norms(stage)
-        self.trunk = nn.Sequential(*(_in_dtype(s, _stage_dtype(s, dtype)) for s in stages))
+        self.trunk = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
         self.trunk.to(memory_format=torch.channels_last)
         self.pool = pool
 
@@ -107,15 +112,18 @@ class MeanQueryPool(nn.Module):
         return self._output(value_NAK.flatten(1) + self._value_bias_C)
 
 
-def build_tower(visual: nn.Module, dtype: Dtype) -> ImageTower | ConvolutionalTower:
+def build_tower(
+    visual: nn.Module, feature_values: int, dtype: Dtype
+) -> ImageTower | ConvolutionalTower:
     """The fast tower that computes what open_clip's does, whose parts it takes over."""
     parts = cast(Any, visual)
     if hasattr(visual, "attnpool"):
         stages = _resnet_stages(parts)
-        return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), dtype)
+        return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), feature_values, dtype)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
         pool = nn.Sequential(parts.trunk.global_pool, parts.head)
-        return ConvolutionalTower(_efficient_net_stages(parts.trunk), pool, dtype)
+        stages = _efficient_net_stages(parts.trunk)
+        return ConvolutionalTower(stages, pool, feature_values, dtype)
     return ImageTower(visual, dtype)
 
 
@@ -148,10 +156,19 @@ def _in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module if dtype == torch.float32 else _InDtype(module, dtype)
 
 
-def _stage_dtype(stage: nn.Module, dtype: Dtype) -> torch.dtype:
-    """The dtype a stage of a ResNet computes in; bfloat16 only where there are channels enough."""
-    channels = [conv.out_channels for conv in stage.modules() if isinstance(conv, nn.Conv2d)]
-    narrow = max(channels) < _BFLOAT16_CHANNELS
+def _in_dtypes(
+    stages: Sequence[nn.Module], feature_values: int, dtype: Dtype
+) -> Iterator[nn.Module]:
+    """Stages, each in its dtype; neighbours of one dtype as one, which saves conversions."""
+    dtype_of = partial(_stage_dtype, feature_values=feature_values, dtype=dtype)
+    for own_dtype, alike in groupby(stages, key=dtype_of):
+        yield _in_dtype(nn.Sequential(*alike), own_dtype)
+
+
+def _stage_dtype(stage: nn.Module, *, feature_values: int, dtype: Dtype) -> torch.dtype:
+    """The dtype that a stage computes in: bfloat16 only where its rounding averages out."""
+    *_, last = (conv.out_channels for conv in stage.modules() if isinstance(conv, nn.Conv2d))
+    narrow = last * feature_values < _BFLOAT16_AVERAGED
     return torch.float32 if dtype == "bfloat16" and narrow else _DTYPES[dtype]
 
 

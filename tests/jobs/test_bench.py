@@ -18,13 +18,16 @@ from jobs.benchmarks.race import BenchmarkError, race
 @pytest.mark.skipif("SHARDSIFT_BENCH" not in os.environ, reason="make bench runs it: 50 s")
 def test_ours_scores_as_the_published_code_does(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200)
-    only = ["published", "shardsift paper float32"]
+    only = ["published", "shardsift paper float32", "encoder alone float32"]
     run_bench(tmp_path, BenchConfig(images=1, rounds=1, with_ray=False, only=only), console)
-    theirs, ours = json.loads((tmp_path / "bench.json").read_text())["entries"]
+    report = json.loads((tmp_path / "bench.json").read_text())
+    theirs, ours, alone = report["entries"]
     assert theirs["speedup"] == 1.0
     assert ours["difference"] < 1e-5
     assert ours["images_per_second"] > 0
     assert {"read", "decode", "score", "write"} == ours["stages"].keys()
+    assert alone["of_peak"] > 0
+    assert report["of_encoder"]["float32"] > 0
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -75,6 +75,11 @@ def test_a_run_leaves_annotations_a_manifest_and_a_summary(corpus: Corpus) -> No
     summary = corpus.summary()
     assert (summary["shards"], summary["rows"], summary["scored"]) == (4, 12, 12)
     assert summary["seconds"] > 0
+    assert list(summary["stage_seconds"]) == ["read", "decode", "score", "write"]
+    for seconds in summary["stage_seconds"].values():
+        assert seconds["busy"] > 0
+        assert seconds["waiting"] > 0
+    assert "sets the pace" in corpus.said.getvalue()
 
 
 def test_nothing_to_do_is_said_and_leaves_everything_alone(corpus: Corpus) -> None:

@@ -49,6 +49,18 @@ def test_every_sample_has_its_row_and_its_own_score(
         assert row["quality"] == pytest.approx(float(score.quality.mean()))
 
 
+def test_a_stage_is_busy_or_waits(tmp_path: Path, settings: AnnotateSettings) -> None:
+    tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded()) for n in range(20)])
+    report = annotate(task_for(tar), FakeScorer(), settings)
+    assert report.seconds is not None
+    threads = {"read": 1, "decode": settings.decode_threads, "score": 1, "write": 1}
+    assert report.stages.keys() == threads.keys()
+    for stage, seconds in report.stages.items():
+        assert seconds.busy > 0
+        assert seconds.waiting >= 0
+        assert seconds.busy + seconds.waiting == pytest.approx(threads[stage] * report.seconds)
+
+
 def test_bad_samples_get_rows_and_their_neighbours_get_scores(
     tmp_path: Path, settings: AnnotateSettings
 ) -> None:

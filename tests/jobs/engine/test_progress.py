@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from jobs.engine.progress import Tally, count, show_progress
-from pipeline.records import FailedShard, ShardReport
+from pipeline.records import FailedShard, ShardReport, StageSeconds
 
 REPORT = ShardReport(shard="0.tar", rows=100, errors={"truncated": 3})
 FAILED = FailedShard(shard="1.tar", url="/1.tar", reason="cut", attempts=3)
@@ -27,6 +27,15 @@ def run(console: Console) -> Tally:
 def test_a_tally_counts_images_errors_and_failures() -> None:
     tally = run(Console(file=io.StringIO()))
     assert (tally.shards, tally.images, tally.errors, tally.failed) == (2, 100, 3, 1)
+
+
+def test_the_stage_that_the_others_wait_for_is_named() -> None:
+    tally = Tally(shards_total=2)
+    assert tally.pace == ""
+    for decode in (StageSeconds(busy=18, waiting=2), StageSeconds(busy=20, waiting=0)):
+        stages = {"decode": decode, "score": StageSeconds(busy=6, waiting=4)}
+        tally.add(ShardReport(shard="0.tar", rows=1, stages=stages))
+    assert tally.pace == "busy: decode 95%, score 60%; decode sets the pace"
 
 
 def test_a_terminal_shows_shards_images_speed_and_failures() -> None:
