@@ -1,4 +1,4 @@
-"""Scoring a shard takes no more memory when the shard is ten times as large."""
+"""Scoring takes no more memory when a shard is ten times as large, or when shards go on and on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.samples import write_tar
+from tests.samples import encoded, write_tar
 
 SIDE = 1024
+IMAGES, REPEATS = 1000, 20
 SHARD_MB = int(os.environ.get("SHARDSIFT_SHARD_MB", "0"))
 
 pytestmark = pytest.mark.skipif(SHARD_MB == 0, reason="make memory runs it: minutes")
@@ -28,27 +29,39 @@ settings = AnnotateSettings(
     output=sys.argv[2], fingerprint="f", config={}, decode_threads=2, max_pixels=10**8
 )
 task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
-annotate(task, Scorer(ScoreConfig(model="compact", crops="global")), settings)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+scorer = Scorer(ScoreConfig(model="compact", crops="global"))
+for _ in range(int(sys.argv[3])):
+    annotate(task, scorer, settings)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-def peak_megabytes(folder: Path, image: Path, megabytes: int) -> float:
-    """Peak resident memory of a process that scores a shard of such a size."""
-    data = image.read_bytes()
-    count = (megabytes << 20) // len(data)
-    tar = write_tar(folder / f"{megabytes}.tar", ((f"{n}.jpg", data) for n in range(count)))
-    command = [sys.executable, "-c", SCRIPT, str(tar), str(folder / "out")]
+def peak_megabytes(tar: Path, repeats: int = 1) -> list[int]:
+    """Peak resident memory, each time that a process has scored the shard once more."""
+    command = [sys.executable, "-c", SCRIPT, str(tar), str(tar.parent / "out"), str(repeats)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     tar.unlink()
-    return int(done.stdout.split()[-1]) / 1024
+    return [int(line) for line in done.stdout.split()]
+
+
+def shard_of(megabytes: int, folder: Path, data: bytes) -> Path:
+    count = (megabytes << 20) // len(data)
+    return write_tar(folder / f"{megabytes}.tar", ((f"{n}.jpg", data) for n in range(count)))
 
 
 def test_peak_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
     image = tmp_path / "noise.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     Image.fromarray(noise).save(image, quality=85)
-    small = peak_megabytes(tmp_path, image, SHARD_MB)
-    large = peak_megabytes(tmp_path, image, 10 * SHARD_MB)
-    sys.stdout.write(f"\n{SHARD_MB} MB: {small:.0f} MB, {10 * SHARD_MB} MB: {large:.0f} MB\n")
+    [small] = peak_megabytes(shard_of(SHARD_MB, tmp_path, image.read_bytes()))
+    [large] = peak_megabytes(shard_of(10 * SHARD_MB, tmp_path, image.read_bytes()))
+    sys.stdout.write(f"\n{SHARD_MB} MB: {small} MB, {10 * SHARD_MB} MB: {large} MB\n")
     assert large < 1.1 * small
+
+
+def test_peak_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
+    images = [encoded(width=300 + n % 400, height=300 + n % 300, seed=n) for n in range(IMAGES)]
+    tar = write_tar(tmp_path / "0.tar", ((f"{n}.jpg", data) for n, data in enumerate(images)))
+    peaks = peak_megabytes(tar, REPEATS)
+    sys.stdout.write(f"\npeak after each {IMAGES:,} images: {peaks} MB\n")
+    assert peaks[-1] < 1.05 * peaks[0]
