@@ -87,24 +87,25 @@ def speed_table(report: BenchReport) -> Table:
     width, height = report.machine["size"]
     table = _table(
         f"RN50, {width}x{height} JPEGs in a tar, {report.machine['device']}",
-        ["", "images/s", "laps", "crops/s", "speed", "memory", "off by", "of peak"],
+        ["", "images/s", "±", "crops/s", "speed", "MB", "off by", "peak"],
     )
     for entry in report.entries:
         table.add_row(
             entry.name,
             f"{entry.images_per_second:,.2f}",
-            f"{entry.slowest:,.2f}-{entry.fastest:,.2f}",
+            f"{(entry.fastest - entry.slowest) / 2 / entry.images_per_second:.0%}",
             f"{entry.crops_per_second:,.1f}",
-            f"{entry.speedup:.2f} x",
-            f"{entry.peak_bytes / 1e6:,.0f} MB",
-            "" if entry.difference is None else f"{entry.difference:.0e}",
+            f"{entry.speedup:.2f}x",
+            f"{entry.peak_bytes / 1e6:,.0f}",
+            f"{entry.difference:.0e}" if entry.difference else "",
             "" if entry.of_peak is None else f"{entry.of_peak:.0%}",
         )
     lines = [
-        f"from tar to Parquet at {share:.0%} of the encoder alone, {dtype}"
+        f"{dtype}: from tar to Parquet at {share:.0%} of the encoder alone"
         for dtype, share in report.of_encoder.items()
     ]
-    table.caption = "\n".join(lines) or None
+    lines.append("MB: peak memory; peak: arithmetic, as a share of torch's matrix product")
+    table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
 
 
@@ -112,7 +113,7 @@ def stage_table(report: BenchReport) -> Table:
     """In which stages contestants were busy; stages of Shardsift overlap."""
     stages = list(dict.fromkeys(stage for entry in report.entries for stage in entry.stages))
     table = _table("share of busy time", ["", *stages])
-    for entry in report.entries:
+    for entry in (entry for entry in report.entries if entry.stages):
         total = sum(entry.stages.values()) or 1.0
         shares = (
             f"{entry.stages[stage] / total:.1%}" if stage in entry.stages else ""
@@ -125,6 +126,7 @@ def stage_table(report: BenchReport) -> Table:
 def engine_table(report: BenchReport) -> Table:
     """What the engine does with the model left out, and with two actors."""
     table = _table("engine", ["", ""])
+    table.show_header = False
     for name, value in report.engine.items():
         table.add_row(name, f"{value:,.2f}")
     return table
@@ -132,7 +134,7 @@ def engine_table(report: BenchReport) -> Table:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     """Of a first column of names, and numbers in the others."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table

@@ -1,7 +1,8 @@
 """A CLIP image tower made fast without changing what it computes.
 
-Of convolutional towers, batch norms become part of the convolutions before them, attention pooling
-computes the one query that is used, and 16-bit arithmetic goes where it stays within the tolerance.
+Of convolutional towers, batch norms become part of the convolutions before them, on CPUs ReLUs and
+additions too, attention pooling computes the one query that is used, and 16-bit arithmetic goes
+where it stays within the tolerance.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.
@@ -22,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.config import Dtype
 from pipeline.scoring.crops import CROP_SIZE, STRIDE
+from pipeline.scoring.fusion import can_fuse, fuse_layer, fuse_stem
 
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -61,8 +63,6 @@ class ConvolutionalTower(nn.Module):
     ) -> None:
         """Take over the stages of the trunk, first to last, and the pooling."""
         super().__init__()
-        for stage in stages:
-            _fold_batch_norms(stage)
         self.trunk = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
         self.trunk.to(memory_format=torch.channels_last)
         self.pool = pool
@@ -113,21 +113,32 @@ class MeanQueryPool(nn.Module):
 
 
 def build_tower(
-    visual: nn.Module, feature_values: int, dtype: Dtype
+    visual: nn.Module, feature_values: int, dtype: Dtype, device: torch.device
 ) -> ImageTower | ConvolutionalTower:
     """The fast tower that computes what open_clip's does, whose parts it takes over."""
+    return _build(visual, feature_values, dtype, device).to(device)
+
+
+def _build(
+    visual: nn.Module, feature_values: int, dtype: Dtype, device: torch.device
+) -> ImageTower | ConvolutionalTower:
     parts = cast(Any, visual)
     if hasattr(visual, "attnpool"):
+        _fold_batch_norms(visual)
         stages = _resnet_stages(parts)
+        if device.type == "cpu" and can_fuse(dtype):
+            stem, *layers = stages
+            stages = [fuse_stem(stem), *map(fuse_layer, layers)]
         return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), feature_values, dtype)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
+        _fold_batch_norms(parts.trunk)
         pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         stages = _efficient_net_stages(parts.trunk)
         return ConvolutionalTower(stages, pool, feature_values, dtype)
     return ImageTower(visual, dtype)
 
 
-def _resnet_stages(visual: Any) -> list[nn.Module]:
+def _resnet_stages(visual: Any) -> list[nn.Sequential]:
     """Of CLIP's modified ResNet."""
     stem = [visual.conv1, visual.bn1, visual.act1, visual.conv2, visual.bn2, visual.act2]
     stem += [visual.conv3, visual.bn3, visual.act3, visual.avgpool]

@@ -10,6 +10,8 @@ from torch import nn
 from pipeline.config import Dtype
 from pipeline.scoring.tower import build_tower
 
+CPU = torch.device("cpu")
+
 
 def make_resnet(width: int, feature_values: int) -> nn.Module:
     torch.manual_seed(0)
@@ -19,7 +21,7 @@ def make_resnet(width: int, feature_values: int) -> nn.Module:
 
 def dtypes(width: int, feature_values: int, dtype: Dtype) -> list[torch.dtype]:
     """Of the tower's convolutions, in order, without repetitions."""
-    tower = build_tower(make_resnet(width, feature_values), feature_values, dtype)
+    tower = build_tower(make_resnet(width, feature_values), feature_values, dtype, CPU)
     convolutions = [part for part in tower.modules() if isinstance(part, nn.Conv2d)]
     return list(dict.fromkeys(convolution.weight.dtype for convolution in convolutions))
 
@@ -46,7 +48,7 @@ def test_float16_has_digits_enough_for_all_stages() -> None:
 def test_a_wide_resnet_in_bfloat16_has_nearly_the_features_of_float32() -> None:
     pixels_N3HW = torch.randn(2, 3, 224, 224)
     exact_ND, rounded_ND = (
-        build_tower(make_resnet(64, 1024), 1024, dtype)(pixels_N3HW)
+        build_tower(make_resnet(64, 1024), 1024, dtype, CPU)(pixels_N3HW)
         for dtype in ("float32", "bfloat16")
     )
     error = (rounded_ND - exact_ND).norm() / exact_ND.norm()
