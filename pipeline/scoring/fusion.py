@@ -21,36 +21,15 @@ def can_fuse(dtype: Dtype) -> bool:
     return dtype == "float32" or bool(_onednn()._is_mkldnn_bf16_supported())
 
 
-class _FusedConvolution(nn.Module):
-    """A convolution whose weights are laid out for oneDNN once, and not in every call."""
+class ActivatedConvolution(nn.Module):
+    """A convolution and the ReLU behind it."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.convolution = convolution
-        self._weight: Tensor | None = None
-
-    def arguments(self, x: Tensor) -> tuple[Any, ...]:
-        """The input, and all that oneDNN takes of a convolution; best for inputs of one size."""
-        c = self.convolution
-        steps = c.padding, c.stride, c.dilation, c.groups
-        if self._weight is None:
-            self._weight = _onednn()._reorder_convolution_weight(c.weight, *steps, x.shape)
-        return x, self._weight, c.bias, *steps
-
-
-class ActivatedConvolution(_FusedConvolution):
-    """A convolution and the ReLU behind it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _onednn()._convolution_pointwise(*self.arguments(x), "relu", [], "")
-
-
-class AddedConvolution(_FusedConvolution):
-    """A convolution, the addition of its output to another map, in place, and a ReLU behind it."""
-
-    def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        add_to = _onednn()._convolution_pointwise_.binary
-        return add_to(other, *self.arguments(x), "add", 1.0, "relu", [], "")
+        return _onednn()._convolution_pointwise(x, *_arguments(self.convolution), "relu", [], "")
 
 
 class ResidualBlock(nn.Module):
@@ -59,15 +38,16 @@ class ResidualBlock(nn.Module):
     def __init__(self, bottleneck: nn.Module) -> None:
         super().__init__()
         parts = cast(Any, bottleneck)
-        self._before = nn.Sequential(
+        self.before = nn.Sequential(
             ActivatedConvolution(parts.conv1), ActivatedConvolution(parts.conv2), parts.avgpool
         )
-        self._last = AddedConvolution(parts.conv3)
-        self._shortcut: nn.Module = parts.downsample or nn.Identity()
+        self.last: nn.Conv2d = parts.conv3
+        self.shortcut: nn.Module = parts.downsample or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self._before(x)
-        return self._last(branch, self._shortcut(x))
+        branch = self.before(x)
+        add_to = _onednn()._convolution_pointwise_.binary
+        return add_to(self.shortcut(x), branch, *_arguments(self.last), "add", 1.0, "relu", [], "")
 
 
 def fuse_stem(stem: nn.Sequential) -> nn.Sequential:
@@ -85,6 +65,11 @@ def fuse_stem(stem: nn.Sequential) -> nn.Sequential:
 def fuse_layer(layer: nn.Sequential) -> nn.Sequential:
     """A sequence of CLIP's bottlenecks, fused."""
     return nn.Sequential(*(ResidualBlock(bottleneck) for bottleneck in layer))
+
+
+def _arguments(convolution: nn.Conv2d) -> tuple[Any, ...]:
+    c = convolution
+    return c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups
 
 
 def _onednn() -> Any:
