@@ -135,8 +135,7 @@ class Scorer:
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:
         pixels_HW3 = self._upload(image)
-        whole_NSS3 = resize_whole(pixels_HW3).expand(_MIN_BATCH, -1, -1, -1)
-        whole_1D = self._encode(whole_NSS3)[:1]
+        whole_1D = self._encode(resize_whole(pixels_HW3)[None])  # always alone, so always equal
         patches_MD = self._encoder.encode_patches(pixels_HW3)
         return _image_score(_fetch_later(self._fuse(torch.cat([patches_MD, whole_1D])))())
 

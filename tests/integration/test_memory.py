@@ -64,4 +64,4 @@ def test_peak_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> 
     tar = write_tar(tmp_path / "0.tar", ((f"{n}.jpg", data) for n, data in enumerate(images)))
     peaks = peak_megabytes(tar, REPEATS)
     sys.stdout.write(f"\npeak after each {IMAGES:,} images: {peaks} MB\n")
-    assert peaks[-1] < 1.05 * peaks[0]
+    assert peaks[-1] < 1.02 * peaks[1], "the first shard warms up"
