@@ -38,13 +38,14 @@ WIDTH, HEIGHT = 512, 384
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
-    """What to measure. `only` keeps contestants that have one of these words in their name.
+    """What to measure.
 
-    `quick` leaves out what only longer runs tell, the engine with large shards.
+    `only` keeps contestants that have one of these words in their name; `quick` leaves out the
+    engine with large shards.
     """
 
-    images: int = 24
-    rounds: int = 3
+    images: int
+    rounds: int
     quick: bool = False
     device: str = "cpu"
     with_ray: bool = True

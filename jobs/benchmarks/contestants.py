@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, get_args
 from unittest import mock
 
 import numpy as np
@@ -29,7 +29,7 @@ from jobs.benchmarks.corpus import MODEL
 from jobs.benchmarks.peak import count_flops, measure_peak
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.clock import StageClock
-from pipeline.config import ScoreConfig
+from pipeline.config import Dtype, ScoreConfig
 from pipeline.records import ShardTask
 from pipeline.scoring.crops import count_crops, cut_crops
 from pipeline.scoring.encoder import Encoder
@@ -200,9 +200,8 @@ def encoder_alone(settings: BenchSettings, dtype: str) -> Contestant:
     return score
 
 
-DTYPES = ("float32", "bfloat16", "float16")
-TAR_TO_PARQUET = {dtype: f"shardsift paper {dtype}" for dtype in DTYPES}
-ENCODER_ALONE = {dtype: f"encoder alone {dtype}" for dtype in DTYPES}
+TAR_TO_PARQUET = {dtype: f"shardsift paper {dtype}" for dtype in get_args(Dtype)}
+ENCODER_ALONE = {dtype: f"encoder alone {dtype}" for dtype in get_args(Dtype)}
 """Names of contestants by dtype: all of the work, and the encoder's part of it."""
 
 CONTESTANTS: dict[str, Callable[[BenchSettings], Contestant]] = {

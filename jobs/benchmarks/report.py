@@ -113,8 +113,9 @@ def stage_table(report: BenchReport) -> Table:
     """In which stages contestants were busy; stages of Shardsift overlap."""
     stages = list(dict.fromkeys(stage for entry in report.entries for stage in entry.stages))
     table = _table("share of busy time", ["", *stages])
-    for entry in (entry for entry in report.entries if entry.stages):
-        total = sum(entry.stages.values()) or 1.0
+    timed = [entry for entry in report.entries if entry.stages]
+    for entry in timed:
+        total = sum(entry.stages.values())
         shares = (
             f"{entry.stages[stage] / total:.1%}" if stage in entry.stages else ""
             for stage in stages

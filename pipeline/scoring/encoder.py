@@ -59,7 +59,8 @@ class Encoder:
         if self.device.type == "cpu":
             keep_heap()
         feature_values = architecture.config["embed_dim"]
-        self._tower = build_tower(model.visual, feature_values, config.dtype, self.device)
+        tower = build_tower(model.visual, feature_values, config.dtype, self.device)
+        self._tower = tower.to(self.device)
         if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
             raise ModelError(
                 f"--crops dense needs one of CLIP's own ResNets or an EfficientNet, which "

@@ -50,21 +50,13 @@ class ResidualBlock(nn.Module):
         return add_to(self.shortcut(x), branch, *_arguments(self.last), "add", 1.0, "relu", [], "")
 
 
-def fuse_stem(stem: nn.Sequential) -> nn.Sequential:
-    """A sequence with each convolution that a ReLU follows fused with it."""
-    parts = [part for part in stem if not isinstance(part, nn.Identity)]
-    fused: list[nn.Module] = []
-    for part in parts:
-        if isinstance(part, nn.ReLU) and fused and isinstance(fused[-1], nn.Conv2d):
-            fused[-1] = ActivatedConvolution(fused[-1])
-        else:
-            fused.append(part)
-    return nn.Sequential(*fused)
-
-
-def fuse_layer(layer: nn.Sequential) -> nn.Sequential:
-    """A sequence of CLIP's bottlenecks, fused."""
-    return nn.Sequential(*(ResidualBlock(bottleneck) for bottleneck in layer))
+def fused_stages(resnet: nn.Module) -> list[nn.Module]:
+    """The stem and layers of CLIP's modified ResNet whose batch norms are folded."""
+    parts = cast(Any, resnet)
+    stem = map(ActivatedConvolution, (parts.conv1, parts.conv2, parts.conv3))
+    layers = parts.layer1, parts.layer2, parts.layer3, parts.layer4
+    fused_layers = (nn.Sequential(*map(ResidualBlock, layer)) for layer in layers)
+    return [nn.Sequential(*stem, parts.avgpool), *fused_layers]
 
 
 def _arguments(convolution: nn.Conv2d) -> tuple[Any, ...]:

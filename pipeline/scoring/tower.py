@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.config import Dtype
 from pipeline.scoring.crops import CROP_SIZE, STRIDE
-from pipeline.scoring.fusion import can_fuse, fuse_layer, fuse_stem
+from pipeline.scoring.fusion import can_fuse, fused_stages
 
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -115,30 +115,22 @@ class MeanQueryPool(nn.Module):
 def build_tower(
     visual: nn.Module, feature_values: int, dtype: Dtype, device: torch.device
 ) -> ImageTower | ConvolutionalTower:
-    """The fast tower that computes what open_clip's does, whose parts it takes over."""
-    return _build(visual, feature_values, dtype, device).to(device)
-
-
-def _build(
-    visual: nn.Module, feature_values: int, dtype: Dtype, device: torch.device
-) -> ImageTower | ConvolutionalTower:
+    """The tower that computes what open_clip's does, fast on a device; takes over its parts."""
     parts = cast(Any, visual)
     if hasattr(visual, "attnpool"):
         _fold_batch_norms(visual)
-        stages = _resnet_stages(parts)
-        if device.type == "cpu" and can_fuse(dtype):
-            stem, *layers = stages
-            stages = [fuse_stem(stem), *map(fuse_layer, layers)]
+        fuses = device.type == "cpu" and can_fuse(dtype)
+        stages = fused_stages(visual) if fuses else _resnet_stages(parts)
         return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), feature_values, dtype)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
         _fold_batch_norms(parts.trunk)
-        pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         stages = _efficient_net_stages(parts.trunk)
+        pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         return ConvolutionalTower(stages, pool, feature_values, dtype)
     return ImageTower(visual, dtype)
 
 
-def _resnet_stages(visual: Any) -> list[nn.Sequential]:
+def _resnet_stages(visual: Any) -> list[nn.Module]:
     """Of CLIP's modified ResNet."""
     stem = [visual.conv1, visual.bn1, visual.act1, visual.conv2, visual.bn2, visual.act2]
     stem += [visual.conv3, visual.bn3, visual.act3, visual.avgpool]
