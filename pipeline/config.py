@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.errors import ConfigError
 from pipeline.records import ErrorCode
@@ -139,6 +146,12 @@ class RunConfig(ScoreConfig):
         default=False, description="go on though another run writes into this output"
     )
     dry_run: bool = Field(default=False, description="check everything and score nothing")
+
+    @model_validator(mode="after")
+    def _float16_has_a_gpu(self) -> RunConfig:
+        if self.dtype == "float16" and not self.gpus_per_actor:
+            raise ValueError("float16 is for GPUs; on CPUs take bfloat16 or float32")
+        return self
 
     def scoring(self) -> ScoreConfig:
         """The part that decides scores."""

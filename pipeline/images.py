@@ -1,28 +1,37 @@
 """Image bytes to checked RGB.
 
-Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, told by their content and not by their name. Of an
+Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, told by their content and not by their name. Of an
 animation the first frame counts. What becomes RGB, and how:
 
     EXIF orientation     applied
     grey, palette, 1 bit widened
     16-bit grey          the high byte, as libpng does for 16-bit colour
     alpha, transparency  laid over white, as img2dataset does
-    CMYK, YCbCr          Pillow's conversion, without colour profiles
+    CMYK, YCbCr          Pillow's conversion
+    colour profiles      not applied: the published code and loaders that train don't either
     32-bit, float, Lab   refused: their white is not defined (`unsupported_format`)
+
+What is too large is refused by its header, before any pixel is decoded.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, InputError
 from pipeline.records import ErrorCode, RgbImage
+from pipeline.truncation import ends_early, is_avif, is_painted_grey
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+AnyImage = RgbImage | Image.Image
+"""What can be scored in memory: a PIL image, or RGB as uint8, shape (height, width, 3)."""
+
+_HAS_AVIF = bool(features.check("avif"))
+"""Pillow's wheels have it since 11.3; a Pillow of a distribution may be built without."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF else []))
 """As Pillow names them; its JPEG includes MPO, which many phones write."""
 
 Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
@@ -51,6 +60,8 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
                     f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
                 )
             image.load()
+            if image.format in ("JPEG", "MPO") and is_painted_grey(data, image):
+                raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
             return np.ascontiguousarray(_to_rgb(image))
     except ImageError:
         raise
@@ -62,15 +73,38 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
         raise ImageError(_code_of(error, data), f"{type(error).__name__}: {error}") from error
 
 
+def as_rgb(image: AnyImage, name: str) -> RgbImage:
+    """RGB of an image in memory, as `decode_rgb` gives it: uint8, shape (height, width, 3).
+
+    Raises:
+        ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
+        InputError: for an array that is no RGB image; `name` is what the message calls it.
+    """
+    if isinstance(image, Image.Image):
+        try:
+            return np.ascontiguousarray(_to_rgb(image))
+        except ImageError as error:
+            raise ImageError(error.code, f"{name}: {error}") from error
+        except Exception as error:  # Pillow's decoders raise nearly anything
+            raise ImageError(_code_of(error), f"{name}: {error}") from error
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise InputError(
+            f"{name}: {array.dtype} of shape {array.shape} is no RGB image; "
+            "pass PIL images, or uint8 arrays of shape (height, width, 3)"
+        )
+    return array
+
+
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if _has_known_signature(data):
             raise
+        known = "JPEG, PNG, WebP, GIF, BMP, TIFF" + (" or AVIF" if _HAS_AVIF else "")
         raise ImageError(
-            ErrorCode.UNSUPPORTED_FORMAT,
-            f"not a JPEG, PNG, WebP, GIF, BMP or TIFF; begins with {data[:12]!r}",
+            ErrorCode.UNSUPPORTED_FORMAT, f"not a {known}; begins with {data[:12]!r}"
         ) from None
 
 
@@ -90,25 +124,13 @@ def _to_rgb(image: Image.Image) -> RgbImage:
 
 def _has_known_signature(data: bytes) -> bool:
     """Whether the first bytes are those of a format that we know, so that the rest is damaged."""
-    return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return data.startswith(_SIGNATURES) or is_webp or (_HAS_AVIF and is_avif(data))
 
 
-def _code_of(error: Exception, data: bytes) -> ErrorCode:
+def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
     """Tell an image that ends early from one that is damaged: Pillow has one OSError for both."""
     text = str(error).lower()
     if isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text:
         return ErrorCode.TRUNCATED
-    return ErrorCode.TRUNCATED if _ends_early(data) else ErrorCode.DECODE_ERROR
-
-
-def _ends_early(data: bytes) -> bool:
-    """Whether a container lacks the end that its format demands."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return b"\xff\xd9" not in data[-64:]
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
-    if data.startswith(b"RIFF") and len(data) >= 8:
-        return len(data) < struct.unpack("<I", data[4:8])[0] + 8
-    if data.startswith(b"BM") and len(data) >= 6:
-        return len(data) < struct.unpack("<I", data[2:6])[0]
-    return False
+    return ErrorCode.TRUNCATED if ends_early(data) else ErrorCode.DECODE_ERROR

@@ -5,16 +5,20 @@ neighbouring files of one key make a sample. Unlike webdataset, a shard that end
 behind its end, is an error and not a shorter shard.
 
 The tar is read front to back, once, and only images and `.json` files are loaded: memory is
-bounded by one sample, whatever the size of the shard or of the other files in it.
+bounded by one sample, whatever the size of the shard or of the other files in it. A tar may be
+gzip'd; its images then have no place of their own in the file.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from typing import Any, BinaryIO, cast
 
 from pipeline.errors import ShardError
@@ -23,10 +27,10 @@ from pipeline.redaction import redact
 from pipeline.storage import open_read
 
 SUPPORTED_EXTENSIONS = frozenset(
-    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"}
+    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}
 )
 OTHER_IMAGE_EXTENSIONS = frozenset(
-    {"avif", "heic", "heif", "jp2", "j2k", "jxl", "svg", "psd", "exr", "hdr", "ppm", "pgm", "ico"}
+    {"heic", "heif", "jp2", "j2k", "jxl", "svg", "psd", "exr", "hdr", "ppm", "pgm", "ico"}
 )
 """Images that we can't decode: a sample of these is `unsupported_format`, not `missing_image`."""
 
@@ -42,6 +46,9 @@ _MAX_HEADER_BYTES = 32 << 10
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)", re.DOTALL)
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 _BLOCK = tarfile.BLOCKSIZE
+_GZIP = b"\x1f\x8b"
+_SHOWN = 24
+"""Bytes of a file that is no tar, for people to see what it is."""
 
 
 def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
@@ -49,17 +56,23 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
 
     Raises:
         ShardError: where the tar can't be opened, isn't a tar, is cut short or damaged; samples
-            before that place have been yielded already. `shard` is the name used in it.
+            before that place have been yielded already, and it says how many. `shard` is the name
+            used in it.
     """
     shard = shard or redact(url)
+    samples = 0
     try:
         with open_read(url) as file:
-            yield from _group_by_key(_read_files(file))
-    except (tarfile.TarError, EOFError) as error:
-        raise ShardError(shard, f"not a readable tar: {error}") from error
+            for sample in _group_by_key(_read_files(file)):
+                yield sample
+                samples += 1
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        problem = f"not a readable tar: {error}; readable samples before that: {samples}"
+        raise ShardError(shard, problem) from error
     except (OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ShardError(shard, f"can't be read: {reason}") from error
+        before = f"; readable samples before that: {samples}" if samples else ""
+        raise ShardError(shard, f"can't be read: {reason}{before}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +124,11 @@ class _ForwardReader:
         return data
 
 
-def _read_files(file: BinaryIO) -> Iterator[_File]:
-    reader = _ForwardReader(file)
-    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
-    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
-    with tarfile.open(fileobj=cast(Any, reader), mode="r:", **names) as tar:
+def _read_files(file: BufferedReader) -> Iterator[_File]:
+    is_gzipped = file.peek(2).startswith(_GZIP)
+    unpacked = gzip.GzipFile(fileobj=file) if is_gzipped else file
+    reader = _ForwardReader(cast(BinaryIO, unpacked))
+    with _open_tar(reader, bytes(unpacked.peek(_SHOWN)[:_SHOWN])) as tar:
         for member in tar:
             cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
             if not member.isreg() or _METADATA_NAME.match(member.name):
@@ -123,8 +136,19 @@ def _read_files(file: BinaryIO) -> Iterator[_File]:
             parts = _KEY_AND_EXTENSION.fullmatch(member.name)
             if parts is None:
                 continue  # a name without an extension belongs to no sample
-            yield _load(tar, member, reader, parts[1], parts[2].lower())
+            file_in_tar = _load(tar, member, reader, parts[1], parts[2].lower())
+            yield replace(file_in_tar, offset=None) if is_gzipped else file_in_tar
     _check_end(reader)
+
+
+def _open_tar(reader: _ForwardReader, begin: bytes) -> tarfile.TarFile:
+    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
+    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+    try:
+        return tarfile.open(fileobj=cast(Any, reader), mode="r:", **names)
+    except tarfile.ReadError as error:  # whose words don't tell a web page from an empty file
+        shown = f"begins with {begin!r}" if begin else "is empty"
+        raise tarfile.ReadError(f"{shown} ({error})") from error
 
 
 def _load(

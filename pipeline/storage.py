@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from braceexpand import braceexpand
 from fsspec.config import conf as fsspec_config
@@ -142,17 +142,15 @@ def _input_error(location: str, error: Exception) -> InputError:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def open_read(url: str) -> BinaryIO:
+def open_read(url: str) -> io.BufferedReader:
     """Open for reading with a bounded read-ahead; the caller closes it. Raises OSError.
 
     A remote read that breaks goes on where it broke.
     """
     filesystem, path = _locate(url)
     if isinstance(filesystem, LocalFileSystem):
-        return cast(BinaryIO, Path(path).open("rb"))
-    return cast(
-        BinaryIO, io.BufferedReader(ResumingReader(filesystem, path, url), READ_BLOCK_BYTES)
-    )
+        return Path(path).open("rb")
+    return io.BufferedReader(ResumingReader(filesystem, path, url), READ_BLOCK_BYTES)
 
 
 def read_bytes(url: str) -> bytes:

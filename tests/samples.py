@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,41 @@ def encoded(kind: str = "JPEG", width: int = 300, height: int = 260, seed: int =
     file = io.BytesIO()
     picture(width, height, seed).save(file, kind)
     return file.getvalue()
+
+
+def resized(data: bytes, width: int, height: int) -> bytes:
+    """An image file whose header claims another size; its pixels stay as they are."""
+    edited = bytearray(data)
+    for at, form, value in _size_fields(data, width, height):
+        if 0 <= at <= len(data) - struct.calcsize(form):
+            struct.pack_into(form, edited, at, value)
+    return bytes(edited)
+
+
+def _size_fields(data: bytes, width: int, height: int) -> list[tuple[int, str, int]]:
+    """Where a format keeps width and height, how, and with which value."""
+    if data.startswith(b"\x89PNG"):
+        return [(16, ">I", width), (20, ">I", height)]
+    if data.startswith(b"GIF"):
+        return [(6, "<H", width & 0xFFFF), (8, "<H", height & 0xFFFF)]
+    if data.startswith(b"BM"):
+        return [(18, "<I", width), (22, "<I", height)]
+    if data[12:16] == b"VP8X":
+        return [(24, "<I", width & 0xFFFFFF), (27, "<H", height & 0xFFFF)]
+    if data[12:16] == b"VP8 ":
+        return [(26, "<H", width & 0x3FFF), (28, "<H", height & 0x3FFF)]
+    if data[4:8] == b"ftyp":
+        box = data.find(b"ispe")
+        return [(box + 8, ">I", width), (box + 12, ">I", height)]
+    if data.startswith(b"\xff\xd8"):
+        frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+        return [(frame + 5, ">H", height & 0xFFFF), (frame + 7, ">H", width & 0xFFFF)]
+    fields: list[tuple[int, str, int]] = []
+    for tag, size in ((256, width), (257, height)):  # of a TIFF, as short or as long numbers
+        for kind, form, limit in ((3, "<H", 0xFFFF), (4, "<I", 0xFFFFFFFF)):
+            at = data.find(struct.pack("<HHI", tag, kind, 1))
+            fields.append((at + 8 if at >= 0 else -1, form, size & limit))
+    return fields
 
 
 def tar_bytes(files: Iterable[File]) -> bytes:

@@ -13,7 +13,7 @@ SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.
 LAYERS = [
     {"errors", "records"},
     {"config", "local", "redaction", "remote", "storage", "sketch", "overlap", "clock", "drawing"},
-    {"plan", "shards", "images", "scoring", "annotations", "manifest"},
+    {"plan", "shards", "truncation", "images", "scoring", "annotations", "manifest"},
     {"annotate", "output", "lease", "curation", "evaluation", "iqasets", "report", "training"},
     {"verify", "soundness"},
 ]
@@ -40,7 +40,13 @@ OWNERS = {
         "jobs/measure_plans.py",
     ],
     "rich": ["jobs"],
-    "PIL": ["pipeline/images.py", "pipeline/report", "pipeline/training", "jobs"],
+    "PIL": [
+        "pipeline/images.py",
+        "pipeline/truncation.py",
+        "pipeline/report",
+        "pipeline/training",
+        "jobs",
+    ],
     "yaml": ["pipeline/config.py"],
     "torch": ["pipeline/evaluation", "pipeline/scoring", "pipeline/training", "jobs"],
 }

@@ -39,6 +39,7 @@ class Encoder:
     Attributes:
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
         logit_scale: the factor on cosines.
+        crops_at_a_time: a CPU takes them in parts of so many at most, a GPU all at once (None).
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
             and file format.
     """
@@ -55,8 +56,9 @@ class Encoder:
         self.logit_scale = float(model.logit_scale.exp())
         self.text_P2D = _encode_prompts(model, architecture.name, config.prompts).to(device)
         self.device = torch.device(device)
-        self._cpu_batch = _CPU_BATCH[config.dtype]
+        self.crops_at_a_time = None
         if self.device.type == "cpu":
+            self.crops_at_a_time = _CPU_BATCH[config.dtype]
             keep_heap()
         feature_values = architecture.config["embed_dim"]
         tower = build_tower(model.visual, feature_values, config.dtype, self.device)
@@ -71,9 +73,7 @@ class Encoder:
     @torch.inference_mode()
     def encode(self, crops_N3SS: Tensor) -> Tensor:
         """Image features (before normalisation) of crops of 0..255: float32, shape (N, D)."""
-        parts = 1
-        if self.device.type == "cpu":
-            parts = math.ceil(len(crops_N3SS) / self._cpu_batch)
+        parts = math.ceil(len(crops_N3SS) / (self.crops_at_a_time or len(crops_N3SS)))
         with _exact_convolutions():
             features = [self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)]
         return torch.cat(features)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import ScoreConfig
+from pipeline.images import AnyImage, as_rgb
 from pipeline.records import ImageScore, RgbImage
 from pipeline.scoring.crops import CROP_SIZE, count_crops, cut_crops, resize_whole
 from pipeline.scoring.encoder import Encoder
@@ -41,7 +43,7 @@ class Scorer:
     """MA-CLIP of images in memory.
 
     >>> scorer = Scorer(ScoreConfig(), device="cuda")
-    >>> [score] = scorer.score([rgb])  # uint8, shape (height, width, 3)
+    >>> [score] = scorer.score([image])  # PIL, or RGB as uint8, shape (height, width, 3)
     >>> float(score.quality.mean())
 
     Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
@@ -53,13 +55,16 @@ class Scorer:
 
         Args:
             device: `cpu`, `cuda` or `cuda:N`.
-            batch_size: crops in one call of the encoder; does not change scores.
+            batch_size: crops in one call of the encoder, rounded up to whole steps of it; changes
+                scores by rounding alone.
         """
         self.config = config
         self._encoder = Encoder(config, device)
-        self._batch_size = batch_size
-        room = max(batch_size, _MIN_BATCH)
-        self._batch_NSS3 = torch.zeros((room, CROP_SIZE, CROP_SIZE, 3), device=device)
+        # Kernels round by the size of their batch, and not by what else is in it. So the encoder
+        # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
+        self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
+        self._room = math.ceil(batch_size / self._step) * self._step
+        self._batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=device)
         # While a GPU computes a batch, the next one is packed.
         self._lag = 0 if self._encoder.device.type == "cpu" else 1
 
@@ -68,12 +73,17 @@ class Scorer:
         """Hash of everything that changes a score: 16 hexadecimal digits."""
         return self.config.fingerprint(self._encoder.digest)
 
-    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+    def score(self, images: Iterable[AnyImage]) -> Iterator[ImageScore]:
         """Yield the score of each image, in order.
 
         Crops of consecutive images share batches, so a score may be yielded some images after its
         own was taken from `images`; no more than a batch of crops is held.
+
+        Raises:
+            InputError: for an array that is no RGB image.
+            ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
         """
+        images = (as_rgb(image, f"image {number}") for number, image in enumerate(images))
         if self.config.crops == "dense":
             yield from map(self._score_dense, images)
             return
@@ -87,8 +97,7 @@ class Scorer:
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Score a Ray Data batch with a column `image`; means over crops, float32."""
-        images = (cast(RgbImage, np.asarray(image)) for image in batch["image"])
-        scores = list(self.score(images))
+        scores = list(self.score(batch["image"]))
         cues = ("quality", "q_sim", "q_mag", "w_sim")
         return dict(batch) | {
             cue: np.array([getattr(score, cue).mean() for score in scores], dtype=np.float32)
@@ -105,7 +114,7 @@ class Scorer:
         for crop_SS3 in self._cut(images, crop_counts):
             self._batch_NSS3[filled] = crop_SS3
             filled += 1
-            if filled == self._batch_size:
+            if filled == self._room:
                 started.append(_fetch_later(self._score_batch(filled)))
                 filled = 0
                 if len(started) > self._lag:
@@ -130,7 +139,8 @@ class Scorer:
 
     def _score_batch(self, filled: int) -> Tensor:
         """Scores of the first crops of the batch, shape (4, filled)."""
-        return self._fuse(self._encode(self._batch_NSS3[: max(filled, _MIN_BATCH)])[:filled])
+        padded = math.ceil(filled / self._step) * self._step  # with crops that were there before
+        return self._fuse(self._encode(self._batch_NSS3[:padded])[:filled])
 
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:

@@ -20,7 +20,7 @@ from pipeline.errors import ImageError
 from pipeline.images import decode_rgb
 from pipeline.records import ErrorCode, RgbImage
 from tests.fuzz.limits import LONG, bounded, count, examples
-from tests.samples import picture
+from tests.samples import picture, resized
 
 MAX_PIXELS = 1 << 20
 MEBIBYTES = 64
@@ -39,11 +39,11 @@ def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
     return file.getvalue()
 
 
-def with_exif() -> bytes:
+def turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation
     exif[0x010E] = "described"
-    return saved("JPEG", exif=exif)
+    return exif
 
 
 def deep_grey(kind: str) -> bytes:
@@ -59,7 +59,7 @@ def corpus() -> tuple[bytes, ...]:
     frames = [picture(48, 40, seed).convert("P") for seed in range(3)]
     return (
         *(saved("JPEG", mode) for mode in ("RGB", "L", "CMYK")),
-        *(saved("JPEG", progressive=True, icc_profile=b"p" * 300), with_exif()),
+        *(saved("JPEG", progressive=True, icc_profile=b"p" * 300), saved("JPEG", exif=turned())),
         *(saved("PNG", mode) for mode in ("RGB", "L", "P", "1", "RGBA", "LA")),
         *(saved("PNG", "P", transparency=0), deep_grey("PNG")),
         *(saved("WEBP", lossless=lossless) for lossless in (False, True)),
@@ -71,6 +71,12 @@ def corpus() -> tuple[bytes, ...]:
         *(saved("TIFF", compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg")),
         *(saved("TIFF", "1", compression="group4"), deep_grey("TIFF")),
         saved("TIFF", save_all=True, append_images=frames),
+        *(saved("AVIF", mode) for mode in ("RGB", "L", "RGBA")),
+        *(saved("AVIF", save_all=True, append_images=frames), saved("AVIF", exif=turned())),
+        *(
+            saved("JPEG", restart_marker_rows=1),
+            saved("MPO", save_all=True, append_images=[picture(48, 40)]),
+        ),
     )
 
 
@@ -114,33 +120,7 @@ def splice(place: float, other: int, other_place: float) -> Mutation:
 
 
 def resize(width: int, height: int) -> Mutation:
-    """Edit the fields that say how large the image is, where the format keeps them."""
-
-    def mutate(data: bytes) -> bytes:
-        edited = bytearray(data)
-        for at, form, value in size_fields(data, width, height):
-            if 0 <= at <= len(data) - struct.calcsize(form):
-                struct.pack_into(form, edited, at, value)
-        return bytes(edited)
-
-    return mutate
-
-
-def size_fields(data: bytes, width: int, height: int) -> list[tuple[int, str, int]]:
-    """Where a format keeps width and height, how, and with which value."""
-    if data.startswith(b"\x89PNG"):
-        return [(16, ">I", width), (20, ">I", height)]
-    if data.startswith(b"GIF"):
-        return [(6, "<H", width & 0xFFFF), (8, "<H", height & 0xFFFF)]
-    if data.startswith(b"BM"):
-        return [(18, "<I", width), (22, "<I", height)]
-    if data[12:16] == b"VP8X":
-        return [(24, "<I", width & 0xFFFFFF), (27, "<H", height & 0xFFFF)]
-    if data.startswith(b"\xff\xd8"):
-        frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
-        return [(frame + 5, ">H", height & 0xFFFF), (frame + 7, ">H", width & 0xFFFF)]
-    entries = [data.find(struct.pack("<HHI", tag, 4, 1)) for tag in (256, 257)]  # of a TIFF
-    return [(at + 8, "<I", size) for at, size in zip(entries, (width, height), strict=True)]
+    return lambda data: resized(data, width, height)
 
 
 def repair_png(data: bytes) -> bytes:
