@@ -41,7 +41,7 @@ def measure(
 ) -> None:
     """Measure every crop plan against `paper`."""
     try:
-        pictures = _read(shards, images, long_side)
+        pictures = [_resized(picture, long_side) for picture in read_pictures(shards, images)]
         speeds: dict[str, float] = {}
         scores: dict[str, list[float]] = {}
         for plan in get_args(CropPlan):
@@ -65,12 +65,13 @@ def measure(
     Console().print(table)
 
 
-def _read(shards: str, count: int, long_side: int | None) -> list[RgbImage]:
+def read_pictures(shards: str, count: int) -> list[RgbImage]:
+    """The first images of some shards, decoded."""
     found: list[RgbImage] = []
     for url in expand([shards]):
         for sample in read_samples(url):
             if sample.image is not None and sample.image.data is not None:
-                found.append(_resized(decode_rgb(sample.image.data, MAX_PIXELS), long_side))
+                found.append(decode_rgb(sample.image.data, MAX_PIXELS))
             if len(found) == count:
                 return found
     return found

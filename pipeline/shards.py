@@ -46,7 +46,7 @@ _MAX_HEADER_BYTES = 32 << 10
 _KEY_AND_EXTENSION = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)", re.DOTALL)
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 _BLOCK = tarfile.BLOCKSIZE
-_GZIP = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b\x08"
 _SHOWN = 24
 """Bytes of a file that is no tar, for people to see what it is."""
 
@@ -67,11 +67,11 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
                 yield sample
                 samples += 1
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        problem = f"not a readable tar: {error}; readable samples before that: {samples}"
+        problem = f"not a readable tar: {error}; whole samples before that: {samples}"
         raise ShardError(shard, problem) from error
     except (OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        before = f"; readable samples before that: {samples}" if samples else ""
+        before = f"; whole samples before that: {samples}" if samples else ""
         raise ShardError(shard, f"can't be read: {reason}{before}") from error
 
 
@@ -125,7 +125,8 @@ class _ForwardReader:
 
 
 def _read_files(file: BufferedReader) -> Iterator[_File]:
-    is_gzipped = file.peek(2).startswith(_GZIP)
+    begin = file.peek(_BLOCK)
+    is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"  # a name may begin so, too
     unpacked = gzip.GzipFile(fileobj=file) if is_gzipped else file
     reader = _ForwardReader(cast(BinaryIO, unpacked))
     with _open_tar(reader, bytes(unpacked.peek(_SHOWN)[:_SHOWN])) as tar:

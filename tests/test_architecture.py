@@ -37,6 +37,7 @@ OWNERS = {
         "jobs/cli",
         "jobs/train_compact.py",
         "jobs/measure_compact.py",
+        "jobs/measure_exactness.py",
         "jobs/measure_plans.py",
     ],
     "rich": ["jobs"],

@@ -22,7 +22,7 @@ from pipeline.records import ErrorCode
 from tests.fakes import FakeScorer
 from tests.generated import write_annotations
 from tests.runs import write_run
-from tests.samples import write_shards
+from tests.samples import picture, write_shards
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
@@ -66,11 +66,15 @@ def test_every_column_and_error_is_documented() -> None:
         assert f"`{name}`" in README, name
 
 
-def test_the_python_example_runs() -> None:
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture().save(tmp_path / "a.jpg")
+    picture(seed=1).save(tmp_path / "b.png")
+    monkeypatch.chdir(tmp_path)
     (example,) = [block for _, block in BLOCKS if "Scorer(" in block]
-    names: dict[str, Any] = {}
-    exec(example.replace("print(", "result = ("), names)
-    assert np.isfinite(names["result"])
+    qualities: list[float] = []
+    exec(example, {"print": qualities.append})
+    assert len(qualities) == 2
+    assert np.isfinite(qualities).all()
 
 
 def test_the_queries_for_duckdb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -20,7 +21,7 @@ from pipeline.errors import ShardError
 from pipeline.records import ErrorCode, ShardTask
 from pipeline.shards import read_samples
 from tests.fakes import FakeScorer
-from tests.fuzz.limits import bounded, count, examples
+from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.fuzz.tars import END, FIELDS, Edit, Member, base_256, build, sparse, unending_sparse
 from tests.samples import encoded
 
@@ -41,7 +42,9 @@ STEMS = st.one_of(
     st.integers(90, 400).map("long".__mul__),
 )
 EXTENSIONS = st.one_of(
-    st.sampled_from([".jpg", ".JPG", ".png", ".seg.png", ".json", ".txt", ".heic", "", "."]),
+    st.sampled_from(
+        [".jpg", ".JPG", ".png", ".seg.png", ".json", ".txt", ".heic", ".avif", "", "."]
+    ),
     st.text(LETTERS, max_size=5).map(".".__add__),
     BAD_BYTES.map(".".__add__),
     st.integers(0, 9999).map(".ext{}".format),
@@ -160,15 +163,17 @@ def test_odd_headers(members: list[Member], edits: list[Edit], tmp_path: Path) -
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
     end=st.just(1.0) | st.floats(0, 1),
     garbage=st.just(b"") | st.binary(max_size=1000) | st.sampled_from([END, END + b"x"]),
+    is_gzipped=st.booleans(),
 )
 def test_damaged_tars(
     members: list[Member],
     flips: list[tuple[float, int]],
     end: float,
     garbage: bytes,
+    is_gzipped: bool,
     tmp_path: Path,
 ) -> None:
-    tar = bytearray(build(members))
+    tar = bytearray(gzip.compress(build(members), mtime=0) if is_gzipped else build(members))
     for at, bit in flips:
         tar[int(at * len(tar))] ^= 1 << bit
     Place(tmp_path, bytes(tar[: int(end * len(tar))]) + garbage).annotate()
@@ -183,6 +188,15 @@ def test_random_bytes(data: bytes, tmp_path: Path) -> None:
 
 def test_thousands_of_extensions(tmp_path: Path) -> None:
     tar = build([Member(f"a.{number}") for number in range(5000)] + [Member("a.jpg", IMAGES[0])])
+    rows = Place(tmp_path, tar).annotate()
+    assert rows is not None
+    assert [(row["key"], row["error"]) for row in rows] == [("a", None)]
+
+
+@pytest.mark.skipif(not LONG, reason="make fuzz unpacks a gigabyte: 12 seconds")
+def test_a_gzip_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """A megabyte that unpacks to a gigabyte, in a file that is no image."""
+    tar = gzip.compress(build([Member("a.txt", bytes(1 << 30)), Member("a.jpg", IMAGES[0])]), 1)
     rows = Place(tmp_path, tar).annotate()
     assert rows is not None
     assert [(row["key"], row["error"]) for row in rows] == [("a", None)]

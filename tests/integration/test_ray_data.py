@@ -1,4 +1,4 @@
-"""A keep-list as a filter of Ray Data, on real Ray, as the README does it."""
+"""The README's examples for Ray Data, on real Ray: scoring, and a keep-list as a filter."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import ray
 
+from pipeline import ScoreConfig, Scorer
 from pipeline.curation import keep
 from pipeline.curation.curate import curate
 from pipeline.curation.settings import FilterConfig
 from tests.fakes import FakeScorer
 from tests.runs import write_run
-from tests.samples import write_shards
+from tests.samples import picture, write_shards
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+KEEPING, SCORING = [
+    block
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    if "import ray" in block
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +33,24 @@ def cluster() -> Generator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=False)
     yield
     ray.shutdown()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_ray_data_scores_as_the_scorer_does(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "photos").mkdir()
+    pictures = [picture(240 + 50 * n, 260, seed=n) for n in range(5)]
+    for n, one in enumerate(pictures):
+        one.save(tmp_path / "photos" / f"{n}.png")
+    # Workers of a cluster that was started elsewhere have another working directory.
+    exec(SCORING.replace('"photo', f'"{tmp_path}/photo'), {})
+    scored = pq.read_table(tmp_path / "photo-scores").sort_by("path")
+    expected = Scorer(ScoreConfig(model="compact")).score(pictures)
+    assert [Path(path).stem for path in scored["path"].to_pylist()] == ["0", "1", "2", "3", "4"]
+    assert scored["quality"].to_pylist() == pytest.approx(
+        [float(score.quality.mean()) for score in expected], abs=1e-6
+    )
 
 
 @pytest.mark.usefixtures("cluster")
@@ -42,8 +67,7 @@ def test_ray_data_keeps_the_better_half(tmp_path: Path) -> None:
         "shards": [str(path) for path in sorted(shards.glob("*.tar"))],
         "kept": kept,
     }
-    (example,) = re.findall(r"```python\n(import ray\n.*?)```", README, re.DOTALL)
-    exec(example, names)
+    exec(KEEPING, names)
     rows: list[dict[str, Any]] = names["dataset"].take_all()
     assert len(rows) == 4
     assert all(kept.has(row) for row in rows)

@@ -137,6 +137,7 @@ def test_a_failed_shard_is_recorded_listed_and_tried_again(corpus: Corpus) -> No
     assert "failed 00002.tar: " in corpus.said.getvalue()
     record = json.loads((corpus.out / "_failed" / "00002.json").read_text())
     assert (record["attempts"], record["url"]) == (3, str(bad))
+    assert record["reason"].endswith("; whole samples before that: 0")
     assert corpus.manifest()["00002.tar"]["failed"]
 
     bad.write_bytes(whole)

@@ -29,6 +29,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("zebra: 3", "unknown key 'zebra'; known keys: "),
         ("actors: 0", r"actors: Input should be greater than or equal to 1 \(got 0\)"),
         ("crops: all", "crops: Input should be 'paper', 'fast', 'global' or 'dense'"),
+        ("{dtype: float16, gpus_per_actor: 0}", "float16 is for GPUs; on CPUs take bfloat16"),
         ("retry_errors: [blurry]", "retry_errors.0: Input should be 'missing_image'"),
         ("prompts: [[good, ' ']]", "prompts: a prompt is empty"),
         ("- a list", "has to be a mapping"),

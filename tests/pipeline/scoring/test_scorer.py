@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import Scorer
+from pipeline.errors import InputError
 from pipeline.records import ImageScore, RgbImage
 from tests.conftest import Golden
 
 CUES = {"score": "quality", "q_sim": "q_sim", "q_mag": "q_mag", "w_sim": "w_sim"}
 CROP_CUES = {"crop_score": "quality", "crop_q_sim": "q_sim", "crop_q_mag": "q_mag"}
+
+
+def bits(score: ImageScore) -> list[bytes]:
+    return [getattr(score, cue).tobytes() for cue in CUES.values()]
 
 
 def score_all(golden: Golden, batch_size: int = 64, dtype: str = "float32") -> list[ImageScore]:
@@ -42,6 +48,31 @@ def test_the_batch_changes_no_score(golden: Golden, batch_size: int) -> None:
     together, apart = score_all(golden), score_all(golden, batch_size)
     for one, other in zip(together, apart, strict=True):
         assert one.quality.mean() == pytest.approx(other.quality.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_image_scores_the_same_to_the_bit_whatever_shares_its_batches(
+    golden: Golden, dtype: str
+) -> None:
+    scorer = Scorer(golden.config.model_copy(update={"dtype": dtype}))
+    images = [golden.image(row) for row in golden.rows]
+    alone = [bits(score) for image in images for score in scorer.score([image])]
+    assert [bits(score) for score in scorer.score(images)] == alone
+    assert [bits(score) for score in scorer.score(images[::-1])] == alone[::-1]
+
+
+def test_pil_images_score_as_their_pixels(golden: Golden) -> None:
+    rows = golden.rows[:2]
+    scorer = Scorer(golden.config)
+    arrays = list(scorer.score(golden.image(row) for row in rows))
+    pictures = list(scorer.score(Image.open(golden.file(row)) for row in rows))
+    assert [bits(score) for score in pictures] == [bits(score) for score in arrays]
+
+
+def test_what_is_no_image_is_named_by_its_place(golden: Golden) -> None:
+    images = [np.zeros((9, 9, 3), np.uint8), np.zeros((3, 9, 9), np.uint8)]
+    with pytest.raises(InputError, match=r"^image 1: uint8 of shape \(3, 9, 9\)"):
+        list(Scorer(golden.config).score(images))
 
 
 def test_a_small_image_is_scored_whole(golden: Golden) -> None:
