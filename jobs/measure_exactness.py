@@ -98,10 +98,11 @@ def _on_ray(
             places = {"shards": [shards], "output": str(Path(folder) / "scores")}
             run = RunConfig.model_validate(config.model_dump() | resources | places)
             score(run, Console(file=io.StringIO()))
-            table = pq.read_table(places["output"]).sort_by(
-                [("shard", "ascending"), ("index", "ascending")]
-            )
-        return table["quality"].drop_null().to_numpy()
+            rows = pq.read_table(
+                places["output"], columns=["shard", "index", "quality"]
+            ).to_pylist()
+        rows.sort(key=lambda row: (row["shard"], row["index"]))
+        return np.array([row["quality"] for row in rows if row["quality"] is not None], np.float32)
 
     return {"two actors for one": (annotate(1), annotate(2))}
 

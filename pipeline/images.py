@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.errors import ImageError, InputError
 from pipeline.records import ErrorCode, RgbImage
@@ -35,6 +35,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF 
 """As Pillow names them; its JPEG includes MPO, which many phones write."""
 
 Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
+
+_STRIP = 256
+"""Rows."""
 
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -62,7 +65,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
             image.load()
             if image.format in ("JPEG", "MPO") and is_painted_grey(data, image):
                 raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
-            return np.ascontiguousarray(_to_rgb(image))
+            return _to_rgb(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -82,7 +85,7 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     """
     if isinstance(image, Image.Image):
         try:
-            return np.ascontiguousarray(_to_rgb(image))
+            return _to_rgb(image)
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
@@ -109,17 +112,27 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> RgbImage:
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and "transparency" in image.info):
         colours = image.convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
-        return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
+        return _pixels(Image.alpha_composite(white, colours).convert("RGB"))
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in _PLAIN_MODES:
-        return np.asarray(image.convert("RGB"))
+        return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
     raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"pixels of mode {image.mode!r} have no white")
+
+
+def _pixels(image: Image.Image) -> RgbImage:
+    """The pixels of an RGB image, strip by strip: at once, Pillow would hold them twice more."""
+    pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels_HW3[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels_HW3
 
 
 def _has_known_signature(data: bytes) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from jobs.score import score
+from pipeline import Scorer
 from pipeline.config import RunConfig
 from tests.conftest import Golden
 from tests.samples import write_tar
@@ -17,7 +18,9 @@ from tests.samples import write_tar
 TOLERANCE = 1e-5
 
 
-def test_all_twelve_pictures_score_as_published(golden: Golden, tmp_path: Path) -> None:
+def test_all_twelve_pictures_score_as_published_and_as_without_ray(
+    golden: Golden, tmp_path: Path
+) -> None:
     for number, rows in enumerate((golden.rows[:5], golden.rows[5:])):
         files = [(Path(row["image"]).name, golden.file(row).read_bytes()) for row in rows]
         write_tar(tmp_path / "in" / f"{number}.tar", files)
@@ -35,3 +38,10 @@ def test_all_twelve_pictures_score_as_published(golden: Golden, tmp_path: Path) 
         for cue in ("q_sim", "q_mag", "w_sim"):
             assert row[cue] == pytest.approx(theirs[cue], abs=TOLERANCE)
         assert row["quality_min"] == pytest.approx(min(theirs["crop_score"]), abs=TOLERANCE)
+
+    # Two actors of one thread, against one process with all threads and another order.
+    backwards = sorted(golden.rows, key=lambda row: Path(row["image"]).stem)[::-1]
+    here = Scorer(golden.config, batch_size=7).score(map(golden.image, backwards))
+    for row, score_here in zip(table[::-1], here, strict=True):
+        for cue in ("quality", "q_sim", "q_mag", "w_sim"):
+            assert row[cue] == pytest.approx(getattr(score_here, cue).mean(), abs=1e-6)

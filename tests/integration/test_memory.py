@@ -1,4 +1,6 @@
-"""Scoring takes no more memory when a shard is ten times as large, or when shards go on and on."""
+"""Scoring takes no more memory when a shard is ten times as large, when shards go on and on, or
+when images are huge: then it takes what a stated bound allows.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,22 @@ SHARD_MB = int(os.environ.get("SHARDSIFT_SHARD_MB", "0"))
 
 pytestmark = pytest.mark.skipif(SHARD_MB == 0, reason="make memory runs it: minutes")
 
-SCRIPT = """
+DECODE_THREADS = 2
+HUGE = 7500, 8000
+"""Width and height of an image of 60 megapixels."""
+
+SCRIPT = f"""
 import resource, sys
 from pipeline import ScoreConfig, Scorer
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.records import ShardTask
 
 settings = AnnotateSettings(
-    output=sys.argv[2], fingerprint="f", config={}, decode_threads=2, max_pixels=10**8
+    output=sys.argv[2],
+    fingerprint="f",
+    config={{}},
+    decode_threads={DECODE_THREADS},
+    max_pixels=10**8,
 )
 task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
 scorer = Scorer(ScoreConfig(model="compact", crops="global"))
@@ -44,6 +54,14 @@ def peak_megabytes(tar: Path, repeats: int = 1) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+def bound_megabytes(pixels: int) -> float:
+    """What decoded images may take: while all threads decode, one image each waits, one is scored.
+
+    Those are RGB; a thread that decodes has Pillow's 4 bytes a pixel beside it.
+    """
+    return pixels * (3 * (DECODE_THREADS + 1) + (4 + 3) * DECODE_THREADS) / (1 << 20)
+
+
 def shard_of(megabytes: int, folder: Path, data: bytes) -> Path:
     count = (megabytes << 20) // len(data)
     return write_tar(folder / f"{megabytes}.tar", ((f"{n}.jpg", data) for n in range(count)))
@@ -57,6 +75,19 @@ def test_peak_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
     [large] = peak_megabytes(shard_of(10 * SHARD_MB, tmp_path, image.read_bytes()))
     sys.stdout.write(f"\n{SHARD_MB} MB: {small} MB, {10 * SHARD_MB} MB: {large} MB\n")
     assert large < 1.1 * small
+
+
+def test_images_of_60_megapixels_stay_under_the_stated_bound(tmp_path: Path) -> None:
+    [small] = peak_megabytes(write_tar(tmp_path / "small.tar", [("0.jpg", encoded())]))
+    huge = encoded(width=HUGE[0], height=HUGE[1])
+    peaks = [
+        peak_megabytes(write_tar(tmp_path / "0.tar", [(f"{n}.jpg", huge) for n in range(count)]))[0]
+        for count in (12, 36)
+    ]
+    bound = bound_megabytes(HUGE[0] * HUGE[1])
+    sys.stdout.write(f"\none small: {small} MB, 12 and 36 huge: {peaks} MB, bound + {bound:.0f}\n")
+    assert peaks[1] < 1.1 * peaks[0]
+    assert max(peaks) < small + bound
 
 
 def test_peak_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
