@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import typer
@@ -98,11 +99,10 @@ def _on_ray(
             places = {"shards": [shards], "output": str(Path(folder) / "scores")}
             run = RunConfig.model_validate(config.model_dump() | resources | places)
             score(run, Console(file=io.StringIO()))
-            rows = pq.read_table(
-                places["output"], columns=["shard", "index", "quality"]
-            ).to_pylist()
-        rows.sort(key=lambda row: (row["shard"], row["index"]))
-        return np.array([row["quality"] for row in rows if row["quality"] is not None], np.float32)
+            table = pq.read_table(places["output"], columns=["shard", "index", "quality"])
+        shard_N = table["shard"].cast(pa.string()).to_numpy()
+        quality_N = table["quality"].to_numpy()[np.lexsort((table["index"].to_numpy(), shard_N))]
+        return quality_N[np.isfinite(quality_N)]
 
     return {"two actors for one": (annotate(1), annotate(2))}
 
