@@ -80,7 +80,9 @@ class ScoreConfig(Settings):
         "at most four of the patches, and the whole; `global`: the whole alone; `dense`: the "
         "views of `paper`, patches read off one feature map (CLIP's ResNets and EfficientNets)",
     )
-    dtype: Dtype = Field(default="float32", description="arithmetic of the image encoder")
+    dtype: Dtype = Field(
+        default="float32", description="arithmetic of the image encoder; float16 for GPUs"
+    )
     max_pixels: int = Field(
         default=89_478_485,
         ge=1,
