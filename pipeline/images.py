@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.errors import ImageError, InputError
 from pipeline.records import ErrorCode, RgbImage
@@ -65,6 +65,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
             image.load()
             if image.format in ("JPEG", "MPO") and is_painted_grey(data, image):
                 raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
+            ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except ImageError:
         raise
@@ -85,7 +86,7 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     """
     if isinstance(image, Image.Image):
         try:
-            return _to_rgb(image)
+            return _to_rgb(ImageOps.exif_transpose(image))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
@@ -112,27 +113,25 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> RgbImage:
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    """Convert strip by strip: at once, Pillow would hold a large image several times more."""
+    pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels_HW3[top:bottom] = _convert(image.crop((0, top, image.width, bottom)))
+    return pixels_HW3
+
+
+def _convert(image: Image.Image) -> RgbImage:
     if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and "transparency" in image.info):
         colours = image.convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
-        return _pixels(Image.alpha_composite(white, colours).convert("RGB"))
+        return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in _PLAIN_MODES:
-        return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"pixels of mode {image.mode!r} have no white")
-
-
-def _pixels(image: Image.Image) -> RgbImage:
-    """The pixels of an RGB image, strip by strip: at once, Pillow would hold them twice more."""
-    pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, _STRIP):
-        bottom = min(top + _STRIP, image.height)
-        pixels_HW3[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    return pixels_HW3
 
 
 def _has_known_signature(data: bytes) -> bool:
