@@ -32,7 +32,7 @@ chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on ti
 scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
 	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/jobs/engine/test_scale.py -k memory
 
-memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB; takes minutes
+memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB, and of huge images; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes

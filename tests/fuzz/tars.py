@@ -80,7 +80,10 @@ def base_256(number: int) -> bytes:
 def _entry(member: Member, edits: Sequence[Edit]) -> bytes:
     info = tarfile.TarInfo(member.name)
     info.type, info.pax_headers = member.kind, member.pax
-    info.size = len(member.content) if info.isreg() else 0
+    # To tarfile, an old-style file is a folder if its name ends so, and folders have no content.
+    is_folder = member.kind == tarfile.AREGTYPE and member.name.endswith("/")
+    content = member.content if info.isreg() and not is_folder else b""
+    info.size = len(content)
     info.linkname = "elsewhere.jpg" if info.islnk() or info.issym() else ""
     form = tarfile.PAX_FORMAT if member.pax or member.is_pax else tarfile.GNU_FORMAT
     head = info.tobuf(form, "utf-8", "surrogateescape")
@@ -88,7 +91,7 @@ def _entry(member: Member, edits: Sequence[Edit]) -> bytes:
     for edit in edits:
         begin, length = FIELDS[edit.field]
         header[begin : begin + length] = edit.value[:length].ljust(length, b"\0")
-    return head[:-BLOCK] + _checked(header) + _padded(member.content if info.isreg() else b"")
+    return head[:-BLOCK] + _checked(header) + _padded(content)
 
 
 def _checked(header: bytearray) -> bytes:
