@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,7 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Threads that wait for each other make tiny steps slow on a busy machine."""
     before = torch.get_num_threads()
@@ -54,17 +56,34 @@ def photos() -> Photos:
     return Photos(train=files[:2], held_out=files[2:])
 
 
+@dataclass(frozen=True)
+class Broken:
+    """What a run left, and what it said on the way."""
+
+    folder: Path
+    progress: list[Progress]
+
+
 def train(config: TrainConfig, photos: Photos, output: Path, steps: int) -> list[Progress]:
     output.mkdir(exist_ok=True)
     return list(itertools.islice(Trainer(config, photos, output).run(workers=0), steps))
 
 
-def test_a_resumed_run_equals_an_unbroken_one(photos: Photos, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def broken(photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Broken:
+    """A run that died in its third step, after the checkpoint of the second."""
+    folder = tmp_path_factory.mktemp("broken")
+    return Broken(folder, train(CONFIG, photos, folder, 3))
+
+
+def test_a_resumed_run_equals_an_unbroken_one(
+    photos: Photos, broken: Broken, tmp_path: Path
+) -> None:
     unbroken = train(CONFIG, photos, tmp_path / "unbroken", 4)
-    broken = train(CONFIG, photos, tmp_path / "broken", 3)  # dies a step after its checkpoint
+    shutil.copytree(broken.folder, tmp_path / "broken")
     resumed = train(CONFIG, photos, tmp_path / "broken", 4)
     assert [progress.step for progress in resumed] == [3, 4]
-    assert broken[:2] + resumed == unbroken
+    assert broken.progress[:2] + resumed == unbroken
     weights = [tmp_path / run / MODEL / WEIGHTS_FILE for run in ("unbroken", "broken")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
@@ -79,18 +98,14 @@ def test_training_ends_once_enough_is_in_order(photos: Photos, tmp_path: Path) -
     assert not train(config, photos, tmp_path, 100), "what has ended must not go on"
 
 
-def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, tmp_path: Path) -> None:
-    train(CONFIG, photos, tmp_path, 2)
+def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, broken: Broken) -> None:
     with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
-        Trainer(CONFIG.model_copy(update={"seed": 1}), photos, tmp_path)
+        Trainer(CONFIG.model_copy(update={"seed": 1}), photos, broken.folder)
 
 
-def test_early_blocks_and_batch_statistics_stay_those_of_imagenet(
-    photos: Photos, tmp_path: Path
-) -> None:
-    train(CONFIG, photos, tmp_path, 2)
+def test_early_blocks_and_batch_statistics_stay_those_of_imagenet(broken: Broken) -> None:
     before = build_model(CONFIG.frozen_blocks).state_dict()
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state = torch.load(broken.folder / "checkpoint.pt", weights_only=True)
     changed = [name for name, value in state["model"].items() if not value.equal(before[name])]
     trunk = [name for name in changed if name.startswith("visual.trunk.")]
     assert any("blocks.3." in name for name in trunk)
