@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.errors import ImageError, InputError
 from pipeline.records import ErrorCode, RgbImage
-from pipeline.truncation import ends_early, is_avif, is_painted_grey
+from pipeline.truncation import ends_early, is_avif, lacks_pixels
 
 AnyImage = RgbImage | Image.Image
 """What can be scored in memory: a PIL image, or RGB as uint8, shape (height, width, 3)."""
@@ -36,8 +36,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF 
 
 Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
 
-_STRIP = 256
-"""Rows."""
+_STRIP_ROWS = 256
 
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -63,7 +62,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
                     f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
                 )
             image.load()
-            if image.format in ("JPEG", "MPO") and is_painted_grey(data, image):
+            if image.format in ("JPEG", "MPO") and lacks_pixels(data, image):
                 raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
@@ -115,8 +114,8 @@ def _open(data: bytes) -> Image.Image:
 def _to_rgb(image: Image.Image) -> RgbImage:
     """Convert strip by strip: at once, Pillow would hold a large image several times more."""
     pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, _STRIP):
-        bottom = min(top + _STRIP, image.height)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
         pixels_HW3[top:bottom] = _convert(image.crop((0, top, image.width, bottom)))
     return pixels_HW3
 

@@ -17,9 +17,9 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from pipeline.errors import ShardError
 from pipeline.records import ImageFile, Sample
@@ -87,14 +87,18 @@ class _File:
 
 
 class _ForwardReader:
-    """What `tarfile` needs of a file, without ever going back.
+    """What `tarfile` needs of a file, unpacked where it is gzip'd, without ever going back.
 
     Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
     silence at a cut or a damaged header just as at the end-of-archive marker.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BufferedReader) -> None:
+        begin = file.peek(_BLOCK)
+        # The first name of a tar may begin so, too.
+        self.is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
+        self._file = gzip.GzipFile(fileobj=file) if self.is_gzipped else file
+        self.begin = bytes(self._file.peek(_SHOWN)[:_SHOWN])
         self._position = 0
         self.last_read = b""
         self.limit = _MAX_HEADER_BYTES
@@ -125,11 +129,8 @@ class _ForwardReader:
 
 
 def _read_files(file: BufferedReader) -> Iterator[_File]:
-    begin = file.peek(_BLOCK)
-    is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"  # a name may begin so, too
-    unpacked = gzip.GzipFile(fileobj=file) if is_gzipped else file
-    reader = _ForwardReader(cast(BinaryIO, unpacked))
-    with _open_tar(reader, bytes(unpacked.peek(_SHOWN)[:_SHOWN])) as tar:
+    reader = _ForwardReader(file)
+    with _open_tar(reader) as tar:
         for member in tar:
             cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
             if not member.isreg() or _METADATA_NAME.match(member.name):
@@ -137,18 +138,17 @@ def _read_files(file: BufferedReader) -> Iterator[_File]:
             parts = _KEY_AND_EXTENSION.fullmatch(member.name)
             if parts is None:
                 continue  # a name without an extension belongs to no sample
-            file_in_tar = _load(tar, member, reader, parts[1], parts[2].lower())
-            yield replace(file_in_tar, offset=None) if is_gzipped else file_in_tar
+            yield _load(tar, member, reader, parts[1], parts[2].lower())
     _check_end(reader)
 
 
-def _open_tar(reader: _ForwardReader, begin: bytes) -> tarfile.TarFile:
+def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
     # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
     names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
     try:
         return tarfile.open(fileobj=cast(Any, reader), mode="r:", **names)
     except tarfile.ReadError as error:  # whose words don't tell a web page from an empty file
-        shown = f"begins with {begin!r}" if begin else "is empty"
+        shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
         raise tarfile.ReadError(f"{shown} ({error})") from error
 
 
@@ -167,7 +167,8 @@ def _load(
         reader.limit = _MAX_HEADER_BYTES
         if len(data) < member.size:
             raise EOFError(f"ends in the middle of {member.name}")
-    offset = None if member.issparse() else member.offset_data
+    in_one_piece = not (member.issparse() or reader.is_gzipped)
+    offset = member.offset_data if in_one_piece else None
     return _File(key, extension, offset, member.size, data)
 
 

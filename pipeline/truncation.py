@@ -8,8 +8,7 @@ warns. What of a container says how long the file should be is read here.
 from __future__ import annotations
 
 import io
-import struct
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image
@@ -37,9 +36,9 @@ def ends_early(data: bytes) -> bool:
     if data.startswith(b"GIF8"):
         return not data.rstrip(b"\0").endswith(b";")
     if data.startswith(b"RIFF") and len(data) >= 8:
-        return len(data) < struct.unpack("<I", data[4:8])[0] + 8
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
     if data.startswith(b"BM") and len(data) >= 6:
-        return len(data) < struct.unpack("<I", data[2:6])[0]
+        return len(data) < int.from_bytes(data[2:6], "little")
     if data.startswith((b"II*\0", b"MM\0*")):
         return _tiff_ends_early(data)
     return is_avif(data) and _boxes_end_early(data)
@@ -51,7 +50,7 @@ def is_avif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands)
 
 
-def is_painted_grey(data: bytes, image: Image.Image) -> bool:
+def lacks_pixels(data: bytes, image: Image.Image) -> bool:
     """Whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
 
     `image` is loaded and has the colours of the file. A picture may end in that very grey by
@@ -84,9 +83,9 @@ def _find_scan(data: bytes) -> int:
 
 
 def _tiff_ends_early(data: bytes) -> bool:
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack(f"{order}I", data[4:8].ljust(4, b"\xff"))
-    (entries,) = struct.unpack(f"{order}H", data[directory : directory + 2].ljust(2, b"\xff"))
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    directory = int.from_bytes(data[4:8].ljust(4, b"\xff"), order)
+    entries = int.from_bytes(data[directory : directory + 2].ljust(2, b"\xff"), order)
     if directory + 2 + 12 * entries > len(data):
         return True
     try:
