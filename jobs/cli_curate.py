@@ -1,4 +1,4 @@
-"""The verbs that turn annotations into a clean corpus: `filter` and `stats`."""
+"""The verbs that turn annotations into a clean corpus: `filter`, `reshard` and `stats`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from jobs.environment import prepare_ray
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("filter")(filter_)
+    app.command()(reshard)
     app.command()(stats)
 
 
@@ -49,7 +52,7 @@ def filter_(
         str | None, typer.Option(help="drop or keep samples without a score.")
     ] = None,
     emit: Annotated[
-        str | None, typer.Option(help="What to write, comma-separated: keep-list, uids.")
+        str | None, typer.Option(help="What to write, comma-separated: keep-list, uids, shards.")
     ] = None,
     approximate: Annotated[
         bool | None, typer.Option("--approximate", help="Find the threshold without reading rows.")
@@ -72,7 +75,78 @@ def filter_(
     from pipeline.config import load_settings
     from pipeline.curation.settings import FilterConfig
 
-    return run_filter(load_settings(FilterConfig, config, flags), start_console())
+    settings, console = load_settings(FilterConfig, config, flags), start_console()
+    exit_code = run_filter(settings, console)
+    if "shards" not in settings.emit or settings.output is None or settings.dry_run:
+        return exit_code
+    prepare_ray()
+    from jobs.reshard import run_reshard
+    from pipeline.curation.reshard.settings import ReshardConfig
+
+    output, overwrite = f"{settings.output.rstrip('/')}/shards", settings.overwrite
+    config_ = ReshardConfig(keep=settings.output, output=output, overwrite=overwrite)
+    return run_reshard(config_, console)
+
+
+def reshard(
+    context: typer.Context,
+    shards: Annotated[
+        list[str] | None,
+        typer.Argument(help="The scored tars; by default those that the score run recorded."),
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="The --output of filter.", metavar="URL")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder or URL for the new tars.", metavar="URL")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
+    ] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="The --output of score, if it has moved.", metavar="URL")
+    ] = None,
+    samples_per_shard: Annotated[
+        int | None, typer.Option(help="Samples in a tar, at most; 10,000 by default.")
+    ] = None,
+    bytes_per_shard: Annotated[
+        str | None, typer.Option(help="Size of a tar, about, such as 1GB.", metavar="SIZE")
+    ] = None,
+    annotate: Annotated[
+        bool | None,
+        typer.Option("--annotate/--no-annotate", help="Merge the scores into each .json."),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(help="Number of actors; by default as many as fit.")
+    ] = None,
+    cpus_per_actor: Annotated[float | None, typer.Option(help="CPU cores of an actor.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster; by default one is started here.")
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(help="Tries of a tar before it is given up.")
+    ] = None,
+    shard_timeout: Annotated[float | None, typer.Option(help="Seconds for one tar.")] = None,
+    overwrite: Annotated[
+        bool | None, typer.Option("--overwrite", help="Replace what an earlier reshard wrote.")
+    ] = None,
+    force: Annotated[
+        bool | None, typer.Option("--force", help="Go on beside another run in this output.")
+    ] = None,
+    dry_run: Annotated[
+        bool | None, typer.Option("--dry-run", help="Check and plan everything, write nothing.")
+    ] = None,
+) -> int:
+    """Write the clean corpus: new tars of the kept samples, byte for byte and in order."""
+    flags = {key: value for key, value in context.params.items() if value is not None}
+    flags.pop("config", None)
+    from jobs.console import start_console
+    from pipeline.config import load_settings
+    from pipeline.curation.reshard.settings import ReshardConfig
+
+    settings = load_settings(ReshardConfig, config, flags)
+    prepare_ray(settings.address)
+    from jobs.reshard import run_reshard
+
+    return run_reshard(settings, start_console())
 
 
 def stats(

@@ -13,10 +13,10 @@ from jobs.engine.cluster import check_gpu
 from pipeline.annotations import Footer
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.output import OutputFolder
+from pipeline.output import OutputFolder, check_output
 from pipeline.plan import ShardPlan, plan_shards
 from pipeline.records import ShardTask
-from pipeline.storage import check_output, identify
+from pipeline.storage import identify
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from pipeline.scoring.scorer import ImageScorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from jobs.engine.progress import Tally
+from jobs.engine.progress import ScoreTally
 from jobs.preflight import Run
 from pipeline.manifest import ManifestWriter
 from pipeline.output import MANIFEST
@@ -15,7 +15,7 @@ from pipeline.storage import join
 logger = logging.getLogger(__name__)
 
 
-def write_results(run: Run, manifest: ManifestWriter, tally: Tally, actors: int) -> None:
+def write_results(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int) -> None:
     """Complete a manifest, which holds this run's shards, with those of earlier runs."""
     with manifest:
         for report in _earlier_reports(run):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.engine.actor import ActorSettings
 from jobs.engine.cluster import choose_actors, connected
 from jobs.engine.coordinator import Coordinator, Outcome
+from jobs.engine.drive import drive
 from jobs.engine.fleet import RayFleet
-from jobs.engine.interrupt import on_interrupt
-from jobs.engine.progress import Tally, count, show_progress
+from jobs.engine.progress import ScoreTally, count
+from jobs.engine.scoring import ScoringSettings
 from jobs.environment import is_joined
 from jobs.exit_codes import DONE, FAILED, INTERRUPTED
 from jobs.preflight import Run, ScorerFactory, prepare
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 class ScoreResult:
     """What a run came to: counts, the first shards that it gave up, whether it was stopped."""
 
-    tally: Tally
+    tally: ScoreTally
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
     interrupted: bool = False
 
@@ -75,7 +75,7 @@ def score(
     if config.dry_run:
         return _rehearse(run, console)
     if run.shards_to_score == 0:
-        nothing = ScoreResult(tally=Tally(shards_total=0))
+        nothing = ScoreResult(tally=ScoreTally(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             write_results(run, ManifestWriter(), nothing.tally, actors=0)
         shards = count(run.plan.count, "shard")
@@ -124,7 +124,7 @@ def _rehearse(run: Run, console: Console) -> ScoreResult:
         f"with {actors} actors into {config.output}",
         soft_wrap=True,
     )
-    return ScoreResult(tally=Tally(shards_total=0))
+    return ScoreResult(tally=ScoreTally(shards_total=0))
 
 
 def _choose_actors(config: RunConfig) -> int:
@@ -137,7 +137,7 @@ def _choose_actors(config: RunConfig) -> int:
 
 
 def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
-    result = ScoreResult(tally=Tally(shards_total=run.shards_to_score))
+    result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
     settings = _actor_settings(run)
     run.folder.begin(run.plan, run.fingerprint, settings.annotate.config)
@@ -150,33 +150,24 @@ def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
     )
     logger.info("scoring %d shards with %d actors", run.shards_to_score, actors)
     manifest = ManifestWriter()
-    try:
-        with (
-            on_interrupt(partial(_finish, coordinator, console)),
-            show_progress(console, run.shards_to_score) as show,
-        ):
-            for outcome in coordinator.run(run.tasks()):
-                _record(run, outcome, result)
-                manifest.add(outcome)
-                show(result.tally)
-    finally:
-        coordinator.stop()
-    run.folder.sweep()
-    result.interrupted = result.tally.shards < run.shards_to_score
+
+    def record(outcome: Outcome[ShardReport]) -> None:
+        manifest.add(outcome)
+        if isinstance(outcome, FailedShard) and len(result.failed) < _FAILURES_SHOWN:
+            result.failed.append(outcome)
+
+    result.interrupted = not drive(
+        coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
+    )
     if not result.interrupted:  # the summary says that a run came to its end
         write_results(run, manifest, result.tally, actors)
     return result
 
 
-def _finish(coordinator: Coordinator, console: Console) -> None:
-    console.print("stopping: shards under way are finished first; once more stops at once")
-    coordinator.finish()
-
-
-def _actor_settings(run: Run) -> ActorSettings:
+def _actor_settings(run: Run) -> ScoringSettings:
     config = run.config
     assert config.output is not None
-    return ActorSettings(
+    return ScoringSettings(
         make_scorer=partial(run.make_scorer, config, run.device),
         annotate=AnnotateSettings(
             output=config.output,
@@ -198,14 +189,3 @@ def _find_committed(run: Run, task: ShardTask) -> ShardReport | None:
         return read_footer(join(run.folder.url, task.annotation)).report
     except AnnotationError:
         return None
-
-
-def _record(run: Run, outcome: Outcome, result: ScoreResult) -> None:
-    result.tally.add(outcome)
-    if isinstance(outcome, FailedShard):
-        if len(result.failed) < _FAILURES_SHOWN:
-            result.failed.append(outcome)
-        run.folder.write_failed(outcome)
-        logger.warning("gave up %s after %d attempts", outcome.shard, outcome.attempts)
-    else:
-        run.folder.forget_failed(outcome.shard)

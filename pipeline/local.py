@@ -11,6 +11,9 @@ from typing import BinaryIO, Final
 
 _SUFFIX: Final = ".tmp"
 
+_BUFFER_BYTES: Final = 1 << 20
+"""With Python's 8 kB, writing a sample after the other takes three times as long."""
+
 
 @contextmanager
 def appearing(path: Path) -> Generator[BinaryIO]:
@@ -18,7 +21,7 @@ def appearing(path: Path) -> Generator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"_{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb", buffering=_BUFFER_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

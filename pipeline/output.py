@@ -9,6 +9,7 @@ _summary.json       written last
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,15 +26,17 @@ from pipeline.manifest import read_manifest
 from pipeline.overlap import map_ordered
 from pipeline.plan import ShardPlan, annotation_name
 from pipeline.records import FailedShard, ShardReport, ShardTask
-from pipeline.redaction import redact
+from pipeline.redaction import reason, redact, shown_cause
 from pipeline.storage import (
     FAILED_FOLDER,
+    OWN_PREFIX,
     SHARD_SUFFIX,
     absolute,
     commit,
     delete,
     is_annotation,
     join,
+    lies_in,
     list_files,
     read_bytes,
 )
@@ -56,16 +59,46 @@ class RunRecord:
     version: str
 
 
-class OutputFolder:
-    """The folder as one listing found it; nothing is listed again afterwards."""
+class RunFolder:
+    """The output of a run as one listing found it; nothing is listed again afterwards."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.files = files = list_files(url)
-        self.committed = {name for name in files if is_annotation(name)}
-        self.failed = {name for name in files if name.startswith(f"{FAILED_FOLDER}/")}
-        self.record = self._read_record() if RUN_RECORD in files else None
-        self.is_finished = SUMMARY in files
+        self.files = list_files(url)
+        self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
+        self.is_finished = SUMMARY in self.files
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half-written; an object store keeps no such thing."""
+        if folder := local_folder(self.url):
+            sweep(folder)
+
+    def write_failed(self, failed: FailedShard) -> None:
+        """Record a shard that was given up."""
+        commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
+
+    def forget_failed(self, shard: str) -> None:
+        """Remove the record of an earlier run's failure, now that the shard is committed."""
+        if failed_name(shard) in self.failed:
+            delete(join(self.url, failed_name(shard)))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `_summary.json`: its presence says that a run came to its end."""
+        commit(join(self.url, SUMMARY), as_json(summary))
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete files below the folder, by many threads."""
+        with ThreadPoolExecutor(_THREADS, "delete") as pool:
+            list(pool.map(delete, (join(self.url, name) for name in names)))
+
+
+class OutputFolder(RunFolder):
+    """The output of `score`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.committed = {name for name in self.files if is_annotation(name)}
+        self.record = self._read_record() if RUN_RECORD in self.files else None
         self._to_delete: list[str] = []
 
     def claim(
@@ -100,8 +133,7 @@ class OutputFolder:
         """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
         self.sweep()
         delete(join(self.url, SUMMARY))
-        with ThreadPoolExecutor(_THREADS, "delete") as pool:
-            list(pool.map(delete, (join(self.url, name) for name in self._to_delete)))
+        self.delete_all(self._to_delete)
         record = RunRecord(
             fingerprint=fingerprint,
             config=config,
@@ -110,24 +142,6 @@ class OutputFolder:
             version=version("shardsift"),
         )
         commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
-
-    def sweep(self) -> None:
-        """Delete what killed processes left half-written; an object store keeps no such thing."""
-        if folder := local_folder(self.url):
-            sweep(folder)
-
-    def write_failed(self, failed: FailedShard) -> None:
-        """Record a shard that was given up."""
-        commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
-
-    def forget_failed(self, shard: str) -> None:
-        """Remove the record of an earlier run's failure, now that the shard is committed."""
-        if failed_name(shard) in self.failed:
-            delete(join(self.url, failed_name(shard)))
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write `_summary.json`: its presence says that a run came to its end."""
-        commit(join(self.url, SUMMARY), as_json(summary))
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Footers of annotations, read by many threads, in order. Raises AnnotationError."""
@@ -195,6 +209,26 @@ def find_annotations(url: str) -> OutputFolder:
             f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
         )
     return folder
+
+
+def check_output(output: str, shard_folders: Iterable[str]) -> None:
+    """Refuse an output in a folder of shards, and one that can't be written.
+
+    Raises:
+        OutputError: with one line that says what to do.
+    """
+    if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
+        raise OutputError(
+            f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
+            "img2dataset and others keep their own .parquet and .json; choose another --output"
+        )
+    probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
+    try:
+        commit(probe, b"")
+        delete(probe)
+    except (OSError, ImportError, ValueError) as error:
+        problem = f"{redact(output)}: can't be written: {reason(error)}"
+        raise OutputError(problem) from shown_cause(error)
 
 
 def local_folder(url: str) -> Path | None:

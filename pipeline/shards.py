@@ -43,7 +43,6 @@ _MAX_SPARSE_BYTES = 16 << 20
 _MAX_JSON_BYTES = 16 << 20
 _MAX_HEADER_BYTES = 32 << 10
 """For an extended header, tarfile may take time and memory by the square of its length."""
-_KEY_AND_EXTENSION = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)", re.DOTALL)
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 _BLOCK = tarfile.BLOCKSIZE
 _GZIP = b"\x1f\x8b\x08"
@@ -75,6 +74,22 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
         raise ShardError(shard, f"can't be read: {reason}{before}") from error
 
 
+def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
+    """What a tar holds where it is gzip'd, else the tar itself."""
+    begin = file.peek(_BLOCK)
+    # The first name of a tar may begin so, too.
+    is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
+    return gzip.GzipFile(fileobj=file) if is_gzipped else file
+
+
+def key_and_extension(name: str) -> tuple[str, str] | None:
+    """The key of a file and its extension, in lower case; None where it belongs to no sample."""
+    dot = name.find(".", name.rfind("/") + 1)
+    if dot < 1 or _METADATA_NAME.match(name):
+        return None
+    return name[:dot], name[dot + 1 :].lower()
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     """A file of the tar; `data` is None where it was not loaded."""
@@ -94,10 +109,8 @@ class _ForwardReader:
     """
 
     def __init__(self, file: BufferedReader) -> None:
-        begin = file.peek(_BLOCK)
-        # The first name of a tar may begin so, too.
-        self.is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
-        self._file = gzip.GzipFile(fileobj=file) if self.is_gzipped else file
+        self._file = unpacked(file)
+        self.is_gzipped = self._file is not file
         self.begin = bytes(self._file.peek(_SHOWN)[:_SHOWN])
         self._position = 0
         self.last_read = b""
@@ -133,12 +146,9 @@ def _read_files(file: BufferedReader) -> Iterator[_File]:
     with _open_tar(reader) as tar:
         for member in tar:
             cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
-            if not member.isreg() or _METADATA_NAME.match(member.name):
-                continue
-            parts = _KEY_AND_EXTENSION.fullmatch(member.name)
-            if parts is None:
-                continue  # a name without an extension belongs to no sample
-            yield _load(tar, member, reader, parts[1], parts[2].lower())
+            parts = key_and_extension(member.name) if member.isreg() else None
+            if parts is not None:
+                yield _load(tar, member, reader, *parts)
     _check_end(reader)
 
 

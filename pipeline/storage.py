@@ -10,19 +10,19 @@ from __future__ import annotations
 import io
 import os
 import re
-import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from braceexpand import braceexpand
 from fsspec.config import conf as fsspec_config
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import InputError, OutputError, UserError
+from pipeline.errors import InputError, UserError
 from pipeline.local import appearing
 from pipeline.records import ShardIdentity, ShardTask
 from pipeline.redaction import reason, redact, shown_cause
@@ -191,6 +191,24 @@ def commit(url: str, data: bytes) -> None:
         _ask(filesystem, url, lambda: filesystem.pipe_file(path, data))
 
 
+@contextmanager
+def committing(url: str) -> Generator[BinaryIO]:
+    """A file to write, which appears at `url` at once when the block ends without an error.
+
+    For content that may not fit the memory: what goes to an object store waits on a local disk.
+    Raises OSError.
+    """
+    filesystem, path = _locate(url)
+    if isinstance(filesystem, LocalFileSystem):
+        with appearing(Path(path)) as file:
+            yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="shardsift-") as file:
+        yield cast(BinaryIO, file)
+        file.flush()
+        _ask(filesystem, url, lambda: filesystem.put_file(file.name, path))
+
+
 def commit_file(url: str, source: Path) -> None:
     """As `commit`, with the content of a local file that may not fit the memory."""
     filesystem, path = _locate(url)
@@ -224,26 +242,6 @@ def is_annotation(name: str) -> bool:
     """Whether a name from `list_files` is an annotation file and not one of ours."""
     own = any(part.startswith(OWN_PREFIX) for part in name.split("/"))
     return name.endswith(ANNOTATION_SUFFIX) and not own
-
-
-def check_output(output: str, shard_folders: Iterable[str]) -> None:
-    """Refuse an output in a folder of shards, and one that can't be written.
-
-    Raises:
-        OutputError: with one line that says what to do.
-    """
-    if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
-        raise OutputError(
-            f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
-            "img2dataset and others keep their own .parquet and .json; choose another --output"
-        )
-    probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
-    try:
-        commit(probe, b"")
-        delete(probe)
-    except (OSError, ImportError, ValueError) as error:
-        problem = f"{redact(output)}: can't be written: {reason(error)}"
-        raise OutputError(problem) from shown_cause(error)
 
 
 # --- names ---------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").rglob("*.
 
 LAYERS = [
     {"errors", "records"},
-    {"config", "local", "redaction", "remote", "storage", "sketch", "overlap", "clock", "drawing"},
+    {"config", "redaction", "local", "remote", "storage", "ranges"}
+    | {"clock", "drawing", "heap", "overlap", "sketch"},
     {"plan", "shards", "truncation", "images", "scoring", "annotations", "manifest"},
     {"annotate", "output", "lease", "curation", "evaluation", "iqasets", "report", "training"},
     {"verify", "soundness"},

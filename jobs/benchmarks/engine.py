@@ -14,9 +14,9 @@ import torch
 
 from jobs.benchmarks.corpus import MODEL, write_shard
 from jobs.benchmarks.raydata import time_ray_data
-from jobs.engine.actor import ActorSettings
 from jobs.engine.coordinator import Coordinator
 from jobs.engine.fleet import RayFleet
+from jobs.engine.scoring import ScoringSettings
 from pipeline.annotate import AnnotateSettings
 from pipeline.config import ScoreConfig
 from pipeline.records import ImageScore, RgbImage, ShardTask
@@ -71,7 +71,7 @@ def time_coordinator(
 ) -> float:
     """Seconds for all shards, once every actor has scored one."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = ActorSettings(
+        settings = ScoringSettings(
             make_scorer=make_scorer,
             annotate=AnnotateSettings(
                 output=folder,

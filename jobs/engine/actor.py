@@ -1,32 +1,62 @@
-"""What runs on a GPU: an actor that turns shards into annotation files."""
+"""What runs on the cluster: actors that do one kind of work, a shard a call."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 import ray
 
-from jobs.engine.metrics import ActorMetrics
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.errors import ModelError, ShardError
-from pipeline.records import ShardReport, ShardTask
-
-if TYPE_CHECKING:
-    from pipeline.scoring.scorer import ImageScorer
+from pipeline.errors import ShardError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ActorSettings:
-    """How to make an actor: `make_scorer` is called in its process, once."""
+class Task(Protocol):
+    """What an actor is asked to do; `shard` names it, no two tasks of a run alike."""
 
-    make_scorer: Callable[[], ImageScorer]
-    annotate: AnnotateSettings
-    gpus: float
-    cpus: float
+    @property
+    def shard(self) -> str:
+        """Its name below the output."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it lies, for people."""
+        ...
+
+
+class Report(Protocol):
+    """What came of a task that was done: counts only, no images and no rows."""
+
+    @property
+    def shard(self) -> str:
+        """The task's name."""
+        ...
+
+
+ReportT = TypeVar("ReportT", bound=Report)
+
+Work = Callable[[Any], Report]
+"""Does a task and commits its result. Raises ShardError where it can't be done."""
+
+
+class ActorSettings(Protocol):
+    """How to make an actor, and what it takes."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of an actor; 0 for none."""
+        ...
+
+    @property
+    def cpus(self) -> float:
+        """CPU cores of an actor."""
+        ...
+
+    def make_work(self) -> Work:
+        """Load what the work needs; called in the actor's process, once."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,20 +75,14 @@ class ShardTrouble:
     reason: str
 
 
-class ScoringActor:
-    """Loads the model once, then scores one shard a call."""
+class ShardActor:
+    """Makes ready once, then works on one shard a call."""
 
     def __init__(self, settings: ActorSettings) -> None:
-        # Pillow warns of every odd EXIF block; those images get rows, not log lines.
-        warnings.filterwarnings("ignore", module="PIL")
-        self._metrics = ActorMetrics()
-        self._settings = settings.annotate
-        self._scorer = settings.make_scorer()
-        if self._scorer.fingerprint != self._settings.fingerprint:
-            raise ModelError("the weights on this node differ from those on the driver's")
+        self._work = settings.make_work()
 
     def ready(self) -> Place:
-        """Answer once the model is loaded."""
+        """Answer once everything is loaded."""
         context = ray.get_runtime_context()
         return Place(
             node_id=context.get_node_id(),
@@ -66,15 +90,12 @@ class ScoringActor:
             pid=os.getpid(),
         )
 
-    def process(self, task: ShardTask) -> ShardReport | ShardTrouble:
-        """Score a shard and commit its annotation; counts only, rows stay in the file.
+    def process(self, task: Task) -> Report | ShardTrouble:
+        """Do the work of a shard.
 
         Whatever else is raised leaves this process in doubt, and the coordinator restarts it.
         """
         try:
-            report = annotate(task, self._scorer, self._settings)
+            return self._work(task)
         except ShardError as error:
-            self._metrics.add_failed()
             return ShardTrouble(reason=error.problem)
-        self._metrics.add_committed(report)
-        return report

@@ -13,14 +13,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, cast
 
-from jobs.engine.actor import Place, ShardTrouble
+from jobs.engine.actor import Place, ReportT, ShardTrouble, Task
 from jobs.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
 from pipeline.errors import EngineError
-from pipeline.records import FailedShard, ShardReport, ShardTask
+from pipeline.records import FailedShard
 
-Outcome = ShardReport | FailedShard
+Outcome = ReportT | FailedShard
 
 IN_FLIGHT = 2
 """Shards in an actor: one that runs, and one that waits so that the actor never does."""
@@ -38,7 +38,7 @@ class _Lane:
     gate: Call | None = None
     place: Place | None = None
     outlived: Place | None = None
-    under_way: deque[tuple[Call, ShardTask]] = field(default_factory=deque[tuple[Call, ShardTask]])
+    under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
     oldest_since: float = 0.0
     suspect: _Suspect | None = None
     awaited: Call | None = None
@@ -49,13 +49,13 @@ class _Lane:
 class _Suspect:
     """The shard that ran when its actor failed; held until it is known whether it is to blame."""
 
-    task: ShardTask
+    task: Task
     reason: str
     preempted: bool
     since: float
 
 
-class Coordinator:
+class Coordinator(Generic[ReportT]):
     """Drives all shards of a run to an outcome each."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Coordinator:
         *,
         max_attempts: int,
         shard_timeout: float,
-        find_committed: Callable[[ShardTask], ShardReport | None],
+        find_committed: Callable[[Any], ReportT | None],
     ) -> None:
         """Ask for `actors` actors. `shard_timeout` is in seconds.
 
@@ -76,9 +76,9 @@ class Coordinator:
         self._max_attempts = max_attempts
         self._shard_timeout = shard_timeout
         self._find_committed = find_committed
-        self._waiting: Iterator[ShardTask] = iter(())
-        self._upcoming: ShardTask | None = None
-        self._again: deque[ShardTask] = deque()
+        self._waiting: Iterator[Task] = iter(())
+        self._upcoming: Task | None = None
+        self._again: deque[Task] = deque()
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
         self._finishing = False
@@ -93,7 +93,7 @@ class Coordinator:
         """Where the actors sit that are ready for work."""
         return [lane.place for lane in self._lanes if lane.place and lane.gate is None]
 
-    def run(self, tasks: Iterable[ShardTask]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome[ReportT]]:
         """Yield an outcome for each task, in the order in which they come about.
 
         Raises:
@@ -107,7 +107,7 @@ class Coordinator:
                 yield outcome
 
     def finish(self) -> None:
-        """Begin no more shards: `run` ends once those that are being scored have an outcome.
+        """Begin no more shards: `run` ends once those that are under way have an outcome.
 
         Safe to call from a signal handler.
         """
@@ -123,7 +123,7 @@ class Coordinator:
             return any(lane.under_way for lane in self._lanes)
         return self._begun > 0 or self._upcoming is not None
 
-    def _step(self) -> Iterator[Outcome]:
+    def _step(self) -> Iterator[Outcome[ReportT]]:
         self._drop_queued() if self._finishing else self._feed_lanes()
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
             lane = self._awaited[call]
@@ -145,7 +145,7 @@ class Coordinator:
             if self._gated:  # of few shards, the first actor there mustn't take two
                 return
 
-    def _next_task(self) -> ShardTask | None:
+    def _next_task(self) -> Task | None:
         if self._again:
             return self._again.popleft()
         task = self._upcoming
@@ -154,7 +154,7 @@ class Coordinator:
             self._begun += 1
         return task
 
-    def _submit(self, lane: _Lane, task: ShardTask) -> None:
+    def _submit(self, lane: _Lane, task: Task) -> None:
         if not lane.under_way:
             lane.oldest_since = self._fleet.now()
         lane.under_way.append((self._fleet.process(lane.actor, task), task))
@@ -192,7 +192,7 @@ class Coordinator:
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome | None:
+    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
         assert not isinstance(answer, Place), "a shard's call gives no place"
         if isinstance(answer, ActorFailure):
             self._empty_lane(lane, answer.reason, preempted=answer.preempted)
@@ -202,9 +202,9 @@ class Coordinator:
         lane.oldest_since = self._fleet.now()
         if isinstance(answer, ShardTrouble):
             return self._charge(task, answer.reason)
-        return answer
+        return cast(ReportT, answer)
 
-    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome | None:
+    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
         if isinstance(answer, ActorFailure):
             self._revive(lane, answer)
             return None
@@ -224,7 +224,7 @@ class Coordinator:
         lane.suspect = _Suspect(
             task=oldest, reason=reason, preempted=preempted, since=self._fleet.now()
         )
-        logger.warning("an actor failed while it scored %s: %s", oldest.shard, reason)
+        logger.warning("an actor failed at %s: %s", oldest.shard, reason)
         self._again.extend(task for _, task in lane.under_way)
         lane.under_way.clear()
 
@@ -245,7 +245,7 @@ class Coordinator:
     def _close_gate(self, lane: _Lane) -> None:
         lane.gate = self._fleet.ready(lane.actor)
 
-    def _judge(self, lane: _Lane) -> Outcome | None:
+    def _judge(self, lane: _Lane) -> Outcome[ReportT] | None:
         """Decide what becomes of the lane's suspect, if it has one."""
         suspect, lane.suspect = lane.suspect, None
         if suspect is None:
@@ -260,7 +260,7 @@ class Coordinator:
     def _is_on(self, lane: _Lane, nodes: set[str]) -> bool:
         return lane.place is None or lane.place.node_id in nodes
 
-    def _charge(self, task: ShardTask, reason: str) -> FailedShard | None:
+    def _charge(self, task: Task, reason: str) -> FailedShard | None:
         attempts = self._attempts.pop(task.shard, 0) + 1
         if attempts >= self._max_attempts:
             return FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
@@ -271,7 +271,7 @@ class Coordinator:
 
     # --- once in a while -------------------------------------------------------------------------
 
-    def _look_after_lanes(self) -> Iterator[Outcome]:
+    def _look_after_lanes(self) -> Iterator[Outcome[ReportT]]:
         """End what takes too long, and judge suspects whose actor takes long to come back."""
         now = self._fleet.now()
         suspected = [lane for lane in self._lanes if lane.suspect]

@@ -14,9 +14,8 @@ from typing import Any, Protocol, cast
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from jobs.engine.actor import ActorSettings, Place, ScoringActor, ShardTrouble
+from jobs.engine.actor import ActorSettings, Place, Report, ShardActor, ShardTrouble, Task
 from jobs.engine.cluster import live_node_ids
-from pipeline.records import ShardReport, ShardTask
 
 Call = Hashable
 
@@ -43,21 +42,21 @@ class ActorFailure:
     preempted: bool = False
 
 
-Answer = Place | ShardReport | ShardTrouble | ActorFailure
+Answer = Place | Report | ShardTrouble | ActorFailure
 
 
 class Fleet(Protocol):
     """Actors somewhere: on Ray, or simulated."""
 
     def start_actor(self) -> Any:
-        """Ask for an actor; `ready` answers when it sits somewhere and its model is loaded."""
+        """Ask for an actor; `ready` answers when it sits somewhere and is prepared."""
         ...
 
     def ready(self, actor: Any) -> Call:
         """Ask an actor for its `Place`."""
         ...
 
-    def process(self, actor: Any, task: ShardTask) -> Call:
+    def process(self, actor: Any, task: Task) -> Call:
         """Ask an actor for the report of a shard; an actor's calls run one after the other."""
         ...
 
@@ -98,13 +97,13 @@ class RayFleet:
         remote = ray.remote(
             num_gpus=settings.gpus, num_cpus=settings.cpus, max_restarts=-1, max_task_retries=0
         )
-        return remote(ScoringActor).remote(settings)
+        return remote(ShardActor).remote(settings)
 
     def ready(self, actor: Any) -> Call:
         """Not with Ray's own retries: of each it would tell the user."""
         return actor.ready.remote()
 
-    def process(self, actor: Any, task: ShardTask) -> Call:
+    def process(self, actor: Any, task: Task) -> Call:
         """One call a shard; only its counts come back."""
         return actor.process.remote(task)
 

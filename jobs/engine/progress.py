@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
+from typing import Any, Generic, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from jobs.engine.actor import ReportT
 from pipeline.records import FailedShard, ShardReport, StageSeconds
 
 _LOG_SECONDS = 10.0
@@ -20,32 +21,55 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Generic[ReportT]):
     """Counts of a run, of what this process has seen."""
 
     shards_total: int
     shards: int = 0
-    images: int = 0
-    errors: int = 0
     failed: int = 0
-    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     started: float = field(default_factory=monotonic)
 
-    def add(self, outcome: ShardReport | FailedShard) -> None:
+    def add(self, outcome: ReportT | FailedShard) -> None:
         """Count one more shard."""
         self.shards += 1
         if isinstance(outcome, FailedShard):
             self.failed += 1
         else:
-            self.images += outcome.rows
-            self.errors += sum(outcome.errors.values())
-            for stage, seconds in outcome.stages.items():
-                self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
+            self.add_report(outcome)
+
+    def add_report(self, report: ReportT) -> None:
+        """Count what came of a shard that was done."""
+        raise NotImplementedError
 
     @property
     def seconds(self) -> float:
         """Since the run began."""
         return monotonic() - self.started
+
+    @property
+    def numbers(self) -> Sequence[str]:
+        """What there is of what, and how fast, for people."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        parts = [f"{self.shards:,}/{self.shards_total:,} shards", *self.numbers]
+        return ", ".join([*parts, f"{self.failed:,} failed"])
+
+
+@dataclass(slots=True)
+class ScoreTally(Tally[ShardReport]):
+    """Counts of a run that scores."""
+
+    images: int = 0
+    errors: int = 0
+    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
+
+    def add_report(self, report: ShardReport) -> None:
+        """Count images and errors."""
+        self.images += report.rows
+        self.errors += sum(report.errors.values())
+        for stage, seconds in report.stages.items():
+            self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
 
     @property
     def images_per_second(self) -> float:
@@ -61,32 +85,31 @@ class Tally:
         busy = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
         return f"busy: {busy}; {max(shares, key=lambda stage: shares[stage])} sets the pace"
 
-    def __str__(self) -> str:
-        return (
-            f"{self.shards:,}/{self.shards_total:,} shards, {self.images:,} images, "
-            f"{self.images_per_second:,.1f} images/s, {self.errors:,} without a score, "
-            f"{self.failed:,} failed"
-        )
+    @property
+    def numbers(self) -> Sequence[str]:
+        """Images, their speed, and those without a score."""
+        parts = [f"{self.images:,} images", f"{self.images_per_second:,.1f} images/s"]
+        return [*parts, f"{self.errors:,} without a score"] if self.errors else parts
 
 
 class Display(Protocol):
     """Shows a tally that has changed."""
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: Tally[Any]) -> None:
         """Draw it, or don't yet."""
         ...
 
 
 @contextmanager
-def show_progress(console: Console, shards: int) -> Generator[Display]:
-    """A display for a run of so many shards, until the block ends."""
+def show_progress(console: Console, verb: str, shards: int) -> Generator[Display]:
+    """A display for a run of so many shards, until the block ends; `verb` as in `scoring`."""
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task("starting actors", total=shards, detail="")
 
-            def draw(tally: Tally) -> None:
+            def draw(tally: Tally[Any]) -> None:
                 detail = _detail(tally)
-                bar.update(task, completed=tally.shards, description="scoring", detail=detail)
+                bar.update(task, completed=tally.shards, description=verb, detail=detail)
 
             yield draw
     else:
@@ -99,7 +122,7 @@ class _LogLines:
     def __init__(self) -> None:
         self._last = monotonic()
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: Tally[Any]) -> None:
         if tally.shards < tally.shards_total and monotonic() - self._last < _LOG_SECONDS:
             return
         self._last = monotonic()
@@ -120,13 +143,9 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _detail(tally: Tally) -> str:
-    parts = [f"{tally.images:,} images", f"{tally.images_per_second:,.1f} images/s"]
-    if tally.errors:
-        parts.append(f"[yellow]{tally.errors:,} without a score[/]")
-    if tally.failed:
-        parts.append(f"[red]{tally.failed:,} failed[/]")
-    return " · ".join(parts)
+def _detail(tally: Tally[Any]) -> str:
+    failed = [f"[red]{tally.failed:,} failed[/]"] if tally.failed else []
+    return " · ".join([*tally.numbers, *failed])
 
 
 def count(number: int, noun: str) -> str:

@@ -2,7 +2,8 @@
 
 keep-list/….parquet   the kept samples of a shard, named as its annotations
 uids.npy              DataComp's subset file
-_filter.json          the rule, written first: a folder that has it may be written anew
+_filter.json          the rule, and of which annotations; written first: a folder that has it may
+                      be written anew
 _summary.json         what became of all rows, written last: a reader looks for it
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
@@ -23,11 +25,11 @@ from pipeline.annotations import ROW_GROUP_ROWS
 from pipeline.curation.sieve import SCHEMA
 from pipeline.curation.survey import Part
 from pipeline.curation.uids import UidWriter
-from pipeline.errors import OutputError
+from pipeline.errors import AnnotationError, OutputError
 from pipeline.local import prune, sweep
-from pipeline.output import SUMMARY, as_json, local_folder
-from pipeline.redaction import redact
-from pipeline.storage import absolute, check_output, commit, delete, join, lies_in, list_files
+from pipeline.output import SUMMARY, as_json, check_output, local_folder
+from pipeline.redaction import reason, redact
+from pipeline.storage import absolute, commit, delete, join, lies_in, list_files, open_read
 
 KEEP_LIST = "keep-list"
 UIDS = "uids.npy"
@@ -44,7 +46,8 @@ class KeptFolder:
             OutputError: where it holds something else, or a finished filter without `overwrite`.
         """
         self.url = url
-        _check_apart(url, annotations)
+        self._annotations = absolute(annotations)
+        _check_apart(url, self._annotations)
         files = list_files(url)
         mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
         if mine and RECORD not in files:
@@ -94,7 +97,8 @@ class KeptFolder:
             "shardsift.filter": json.dumps(rule, sort_keys=True),
             "shardsift.version": version("shardsift"),
         }
-        self._commit(RECORD, as_json({"rule": rule, "threshold": threshold}))
+        record = {"annotations": self._annotations, "rule": rule, "threshold": threshold}
+        self._commit(RECORD, as_json(record))
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard; also where it is empty. Threads may."""
@@ -124,8 +128,27 @@ class KeptFolder:
         commit(join(self.url, name), data)
 
 
+@dataclass(frozen=True, slots=True)
+class KeepListFile:
+    """The kept samples of a shard, and the fingerprint of the scores that they were chosen by."""
+
+    table: Any
+    fingerprint: str
+
+
+def read_keep_list(url: str) -> KeepListFile:
+    """The keep-list of one shard. Raises AnnotationError where it isn't one."""
+    try:
+        with open_read(url) as file:
+            table = pq.read_table(file)
+        fingerprint = table.schema.metadata[b"shardsift.fingerprint"].decode()
+        return KeepListFile(table.cast(SCHEMA), fingerprint)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise AnnotationError(f"{redact(url)}: not a keep-list: {reason(error)}") from error
+
+
 def _check_apart(url: str, annotations: str) -> None:
-    if lies_in(url, absolute(annotations)):
+    if lies_in(url, annotations):
         raise OutputError(
             f"{redact(url)}: lies in the annotations, whose readers would take a keep-list for "
             "one of them; choose another --output"

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import Settings
 
-Emit = Literal["keep-list", "uids"]
+Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
 
 
@@ -45,7 +45,9 @@ class FilterConfig(Settings):
         default="drop", description="what becomes of samples without a score"
     )
     emit: tuple[Emit, ...] = Field(
-        default=("keep-list",), min_length=1, description="what to write: `keep-list`, `uids`"
+        default=("keep-list",),
+        min_length=1,
+        description="what to write: `keep-list`, `uids`, `shards`",
     )
     approximate: bool = Field(
         default=False, description="find the threshold from sketches, without reading rows"
@@ -84,6 +86,8 @@ class FilterConfig(Settings):
             problems.append("join needs per, the column that it is joined for")
         if self.approximate and (self.where or self.per):
             problems.append("approximate reads no rows, so it knows nothing of where and per")
+        if "shards" in self.emit and "keep-list" not in self.emit:
+            problems.append("shards are made of the keep-list: emit keep-list,shards")
         if self.approximate and self.min_quality is not None:
             problems.append("approximate finds a threshold; min_quality is one")
         return problems

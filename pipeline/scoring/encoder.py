@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from pipeline.config import Dtype, ScoreConfig
 from pipeline.errors import ModelError
+from pipeline.heap import keep_heap
 from pipeline.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
-from pipeline.scoring.heap import keep_heap
 from pipeline.scoring.tower import ConvolutionalTower, build_tower
 from pipeline.scoring.weights import RANDOM_WEIGHTS, with_default_weights
 

@@ -21,10 +21,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.engine.actor import ActorSettings, Place
+from jobs.engine.actor import Place
 from jobs.engine.cluster import fitting_actors
 from jobs.engine.coordinator import Coordinator, Outcome
 from jobs.engine.fleet import RayFleet
+from jobs.engine.scoring import ScoringSettings
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.output import OutputFolder, failed_name
 from pipeline.plan import ShardPlan, plan_shards
@@ -75,8 +76,8 @@ class Disturbed:
 
     def start(
         self, actors: int, make_scorer: Callable[[], FakeScorer] = SlowScorer, attempts: int = 2
-    ) -> Coordinator:
-        settings = ActorSettings(
+    ) -> Coordinator[ShardReport]:
+        settings = ScoringSettings(
             make_scorer=make_scorer, annotate=self.settings(self.out), gpus=1, cpus=1
         )
         return Coordinator(
@@ -87,7 +88,9 @@ class Disturbed:
             find_committed=nothing_committed,
         )
 
-    def finish(self, run: Iterator[Outcome], outcomes: list[Outcome]) -> None:
+    def finish(
+        self, run: Iterator[Outcome[ShardReport]], outcomes: list[Outcome[ShardReport]]
+    ) -> None:
         """Take the run to its end, as `score` does."""
         self.out.mkdir(exist_ok=True)
         for outcome in run:
@@ -98,7 +101,7 @@ class Disturbed:
                 folder.write_failed(outcome)
         folder.sweep()
 
-    def check(self, outcomes: list[Outcome]) -> None:
+    def check(self, outcomes: list[Outcome[ShardReport]]) -> None:
         """Every shard has one outcome, and its file or its record; values are the undisturbed."""
         assert sorted(outcome.shard for outcome in outcomes) == [task.shard for task in self.plan]
         undisturbed = self.folder / "undisturbed"
@@ -124,10 +127,12 @@ def nothing_committed(task: ShardTask) -> ShardReport | None:
 
 
 def until(
-    coordinator: Coordinator, run: Iterator[Outcome], met: Callable[[list[Place]], bool]
-) -> list[Outcome]:
+    coordinator: Coordinator[ShardReport],
+    run: Iterator[Outcome[ShardReport]],
+    met: Callable[[list[Place]], bool],
+) -> list[Outcome[ShardReport]]:
     """Outcomes up to the moment when the places of ready actors are as wanted."""
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[ShardReport]] = []
     while not met(coordinator.places):
         outcomes.append(next(run))
     return outcomes
@@ -224,7 +229,7 @@ def test_a_poisonous_shard_is_given_up_and_the_rest_finishes(
     trap = partial(TrappedScorer, folder=disturbed.folder, harm=harm)
     coordinator = disturbed.start(2, trap)
     started = monotonic()
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[ShardReport]] = []
     disturbed.finish(coordinator.run(disturbed.plan), outcomes)
     tell(f"a shard whose scoring makes a worker {harm} (whole run)", monotonic() - started)
     disturbed.check(outcomes)

@@ -15,11 +15,12 @@ import s3fs
 
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.errors import InputError, OutputError, ShardError, ShardsiftError
+from pipeline.output import check_output
 from pipeline.plan import plan_shards
 from pipeline.records import ShardTask
 from pipeline.remote import Backoff
 from pipeline.shards import read_samples
-from pipeline.storage import check_output, commit, list_files, read_bytes
+from pipeline.storage import commit, list_files, read_bytes
 from tests.fakes import FakeScorer
 from tests.integration.conftest import ObjectStore
 from tests.samples import write_shards

@@ -16,10 +16,11 @@ from PIL import Image
 from pipeline.annotate import AnnotateSettings, annotate
 from pipeline.annotations import read
 from pipeline.errors import OutputError, ShardError
+from pipeline.output import check_output
 from pipeline.records import ShardReport, ShardTask
 from pipeline.remote import Backoff
 from pipeline.shards import read_samples
-from pipeline.storage import check_output, commit, list_files, read_bytes
+from pipeline.storage import commit, list_files, read_bytes
 from tests.fakes import FakeScorer
 from tests.faults import (
     FOREVER,

@@ -18,9 +18,10 @@ from pipeline.curation import keep
 from pipeline.curation.curate import curate
 from pipeline.curation.settings import FilterConfig
 from pipeline.errors import InputError, OutputError
+from pipeline.output import check_output
 from pipeline.plan import plan_shards
 from pipeline.records import ShardIdentity
-from pipeline.storage import check_output, identify
+from pipeline.storage import identify
 from tests.fakes import make_fake_scorer
 from tests.generated import Quality, write_annotations
 from tests.samples import write_shards

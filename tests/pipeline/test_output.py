@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.annotations import encode
 from pipeline.errors import OutputError
-from pipeline.output import OutputFolder
+from pipeline.output import OutputFolder, check_output
 from pipeline.plan import ShardPlan, plan_shards
 from pipeline.records import FailedShard, ShardIdentity
 from pipeline.storage import commit, list_files
@@ -109,3 +109,23 @@ def test_what_a_killed_writer_left_is_swept_up(out: Path, plan: ShardPlan) -> No
     folder.begin(plan, "print-1", {"alpha": 1.0})
     assert not leftover.exists()
     assert (out / "0.parquet").exists()
+
+
+@pytest.mark.parametrize("place", ["corpus", "corpus/annotations", "other/../corpus", "link"])
+def test_an_output_among_the_shards_is_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "corpus")
+    with pytest.raises(OutputError, match="a folder of shards"):
+        check_output(str(tmp_path / place), [str(tmp_path / "corpus")])
+    assert list_files(str(tmp_path / "corpus")) == set()
+
+
+def test_an_output_beside_the_shards_is_fine_and_left_empty(tmp_path: Path) -> None:
+    check_output(str(tmp_path / "corpus-annotations"), [str(tmp_path / "corpus")])
+    assert list_files(str(tmp_path)) == set()
+
+
+def test_an_output_that_cant_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match="can't be written"):
+        check_output(str(tmp_path / "file" / "out"), ["/elsewhere"])

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import OutputError
 from pipeline.records import ShardTask
 from pipeline.storage import (
-    check_output,
     commit,
     commit_file,
     delete,
@@ -83,23 +81,3 @@ def test_identity_follows_content_and_time(tmp_path: Path) -> None:
     assert identify(task) == before
     os.utime(path, (1, 1))
     assert identify(task) != before
-
-
-@pytest.mark.parametrize("place", ["corpus", "corpus/annotations", "other/../corpus", "link"])
-def test_an_output_among_the_shards_is_refused(place: str, tmp_path: Path) -> None:
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "corpus")
-    with pytest.raises(OutputError, match="a folder of shards"):
-        check_output(str(tmp_path / place), [str(tmp_path / "corpus")])
-    assert list_files(str(tmp_path / "corpus")) == set()
-
-
-def test_an_output_beside_the_shards_is_fine_and_left_empty(tmp_path: Path) -> None:
-    check_output(str(tmp_path / "corpus-annotations"), [str(tmp_path / "corpus")])
-    assert list_files(str(tmp_path)) == set()
-
-
-def test_an_output_that_cant_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(OutputError, match="can't be written"):
-        check_output(str(tmp_path / "file" / "out"), ["/elsewhere"])

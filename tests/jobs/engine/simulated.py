@@ -11,9 +11,9 @@ from random import Random
 
 import numpy as np
 
-from jobs.engine.actor import Place
+from jobs.engine.actor import Place, Task
 from jobs.engine.fleet import ActorFailure, Answer, Call, Fate
-from pipeline.records import ShardReport, ShardTask
+from pipeline.records import ShardReport
 from pipeline.sketch import quantile_sketch
 
 ACTORS_PER_NODE = 8
@@ -71,7 +71,7 @@ class SimulatedFleet:
         place = Place(node_id=str(actor.node), gpu_ids=("0",), pid=actor.pid)
         return self._promise(actor, max(self._clock, actor.free_at), place)
 
-    def process(self, actor: SimulatedActor, task: ShardTask) -> Call:
+    def process(self, actor: SimulatedActor, task: Task) -> Call:
         crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")
         begin = max(self._clock, actor.free_at)
         if actor.down:
@@ -152,5 +152,5 @@ class SimulatedFleet:
         self._clock = max(self._clock, to)
 
 
-def _report(task: ShardTask) -> ShardReport:
+def _report(task: Task) -> ShardReport:
     return ShardReport(shard=task.shard, rows=100, sketch=_SKETCH)

@@ -14,9 +14,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.engine.actor import ActorSettings, Place
+from jobs.engine.actor import Place
 from jobs.engine.cluster import check_gpu, choose_actors, connected, fitting_actors
 from jobs.engine.fleet import RayFleet
+from jobs.engine.scoring import ScoringSettings
 from pipeline.annotate import AnnotateSettings
 from pipeline.errors import ConfigError
 from pipeline.plan import plan_shards
@@ -50,7 +51,7 @@ def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
         max_pixels=10**6,
     )
     return RayFleet(
-        ActorSettings(make_scorer=FakeScorer, annotate=settings, gpus=gpus_per_actor, cpus=1)
+        ScoringSettings(make_scorer=FakeScorer, annotate=settings, gpus=gpus_per_actor, cpus=1)
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import ray
 
-from jobs.engine.actor import ActorSettings
 from jobs.engine.coordinator import Coordinator, Outcome
 from jobs.engine.fleet import RayFleet
+from jobs.engine.scoring import ScoringSettings
 from pipeline.annotate import AnnotateSettings
 from pipeline.errors import EngineError
 from pipeline.plan import plan_shards
@@ -25,7 +25,7 @@ from tests.samples import encoded, write_shards, write_tar
 SHARDS = 8
 TRAP = "00002.tar"
 
-Start = Callable[..., Coordinator]
+Start = Callable[..., Coordinator[ShardReport]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,10 +46,10 @@ def tasks(tmp_path: Path) -> list[ShardTask]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a coordinator over two actors with a scorer; they are released afterwards."""
-    started: list[Coordinator] = []
+    started: list[Coordinator[ShardReport]] = []
 
-    def start(make_scorer: Callable[[], FakeScorer], **options: Any) -> Coordinator:
-        settings = ActorSettings(
+    def start(make_scorer: Callable[[], FakeScorer], **options: Any) -> Coordinator[ShardReport]:
+        settings = ScoringSettings(
             make_scorer=make_scorer,
             annotate=AnnotateSettings(
                 output=str(tmp_path / "out"),
@@ -79,14 +79,14 @@ def trapped(folder: Path, harm: Harm, times: int = 1_000_000) -> Callable[[], Fa
     return partial(TrappedScorer, folder=folder, harm=harm, times=times)
 
 
-def run_until_both_are_there(coordinator: Coordinator, tasks: list[ShardTask]) -> None:
+def run_until_both_are_there(coordinator: Coordinator[ShardReport], tasks: list[ShardTask]) -> None:
     """A quick actor may do all shards of a run before a slow one is there."""
     deadline = time.monotonic() + 120
     while len(coordinator.places) < 2 and time.monotonic() < deadline:
         list(coordinator.run(tasks))
 
 
-def check_outcomes(outcomes: list[Outcome], tasks: list[ShardTask], out: Path) -> None:
+def check_outcomes(outcomes: list[Outcome[ShardReport]], tasks: list[ShardTask], out: Path) -> None:
     """Each shard has one outcome, and those that didn't fail have their file."""
     assert sorted(outcome.shard for outcome in outcomes) == [task.shard for task in tasks]
     scored = {outcome.shard for outcome in outcomes if isinstance(outcome, ShardReport)}

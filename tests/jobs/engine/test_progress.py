@@ -8,16 +8,16 @@ import logging
 import pytest
 from rich.console import Console
 
-from jobs.engine.progress import Tally, count, show_progress
+from jobs.engine.progress import ScoreTally, count, show_progress
 from pipeline.records import FailedShard, ShardReport, StageSeconds
 
 REPORT = ShardReport(shard="0.tar", rows=100, errors={"truncated": 3})
 FAILED = FailedShard(shard="1.tar", url="/1.tar", reason="cut", attempts=3)
 
 
-def run(console: Console) -> Tally:
-    tally = Tally(shards_total=2)
-    with show_progress(console, 2) as show:
+def run(console: Console) -> ScoreTally:
+    tally = ScoreTally(shards_total=2)
+    with show_progress(console, "scoring", 2) as show:
         for outcome in (REPORT, FAILED):
             tally.add(outcome)
             show(tally)
@@ -30,7 +30,7 @@ def test_a_tally_counts_images_errors_and_failures() -> None:
 
 
 def test_the_stage_that_the_others_wait_for_is_named() -> None:
-    tally = Tally(shards_total=2)
+    tally = ScoreTally(shards_total=2)
     assert tally.pace == ""
     for decode in (StageSeconds(busy=18, waiting=2), StageSeconds(busy=20, waiting=0)):
         stages = {"decode": decode, "score": StageSeconds(busy=6, waiting=4)}

@@ -28,7 +28,9 @@ SHARDS, ACTORS = 10_000, 100
 LIMIT_MB = 500
 
 
-def coordinate(fleet: SimulatedFleet, actors: int = ACTORS, **options: Any) -> Coordinator:
+def coordinate(
+    fleet: SimulatedFleet, actors: int = ACTORS, **options: Any
+) -> Coordinator[ShardReport]:
     defaults: dict[str, Any] = {"max_attempts": 3, "shard_timeout": 600.0}
     defaults["find_committed"] = nothing_committed
     return Coordinator(fleet, actors, **(defaults | options))
@@ -45,7 +47,9 @@ def shards(number: int = SHARDS) -> Sequence[ShardTask]:
     ]
 
 
-def failures(outcomes: Sequence[Outcome], tasks: Sequence[ShardTask]) -> dict[str, FailedShard]:
+def failures(
+    outcomes: Sequence[Outcome[ShardReport]], tasks: Sequence[ShardTask]
+) -> dict[str, FailedShard]:
     """The shards that were given up, once it is known that each shard has one outcome."""
     assert Counter(outcome.shard for outcome in outcomes) == Counter(task.shard for task in tasks)
     return {outcome.shard: outcome for outcome in outcomes if isinstance(outcome, FailedShard)}

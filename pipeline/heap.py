@@ -1,4 +1,4 @@
-"""Where feature maps lie on a CPU."""
+"""What a process does with memory that it has freed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MEBIBYTE = 2**20
 
 
 def keep_heap() -> None:
-    """Let malloc keep the memory of a batch for the next one, in the whole process.
+    """Let malloc keep freed memory for what comes next, in the whole process.
 
-    glibc hands blocks of over 32 MB back at once, as the largest feature maps are, so that every
-    batch is paid for in page faults: a tenth of RN50's time. Elsewhere nothing is done.
+    glibc hands large blocks back at once, so that every batch of images, and every piece of a tar,
+    is paid for in page faults: a tenth of RN50's time. Elsewhere nothing is done.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(_M_MMAP_THRESHOLD, 128 * _MEBIBYTE)

@@ -1,0 +1,10 @@
+"""From a keep-list to a clean corpus: new tars of the kept samples, byte for byte and in order.
+
+settings.py   what a person may ask for
+plan.py       which samples go into which output shard: computed first, saved, read by a resume
+folder.py     the output folder
+prepare.py    inputs that belong together, found and checked, to a plan
+headers.py    tar headers as bytes
+source.py     the kept samples of a source shard, read by byte range or front to back
+write.py      one output shard: the core loop
+"""

@@ -1,0 +1,255 @@
+"""From a keep-list, its annotations and their shards to a plan: do they belong together?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.annotations import read, read_footer
+from pipeline.curation.kept import KEEP_LIST, read_keep_list
+from pipeline.curation.kept import RECORD as FILTER_RECORD
+from pipeline.curation.reshard.folder import ReshardFolder, ReshardRecord
+from pipeline.curation.reshard.headers import BLOCK
+from pipeline.curation.reshard.plan import Packer, ReshardPlan
+from pipeline.curation.reshard.settings import ReshardConfig
+from pipeline.curation.reshard.write import CopySettings, check_source
+from pipeline.errors import ConfigError, InputError, OutputError, ShardError
+from pipeline.output import SUMMARY, OutputFolder, check_output, find_annotations, local_folder
+from pipeline.overlap import Track, map_ordered, no_track
+from pipeline.plan import ShardPlan, annotation_name, plan_shards
+from pipeline.records import ShardTask
+from pipeline.redaction import reason, redact
+from pipeline.storage import absolute, is_annotation, join, lies_in, list_files, read_bytes
+
+_THREADS = 32
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reshard:
+    """A reshard that passed its checks; `missing` are shards that were never scored."""
+
+    config: ReshardConfig
+    folder: ReshardFolder
+    record: ReshardRecord
+    plan: ReshardPlan
+    copy: CopySettings
+    missing: Sequence[str]
+
+
+def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
+    """Check that inputs belong together and the output can be written, and make the plan.
+
+    Changes nothing on disk but for a probe that it removes.
+
+    Raises:
+        UserError: with one line that says what to do.
+        AnnotationError: where a file of the annotations or of the keep-list is damaged.
+    """
+    if config.output is None:
+        raise ConfigError("no --output; name a folder or URL for the new tars")
+    filtered = _read_filter(config.keep)
+    scores = find_annotations(config.annotations or filtered.annotations)
+    names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
+    if not names:
+        raise InputError(f"{redact(config.keep)}: has no keep-list; filter with --emit keep-list")
+    sources, missing = _find_sources(config, scores, names, filtered)
+    _check_output(config.output, sources, scores.url)
+    folder = ReshardFolder(config.output)
+    samples, size = config.limits()
+    record = ReshardRecord(
+        samples_per_shard=samples,
+        bytes_per_shard=size,
+        annotate=config.annotate,
+        keep_list=filtered.digest,
+        fingerprint=filtered.fingerprint,
+        root=sources.root,
+    )
+    folder.claim(record, overwrite=config.overwrite)
+    copy = CopySettings(
+        keep=config.keep,
+        annotations=scores.url,
+        annotate=config.annotate,
+        in_place=scores.record is not None and sources.root == scores.record.root,
+    )
+    plan = folder.plan or _plan(config.output, sources.root, copy, record, names, track)
+    _check_room(folder, plan)
+    return Reshard(
+        config=config, folder=folder, record=record, plan=plan, copy=copy, missing=missing
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Filtered:
+    """What a filter says of itself: of which annotations it is, and the shards without any."""
+
+    annotations: str
+    fingerprint: str
+    without: Sequence[str]
+    digest: str
+
+
+def _read_filter(url: str) -> _Filtered:
+    try:
+        told = read_bytes(join(url, SUMMARY))
+        record = json.loads(read_bytes(join(url, FILTER_RECORD)))
+        summary = cast(dict[str, Any], json.loads(told))
+        return _Filtered(
+            annotations=str(record["annotations"]),
+            fingerprint=str(summary["fingerprint"]),
+            without=[*summary["failed_shards"], *summary["missing_shards"]],
+            digest=hashlib.sha256(told).hexdigest()[:16],
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{redact(url)}: no filter has come to its end here; name the --output of "
+            "`shardsift filter`"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{redact(url)}: not the output of a filter: {reason(error)}") from error
+
+
+def _find_sources(
+    config: ReshardConfig, scores: OutputFolder, names: Sequence[str], filtered: _Filtered
+) -> tuple[ShardPlan, Sequence[str]]:
+    """The shards that were filtered, and the names of those among them that never were scored.
+
+    Raises:
+        InputError: where other shards are given than were filtered.
+    """
+    patterns = config.shards or (tuple(scores.record.inputs) if scores.record else ())
+    plan = plan_shards(patterns)
+    if scores.record is not None and f"{plan.root}/".startswith(f"{scores.record.root}/"):
+        plan = plan.below(scores.record.root)
+    wanted, without = set(names), set(filtered.without)
+    strangers: list[str] = []
+    missing: list[str] = []
+    for task in plan:
+        if task.annotation in wanted:
+            wanted.remove(task.annotation)
+        elif task.shard in without:
+            missing.append(task.shard)
+        else:
+            strangers.append(task.shard)
+    if strangers:
+        raise InputError(
+            f"{redact(config.keep)}: a keep-list of other shards: it knows nothing of "
+            f"{_some(strangers)}"
+        )
+    if wanted:
+        raise InputError(
+            f"{redact(plan.root)}: {len(wanted):,} shards of the keep-list aren't among those "
+            f"given: {_some(sorted(wanted))}; name all that were filtered"
+        )
+    return plan, missing
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _check_output(output: str, sources: ShardPlan, annotations: str) -> None:
+    if lies_in(output, absolute(annotations)):
+        raise OutputError(f"{redact(output)}: lies in the annotations; choose another --output")
+    check_output(output, {*sources.folders, sources.root})
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The kept samples of a source shard: indices, keys (an Arrow array), and estimated bytes."""
+
+    shard: str
+    index_N: NDArray[np.int32]
+    keys: Any
+    sizes_N: Sequence[int]
+    trouble: str | None
+
+
+def _plan(
+    output: str,
+    root: str,
+    copy: CopySettings,
+    record: ReshardRecord,
+    names: Sequence[str],
+    track: Track,
+) -> ReshardPlan:
+    def look(name: str) -> _Kept:
+        return _look(name, root, copy, record.fingerprint)
+
+    packer = Packer(max_samples=record.samples_per_shard, max_bytes=record.bytes_per_shard)
+    troubles: list[str] = []
+    for kept in track(map_ordered(look, names, _THREADS), "planning", len(names)):
+        packer.add(kept.shard, kept.index_N, kept.keys, kept.sizes_N)
+        if kept.trouble:
+            troubles.append(kept.trouble)
+    if troubles:
+        more = f" ({len(troubles):,} such shards)" if len(troubles) > 1 else ""
+        raise InputError(f"{troubles[0]}{more}")
+    return packer.plan(root, output)
+
+
+def _look(name: str, root: str, copy: CopySettings, fingerprint: str) -> _Kept:
+    """What is kept of a source shard, once it is known that it is the one that was scored."""
+    location = join(copy.annotations, name)
+    footer = read_footer(location)
+    shard = footer.shard.path
+    kept = read_keep_list(join(join(copy.keep, KEEP_LIST), name))
+    index_N = kept.table["index"].to_numpy()
+    keys = kept.table["key"].combine_chunks()
+    if not len(index_N):
+        return _Kept(shard, index_N, keys, [], None)
+    rows = read(location, ["key", "tar_offset"])
+    is_theirs = (
+        annotation_name(shard) == name
+        and kept.fingerprint == footer.fingerprint == fingerprint
+        and int(index_N[-1]) < len(rows)
+        and rows["key"].take(index_N).combine_chunks().equals(keys)
+    )
+    if not is_theirs:
+        raise InputError(
+            f"{redact(location)}: not the annotations that were filtered; filter them again, or "
+            "name the others with --annotations"
+        )
+    trouble = None
+    try:
+        task = ShardTask(url=join(root, shard), shard=shard, annotation=name)
+        check_source(task, footer.shard, in_place=copy.in_place)
+    except ShardError as error:
+        trouble = str(error)
+    sizes_N = _estimate(rows["tar_offset"].to_pylist(), footer.shard.size)[index_N]
+    return _Kept(shard, index_N, keys, sizes_N.tolist(), trouble)
+
+
+def _estimate(offsets: Sequence[int | None], size: int) -> NDArray[np.int64]:
+    """Bytes of all samples of a shard: from one image to the next, which is exact but at its end
+    where images stand first."""
+    known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
+    places = [*(place for place, _ in known), len(offsets)]
+    begins = [*(offset - BLOCK for _, offset in known), size - 2 * BLOCK]
+    if not known or places[0] != 0:
+        places, begins = [0, *places], [0, *begins]
+    bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
+    return np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
+
+
+def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
+    local = local_folder(folder.url)
+    if local is None:
+        return
+    while not local.exists():
+        local = local.parent
+    needed = sum(task.bytes for task in plan if task.shard not in folder.committed)
+    free = shutil.disk_usage(local).free
+    if needed > free:
+        raise OutputError(
+            f"{redact(folder.url)}: the tars take about {needed / 1e9:,.1f} GB, and "
+            f"{free / 1e9:,.1f} GB are free there; make room, or choose another --output"
+        )

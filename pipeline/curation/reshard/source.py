@@ -1,0 +1,197 @@
+"""The kept samples of a source shard, as they lie in its tar.
+
+Annotations know where each image lies; the other files of its sample stand beside it. So a sample
+lies between the end of the image before it and the beginning of the image behind it: such ranges
+are read, those that are close to each other in one piece, and the headers in them tell the rest.
+Where an image has no place (in a gzip'd tar, or where the sample has none) the shard is unpacked
+into a scratch file and read from its beginning.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from tarfile import TarError
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipeline.curation.reshard.headers import Member, Piece, next_file, padded
+from pipeline.errors import ShardError
+from pipeline.overlap import map_ordered
+from pipeline.ranges import open_ranges
+from pipeline.redaction import reason
+from pipeline.shards import key_and_extension, unpacked
+from pipeline.storage import open_read
+
+PIECE_BYTES = 8 << 20
+"""A piece is as large at most, unless one sample is larger."""
+
+CUES = ("quality", "q_sim", "q_mag")
+"""Columns that are merged into the `.json` of a sample."""
+
+
+@dataclass(slots=True)
+class KeptRow:
+    """A sample to copy: its place in the shard, and what is merged into its `.json`.
+
+    `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
+    the headers of the next image.
+    """
+
+    index: int
+    key: str
+    offset: int | None
+    begin: int
+    end: int
+    cues: tuple[float | None, ...]
+
+
+class RawSample(NamedTuple):
+    """A kept sample: its files in a piece of a tar, in the tar's order."""
+
+    row: KeptRow
+    piece: Piece
+    files: Mapping[str, Member]
+    """Where they lie, by extension in lower case."""
+
+
+def kept_rows(table: Any, kept: Sequence[int], size: int) -> list[KeptRow]:
+    """Rows with the indices `kept`, of a table of all annotations of a shard of `size` bytes."""
+    keys = table["key"].to_pylist()
+    offsets = table["tar_offset"].to_pylist()
+    sizes = table["tar_size"].to_pylist()
+    cues = dict(zip(kept, _cues(table.select(CUES).take(kept)), strict=True))
+    ends = [
+        None if offset is None or length is None else offset + padded(length)
+        for offset, length in zip(offsets, sizes, strict=True)
+    ]
+    rows: list[KeptRow] = []
+    following, place = size, len(keys) - 1
+    for index in reversed(kept):
+        while place > index:
+            following = offsets[place] or following
+            place -= 1
+        before = index - 1 if offsets[index] is not None else -1
+        while before >= 0 and (ends[before] is None or keys[before] == keys[index]):
+            before -= 1
+        begin = (ends[before] or 0) if before >= 0 else 0
+        rows.append(KeptRow(index, keys[index], offsets[index], begin, following, cues[index]))
+    return rows[::-1]
+
+
+def _cues(table: Any) -> Iterator[tuple[float | None, ...]]:
+    """float32 as the numbers of the fewest digits."""
+    columns = (table[name].cast(pa.string()).to_pylist() for name in CUES)
+    for texts in zip(*columns, strict=True):
+        yield tuple(None if text is None else float(text) for text in texts)
+
+
+def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
+    """The samples of these rows, in order.
+
+    Raises:
+        ShardError: where the tar can't be read, or isn't what was scored.
+    """
+    has_places = all(row.offset is not None for row in rows)
+    try:
+        yield from (_by_range if has_places else _front_to_back)(url, shard, rows)
+    except (OSError, EOFError, zlib.error, TarError, ValueError) as error:
+        raise ShardError(shard, f"can't be read: {reason(error)}") from error
+
+
+def _by_range(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
+    with open_ranges(url) as ranges:
+
+        def read(part: Sequence[KeptRow]) -> tuple[Sequence[KeptRow], bytes]:
+            begin = part[0].begin
+            return part, ranges.read(begin, part[-1].end - begin)
+
+        parts = _close_together(rows, ranges.gap)
+        in_turn = ranges.threads == 1
+        pieces = map(read, parts) if in_turn else map_ordered(read, parts, ranges.threads)
+        for part, piece in pieces:
+            base = part[0].begin
+            scanner = _Scanner(piece)
+            for row in part:
+                scanner.jump(row.begin - base)
+                yield RawSample(row, piece, _find(scanner, shard, row, base))
+
+
+def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[Sequence[KeptRow]]:
+    """Rows whose samples are read in one piece."""
+    begin = 0
+    for place in range(1, len(rows)):
+        is_far = rows[place].begin - rows[place - 1].end > gap
+        if is_far or rows[place].end - rows[begin].begin > PIECE_BYTES:
+            yield rows[begin:place]
+            begin = place
+    if rows:
+        yield rows[begin:]
+
+
+def _find(scanner: _Scanner, shard: str, row: KeptRow, base: int) -> Mapping[str, Member]:
+    while (sample := scanner.take()) is not None:
+        key, files = sample
+        if key == row.key and any(member.data + base == row.offset for member in files.values()):
+            return files
+    raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
+
+
+def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
+    with tempfile.TemporaryFile(prefix="shardsift-") as scratch:
+        with open_read(url) as file:
+            shutil.copyfileobj(unpacked(file), scratch, 1 << 20)
+        scratch.flush()
+        # Not closed by hand: samples that were given out may still be looked at.
+        piece = mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ)
+    scanner = _Scanner(piece)
+    index = -1
+    for row in rows:
+        sample = None
+        while index < row.index and (sample := scanner.take()) is not None:
+            index += 1
+        if sample is None or sample[0] != row.key:
+            found = "nothing" if sample is None else sample[0]
+            raise ShardError(shard, f"sample {row.index} was {row.key}, and is {found} now")
+        yield RawSample(row, piece, sample[1])
+
+
+class _Scanner:
+    """Goes through a piece of a tar, sample by sample."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+        self._next = self._look(0)
+
+    def jump(self, position: int) -> None:
+        """Go on at a place, if that isn't behind us."""
+        if self._next is not None and self._next[2].begin < position:
+            self._next = self._look(position)
+
+    def take(self) -> tuple[str, Mapping[str, Member]] | None:
+        """Key and files of the next sample; None at the end. Samples are those of `shards`."""
+        file, key = self._next, self._next and self._next[0]
+        if key is None:
+            return None
+        files: dict[str, Member] = {}
+        while file is not None and file[0] == key and file[1] not in files:
+            _, extension, member = file
+            if member.end > len(self._piece):
+                raise EOFError(f"ends in the middle of {key}.{extension}")
+            files[extension] = member
+            file = self._next = self._look(member.end)
+        return key, files
+
+    def _look(self, position: int) -> tuple[str, str, Member] | None:
+        """Key, extension and place of the first file of a sample from a place on."""
+        while (member := next_file(self._piece, position)) is not None:
+            parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+            if parts is not None:
+                return *parts, member
+            position = member.end
+        return None
