@@ -25,11 +25,15 @@ class Ranges:
 
 
 @contextmanager
-def open_ranges(url: str) -> Generator[Ranges]:
-    """A file on disk is opened once, of a remote one each range is a request. Raises OSError."""
+def open_ranges(url: str) -> Generator[Ranges | None]:
+    """A file on disk is opened once, of a remote one each range is a request. Raises OSError.
+
+    None where the store can't give ranges, as some web servers.
+    """
     location = absolute(url)
     if "://" in location:
-        yield Ranges(partial(read_range, url), gap=1 << 20, threads=8)
+        gives_ranges = len(read_range(url, 1, 1)) == 1  # others send the whole file
+        yield Ranges(partial(read_range, url), gap=1 << 20, threads=8) if gives_ranges else None
         return
     with Path(location).open("rb", buffering=0) as file:
         descriptor = file.fileno()

@@ -6,21 +6,22 @@ stopped at the same place, however fast the machine.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lease import RUNNING
+from tests.fakes import FakeScorer
+from tests.held import Command, Web
+from tests.pipeline.curation.reshard.corpora import Corpus
+from tests.pipeline.curation.reshard.corpora import files_of as tar_files
+from tests.runs import write_run
 from tests.samples import write_shards
 
 SHARDS, SAMPLES = 20, 6
@@ -29,54 +30,13 @@ HELD = 10
 
 CHAOS = "SHARDSIFT_CHAOS" in os.environ
 """With the bundled model in place of the fake scorer."""
-
-_PATIENCE_SECONDS = 300
-
 Files = dict[str, tuple[int, bytes]]
 """Modification time and content of each annotation."""
 
 
-class Web(ThreadingHTTPServer):
-    """Serves a folder of shards; the held one, once its gate is open."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
-        self.shut_gate()
-
-    def shut_gate(self) -> None:
-        self.gate, self.asked = threading.Event(), threading.Event()
-
-    def open_gate(self) -> None:
-        self.gate.set()
-
-    @property
-    def shards(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{{00000..{SHARDS - 1:05}}}.tar"
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    server: Web  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def do_GET(self) -> None:
-        if self.path == f"/{HELD:05}.tar":
-            gate = self.server.gate
-            self.server.asked.set()
-            gate.wait()
-        try:
-            super().do_GET()
-        except ConnectionError:
-            self.close_connection = True  # the run that asked is gone
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    server = Web(write_shards(tmp_path_factory.mktemp("in"), SHARDS, SAMPLES))
+    server = Web(write_shards(tmp_path_factory.mktemp("in"), SHARDS, SAMPLES), HELD)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -91,46 +51,17 @@ def web(server: Web) -> Iterator[Web]:
     server.open_gate()
 
 
-class Run:
+def start(web: Web, out: Path, *flags: str) -> Command:
     """A run as a process of its own."""
-
-    def __init__(self, web: Web, out: Path, *flags: str) -> None:
-        # The fake scorer loads no torch, which would take most of the time.
-        module = ["jobs.score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
-        command = [sys.executable, "-m", *module, web.shards, "--output", str(out), *flags]
-        command += ["--gpus-per-actor", "0", "--actors", "1"]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        self._lines.extend(iter(self.process.stderr.readline, ""))
-
-    @property
-    def log(self) -> str:
-        return "".join(self._lines)
-
-    def end(self) -> int:
-        """The exit code, once there is one."""
-        code = self.process.wait(_PATIENCE_SECONDS)
-        self._reader.join()
-        return code
-
-    def until(self, met: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not met():
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.02)
+    # The fake scorer loads no torch, which would take most of the time.
+    module = ["jobs.score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
+    options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1"]
+    return Command([*module, web.shards, *options, *flags])
 
 
-def start_and_hold(web: Web, out: Path) -> Run:
+def start_and_hold(web: Web, out: Path) -> Command:
     """A run that scores the held shard and has committed all before it."""
-    run = Run(web, out)
+    run = start(web, out)
     run.until(lambda: web.asked.is_set() and len(files_of(out)) == HELD)
     return run
 
@@ -149,7 +80,7 @@ def undisturbed(server: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """What a run writes that nobody disturbs."""
     out = tmp_path_factory.mktemp("undisturbed")
     server.open_gate()
-    run = Run(server, out)
+    run = start(server, out)
     assert run.end() == 0, run.log
     return contents(out)
 
@@ -158,7 +89,7 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     undisturbed: dict[str, bytes], web: Web, tmp_path: Path
 ) -> None:
     run = start_and_hold(web, tmp_path)
-    second = Run(web, tmp_path)
+    second = start(web, tmp_path)
     assert second.end() == 2
     assert f"another run (process {run.process.pid} on" in second.log
     run.process.kill()
@@ -166,7 +97,7 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     assert not (tmp_path / "_summary.json").exists()
     before = files_of(tmp_path)
     web.open_gate()
-    again = Run(web, tmp_path)
+    again = start(web, tmp_path)
     assert again.end() == 0, again.log
     after = files_of(tmp_path)
     assert {name: after[name] for name in before} == before, "a committed shard was scored twice"
@@ -212,8 +143,39 @@ def test_a_second_run_is_harmless_if_forced(
     undisturbed: dict[str, bytes], web: Web, tmp_path: Path
 ) -> None:
     first = start_and_hold(web, tmp_path)
-    forced = Run(web, tmp_path, "--force")
+    forced = start(web, tmp_path, "--force")
     forced.until(lambda: f'"pid": {forced.process.pid}' in (tmp_path / RUNNING).read_text())
     web.open_gate()
     assert (first.end(), forced.end()) == (0, 0), first.log + forced.log
     assert contents(tmp_path) == undisturbed
+
+
+def test_a_killed_reshard_goes_on_to_the_same_tars(web: Web, tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    write_run(web.folder, corpus.scores, FakeScorer())
+    corpus.filter(keep_top=1.0)
+    corpus.reshard(shards=[str(web.folder)], samples_per_shard=4)  # undisturbed, and without Ray
+    expected = tars_in(corpus.out)
+    out = tmp_path / "killed"
+    command = ["jobs.reshard", web.shards, "--keep", str(corpus.kept), "--output", str(out)]
+    command += ["--samples-per-shard", "4", "--actors", "1"]
+    run = Command(command)
+    run.until(lambda: web.asked.is_set() and len(tars_in(out)) > 2)
+    run.process.kill()
+    run.end()
+    assert not (out / "sizes.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    assert 0 < len(before) < len(expected)
+    web.open_gate()
+    again = Command(command)
+    assert again.end() == 0, again.log
+    assert tars_in(out) == expected
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "written twice"
+    names = [name for path in sorted(out.glob("*.tar")) for name, _ in tar_files(path)]
+    assert len(names) == len(set(names)) == 2 * len(corpus.kept_keys()), "an image and its .json"
+    assert json.loads((out / "sizes.json").read_text()).keys() == expected.keys()
+    assert not list(out.rglob("*.tmp"))
+
+
+def tars_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.tar")}

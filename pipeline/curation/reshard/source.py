@@ -23,7 +23,7 @@ import pyarrow as pa
 from pipeline.curation.reshard.headers import Member, Piece, next_file, padded
 from pipeline.errors import ShardError
 from pipeline.overlap import map_ordered
-from pipeline.ranges import open_ranges
+from pipeline.ranges import Ranges, open_ranges
 from pipeline.redaction import reason
 from pipeline.shards import key_and_extension, unpacked
 from pipeline.storage import open_read
@@ -99,27 +99,32 @@ def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSamp
     """
     has_places = all(row.offset is not None for row in rows)
     try:
-        yield from (_by_range if has_places else _front_to_back)(url, shard, rows)
+        with open_ranges(url) as ranges:
+            if has_places and ranges:
+                yield from _by_range(ranges, shard, rows)
+            else:
+                yield from _front_to_back(url, shard, rows)
     except (OSError, EOFError, zlib.error, TarError, ValueError) as error:
         raise ShardError(shard, f"can't be read: {reason(error)}") from error
 
 
-def _by_range(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
-    with open_ranges(url) as ranges:
+def _by_range(ranges: Ranges, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
+    def read(part: Sequence[KeptRow]) -> tuple[Sequence[KeptRow], bytes]:
+        begin, end = part[0].begin, part[-1].end
+        piece = ranges.read(begin, end - begin)
+        if len(piece) != end - begin:
+            raise EOFError(f"gives {len(piece)} bytes for {end - begin} at byte {begin}")
+        return part, piece
 
-        def read(part: Sequence[KeptRow]) -> tuple[Sequence[KeptRow], bytes]:
-            begin = part[0].begin
-            return part, ranges.read(begin, part[-1].end - begin)
-
-        parts = _close_together(rows, ranges.gap)
-        in_turn = ranges.threads == 1
-        pieces = map(read, parts) if in_turn else map_ordered(read, parts, ranges.threads)
-        for part, piece in pieces:
-            base = part[0].begin
-            scanner = _Scanner(piece)
-            for row in part:
-                scanner.jump(row.begin - base)
-                yield RawSample(row, piece, _find(scanner, shard, row, base))
+    parts = _close_together(rows, ranges.gap)
+    in_turn = ranges.threads == 1
+    pieces = map(read, parts) if in_turn else map_ordered(read, parts, ranges.threads)
+    for part, piece in pieces:
+        base = part[0].begin
+        scanner = _Scanner(piece)
+        for row in part:
+            scanner.jump(row.begin - base)
+            yield _whole(RawSample(row, piece, _find(scanner, shard, row, base)))
 
 
 def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[Sequence[KeptRow]]:
@@ -158,7 +163,13 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
         if sample is None or sample[0] != row.key:
             found = "nothing" if sample is None else sample[0]
             raise ShardError(shard, f"sample {row.index} was {row.key}, and is {found} now")
-        yield RawSample(row, piece, sample[1])
+        yield _whole(RawSample(row, piece, sample[1]))
+
+
+def _whole(sample: RawSample) -> RawSample:
+    if next(reversed(sample.files.values())).end > len(sample.piece):
+        raise EOFError(f"ends in the middle of {sample.row.key}")
+    return sample
 
 
 class _Scanner:
@@ -181,8 +192,6 @@ class _Scanner:
         files: dict[str, Member] = {}
         while file is not None and file[0] == key and file[1] not in files:
             _, extension, member = file
-            if member.end > len(self._piece):
-                raise EOFError(f"ends in the middle of {key}.{extension}")
             files[extension] = member
             file = self._next = self._look(member.end)
         return key, files
