@@ -111,15 +111,15 @@ def run_reshard(config: ReshardConfig, console: Console) -> int:
 
 
 def _write(run: Reshard, tasks: Sequence[ReshardTask], console: Console) -> _Result:
-    result = _Result(tally=CopyTally(len(tasks)))
     if not tasks:  # an earlier run ended between its last tar and its summary
-        return result
+        return _Result(tally=CopyTally(0))
     config = run.config
     with connected(config.address):
         fitting = choose_actors(
             config.actors, 0, config.cpus_per_actor, may_grow=is_joined(config.address)
         )
         run.folder.begin(run.record, run.plan)
+        result = _Result(tally=CopyTally(len(tasks)))
         coordinator = Coordinator[ReshardReport](
             RayFleet(CopyingSettings(copy=run.copy, cpus=config.cpus_per_actor)),
             min(fitting, len(tasks)),

@@ -85,7 +85,7 @@ def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
 def key_and_extension(name: str) -> tuple[str, str] | None:
     """The key of a file and its extension, in lower case; None where it belongs to no sample."""
     dot = name.find(".", name.rfind("/") + 1)
-    if dot < 1 or _METADATA_NAME.match(name):
+    if dot < 1 or (name.startswith("__") and _METADATA_NAME.match(name)):
         return None
     return name[:dot], name[dot + 1 :].lower()
 

@@ -17,7 +17,7 @@ Piece = bytes | mmap.mmap
 
 _ENCODING: Final = {"encoding": "utf-8", "errors": "surrogateescape"}
 _ZEROS: Final = bytes(BLOCK)
-_REGULAR: Final = frozenset(b"\0" + b"0")
+_FILE: Final = ord("0")
 _PAX: Final = ord("x")
 _NAME, _SIZE, _SUM, _PREFIX = slice(0, 100), slice(124, 136), slice(148, 156), slice(345, 500)
 _KIND, _MAGIC = 156, slice(257, 262)
@@ -43,27 +43,15 @@ def next_file(piece: Piece, position: int) -> Member | None:
 
     Its content may lie behind the end of the piece. Raises tarfile.TarError for what is no header.
     """
-    begin, records = position, dict[bytes, bytes]()
-    while True:
-        header = piece[position : position + BLOCK]
-        if len(header) < BLOCK or header == _ZEROS:
-            return None
-        kind, size = header[_KIND], _size(header)
-        if size is None or header[_MAGIC] != b"ustar":
-            return _any_file(piece, begin)
-        data = position + BLOCK
-        if kind == _PAX:
-            found = _pax_records(piece[data : data + size])
-            if found is None:
-                return _any_file(piece, begin)
-            records |= found
-            position = data + padded(size)
-            continue
-        name = records.get(b"path") or _name(header)
-        if kind not in _REGULAR or name.endswith(b"/"):
-            return _any_file(piece, begin)
-        size = int(records.get(b"size", size))
-        return Member(name, begin, data, size, data + padded(size), b"size" not in records)
+    header = piece[position : position + BLOCK]
+    if len(header) < BLOCK or header == _ZEROS:
+        return None
+    if header[_KIND] == _FILE and header[_MAGIC] == b"ustar":
+        size = _size(header)
+        if size is not None:
+            data = position + BLOCK
+            return Member(_name(header), position, data, size, data + padded(size))
+    return _extended_file(piece, position) or _any_file(piece, position)
 
 
 def padded(size: int) -> int:
@@ -73,11 +61,12 @@ def padded(size: int) -> int:
 
 def resized(headers: bytes, size: int) -> bytes:
     """The headers of a file whose content has another size now."""
-    last = bytearray(headers[-BLOCK:])
-    last[_SIZE] = b"%011o\0" % size
-    last[_SUM] = b" " * 8
-    last[_SUM] = b"%06o\0 " % sum(last)
-    return headers[:-BLOCK] + bytes(last)
+    last = headers[-BLOCK:]
+    digits = b"%011o\0" % size
+    checksum = int(last[_SUM].strip(b"\0 "), 8) - sum(last[_SIZE]) + sum(digits)
+    between = last[_SIZE.stop : _SUM.start]
+    changed = last[: _SIZE.start] + digits + between + b"%06o\0 " % checksum + last[_SUM.stop :]
+    return headers[:-BLOCK] + changed
 
 
 def new_headers(name: bytes, size: int) -> bytes:
@@ -106,6 +95,23 @@ def _size(header: bytes) -> int | None:
         return int(header[_SIZE].split(b"\0", 1)[0] or b"0", 8)
     except ValueError:
         return None
+
+
+def _extended_file(piece: Piece, position: int) -> Member | None:
+    """A file with a pax header before its own; None where it is something else, or unusual."""
+    header = piece[position : position + BLOCK]
+    size = _size(header)
+    if header[_KIND] != _PAX or size is None:
+        return None
+    place = position + BLOCK + padded(size)
+    records = _pax_records(piece[position + BLOCK : position + BLOCK + size])
+    own = piece[place : place + BLOCK]
+    if records is None or len(own) < BLOCK or own[_KIND] != _FILE or (size := _size(own)) is None:
+        return None
+    size = int(records.get(b"size", size))
+    data = place + BLOCK
+    name = records.get(b"path") or _name(own)
+    return Member(name, position, data, size, data + padded(size), b"size" not in records)
 
 
 def _pax_records(data: bytes) -> dict[bytes, bytes] | None:

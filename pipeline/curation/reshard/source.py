@@ -13,7 +13,8 @@ import mmap
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from tarfile import TarError
 from typing import Any, NamedTuple
@@ -31,6 +32,9 @@ from pipeline.storage import open_read
 PIECE_BYTES = 8 << 20
 """A piece is as large at most, unless one sample is larger."""
 
+ANNOUNCED_BYTES = 32 << 20
+"""So far ahead the disk is told."""
+
 CUES = ("quality", "q_sim", "q_mag")
 """Columns that are merged into the `.json` of a sample."""
 
@@ -40,7 +44,7 @@ class KeptRow:
     """A sample to copy: its place in the shard, and what is merged into its `.json`.
 
     `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
-    the headers of the next image.
+    the headers of the next image. `cues` are `"quality": 0.71, …`, as in JSON.
     """
 
     index: int
@@ -48,7 +52,7 @@ class KeptRow:
     offset: int | None
     begin: int
     end: int
-    cues: tuple[float | None, ...]
+    cues: str
 
 
 class RawSample(NamedTuple):
@@ -84,11 +88,12 @@ def kept_rows(table: Any, kept: Sequence[int], size: int) -> list[KeptRow]:
     return rows[::-1]
 
 
-def _cues(table: Any) -> Iterator[tuple[float | None, ...]]:
-    """float32 as the numbers of the fewest digits."""
+def _cues(table: Any) -> Iterator[str]:
+    """Each row's cues as JSON spells them, with as few digits as a float32 needs."""
     columns = (table[name].cast(pa.string()).to_pylist() for name in CUES)
-    for texts in zip(*columns, strict=True):
-        yield tuple(None if text is None else float(text) for text in texts)
+    for values in zip(*columns, strict=True):
+        pairs = zip(CUES, values, strict=True)
+        yield ", ".join(f'"{name}": {"null" if value is None else value}' for name, value in pairs)
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
@@ -116,7 +121,7 @@ def _by_range(ranges: Ranges, shard: str, rows: Sequence[KeptRow]) -> Iterator[R
             raise EOFError(f"gives {len(piece)} bytes for {end - begin} at byte {begin}")
         return part, piece
 
-    parts = _close_together(rows, ranges.gap)
+    parts = _announced(_close_together(rows, ranges.gap), ranges)
     in_turn = ranges.threads == 1
     pieces = map(read, parts) if in_turn else map_ordered(read, parts, ranges.threads)
     for part, piece in pieces:
@@ -137,6 +142,21 @@ def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[Sequence[Kept
             begin = place
     if rows:
         yield rows[begin:]
+
+
+def _announced(parts: Iterable[Sequence[KeptRow]], ranges: Ranges) -> Iterator[Sequence[KeptRow]]:
+    """The parts, a while after they were announced."""
+    waiting: deque[Sequence[KeptRow]] = deque()
+    ahead = 0
+    for part in parts:
+        ranges.announce(part[0].begin, part[-1].end - part[0].begin)
+        waiting.append(part)
+        ahead += part[-1].end - part[0].begin
+        while ahead > ANNOUNCED_BYTES:
+            first = waiting.popleft()
+            ahead -= first[-1].end - first[0].begin
+            yield first
+    yield from waiting
 
 
 def _find(scanner: _Scanner, shard: str, row: KeptRow, base: int) -> Mapping[str, Member]:
@@ -167,7 +187,7 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
 
 
 def _whole(sample: RawSample) -> RawSample:
-    if next(reversed(sample.files.values())).end > len(sample.piece):
+    if max(member.end for member in sample.files.values()) > len(sample.piece):
         raise EOFError(f"ends in the middle of {sample.row.key}")
     return sample
 

@@ -169,7 +169,7 @@ def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
     if merged is None:
         return SampleChunks(_runs(piece, members), json_left=True)
     headers = resized(piece[old.begin : old.data], len(merged))
-    place = members.index(old)
+    place = list(sample.files).index("json")
     before, behind = _runs(piece, members[:place]), _runs(piece, members[place + 1 :])
     return SampleChunks([*before, headers + _filled(merged), *behind])
 
@@ -186,26 +186,31 @@ def _runs(piece: Piece, members: Sequence[Member]) -> list[memoryview]:
     return [view[begin:end] for begin, end in bounds]
 
 
-def _merged(content: bytes, cues: Sequence[float | None]) -> bytes | None:
-    """A JSON object with the cues; None where it is none."""
+def _merged(content: bytes, cues: str) -> bytes | None:
+    """A JSON object with the cues behind its fields, which stay as they are; None where it is none.
+
+    Fields that have a cue's name are replaced.
+    """
     try:
-        fields = json.loads(content)
+        text = content.decode("utf-8-sig")
+        fields = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None
-    return json.dumps(cast(dict[str, Any], fields) | _fields(cues)).encode()
+    fields = cast(dict[str, Any], fields)
+    if any(name in fields for name in CUES):
+        fields = {name: value for name, value in fields.items() if name not in CUES}
+        text = json.dumps(fields)
+    begin = text.rstrip().removesuffix("}").rstrip()
+    return f"{begin}{', ' if fields else ''}{cues}}}".encode()
 
 
 def _new_json(sample: RawSample) -> list[bytes]:
-    content = json.dumps(_fields(sample.row.cues)).encode()
+    content = f"{{{sample.row.cues}}}".encode()
     folder, slash, name = next(iter(sample.files.values())).name.rpartition(b"/")
     key = folder + slash + name.partition(b".")[0]
     return [new_headers(key + b".json", len(content)), _filled(content)]
-
-
-def _fields(cues: Sequence[float | None]) -> dict[str, float | None]:
-    return dict(zip(CUES, cues, strict=True))
 
 
 def _filled(content: bytes) -> bytes:
