@@ -5,6 +5,8 @@ lies between the end of the image before it and the beginning of the image behin
 are read, those that are close to each other in one piece, and the headers in them tell the rest.
 Where an image has no place (in a gzip'd tar, or where the sample has none) the shard is unpacked
 into a scratch file and read from its beginning.
+
+Suffixes: _R rows of a shard, _N those of them that are kept.
 """
 
 from __future__ import annotations
@@ -19,15 +21,20 @@ from dataclasses import dataclass
 from tarfile import TarError
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
 
-from pipeline.curation.reshard.headers import Member, Piece, next_file, padded
+from pipeline.curation.reshard.headers import BLOCK, Member, Piece, next_file
 from pipeline.errors import ShardError
 from pipeline.overlap import map_ordered
 from pipeline.ranges import Ranges, open_ranges
 from pipeline.redaction import reason
 from pipeline.shards import key_and_extension, unpacked
 from pipeline.storage import open_read
+
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 PIECE_BYTES = 8 << 20
 """A piece is as large at most, unless one sample is larger."""
@@ -64,28 +71,38 @@ class RawSample(NamedTuple):
     """Where they lie, by extension in lower case."""
 
 
-def kept_rows(table: Any, kept: Sequence[int], size: int) -> list[KeptRow]:
-    """Rows with the indices `kept`, of a table of all annotations of a shard of `size` bytes."""
-    keys = table["key"].to_pylist()
-    offsets = table["tar_offset"].to_pylist()
-    sizes = table["tar_size"].to_pylist()
-    cues = dict(zip(kept, _cues(table.select(CUES).take(kept)), strict=True))
-    ends = [
-        None if offset is None or length is None else offset + padded(length)
-        for offset, length in zip(offsets, sizes, strict=True)
-    ]
-    rows: list[KeptRow] = []
-    following, place = size, len(keys) - 1
-    for index in reversed(kept):
-        while place > index:
-            following = offsets[place] or following
-            place -= 1
-        before = index - 1 if offsets[index] is not None else -1
-        while before >= 0 and (ends[before] is None or keys[before] == keys[index]):
-            before -= 1
-        begin = (ends[before] or 0) if before >= 0 else 0
-        rows.append(KeptRow(index, keys[index], offsets[index], begin, following, cues[index]))
-    return rows[::-1]
+def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]:
+    """Rows with the indices `kept_N`, of a table of all annotations of a shard of `size` bytes."""
+    offset_R, length_R = (
+        pc.fill_null(table[name], -1).to_numpy().astype(np.int64)
+        for name in ("tar_offset", "tar_size")
+    )
+    has_end_R = (offset_R >= 0) & (length_R >= 0)
+    end_R = np.where(has_end_R, offset_R + -(-length_R // BLOCK) * BLOCK, -1)
+    following_R = np.minimum.accumulate(np.where(offset_R < 0, size, offset_R)[::-1])[::-1]
+    keys = table["key"].to_numpy()
+    before_N = np.where(kept_N > 0, end_R[kept_N - 1], 0)
+    is_hidden_N = (kept_N > 0) & ((before_N < 0) | (keys[kept_N - 1] == keys[kept_N]))
+    begin_N = np.where(is_hidden_N, 0, before_N)
+    for place in np.flatnonzero(is_hidden_N & (offset_R[kept_N] >= 0)):
+        begin_N[place] = _end_before(int(kept_N[place]), keys, end_R)
+    columns = (
+        kept_N.tolist(),
+        keys[kept_N].tolist(),
+        [None if offset < 0 else offset for offset in offset_R[kept_N].tolist()],
+        begin_N.tolist(),
+        np.append(following_R, size)[kept_N + 1].tolist(),
+        _cues(table.select(CUES).take(kept_N)),
+    )
+    return [KeptRow(*values) for values in zip(*columns, strict=True)]
+
+
+def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64]) -> int:
+    """Where the last image before a sample ends that has a place, and another key."""
+    before = index - 1
+    while before >= 0 and (end_R[before] < 0 or keys[before] == keys[index]):
+        before -= 1
+    return int(end_R[before]) if before >= 0 else 0
 
 
 def _cues(table: Any) -> Iterator[str]:

@@ -113,16 +113,18 @@ def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterato
     location = join(settings.annotations, name)
     try:
         scored, table = read_footer(location).shard, read(location, _COLUMNS)
-        kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name)).table["index"].to_pylist()
+        kept_N = (
+            read_keep_list(join(join(settings.keep, KEEP_LIST), name)).table["index"].to_numpy()
+        )
     except AnnotationError as error:
         raise ShardError(shard, str(error)) from error
-    wanted = [index for index in kept if segment.first <= index <= segment.last]
-    if len(wanted) != segment.samples:
+    wanted_N = kept_N[(kept_N >= segment.first) & (kept_N <= segment.last)]
+    if len(wanted_N) != segment.samples:
         problem = f"{segment.shard}: its keep-list has changed since the plan was made"
         raise ShardError(shard, problem)
     try:
         check_source(source, scored, in_place=settings.in_place)
-        yield from read_kept(segment.url, segment.shard, kept_rows(table, wanted, scored.size))
+        yield from read_kept(segment.url, segment.shard, kept_rows(table, wanted_N, scored.size))
         check_source(source, scored, in_place=settings.in_place)
     except ShardError as error:
         raise ShardError(shard, str(error)) from error
