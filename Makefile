@@ -27,7 +27,7 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
-	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py tests/pipeline/training/test_trainer.py
+	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/pipeline/training/test_trainer.py
 
 scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
 	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/jobs/engine/test_scale.py -k memory

@@ -113,11 +113,10 @@ def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterato
     location = join(settings.annotations, name)
     try:
         scored, table = read_footer(location).shard, read(location, _COLUMNS)
-        kept_N = (
-            read_keep_list(join(join(settings.keep, KEEP_LIST), name)).table["index"].to_numpy()
-        )
+        kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
     except AnnotationError as error:
         raise ShardError(shard, str(error)) from error
+    kept_N = kept.table["index"].to_numpy()
     wanted_N = kept_N[(kept_N >= segment.first) & (kept_N <= segment.last)]
     if len(wanted_N) != segment.samples:
         problem = f"{segment.shard}: its keep-list has changed since the plan was made"
