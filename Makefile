@@ -36,7 +36,7 @@ memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB, and o
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
-	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py --timeout 7200
+	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/pipeline/curation/test_compact.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
 	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/test_bench.py

@@ -1,4 +1,4 @@
-"""The verbs that turn annotations into a clean corpus: `filter`, `reshard` and `stats`."""
+"""The verbs that turn annotations into a clean corpus: `filter`, `reshard`, `compact`, `stats`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("filter")(filter_)
     app.command()(reshard)
+    app.command()(compact)
     app.command()(stats)
 
 
@@ -147,6 +148,25 @@ def reshard(
     from jobs.reshard import run_reshard
 
     return run_reshard(settings, start_console())
+
+
+def compact(
+    annotations: Annotated[str, typer.Argument(help="The --output of a score run.")],
+    output: Annotated[str, typer.Option(help="Folder or URL for few files.", metavar="URL")],
+    bytes_per_file: Annotated[
+        str, typer.Option(help="Size of a file, about.", metavar="SIZE")
+    ] = "256MiB",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier compact wrote.")
+    ] = False,
+) -> int:
+    """Put many small annotation files into few large ones; filter and stats read them as before."""
+    from jobs.compact import run_compact
+    from jobs.console import start_console
+    from pipeline.config import parse_bytes
+
+    size = parse_bytes("--bytes-per-file", bytes_per_file)
+    return run_compact(annotations, output, size, start_console(), overwrite=overwrite)
 
 
 def stats(

@@ -9,7 +9,7 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, cast
@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import AnnotationError
+from pipeline.overlap import map_ordered
 from pipeline.records import Annotation, ShardIdentity, ShardReport
 from pipeline.sketch import quantile_sketch
-from pipeline.storage import open_read
+from pipeline.storage import join, open_read
 
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 
@@ -65,6 +66,15 @@ error           null where scored, else an `ErrorCode`; error_message: one line 
 """
 
 ROW_GROUP_ROWS = 65_536
+
+PARQUET_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [field.name for field in SCHEMA if field.type == _LABEL],
+    "write_page_index": True,
+}
+"""How annotations are written."""
+
+_THREADS = 32
 _MAX_INT32 = 2**31 - 1
 _PREFIX = "shardsift."
 
@@ -105,9 +115,7 @@ def encode(
         pa.Table.from_arrays(columns, schema=schema),
         sink,
         row_group_size=ROW_GROUP_ROWS,
-        compression="zstd",
-        use_dictionary=cast(Any, [field.name for field in SCHEMA if field.type == _LABEL]),
-        write_page_index=True,
+        **PARQUET_OPTIONS,
     )
     return sink.getvalue()
 
@@ -166,6 +174,34 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
             unscored_images=int(value("unscored_images")),
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Which shard an annotation is of, and the configuration that it was made with."""
+
+    shard: ShardIdentity
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFiles:
+    """A folder with an annotation file for each shard; may be pickled."""
+
+    url: str
+
+    def read(self, name: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
+        """Rows of an annotation, as `read` gives them. Raises AnnotationError."""
+        return read(join(self.url, name), columns, where)
+
+    def scored(self, name: str) -> Scored:
+        """What an annotation was made of. Raises AnnotationError."""
+        footer = read_footer(join(self.url, name))
+        return Scored(footer.shard, footer.fingerprint)
+
+    def footers(self, names: Iterable[str]) -> Iterator[Footer]:
+        """Footers, read by many threads, in order. Raises AnnotationError."""
+        return map_ordered(read_footer, (join(self.url, name) for name in names), _THREADS)
 
 
 def count_values(column: Any) -> dict[str, int]:

@@ -12,8 +12,10 @@ from typing import Any, Literal, TypeVar, cast
 import yaml
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -186,6 +188,17 @@ def load_settings(
         if not where:  # several settings that don't go together
             raise ConfigError(reason) from error
         raise ConfigError(f"{where}: {reason} (got {first['input']!r})") from error
+
+
+def parse_bytes(name: str, text: str) -> int:
+    """A size such as `1GB` or `256MiB`. Raises ConfigError, which says what `name` is for."""
+    try:
+        size = TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: a size such as 256MiB (got {text!r})") from error
+    if size < 1:
+        raise ConfigError(f"{name}: has to be more than nothing (got {text!r})")
+    return size
 
 
 def nearest(word: str, known: set[str]) -> str | None:

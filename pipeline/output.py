@@ -19,11 +19,11 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.annotations import Footer, read_footer
+from pipeline.annotations import AnnotationFiles, Footer, read_footer
+from pipeline.compacted import INDEX, CompactedAnnotations
 from pipeline.errors import AnnotationError, InputError, OutputError
 from pipeline.local import sweep
 from pipeline.manifest import read_manifest
-from pipeline.overlap import map_ordered
 from pipeline.plan import ShardPlan, annotation_name
 from pipeline.records import FailedShard, ShardReport, ShardTask
 from pipeline.redaction import reason, redact, shown_cause
@@ -57,6 +57,10 @@ class RunRecord:
     root: str
     inputs: Sequence[str]
     version: str
+
+
+Annotations = AnnotationFiles | CompactedAnnotations
+"""What reads the annotations of a folder, by the names that their files have or had."""
 
 
 class RunFolder:
@@ -97,8 +101,13 @@ class OutputFolder(RunFolder):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.committed = {name for name in self.files if is_annotation(name)}
         self.record = self._read_record() if RUN_RECORD in self.files else None
+        self.is_compacted = INDEX in self.files
+        self.annotations = self._read_index() if self.is_compacted else AnnotationFiles(url)
+        if isinstance(self.annotations, CompactedAnnotations):
+            self.committed = set(self.annotations.names)
+        else:
+            self.committed = {name for name in self.files if is_annotation(name)}
         self._to_delete: list[str] = []
 
     def claim(
@@ -112,6 +121,11 @@ class OutputFolder(RunFolder):
             OutputError: where the folder holds annotations of another configuration, or Parquet
                 files that are not ours.
         """
+        if self.is_compacted:
+            raise OutputError(
+                f"{self.url}: holds compacted annotations, to which nothing can be added; choose "
+                "another --output"
+            )
         if overwrite:
             self._count_as_gone()
         if self.record is None:
@@ -144,8 +158,8 @@ class OutputFolder(RunFolder):
         commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """Footers of annotations, read by many threads, in order. Raises AnnotationError."""
-        return map_ordered(read_footer, (join(self.url, name) for name in names), _THREADS)
+        """Footers of annotations, in the order of sorted names. Raises AnnotationError."""
+        return self.annotations.footers(names)
 
     def reports(self, names: Iterable[str]) -> Iterator[ShardReport]:
         """What annotations report: from the manifest, of those it doesn't know from their footers.
@@ -182,6 +196,11 @@ class OutputFolder(RunFolder):
             raise OutputError(
                 f"{location}: not the record of a run ({error}); choose another --output"
             ) from error
+
+    def _read_index(self) -> CompactedAnnotations:
+        if self.record is None:
+            raise OutputError(f"{self.url}: has {INDEX}, and no {RUN_RECORD}; compact again")
+        return CompactedAnnotations(self.url, self.record.fingerprint, self.record.config)
 
     def _count_as_gone(self) -> None:
         """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""

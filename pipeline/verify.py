@@ -92,6 +92,10 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     folder = OutputFolder(output)
     if folder.record is None:
         raise OutputError(f"{redact(output)}: no _run.json here; name the --output of a run")
+    if folder.is_compacted:
+        raise OutputError(
+            f"{redact(output)}: holds compacted annotations; verify those they were made of"
+        )
     root = folder.record.root
     try:
         plan = plan_shards(shards or folder.record.inputs)

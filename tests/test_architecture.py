@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "records"},
     {"config", "redaction", "local", "remote", "storage", "ranges"}
     | {"clock", "drawing", "heap", "overlap", "sketch"},
-    {"plan", "shards", "truncation", "images", "scoring", "annotations", "manifest"},
+    {"plan", "shards", "truncation", "images", "scoring", "annotations", "compacted", "manifest"},
     {"annotate", "output", "lease", "curation", "evaluation", "iqasets", "report", "training"},
     {"verify", "soundness"},
 ]

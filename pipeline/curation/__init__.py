@@ -12,6 +12,9 @@ kept.py       the output folder
 uids.py       DataComp's subset file
 curate.py     all of it together
 loading.py    `keep`, for training loops
+reshard/      the kept samples into new tars
+stats.py      counts and quantiles, from metadata alone
+compact.py    many small annotation files into few
 """
 
 from pipeline.curation.loading import KeepList, keep

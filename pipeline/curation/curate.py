@@ -53,6 +53,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> Outcome:
             folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
         found = survey(config.annotations, allow_missing=config.allow_missing, track=track)
         sieve = Sieve(
+            annotations=found.folder.annotations,
             url=config.annotations,
             where=where,
             buckets=make_buckets(config.per, config.join, found.parts),

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.annotations import SCHEMA as ANNOTATIONS
-from pipeline.annotations import count_values, read
+from pipeline.annotations import count_values
 from pipeline.curation.buckets import Buckets
 from pipeline.curation.ordering import rank, tie_hashes
 from pipeline.curation.selection import Cuts, Keys
 from pipeline.curation.survey import Part
 from pipeline.errors import AnnotationError
+from pipeline.output import Annotations
 from pipeline.redaction import redact
 from pipeline.storage import join
 
@@ -77,6 +78,7 @@ class Sieve:
     score are kept where they pass it.
     """
 
+    annotations: Annotations
     url: str
     where: Any
     buckets: Buckets
@@ -117,7 +119,7 @@ class Sieve:
     def _read(self, part: Part, columns: Iterable[str]) -> Any:
         """Rows that pass `where`, those without a score among them."""
         url = join(self.url, part.name)
-        table = read(url, sorted(columns), self.where)
+        table = self.annotations.read(part.name, sorted(columns), self.where)
         quality = table["quality"]
         for what, expected, found in (
             ("rows", part.rows, len(table)),

@@ -35,13 +35,18 @@ class Part:
 class Survey:
     """All annotations of a folder; `failed` and `missing` are names of shards without any."""
 
-    url: str
+    folder: OutputFolder
     fingerprint: str
     parts: Sequence[Part]
     quality: QuantileMerger
     failed: Sequence[str]
     missing: Sequence[str]
     is_finished: bool
+
+    @property
+    def url(self) -> str:
+        """Where they lie."""
+        return self.folder.url
 
     @property
     def rows(self) -> int:
@@ -79,7 +84,7 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
         parts.append(Part(name, footer.shard.path, report.rows, report.errors))
         quality.add(report.sketch)
     return Survey(
-        url=url,
+        folder=folder,
         fingerprint=fingerprint,
         parts=parts,
         quality=quality,

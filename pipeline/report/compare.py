@@ -12,10 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.annotations import read
 from pipeline.errors import InputError
 from pipeline.output import OutputFolder
-from pipeline.storage import join
 
 KEEP_TOPS = (0.1, 0.3, 0.5, 0.7)
 LARGEST = 10
@@ -88,7 +86,7 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float] = KEEP_TOPS) -> C
     common = sorted(folder_a.committed & folder_b.committed)
     if not common:
         raise InputError(f"{url_a} and {url_b} have no annotation file of the same shard")
-    pairs = list(_pairs(url_a, url_b, common))
+    pairs = list(_pairs(folder_a, folder_b, common))
     a_N = np.concatenate([a for a, _, _ in pairs])
     b_N = np.concatenate([b for _, b, _ in pairs])
     in_a_N, in_b_N = np.isfinite(a_N), np.isfinite(b_N)
@@ -134,10 +132,10 @@ def measure_overlap(a_N: NDArray[np.float64], b_N: NDArray[np.float64], keep_top
 
 
 def _pairs(
-    url_a: str, url_b: str, names: list[str]
+    folder_a: OutputFolder, folder_b: OutputFolder, names: list[str]
 ) -> Iterator[tuple[Qualities, Qualities, list[Difference]]]:
     def pair(name: str) -> tuple[Qualities, Qualities, list[Difference]]:
-        return _pair(read(join(url_a, name)), read(join(url_b, name)))
+        return _pair(folder_a.annotations.read(name), folder_b.annotations.read(name))
 
     with ThreadPoolExecutor(_THREADS, "compare") as pool:
         yield from pool.map(pair, names)

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.annotations import count_values, read
+from pipeline.annotations import count_values
 from pipeline.errors import InputError
 from pipeline.manifest import Totals, read_manifest
-from pipeline.output import MANIFEST, RUN_RECORD, SUMMARY
-from pipeline.storage import FAILED_FOLDER, is_annotation, join, list_files, read_bytes
+from pipeline.output import MANIFEST, RUN_RECORD, SUMMARY, OutputFolder, find_annotations
+from pipeline.storage import FAILED_FOLDER, join, read_bytes
 
 Floats = NDArray[np.float64]
 
@@ -87,13 +87,11 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
         InputError: where there are none.
         AnnotationError: where a file isn't one of ours.
     """
-    found = list_files(url)
-    names = sorted(name for name in found if is_annotation(name))
-    if not names:
-        raise InputError(f"{url}: no annotations here; name the --output of `shardsift score`")
+    folder = find_annotations(url)
+    found, names = folder.files, sorted(folder.committed)
     totals = _totals(url) if MANIFEST in found else None
     rows = totals.rows if totals else None
-    tables = _read_rows(url, names, limit if rows is None or rows > limit else None, seed)
+    tables = _read_rows(folder, names, limit if rows is None or rows > limit else None, seed)
     table = pa.concat_tables(tables).unify_dictionaries()
     return RunData(
         url=url,
@@ -115,7 +113,7 @@ def _totals(url: str) -> Totals:
     return totals
 
 
-def _read_rows(url: str, names: list[str], limit: int | None, seed: int) -> list[Any]:
+def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: int) -> list[Any]:
     """Tables of all files; with a limit, of some of them, none with more than its share."""
     if limit is not None:
         order = np.random.default_rng(seed).permutation(len(names))[:MAX_FILES]
@@ -123,7 +121,7 @@ def _read_rows(url: str, names: list[str], limit: int | None, seed: int) -> list
         limit = -(-limit // len(names))
 
     def read_one(name: str) -> Any:
-        table = read(join(url, name))
+        table = folder.annotations.read(name)
         if limit is None or len(table) <= limit:
             return table
         # the file's own dice: threads come in any order

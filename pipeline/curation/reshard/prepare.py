@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.annotations import read, read_footer
 from pipeline.curation.kept import KEEP_LIST, read_keep_list
 from pipeline.curation.kept import RECORD as FILTER_RECORD
 from pipeline.curation.reshard.folder import ReshardFolder, ReshardRecord
@@ -75,7 +74,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     folder.claim(record, overwrite=config.overwrite)
     copy = CopySettings(
         keep=config.keep,
-        annotations=scores.url,
+        annotations=scores.annotations,
         annotate=config.annotate,
         in_place=scores.record is not None and sources.root == scores.record.root,
     )
@@ -198,33 +197,32 @@ def _plan(
 
 def _look(name: str, root: str, copy: CopySettings, fingerprint: str) -> _Kept:
     """What is kept of a source shard, once it is known that it is the one that was scored."""
-    location = join(copy.annotations, name)
-    footer = read_footer(location)
-    shard = footer.shard.path
+    scored = copy.annotations.scored(name)
+    shard = scored.shard.path
     kept = read_keep_list(join(join(copy.keep, KEEP_LIST), name))
     index_N = kept.table["index"].to_numpy()
     keys = kept.table["key"].combine_chunks()
     if not len(index_N):
         return _Kept(shard, index_N, keys, [], None)
-    rows = read(location, ["key", "tar_offset"])
+    rows = copy.annotations.read(name, ["key", "tar_offset"])
     is_theirs = (
         annotation_name(shard) == name
-        and kept.fingerprint == footer.fingerprint == fingerprint
+        and kept.fingerprint == scored.fingerprint == fingerprint
         and int(index_N[-1]) < len(rows)
         and rows["key"].take(index_N).combine_chunks().equals(keys)
     )
     if not is_theirs:
         raise InputError(
-            f"{redact(location)}: not the annotations that were filtered; filter them again, or "
-            "name the others with --annotations"
+            f"{redact(copy.annotations.url)}: {name} is not of the annotations that were filtered; "
+            "filter them again, or name the others with --annotations"
         )
     trouble = None
     try:
         task = ShardTask(url=join(root, shard), shard=shard, annotation=name)
-        check_source(task, footer.shard, in_place=copy.in_place)
+        check_source(task, scored.shard, in_place=copy.in_place)
     except ShardError as error:
         trouble = str(error)
-    sizes_N = _estimate(rows["tar_offset"].to_pylist(), footer.shard.size)[index_N]
+    sizes_N = _estimate(rows["tar_offset"].to_pylist(), scored.shard.size)[index_N]
     return _Kept(shard, index_N, keys, sizes_N.tolist(), trouble)
 
 

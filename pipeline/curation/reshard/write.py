@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
-from pipeline.annotations import read, read_footer
 from pipeline.curation.kept import KEEP_LIST, read_keep_list
 from pipeline.curation.reshard.headers import (
     Member,
@@ -21,7 +20,7 @@ from pipeline.curation.reshard.headers import (
 from pipeline.curation.reshard.plan import ReshardTask, Segment, stats_name
 from pipeline.curation.reshard.source import CUES, RawSample, kept_rows, read_kept
 from pipeline.errors import AnnotationError, ShardError
-from pipeline.output import as_json
+from pipeline.output import Annotations, as_json
 from pipeline.plan import annotation_name
 from pipeline.records import ShardIdentity, ShardTask
 from pipeline.redaction import reason
@@ -34,12 +33,12 @@ _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
 class CopySettings:
     """What is the same for all output shards of a run.
 
-    `keep` and `annotations` are the outputs of `filter` and `score`; `in_place` says that the
-    sources lie where they were scored, so that their versions can be compared.
+    `keep` is the output of `filter`, `annotations` are those that were filtered; `in_place` says
+    that the sources lie where they were scored, so that their versions can be compared.
     """
 
     keep: str
-    annotations: str
+    annotations: Annotations
     annotate: bool
     in_place: bool
 
@@ -110,9 +109,9 @@ def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterato
     """The samples of a part of a source shard, which is what was scored before and after."""
     source = ShardTask(url=segment.url, shard=segment.shard, annotation="")
     name = annotation_name(segment.shard)
-    location = join(settings.annotations, name)
     try:
-        scored, table = read_footer(location).shard, read(location, _COLUMNS)
+        scored = settings.annotations.scored(name).shard
+        table = settings.annotations.read(name, _COLUMNS)
         kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
     except AnnotationError as error:
         raise ShardError(shard, str(error)) from error

@@ -60,7 +60,7 @@ def forget_the_keep_list(corpus: Corpus) -> None:
         (append, "00001.tar: has changed since it was scored (size "),
         (touch, "00002.tar: has changed since it was scored (version "),
         (remove, "1 shards of the keep-list aren't among those given: 00000.parquet"),
-        (score_anew, "not the annotations that were filtered"),
+        (score_anew, "00000.parquet is not of the annotations that were filtered"),
         (forget_the_filter, "no filter has come to its end here"),
         (forget_the_keep_list, "has no keep-list; filter with --emit keep-list"),
     ],
