@@ -78,8 +78,14 @@ class RunFolder:
             sweep(folder)
 
     def write_failed(self, failed: FailedShard) -> None:
-        """Record a shard that was given up."""
-        commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
+        """Record a shard that was given up. Raises OutputError where nothing can be written."""
+        try:
+            commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
+        except OSError as error:
+            raise OutputError(
+                f"{redact(self.url)}: can't be written any more: {reason(error)}; the same "
+                f"command goes on once it can ({failed.shard}: {failed.reason})"
+            ) from shown_cause(error)
 
     def forget_failed(self, shard: str) -> None:
         """Remove the record of an earlier run's failure, now that the shard is committed."""

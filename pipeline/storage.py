@@ -163,7 +163,9 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     """Some bytes of a file, without the rest of it. Raises OSError."""
     filesystem, path = _locate(url)
     end = offset + size
-    return _ask(filesystem, url, lambda: cast(bytes, filesystem.cat_file(path, offset, end)))
+    return _ask(
+        filesystem, url, lambda: cast(bytes, filesystem.cat_file(path, start=offset, end=end))
+    )
 
 
 def identify(task: ShardTask) -> ShardIdentity:

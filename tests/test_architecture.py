@@ -40,6 +40,7 @@ OWNERS = {
         "jobs/measure_compact.py",
         "jobs/measure_exactness.py",
         "jobs/measure_plans.py",
+        "jobs/measure_reshard.py",
     ],
     "rich": ["jobs"],
     "PIL": [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig, load_settings
+from pipeline.curation.reshard.settings import ReshardConfig
 from pipeline.curation.settings import FilterConfig
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -21,6 +22,10 @@ def load(name: str) -> RunConfig:
 def test_it_loads(path: Path) -> None:
     if path.stem == "filter":
         load_settings(FilterConfig, path, {"annotations": "scores", "output": "kept"})
+    elif path.stem == "reshard":
+        assert load_settings(ReshardConfig, path) == ReshardConfig(
+            keep="corpus-kept", samples_per_shard=10_000
+        )
     else:
         load_settings(RunConfig, path)
 

@@ -21,9 +21,10 @@ from pipeline.errors import InputError, OutputError
 from pipeline.output import check_output
 from pipeline.plan import plan_shards
 from pipeline.records import ShardIdentity
-from pipeline.storage import identify
+from pipeline.storage import identify, read_range
 from tests.fakes import make_fake_scorer
 from tests.generated import Quality, write_annotations
+from tests.pipeline.curation.reshard.corpora import plain_corpus
 from tests.samples import write_shards
 
 
@@ -64,6 +65,13 @@ def test_results_of_a_bucket_can_lie_on_disk(shards: str, tmp_path: Path) -> Non
     assert footer.report.rows == 2
 
 
+def test_some_bytes_of_a_shard_are_read_without_the_rest(
+    s3: s3fs.S3FileSystem, shards: str
+) -> None:
+    whole = s3.cat_file(f"{shards}/00000.tar")
+    assert read_range(f"{shards}/00000.tar", 700, 40) == whole[700:740]
+
+
 def test_an_output_among_the_shards_is_refused(shards: str) -> None:
     with pytest.raises(OutputError, match="a folder of shards"):
         check_output(f"{shards}/out", plan_shards([shards]).folders)
@@ -99,3 +107,17 @@ def test_a_filter_reads_a_bucket_and_writes_one(s3: s3fs.S3FileSystem, tmp_path:
     urls = {"k0": "s3://corpus/train/b/0.tar", "k1": "s3://corpus/train/a/0.tar"}
     assert all(kept.has({"__key__": key, "__url__": url}) for key, url in urls.items())
     assert not kept.has({"__key__": "k0", "__url__": urls["k1"]})
+
+
+def test_a_clean_corpus_is_read_by_range_and_written_into_a_bucket(
+    s3: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    corpus = plain_corpus(tmp_path, shards=2, samples=12, keep_top=0.3)
+    corpus.reshard(samples_per_shard=4)
+    s3.put(str(corpus.shards), "corpus/raw", recursive=True)
+    corpus.reshard(shards=["s3://corpus/raw"], output="s3://corpus/clean", samples_per_shard=4)
+    names = sorted(path.name for path in corpus.out.glob("*.tar"))
+    assert names
+    for name in names:
+        assert s3.cat_file(f"corpus/clean/{name}") == (corpus.out / name).read_bytes()
+    assert json.loads(s3.cat_file("corpus/clean/sizes.json")).keys() == set(names)

@@ -111,6 +111,15 @@ def test_what_a_killed_writer_left_is_swept_up(out: Path, plan: ShardPlan) -> No
     assert (out / "0.parquet").exists()
 
 
+def test_a_full_disk_ends_the_run_with_one_line(out: Path) -> None:
+    out.mkdir()
+    folder = OutputFolder(str(out))
+    (out / "_failed").write_text("in the way")
+    failed = FailedShard(shard="1.tar", url="/1.tar", reason="no space", attempts=3)
+    with pytest.raises(OutputError, match=r"can't be written any more: .*1\.tar: no space"):
+        folder.write_failed(failed)
+
+
 @pytest.mark.parametrize("place", ["corpus", "corpus/annotations", "other/../corpus", "link"])
 def test_an_output_among_the_shards_is_refused(place: str, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()

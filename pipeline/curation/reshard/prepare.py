@@ -123,8 +123,7 @@ def _find_sources(
     Raises:
         InputError: where other shards are given than were filtered.
     """
-    patterns = config.shards or (tuple(scores.record.inputs) if scores.record else ())
-    plan = plan_shards(patterns)
+    plan = _plan_sources(config.shards, scores)
     if scores.record is not None and f"{plan.root}/".startswith(f"{scores.record.root}/"):
         plan = plan.below(scores.record.root)
     wanted, without = set(names), set(filtered.without)
@@ -148,6 +147,16 @@ def _find_sources(
             f"given: {_some(sorted(wanted))}; name all that were filtered"
         )
     return plan, missing
+
+
+def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
+    """The shards that are named, else those that the run recorded."""
+    if shards:
+        return plan_shards(shards)
+    try:
+        return plan_shards(scores.record.inputs if scores.record else ())
+    except InputError as error:  # they have moved, or were relative to another working directory
+        raise InputError(f"{error}; name the scored shards: shardsift reshard SHARDS …") from error
 
 
 def _some(names: Sequence[str]) -> str:

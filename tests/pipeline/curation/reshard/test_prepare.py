@@ -107,6 +107,12 @@ def test_a_shard_that_was_never_scored_is_told(corpus: Corpus) -> None:
     assert corpus.prepare().missing == ["00003.tar"]
 
 
+def test_shards_that_arent_where_they_were_have_to_be_named(corpus: Corpus) -> None:
+    corpus.shards.rename(corpus.folder / "elsewhere")
+    with pytest.raises(InputError, match="no such file or folder; name the scored shards"):
+        corpus.prepare()
+
+
 @pytest.mark.parametrize("place", ["in", "scores", "scores/clean"])
 def test_an_output_among_inputs_is_refused(place: str, corpus: Corpus) -> None:
     before = everything_in(corpus.folder)
