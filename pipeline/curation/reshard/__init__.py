@@ -6,5 +6,6 @@ folder.py     the output folder
 prepare.py    inputs that belong together, found and checked, to a plan
 headers.py    tar headers as bytes
 source.py     the kept samples of a source shard, read by byte range or front to back
+merge.py      their bytes in a new tar, with the scores in their `.json`
 write.py      one output shard: the core loop
 """

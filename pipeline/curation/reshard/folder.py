@@ -13,6 +13,7 @@ _summary.json           written last, as sizes.json and meta.json, once all tars
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -33,6 +34,8 @@ from pipeline.overlap import map_ordered
 from pipeline.records import ShardTask
 from pipeline.redaction import reason, redact
 from pipeline.storage import FAILED_FOLDER, SHARD_SUFFIX, commit, delete, identify, join, read_bytes
+
+_OWN_TAR = re.compile(r"\d{8,}\.tar")
 
 RECORD = "_reshard.json"
 PLAN = "_plan.parquet"
@@ -76,12 +79,13 @@ class ReshardFolder(RunFolder):
             OutputError: where the folder holds tars of something else.
         """
         tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
+        ours = set(filter(_OWN_TAR.fullmatch, tars)) if RECORD in self.files else set[str]()
+        if strangers := tars - ours:
+            raise OutputError(
+                f"{redact(self.url)}: holds tars that no reshard here has recorded "
+                f"({min(strangers)}); choose another --output"
+            )
         if RECORD not in self.files:
-            if tars:
-                raise OutputError(
-                    f"{redact(self.url)}: holds tars that no reshard here has recorded "
-                    f"({min(tars)}); choose another --output"
-                )
             return
         if overwrite:
             plan_names = {PLAN, SUMMARY, SIZES, META, RECORD, *self.failed}
@@ -95,7 +99,7 @@ class ReshardFolder(RunFolder):
                 f"{redact(self.url)}: holds tars of another plan ({changes}); choose another "
                 "--output, or --overwrite to replace them"
             )
-        self.plan = read_plan(join(self.url, PLAN), earlier.root, self.url)
+        self.plan = read_plan(join(self.url, PLAN), record.root, self.url)
         self.committed = tars
 
     def begin(self, record: ReshardRecord, plan: ReshardPlan) -> None:
@@ -109,16 +113,18 @@ class ReshardFolder(RunFolder):
             commit(join(self.url, RECORD), as_json(asdict(record)))
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
-        """The report of a tar that was committed, though nobody heard of it."""
+        """The report of a tar that was committed, though nobody heard of it; None without one."""
         try:
-            stats = json.loads(read_bytes(join(self.url, stats_name(task.shard))))
-        except FileNotFoundError:  # killed between the tar and its counts
-            stats = {}
-        try:
-            source = ShardTask(url=task.url, shard=task.shard, annotation="")
-            size = identify(source).size
-        except FileNotFoundError:
+            size = identify(ShardTask(url=task.url, shard=task.shard, annotation="")).size
+        except OSError:
             return None
+        location = join(self.url, stats_name(task.shard))
+        try:
+            stats = json.loads(read_bytes(location))
+        except FileNotFoundError:  # its writer was killed between the tar and its counts
+            report = ReshardReport(shard=task.shard, samples=task.samples, bytes=size)
+            commit(location, as_json(report.as_stats()))
+            return report
         counts = {name: int(stats.get(name, 0)) for name in ("json_made", "json_left")}
         return ReshardReport(shard=task.shard, samples=task.samples, bytes=size, **counts)
 
@@ -131,10 +137,8 @@ class ReshardFolder(RunFolder):
         earlier = (task for task in plan if task.shard not in known)
         for report in map_ordered(self.find_committed, earlier, _THREADS):
             if report is None:
-                raise OutputError(f"{redact(self.url)}: a tar has gone; run the same again")
+                raise OutputError(f"{redact(self.url)}: a tar can't be found; run the same again")
             known[report.shard] = report
-        for name in known.keys() - {n for n in known if stats_name(n) in self.files}:
-            self._complete_stats(known[name])
         if folder := local_folder(join(self.url, FAILED_FOLDER)):
             prune(folder)  # DataComp's trainer looks for shards in every folder
         sizes = {name: known[name].samples for name in sorted(known)}
@@ -151,14 +155,6 @@ class ReshardFolder(RunFolder):
         self.write_summary(summary)
         return summary
 
-    def _complete_stats(self, report: ReshardReport) -> None:
-        """Write the counts of a tar whose writer was killed before it could."""
-        location = join(self.url, stats_name(report.shard))
-        try:
-            read_bytes(location)
-        except FileNotFoundError:
-            commit(location, as_json(report.as_stats()))
-
     def _read_record(self) -> ReshardRecord:
         location = join(self.url, RECORD)
         try:
@@ -174,5 +170,6 @@ def _changes(earlier: ReshardRecord, record: ReshardRecord) -> str:
     there, here = asdict(earlier), asdict(record)
     if there["keep_list"] != here["keep_list"]:
         return "the keep-list is another one"
-    names = [name for name in here if name != "version" and there[name] != here[name]]
+    may_differ = {"root", "version"}  # the sources may have moved
+    names = [name for name in here if name not in may_differ and there[name] != here[name]]
     return "; ".join(f"{name}: {there[name]} there, {here[name]} here" for name in names)

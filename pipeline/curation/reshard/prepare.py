@@ -12,17 +12,22 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.curation.kept import KEEP_LIST, read_keep_list
+from pipeline.curation.kept import KEEP_LIST
 from pipeline.curation.kept import RECORD as FILTER_RECORD
 from pipeline.curation.reshard.folder import ReshardFolder, ReshardRecord
 from pipeline.curation.reshard.headers import BLOCK
 from pipeline.curation.reshard.plan import Packer, ReshardPlan
 from pipeline.curation.reshard.settings import ReshardConfig
-from pipeline.curation.reshard.write import CopySettings, check_source
+from pipeline.curation.reshard.write import (
+    CopySettings,
+    KeptOfShard,
+    check_source,
+    read_matching,
+)
 from pipeline.errors import ConfigError, InputError, OutputError, ShardError
 from pipeline.output import SUMMARY, OutputFolder, check_output, find_annotations, local_folder
 from pipeline.overlap import Track, map_ordered, no_track
-from pipeline.plan import ShardPlan, annotation_name, plan_shards
+from pipeline.plan import ShardPlan, plan_shards
 from pipeline.records import ShardTask
 from pipeline.redaction import reason, redact
 from pipeline.storage import absolute, is_annotation, join, lies_in, list_files, read_bytes
@@ -172,11 +177,9 @@ def _check_output(output: str, sources: ShardPlan, annotations: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The kept samples of a source shard: indices, keys (an Arrow array), and estimated bytes."""
+    """What is kept of a source shard, the bytes that it takes, and what is wrong with it."""
 
-    shard: str
-    index_N: NDArray[np.int32]
-    keys: Any
+    kept: KeptOfShard
     sizes_N: Sequence[int]
     trouble: str | None
 
@@ -190,49 +193,34 @@ def _plan(
     track: Track,
 ) -> ReshardPlan:
     def look(name: str) -> _Kept:
-        return _look(name, root, copy, record.fingerprint)
+        return _look(name, root, copy)
 
     packer = Packer(max_samples=record.samples_per_shard, max_bytes=record.bytes_per_shard)
     troubles: list[str] = []
-    for kept in track(map_ordered(look, names, _THREADS), "planning", len(names)):
-        packer.add(kept.shard, kept.index_N, kept.keys, kept.sizes_N)
-        if kept.trouble:
-            troubles.append(kept.trouble)
+    for found in track(map_ordered(look, names, _THREADS), "planning", len(names)):
+        kept = found.kept
+        packer.add(kept.scored.path, kept.index_N, kept.keys, found.sizes_N)
+        if found.trouble:
+            troubles.append(found.trouble)
     if troubles:
         more = f" ({len(troubles):,} such shards)" if len(troubles) > 1 else ""
         raise InputError(f"{troubles[0]}{more}")
     return packer.plan(root, output)
 
 
-def _look(name: str, root: str, copy: CopySettings, fingerprint: str) -> _Kept:
-    """What is kept of a source shard, once it is known that it is the one that was scored."""
-    scored = copy.annotations.scored(name)
-    shard = scored.shard.path
-    kept = read_keep_list(join(join(copy.keep, KEEP_LIST), name))
-    index_N = kept.table["index"].to_numpy()
-    keys = kept.table["key"].combine_chunks()
-    if not len(index_N):
-        return _Kept(shard, index_N, keys, [], None)
-    rows = copy.annotations.read(name, ["key", "tar_offset"])
-    is_theirs = (
-        annotation_name(shard) == name
-        and kept.fingerprint == scored.fingerprint == fingerprint
-        and int(index_N[-1]) < len(rows)
-        and rows["key"].take(index_N).combine_chunks().equals(keys)
-    )
-    if not is_theirs:
-        raise InputError(
-            f"{redact(copy.annotations.url)}: {name} is not of the annotations that were filtered; "
-            "filter them again, or name the others with --annotations"
-        )
-    trouble = None
+def _look(name: str, root: str, copy: CopySettings) -> _Kept:
+    """What is kept of a source shard, and whether it is the one that was scored."""
+    kept = read_matching(name, copy, ["key", "tar_offset"])
+    if not len(kept.index_N):
+        return _Kept(kept, [], None)
+    shard, trouble = kept.scored.path, None
     try:
         task = ShardTask(url=join(root, shard), shard=shard, annotation=name)
-        check_source(task, scored.shard, in_place=copy.in_place)
+        check_source(task, kept.scored, in_place=copy.in_place)
     except ShardError as error:
         trouble = str(error)
-    sizes_N = _estimate(rows["tar_offset"].to_pylist(), scored.shard.size)[index_N]
-    return _Kept(shard, index_N, keys, sizes_N.tolist(), trouble)
+    sizes_N = _estimate(kept.rows["tar_offset"].to_pylist(), kept.scored.size)[kept.index_N]
+    return _Kept(kept, sizes_N.tolist(), trouble)
 
 
 def _estimate(offsets: Sequence[int | None], size: int) -> NDArray[np.int64]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.curation.kept import KEEP_LIST, read_keep_list
-from pipeline.curation.reshard.headers import (
-    Member,
-    Piece,
-    end_of_archive,
-    new_headers,
-    padded,
-    resized,
-)
+from pipeline.curation.reshard.headers import end_of_archive
+from pipeline.curation.reshard.merge import sample_chunks
 from pipeline.curation.reshard.plan import ReshardTask, Segment, stats_name
 from pipeline.curation.reshard.source import CUES, RawSample, kept_rows, read_kept
-from pipeline.errors import AnnotationError, ShardError
+from pipeline.errors import AnnotationError, InputError, ShardError
 from pipeline.output import Annotations, as_json
 from pipeline.plan import annotation_name
 from pipeline.records import ShardIdentity, ShardTask
-from pipeline.redaction import reason
+from pipeline.redaction import reason, redact
 from pipeline.storage import commit, committing, identify, join
 
 _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
@@ -108,24 +104,55 @@ def write_shard(task: ReshardTask, settings: CopySettings) -> ReshardReport:
 def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterator[RawSample]:
     """The samples of a part of a source shard, which is what was scored before and after."""
     source = ShardTask(url=segment.url, shard=segment.shard, annotation="")
-    name = annotation_name(segment.shard)
     try:
-        scored = settings.annotations.scored(name).shard
-        table = settings.annotations.read(name, _COLUMNS)
-        kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
-    except AnnotationError as error:
+        kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
+        index_N = kept.index_N
+        wanted_N = index_N[(index_N >= segment.first) & (index_N <= segment.last)]
+        if len(wanted_N) != segment.samples:
+            problem = "its keep-list has changed since the plan was made"
+            raise ShardError(segment.shard, problem)
+        check_source(source, kept.scored, in_place=settings.in_place)
+        rows = kept_rows(kept.rows, wanted_N, kept.scored.size)
+        yield from read_kept(segment.url, segment.shard, rows)
+        check_source(source, kept.scored, in_place=settings.in_place)
+    except (ShardError, InputError, AnnotationError) as error:
         raise ShardError(shard, str(error)) from error
-    kept_N = kept.table["index"].to_numpy()
-    wanted_N = kept_N[(kept_N >= segment.first) & (kept_N <= segment.last)]
-    if len(wanted_N) != segment.samples:
-        problem = f"{segment.shard}: its keep-list has changed since the plan was made"
-        raise ShardError(shard, problem)
-    try:
-        check_source(source, scored, in_place=settings.in_place)
-        yield from read_kept(segment.url, segment.shard, kept_rows(table, wanted_N, scored.size))
-        check_source(source, scored, in_place=settings.in_place)
-    except ShardError as error:
-        raise ShardError(shard, str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOfShard:
+    """What is kept of a source shard: indices and keys, and all rows of its annotation."""
+
+    scored: ShardIdentity
+    index_N: NDArray[np.int32]
+    keys: Any
+    rows: Any
+
+
+def read_matching(name: str, settings: CopySettings, columns: Sequence[str]) -> KeptOfShard:
+    """The keep-list and the annotation of a shard, once it is known that they match.
+
+    `columns` are those of the annotation; `key` has to be one.
+
+    Raises:
+        InputError: where they don't.
+        AnnotationError: where one of them is damaged.
+    """
+    kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
+    scored = settings.annotations.scored(name)
+    rows = settings.annotations.read(name, columns)
+    index_N, keys = kept.table["index"].to_numpy(), kept.table["key"].combine_chunks()
+    if (
+        annotation_name(scored.shard.path) != name
+        or kept.fingerprint != scored.fingerprint
+        or int(index_N.max(initial=-1)) >= len(rows)
+        or not rows["key"].take(index_N).combine_chunks().equals(keys)
+    ):
+        raise InputError(
+            f"{redact(settings.annotations.url)}: {name} is not of the annotations that were "
+            "filtered; filter them again, or name the others with --annotations"
+        )
+    return KeptOfShard(scored.shard, index_N, keys, rows)
 
 
 def check_source(source: ShardTask, scored: ShardIdentity, *, in_place: bool) -> None:
@@ -145,73 +172,3 @@ def check_source(source: ShardTask, scored: ShardIdentity, *, in_place: bool) ->
                 f"has changed since it was scored ({what} {then} then, {found} now); score it "
                 "again with --check-inputs, and filter again",
             )
-
-
-class SampleChunks(NamedTuple):
-    """The bytes of a sample in a tar, piece by piece."""
-
-    chunks: Sequence[bytes | memoryview]
-    json_made: bool = False
-    json_left: bool = False
-
-
-def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
-    """A sample as it was, but for its `.json`, into which its cues are merged if asked for."""
-    piece, members = sample.piece, list(sample.files.values())
-    if not merge:
-        return SampleChunks(_runs(piece, members))
-    old = sample.files.get("json")
-    if old is None:
-        return SampleChunks([*_runs(piece, members), *_new_json(sample)], json_made=True)
-    merged = None
-    if old.can_resize:
-        merged = _merged(piece[old.data : old.data + old.size], sample.row.cues)
-    if merged is None:
-        return SampleChunks(_runs(piece, members), json_left=True)
-    headers = resized(piece[old.begin : old.data], len(merged))
-    place = list(sample.files).index("json")
-    before, behind = _runs(piece, members[:place]), _runs(piece, members[place + 1 :])
-    return SampleChunks([*before, headers + _filled(merged), *behind])
-
-
-def _runs(piece: Piece, members: Sequence[Member]) -> list[memoryview]:
-    """The bytes of members; those that stand together in one chunk."""
-    bounds: list[list[int]] = []
-    for member in members:
-        if bounds and bounds[-1][1] == member.begin:
-            bounds[-1][1] = member.end
-        else:
-            bounds.append([member.begin, member.end])
-    view = memoryview(piece)
-    return [view[begin:end] for begin, end in bounds]
-
-
-def _merged(content: bytes, cues: str) -> bytes | None:
-    """A JSON object with the cues behind its fields, which stay as they are; None where it is none.
-
-    Fields that have a cue's name are replaced.
-    """
-    try:
-        text = content.decode("utf-8-sig")
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
-        return None
-    fields = cast(dict[str, Any], fields)
-    if any(name in fields for name in CUES):
-        fields = {name: value for name, value in fields.items() if name not in CUES}
-        text = json.dumps(fields)
-    begin = text.rstrip().removesuffix("}").rstrip()
-    return f"{begin}{', ' if fields else ''}{cues}}}".encode()
-
-
-def _new_json(sample: RawSample) -> list[bytes]:
-    content = f"{{{sample.row.cues}}}".encode()
-    folder, slash, name = next(iter(sample.files.values())).name.rpartition(b"/")
-    key = folder + slash + name.partition(b".")[0]
-    return [new_headers(key + b".json", len(content)), _filled(content)]
-
-
-def _filled(content: bytes) -> bytes:
-    return content.ljust(padded(len(content)), b"\0")

@@ -180,9 +180,22 @@ def test_another_plan_is_refused_unless_it_may_overwrite(
 
 
 def test_tars_of_others_are_left_alone(corpus: Corpus) -> None:
-    corpus.out.mkdir()
-    (corpus.out / "mine.tar").write_bytes(b"mine")
-    for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"no reshard here has recorded \(mine\.tar\)"):
-            corpus.prepare(overwrite=overwrite)
-    assert (corpus.out / "mine.tar").read_bytes() == b"mine"
+    corpus.reshard()
+    mine = corpus.out / "deep" / "mine.tar"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    for harm in (lambda: None, (corpus.out / "_reshard.json").unlink):
+        harm()
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match=r"no reshard here has recorded \("):
+                corpus.prepare(overwrite=overwrite)
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_run_goes_on_though_its_sources_have_moved(corpus: Corpus, tmp_path: Path) -> None:
+    corpus.reshard(samples_per_shard=2)
+    before = tars(corpus)
+    (corpus.out / "00000001.tar").unlink()
+    moved = corpus.shards.rename(tmp_path / "moved")
+    corpus.reshard(samples_per_shard=2, shards=[str(moved)])
+    assert tars(corpus) == before

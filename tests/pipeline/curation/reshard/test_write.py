@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -78,8 +79,8 @@ def test_scores_in_the_json_are_those_of_the_annotations(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "left"),
-    [(None, False), (b"[1, 2]", True), (b"{broken", True), (b"", True)],
-    ids=["none", "a list", "broken", "empty"],
+    [(None, False), (b"[1, 2]", True), (b"{broken", True), (b"\xff\xfe{\0}\0", True), (b"", True)],
+    ids=["none", "a list", "broken", "UTF-16", "empty"],
 )
 def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
     content: bytes | None, left: bool, tmp_path: Path
@@ -96,6 +97,25 @@ def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
         assert written["a.json"] == content
     else:
         assert json.loads(written["a.json"]).keys() == {"quality", "q_sim", "q_mag"}
+
+
+@pytest.mark.parametrize(
+    ("content", "merged"),
+    [
+        (b'{"n": 1.10, "s": "\\ud800"}', b'{"n": 1.10, "s": "\\ud800", '),
+        (b'{\n    "n": 1\n}\n', b'{\n    "n": 1, '),
+        (b" {} ", b" {"),
+        (b'\xef\xbb\xbf{"n": 1}', b'{"n": 1, '),
+        (b'{"quality": "good", "n": 1, "q_sim": 2}', b'{"n": 1, '),
+    ],
+    ids=["numbers", "indented", "empty", "a byte order mark", "names that are taken"],
+)
+def test_other_fields_keep_their_bytes(content: bytes, merged: bytes, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [[("a.jpg", IMAGE), ("a.json", content)]], **EVERYTHING)
+    corpus.reshard()
+    (row,) = pq.read_table(corpus.scores).to_pylist()
+    cues = [f'"{name}": {np.float32(row[name])!s}' for name in ("quality", "q_sim", "q_mag")]
+    assert dict(corpus.written())["a.json"] == merged + ", ".join(cues).encode() + b"}"
 
 
 def test_a_kept_sample_without_a_score_says_null(tmp_path: Path) -> None:
