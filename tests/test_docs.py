@@ -21,6 +21,7 @@ from pipeline.curation.settings import FilterConfig
 from pipeline.records import ErrorCode
 from tests.fakes import FakeScorer
 from tests.generated import write_annotations
+from tests.pipeline.curation.reshard.corpora import plain_corpus
 from tests.runs import write_run
 from tests.samples import picture, write_shards
 
@@ -117,3 +118,15 @@ def test_the_loaders_of_the_readme_see_what_is_kept(
     assert "datasets.load_dataset" in loaders[1]
     assert seen[0] == seen[1]
     assert len(seen[0]) == 4
+
+
+def test_the_loader_of_a_clean_corpus_sees_pictures_and_scores(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    corpus.reshard()
+    names: dict[str, Any] = {"tars": [str(path) for path in sorted(corpus.out.glob("*.tar"))]}
+    (loader,) = [block for kind, block in BLOCKS if kind == "python" and "clean = " in block]
+    exec(loader, names)
+    samples = list(names["clean"])
+    assert len(samples) == len(corpus.kept_keys())
+    assert all(image.width == fields["width"] for image, fields in samples)
+    assert all(0 < fields["quality"] < 1 for _, fields in samples)

@@ -245,6 +245,6 @@ def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
     free = shutil.disk_usage(local).free
     if needed > free:
         raise OutputError(
-            f"{redact(folder.url)}: the tars take about {needed / 1e9:,.1f} GB, and "
-            f"{free / 1e9:,.1f} GB are free there; make room, or choose another --output"
+            f"{redact(folder.url)}: the tars take about {needed / 1e6:,.0f} MB, and "
+            f"{free / 1e6:,.0f} MB are free there; make room, or choose another --output"
         )

@@ -129,7 +129,7 @@ def test_an_output_that_cant_be_written_is_refused(corpus: Corpus) -> None:
 def test_a_disk_without_room_is_told(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(corpus.folder)._replace(free=1000)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: free)  # pyright: ignore
-    with pytest.raises(OutputError, match=r"take about .* GB are free there; make room"):
+    with pytest.raises(OutputError, match=r"take about .* MB are free there; make room"):
         corpus.prepare()
 
 
