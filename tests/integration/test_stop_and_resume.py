@@ -154,13 +154,13 @@ def test_a_killed_reshard_goes_on_to_the_same_tars(web: Web, tmp_path: Path) -> 
     corpus = Corpus(tmp_path)
     write_run(web.folder, corpus.scores, FakeScorer())
     corpus.filter(keep_top=1.0)
-    corpus.reshard(shards=[str(web.folder)], samples_per_shard=4)  # undisturbed, and without Ray
+    corpus.reshard(shards=[str(web.folder)], samples_per_shard=12)  # undisturbed, and without Ray
     expected = tars_in(corpus.out)
     out = tmp_path / "killed"
     command = ["jobs.reshard", web.shards, "--keep", str(corpus.kept), "--output", str(out)]
-    command += ["--samples-per-shard", "4", "--actors", "1"]
+    command += ["--samples-per-shard", "12", "--actors", "1"]
     run = Command(command)
-    run.until(lambda: web.asked.is_set() and len(tars_in(out)) > 2)
+    run.until(lambda: web.asked.is_set() and len(tars_in(out)) == HELD * SAMPLES // 12)
     run.process.kill()
     run.end()
     assert not (out / "sizes.json").exists()

@@ -133,11 +133,11 @@ def test_only_the_guilty_shard_is_given_up(
 def test_a_shard_over_the_time_limit_is_stopped(
     start: Start, tasks: list[ShardTask], tmp_path: Path
 ) -> None:
-    coordinator = start(trapped(tmp_path, "hang"), max_attempts=1, shard_timeout=10.0)
+    coordinator = start(trapped(tmp_path, "hang"), max_attempts=1, shard_timeout=6.0)
     outcomes = list(coordinator.run(tasks))
     check_outcomes(outcomes, tasks, tmp_path / "out")
     (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]
-    assert (failed.shard, failed.reason) == (TRAP, "took longer than the limit of 10 s")
+    assert (failed.shard, failed.reason) == (TRAP, "took longer than the limit of 6 s")
 
 
 def test_a_shard_that_cant_be_read_costs_attempts_but_no_actor(
