@@ -15,6 +15,7 @@ from functools import partial
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 
 from jobs.console import tracking
 from jobs.engine.cluster import choose_actors, connected
@@ -140,7 +141,8 @@ def _finish(run: Reshard, result: _Result, console: Console) -> int:
         shards = count(tally.shards - tally.failed, "shard")
         console.print(f"wrote {shards}: {numbers}, into {where}", soft_wrap=True)
     for failed in result.failed[:_FAILURES_SHOWN]:
-        console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
+        reason = escape(failed.reason)
+        console.print(f"[red]failed[/] {failed.shard}: {reason}", soft_wrap=True)
     if left := tally.shards_total - tally.shards:
         console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED

@@ -39,6 +39,7 @@ from pipeline.storage import (
     absolute,
     commit,
     committing,
+    delete,
     join,
     lies_in,
     read_bytes,
@@ -101,7 +102,8 @@ def compact(
     names = [part.name for part in found.parts]
     check_output(output, ())
     target.sweep()
-    target.delete_all(sorted(target.files, key=lambda name: name != SUMMARY))
+    delete(join(output, SUMMARY))  # readers look for it
+    target.delete_all(target.files - {RECORD})
     commit(join(output, RECORD), as_json({"annotations": absolute(url)}))
 
     tables = map_ordered(source.annotations.read, names, _THREADS)

@@ -9,13 +9,14 @@ _summary.json         what became of all rows, written last: a reader looks for 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +26,20 @@ from pipeline.annotations import ROW_GROUP_ROWS
 from pipeline.curation.sieve import SCHEMA
 from pipeline.curation.survey import Part
 from pipeline.curation.uids import UidWriter
-from pipeline.errors import AnnotationError, OutputError
+from pipeline.errors import AnnotationError, InputError, OutputError
 from pipeline.local import prune, sweep
 from pipeline.output import SUMMARY, as_json, check_output, local_folder
 from pipeline.redaction import reason, redact
-from pipeline.storage import absolute, commit, delete, join, lies_in, list_files, open_read
+from pipeline.storage import (
+    absolute,
+    commit,
+    delete,
+    join,
+    lies_in,
+    list_files,
+    open_read,
+    read_bytes,
+)
 
 KEEP_LIST = "keep-list"
 UIDS = "uids.npy"
@@ -126,6 +136,41 @@ class KeptFolder:
     def _commit(self, name: str, data: bytes) -> None:
         self._written.add(name)
         commit(join(self.url, name), data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filtered:
+    """What a filter that has come to its end says of itself.
+
+    `annotations` are those that were filtered, `without` the shards that have none; `digest` is
+    that of the summary, and another one where another rule or other scores were used.
+    """
+
+    annotations: str
+    fingerprint: str
+    without: Sequence[str]
+    digest: str
+
+
+def read_filtered(url: str) -> Filtered:
+    """Read what a filter says of itself. Raises InputError where none has come to its end."""
+    try:
+        told = read_bytes(join(url, SUMMARY))
+        record = json.loads(read_bytes(join(url, RECORD)))
+        summary = cast(dict[str, Any], json.loads(told))
+        return Filtered(
+            annotations=str(record["annotations"]),
+            fingerprint=str(summary["fingerprint"]),
+            without=[*summary["failed_shards"], *summary["missing_shards"]],
+            digest=hashlib.sha256(told).hexdigest()[:16],
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{redact(url)}: no filter has come to its end here; name the --output of "
+            "`shardsift filter`"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{redact(url)}: not the output of a filter: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)

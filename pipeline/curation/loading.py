@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.curation.kept import KEEP_LIST
+from pipeline.curation.kept import KEEP_LIST, read_filtered
 from pipeline.errors import AnnotationError, InputError
-from pipeline.output import SUMMARY
 from pipeline.plan import annotation_name
 from pipeline.redaction import reason, redact
-from pipeline.storage import join, list_files, open_read, read_bytes
+from pipeline.storage import join, list_files, open_read
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +45,7 @@ class KeepList:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            summary = cast(dict[str, Any], json.loads(read_bytes(join(url, SUMMARY))))
-            without = [*summary["failed_shards"], *summary["missing_shards"]]
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{redact(url)}: no filter has come to its end here; name the --output of "
-                "`shardsift filter`"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{redact(url)}: not the output of a filter: {error!r}") from error
+        without = read_filtered(url).without
         self._url = join(url, KEEP_LIST)
         self._files = frozenset(list_files(self._url))
         if not self._files:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -68,7 +68,7 @@ class ReshardFolder(RunFolder):
         super().__init__(url)
         self.plan: ReshardPlan | None = None
         self.committed: set[str] = set()
-        self._stale: list[str] = []
+        self._stale: set[str] = set()
 
     def claim(self, record: ReshardRecord, *, overwrite: bool) -> None:
         """Check that a run may write here, and go on with its plan if there is one.
@@ -88,9 +88,8 @@ class ReshardFolder(RunFolder):
         if RECORD not in self.files:
             return
         if overwrite:
-            plan_names = {PLAN, SUMMARY, SIZES, META, RECORD, *self.failed}
-            own = {*plan_names, *tars, *map(stats_name, tars)}
-            self._stale = sorted(own & self.files, key=lambda name: name != SUMMARY)
+            own = {SUMMARY, SIZES, META, *self.failed, *tars, *map(stats_name, tars)}
+            self._stale = own & self.files
             self.failed, self.is_finished = set(), False
             return
         earlier = self._read_record()
@@ -105,10 +104,11 @@ class ReshardFolder(RunFolder):
     def begin(self, record: ReshardRecord, plan: ReshardPlan) -> None:
         """Delete what is to be replaced, and save the plan, before the first tar."""
         self.sweep()
-        if self._stale:
-            delete(join(self.url, self._stale[0]))  # readers look for the summary
-            self.delete_all(self._stale)
         if self.plan is None:
+            delete(join(self.url, SUMMARY))  # readers look for it
+            self.delete_all(self._stale)
+            # Last of the old, and first of the new: until then --overwrite finds what is ours.
+            delete(join(self.url, RECORD))
             commit(join(self.url, PLAN), plan.encode())
             commit(join(self.url, RECORD), as_json(asdict(record)))
 
@@ -119,14 +119,15 @@ class ReshardFolder(RunFolder):
         except OSError:
             return None
         location = join(self.url, stats_name(task.shard))
+        report = ReshardReport(shard=task.shard, samples=task.samples, bytes=size)
         try:
             stats = json.loads(read_bytes(location))
-        except FileNotFoundError:  # its writer was killed between the tar and its counts
-            report = ReshardReport(shard=task.shard, samples=task.samples, bytes=size)
+            counts = {name: int(stats[name]) for name in ("json_made", "json_left")}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            # Its writer was killed between the tar and its counts.
             commit(location, as_json(report.as_stats()))
             return report
-        counts = {name: int(stats.get(name, 0)) for name in ("json_made", "json_left")}
-        return ReshardReport(shard=task.shard, samples=task.samples, bytes=size, **counts)
+        return replace(report, **counts)
 
     def finish(self, plan: ReshardPlan, reports: Iterable[ReshardReport]) -> Mapping[str, Any]:
         """Write what tells others that all tars are there; the summary.

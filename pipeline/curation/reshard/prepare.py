@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.curation.kept import KEEP_LIST
-from pipeline.curation.kept import RECORD as FILTER_RECORD
+from pipeline.curation.kept import KEEP_LIST, Filtered, read_filtered
 from pipeline.curation.reshard.folder import ReshardFolder, ReshardRecord
 from pipeline.curation.reshard.headers import BLOCK
 from pipeline.curation.reshard.plan import Packer, ReshardPlan
@@ -25,12 +21,12 @@ from pipeline.curation.reshard.write import (
     read_matching,
 )
 from pipeline.errors import ConfigError, InputError, OutputError, ShardError
-from pipeline.output import SUMMARY, OutputFolder, check_output, find_annotations, local_folder
+from pipeline.output import OutputFolder, check_output, find_annotations, local_folder
 from pipeline.overlap import Track, map_ordered, no_track
 from pipeline.plan import ShardPlan, plan_shards
 from pipeline.records import ShardTask
-from pipeline.redaction import reason, redact
-from pipeline.storage import absolute, is_annotation, join, lies_in, list_files, read_bytes
+from pipeline.redaction import redact
+from pipeline.storage import absolute, is_annotation, join, lies_in, list_files
 
 _THREADS = 32
 _SHOWN = 5
@@ -59,7 +55,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     """
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the new tars")
-    filtered = _read_filter(config.keep)
+    filtered = read_filtered(config.keep)
     scores = find_annotations(config.annotations or filtered.annotations)
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
@@ -90,38 +86,8 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Filtered:
-    """What a filter says of itself: of which annotations it is, and the shards without any."""
-
-    annotations: str
-    fingerprint: str
-    without: Sequence[str]
-    digest: str
-
-
-def _read_filter(url: str) -> _Filtered:
-    try:
-        told = read_bytes(join(url, SUMMARY))
-        record = json.loads(read_bytes(join(url, FILTER_RECORD)))
-        summary = cast(dict[str, Any], json.loads(told))
-        return _Filtered(
-            annotations=str(record["annotations"]),
-            fingerprint=str(summary["fingerprint"]),
-            without=[*summary["failed_shards"], *summary["missing_shards"]],
-            digest=hashlib.sha256(told).hexdigest()[:16],
-        )
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{redact(url)}: no filter has come to its end here; name the --output of "
-            "`shardsift filter`"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{redact(url)}: not the output of a filter: {reason(error)}") from error
-
-
 def _find_sources(
-    config: ReshardConfig, scores: OutputFolder, names: Sequence[str], filtered: _Filtered
+    config: ReshardConfig, scores: OutputFolder, names: Sequence[str], filtered: Filtered
 ) -> tuple[ShardPlan, Sequence[str]]:
     """The shards that were filtered, and the names of those among them that never were scored.
 

@@ -140,5 +140,9 @@ def test_a_sample_without_a_shard_is_refused(corpus: Path) -> None:
 def test_a_folder_that_is_no_finished_filter_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no filter has come to its end here"):
         keep(str(tmp_path))
-    with pytest.raises(InputError, match="not the output of a filter"):
+    with pytest.raises(InputError, match="no filter has come to its end here"):
         keep(str(corpus / "scores"))
+    for name in ("_summary.json", "_filter.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="not the output of a filter"):
+        keep(str(tmp_path))
