@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs import cli_curate, cli_report
+from jobs.cli_options import Actors, Address, ConfigFile, CpusPerActor
 from jobs.console import start_console
 from jobs.environment import prepare_ray
 from jobs.exit_codes import INTERRUPTED, USER_ERROR
@@ -82,9 +83,7 @@ def score(
     output: Annotated[
         str | None, typer.Option(help="Folder or URL for the annotations.", metavar="URL")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
-    ] = None,
+    config: ConfigFile = None,
     model: Annotated[
         str | None,
         typer.Option(help="open_clip name, hf-hub:ORG/NAME, a model config .json, or compact."),
@@ -96,16 +95,12 @@ def score(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16, of the image encoder.")
     ] = None,
-    actors: Annotated[
-        int | None, typer.Option(help="Number of actors; by default as many as fit.")
-    ] = None,
+    actors: Actors = None,
     gpus_per_actor: Annotated[
         float | None, typer.Option(help="GPUs of an actor; 0 scores on CPUs.")
     ] = None,
-    cpus_per_actor: Annotated[float | None, typer.Option(help="CPU cores of an actor.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; by default one is started here.")
-    ] = None,
+    cpus_per_actor: CpusPerActor = None,
+    address: Address = None,
     max_attempts: Annotated[
         int | None, typer.Option(help="Tries of a shard before it is given up.")
     ] = None,

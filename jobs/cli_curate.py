@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jobs.cli_options import Actors, Address, ConfigFile, CpusPerActor
 from jobs.environment import prepare_ray
 
 
@@ -26,9 +26,7 @@ def filter_(
     output: Annotated[
         str | None, typer.Option(help="Folder or URL for what is kept.", metavar="URL")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
-    ] = None,
+    config: ConfigFile = None,
     min_quality: Annotated[
         float | None, typer.Option(help="Keep samples of this quality or more.")
     ] = None,
@@ -99,9 +97,7 @@ def reshard(
     output: Annotated[
         str | None, typer.Option(help="Folder or URL for the new tars.", metavar="URL")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with settings; flags win over it.")
-    ] = None,
+    config: ConfigFile = None,
     annotations: Annotated[
         str | None, typer.Option(help="The --output of score, if it has moved.", metavar="URL")
     ] = None,
@@ -115,13 +111,9 @@ def reshard(
         bool | None,
         typer.Option("--annotate/--no-annotate", help="Merge the scores into each .json."),
     ] = None,
-    actors: Annotated[
-        int | None, typer.Option(help="Number of actors; by default as many as fit.")
-    ] = None,
-    cpus_per_actor: Annotated[float | None, typer.Option(help="CPU cores of an actor.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; by default one is started here.")
-    ] = None,
+    actors: Actors = None,
+    cpus_per_actor: CpusPerActor = None,
+    address: Address = None,
     max_attempts: Annotated[
         int | None, typer.Option(help="Tries of a tar before it is given up.")
     ] = None,

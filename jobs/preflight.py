@@ -88,4 +88,4 @@ def prepare(config: RunConfig, console: Console, make_scorer: ScorerFactory) -> 
 def _is_wanted_again(config: RunConfig, task: ShardTask, footer: Footer) -> bool:
     if any(footer.report.errors.get(code) for code in config.retry_errors):
         return True
-    return config.check_inputs and identify(task) != footer.shard
+    return config.check_inputs and identify(task.url, task.shard) != footer.shard

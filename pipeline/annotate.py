@@ -57,7 +57,7 @@ def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -
     """
     started = perf_counter()
     try:
-        identity = identify(task)
+        identity = identify(task.url, task.shard)
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,6 +67,7 @@ class CompactedAnnotations:
         self.url = url
         self._fingerprint = fingerprint
         self._config = config
+        self._opened = secrets.token_hex(8)  # the same URL may be compacted anew
         self._slots: dict[str, Slot] = {}
         self._shards: dict[str, ShardIdentity] = {}
         for row in self._index([name for name in _INDEX_SCHEMA.names if name != "sketch"]):
@@ -87,7 +89,7 @@ class CompactedAnnotations:
         wanted = schema.names if where is None else SCHEMA.names  # it may look at any column
         try:
             with open_read(url) as file:
-                parquet = pq.ParquetFile(file, metadata=_metadata(url))
+                parquet = pq.ParquetFile(file, metadata=_metadata(url, self._opened))
                 table = parquet.read_row_groups(list(groups), wanted, use_threads=False)
             if where is not None:
                 table = table.filter(where)
@@ -160,8 +162,11 @@ def _identity(row: Mapping[str, Any]) -> ShardIdentity:
 
 
 @lru_cache(maxsize=16)
-def _metadata(url: str) -> Any:
-    """The footer of a file, which takes as long to read as a shard's rows."""
+def _metadata(url: str, opened: str) -> Any:
+    """The footer of a file, which takes as long to read as a shard's rows.
+
+    Kept for one opening of its folder.
+    """
     with open_read(url) as file:
         return pq.read_metadata(file)
 

@@ -112,20 +112,11 @@ class ScoreConfig(Settings):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class RunConfig(ScoreConfig):
-    """A `score` run: what to score, where to write, and with what resources."""
+class RayConfig(Settings):
+    """What a run on Ray may be given, whatever its actors do."""
 
-    shards: tuple[str, ...] = Field(
-        default=(), description="tars: paths, globs, braces, folders, @lists, any fsspec URL"
-    )
-    output: str | None = Field(default=None, description="folder or URL for the annotations")
-    batch_size: int = Field(default=64, ge=1, description="crops in one encoder call")
-    decode_threads: int = Field(default=2, ge=1, description="threads that decode, for each actor")
     actors: int | None = Field(
         default=None, ge=1, description="number of actors; by default as many as fit the cluster"
-    )
-    gpus_per_actor: float = Field(
-        default=1.0, ge=0, description="GPUs of an actor; 0 scores on the CPU, 0.5 shares a GPU"
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     address: str | None = Field(
@@ -137,6 +128,23 @@ class RunConfig(ScoreConfig):
     shard_timeout: float = Field(
         default=3600.0, gt=0, description="seconds for one shard before its actor is killed"
     )
+    force: bool = Field(
+        default=False, description="go on though another run writes into this output"
+    )
+
+
+class RunConfig(ScoreConfig, RayConfig):
+    """A `score` run: what to score, where to write, and with what resources."""
+
+    shards: tuple[str, ...] = Field(
+        default=(), description="tars: paths, globs, braces, folders, @lists, any fsspec URL"
+    )
+    output: str | None = Field(default=None, description="folder or URL for the annotations")
+    batch_size: int = Field(default=64, ge=1, description="crops in one encoder call")
+    decode_threads: int = Field(default=2, ge=1, description="threads that decode, for each actor")
+    gpus_per_actor: float = Field(
+        default=1.0, ge=0, description="GPUs of an actor; 0 scores on the CPU, 0.5 shares a GPU"
+    )
     retry_errors: tuple[ErrorCode, ...] = Field(
         default=(), description="score committed shards again that have rows with these errors"
     )
@@ -145,9 +153,6 @@ class RunConfig(ScoreConfig):
     )
     overwrite: bool = Field(
         default=False, description="delete this output's annotations and start anew"
-    )
-    force: bool = Field(
-        default=False, description="go on though another run writes into this output"
     )
     dry_run: bool = Field(default=False, description="check everything and score nothing")
 

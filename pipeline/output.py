@@ -236,6 +236,15 @@ def find_annotations(url: str) -> OutputFolder:
     return folder
 
 
+def check_apart(output: str, annotations: str) -> None:
+    """Refuse an output in a folder of annotations. Raises OutputError."""
+    if lies_in(output, absolute(annotations)):
+        raise OutputError(
+            f"{redact(output)}: lies in the annotations, whose readers would take its files for "
+            "some of them; choose another --output"
+        )
+
+
 def check_output(output: str, shard_folders: Iterable[str]) -> None:
     """Refuse an output in a folder of shards, and one that can't be written.
 

@@ -106,7 +106,7 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
 
 def _exists(task: ShardTask) -> bool:
     try:
-        identify(task)
+        identify(task.url, task.shard)
     except FileNotFoundError:
         return False
     return True

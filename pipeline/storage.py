@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import InputError, UserError
 from pipeline.local import appearing
-from pipeline.records import ShardIdentity, ShardTask
+from pipeline.records import ShardIdentity
 from pipeline.redaction import reason, redact, shown_cause
 from pipeline.remote import READ_BLOCK_BYTES, ResumingReader, patiently, version_of
 
@@ -168,11 +168,11 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     )
 
 
-def identify(task: ShardTask) -> ShardIdentity:
-    """Size and etag (else modification time) of a shard. Raises OSError."""
-    filesystem, path = _locate(task.url)
-    info = _ask(filesystem, task.url, lambda: cast(dict[str, Any], filesystem.info(path)))
-    return ShardIdentity(path=task.shard, size=int(info["size"]), version=version_of(info))
+def identify(url: str, shard: str) -> ShardIdentity:
+    """Size and etag (else modification time) of a shard of this name. Raises OSError."""
+    filesystem, path = _locate(url)
+    info = _ask(filesystem, url, lambda: cast(dict[str, Any], filesystem.info(path)))
+    return ShardIdentity(path=shard, size=int(info["size"]), version=version_of(info))
 
 
 # --- writing -------------------------------------------------------------------------------------

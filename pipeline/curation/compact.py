@@ -28,6 +28,7 @@ from pipeline.output import (
     OutputFolder,
     RunFolder,
     as_json,
+    check_apart,
     check_output,
     find_annotations,
 )
@@ -41,7 +42,6 @@ from pipeline.storage import (
     committing,
     delete,
     join,
-    lies_in,
     read_bytes,
 )
 
@@ -94,8 +94,7 @@ def compact(
         UserError: where the run isn't complete, or the output holds something else.
         AnnotationError: where a file isn't one of ours, or has other rows than its footer says.
     """
-    if lies_in(output, absolute(url)):
-        raise OutputError(f"{redact(output)}: lies in the annotations; choose another --output")
+    check_apart(output, url)
     source = find_annotations(url)
     target = _claim(output, overwrite=overwrite)
     found = survey(url, track=track)  # complete, and of one configuration

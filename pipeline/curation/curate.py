@@ -54,7 +54,6 @@ def curate(config: FilterConfig, track: Track = no_track) -> Outcome:
         found = survey(config.annotations, allow_missing=config.allow_missing, track=track)
         sieve = Sieve(
             annotations=found.folder.annotations,
-            url=config.annotations,
             where=where,
             buckets=make_buckets(config.per, config.join, found.parts),
             keeps_errors=config.errors == "keep",

@@ -28,14 +28,13 @@ from pipeline.curation.survey import Part
 from pipeline.curation.uids import UidWriter
 from pipeline.errors import AnnotationError, InputError, OutputError
 from pipeline.local import prune, sweep
-from pipeline.output import SUMMARY, as_json, check_output, local_folder
+from pipeline.output import SUMMARY, as_json, check_apart, check_output, local_folder
 from pipeline.redaction import reason, redact
 from pipeline.storage import (
     absolute,
     commit,
     delete,
     join,
-    lies_in,
     list_files,
     open_read,
     read_bytes,
@@ -57,7 +56,7 @@ class KeptFolder:
         """
         self.url = url
         self._annotations = absolute(annotations)
-        _check_apart(url, self._annotations)
+        check_apart(url, annotations)
         files = list_files(url)
         mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
         if mine and RECORD not in files:
@@ -190,11 +189,3 @@ def read_keep_list(url: str) -> KeepListFile:
         return KeepListFile(table.cast(SCHEMA), fingerprint)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"{redact(url)}: not a keep-list: {reason(error)}") from error
-
-
-def _check_apart(url: str, annotations: str) -> None:
-    if lies_in(url, annotations):
-        raise OutputError(
-            f"{redact(url)}: lies in the annotations, whose readers would take a keep-list for "
-            "one of them; choose another --output"
-        )

@@ -79,7 +79,6 @@ class Sieve:
     """
 
     annotations: Annotations
-    url: str
     where: Any
     buckets: Buckets
     keeps_errors: bool
@@ -118,7 +117,7 @@ class Sieve:
 
     def _read(self, part: Part, columns: Iterable[str]) -> Any:
         """Rows that pass `where`, those without a score among them."""
-        url = join(self.url, part.name)
+        url = join(self.annotations.url, part.name)
         table = self.annotations.read(part.name, sorted(columns), self.where)
         quality = table["quality"]
         for what, expected, found in (

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from pipeline.storage import commit_file
+from pipeline.storage import committing
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -69,13 +69,11 @@ class UidWriter:
         """Make the file appear at `url`; nothing can be added afterwards."""
         self._spill()
         self.written = sum(self._sort(place) for place in range(_SCRATCH_FILES))
-        target = self._path / "uids.npy"
         header = {"descr": DTYPE.descr, "fortran_order": False, "shape": (self.written,)}
-        with target.open("wb") as file:
+        with committing(url) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for place in range(_SCRATCH_FILES):
                 file.write(self._scratch(place).read_bytes())
-        commit_file(url, target)
 
     def _spill(self) -> None:
         uids_N2 = np.concatenate([np.empty((0, 2), np.uint64), *self._held])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import tempfile
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.iqasets.loaders import Opinion
-from pipeline.storage import commit_file, join
+from pipeline.storage import committing, join
 
 
 def write_shards(
@@ -26,12 +24,12 @@ def write_shards(
     remaining = iter(opinions)
     images = shards = 0
     while part := list(islice(remaining, images_per_shard)):
-        with tempfile.TemporaryDirectory(prefix="shardsift-") as folder:
-            path = Path(folder) / "shard.tar"
-            with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for place, opinion in enumerate(part):
-                    _add(tar, f"{images + place:06}", opinion)
-            commit_file(join(output, f"{name}-{shards:05}.tar"), path)
+        with (
+            committing(join(output, f"{name}-{shards:05}.tar")) as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
+            for place, opinion in enumerate(part):
+                _add(tar, f"{images + place:06}", opinion)
         images, shards = images + len(part), shards + 1
     if not images:
         raise InputError(f"{name}: the folder's list of opinions is empty")

@@ -76,8 +76,8 @@ def test_identity_follows_content_and_time(tmp_path: Path) -> None:
     path = tmp_path / "0.tar"
     task = ShardTask(url=str(path), shard="0.tar", annotation="0.parquet")
     path.write_bytes(b"one")
-    before = identify(task)
+    before = identify(task.url, task.shard)
     assert (before.path, before.size) == ("0.tar", 3)
-    assert identify(task) == before
+    assert identify(task.url, task.shard) == before
     os.utime(path, (1, 1))
-    assert identify(task) != before
+    assert identify(task.url, task.shard) != before

@@ -31,7 +31,6 @@ from pipeline.errors import OutputError
 from pipeline.local import prune
 from pipeline.output import SUMMARY, RunFolder, as_json, local_folder
 from pipeline.overlap import map_ordered
-from pipeline.records import ShardTask
 from pipeline.redaction import reason, redact
 from pipeline.storage import FAILED_FOLDER, SHARD_SUFFIX, commit, delete, identify, join, read_bytes
 
@@ -115,7 +114,7 @@ class ReshardFolder(RunFolder):
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
         """The report of a tar that was committed, though nobody heard of it; None without one."""
         try:
-            size = identify(ShardTask(url=task.url, shard=task.shard, annotation="")).size
+            size = identify(task.url, task.shard).size
         except OSError:
             return None
         location = join(self.url, stats_name(task.shard))

@@ -21,12 +21,17 @@ from pipeline.curation.reshard.write import (
     read_matching,
 )
 from pipeline.errors import ConfigError, InputError, OutputError, ShardError
-from pipeline.output import OutputFolder, check_output, find_annotations, local_folder
+from pipeline.output import (
+    OutputFolder,
+    check_apart,
+    check_output,
+    find_annotations,
+    local_folder,
+)
 from pipeline.overlap import Track, map_ordered, no_track
 from pipeline.plan import ShardPlan, plan_shards
-from pipeline.records import ShardTask
 from pipeline.redaction import redact
-from pipeline.storage import absolute, is_annotation, join, lies_in, list_files
+from pipeline.storage import is_annotation, join, list_files
 
 _THREADS = 32
 _SHOWN = 5
@@ -61,17 +66,10 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     if not names:
         raise InputError(f"{redact(config.keep)}: has no keep-list; filter with --emit keep-list")
     sources, missing = _find_sources(config, scores, names, filtered)
-    _check_output(config.output, sources, scores.url)
+    check_apart(config.output, scores.url)
+    check_output(config.output, {*sources.folders, sources.root})
     folder = ReshardFolder(config.output)
-    samples, size = config.limits()
-    record = ReshardRecord(
-        samples_per_shard=samples,
-        bytes_per_shard=size,
-        annotate=config.annotate,
-        keep_list=filtered.digest,
-        fingerprint=filtered.fingerprint,
-        root=sources.root,
-    )
+    record = _record(config, filtered, sources.root)
     folder.claim(record, overwrite=config.overwrite)
     copy = CopySettings(
         keep=config.keep,
@@ -83,6 +81,18 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     _check_room(folder, plan)
     return Reshard(
         config=config, folder=folder, record=record, plan=plan, copy=copy, missing=missing
+    )
+
+
+def _record(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardRecord:
+    samples, size = config.limits()
+    return ReshardRecord(
+        samples_per_shard=samples,
+        bytes_per_shard=size,
+        annotate=config.annotate,
+        keep_list=filtered.digest,
+        fingerprint=filtered.fingerprint,
+        root=root,
     )
 
 
@@ -135,12 +145,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _check_output(output: str, sources: ShardPlan, annotations: str) -> None:
-    if lies_in(output, absolute(annotations)):
-        raise OutputError(f"{redact(output)}: lies in the annotations; choose another --output")
-    check_output(output, {*sources.folders, sources.root})
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What is kept of a source shard, the bytes that it takes, and what is wrong with it."""
@@ -179,10 +183,9 @@ def _look(name: str, root: str, copy: CopySettings) -> _Kept:
     kept = read_matching(name, copy, ["key", "tar_offset"])
     if not len(kept.index_N):
         return _Kept(kept, [], None)
-    shard, trouble = kept.scored.path, None
+    trouble = None
     try:
-        task = ShardTask(url=join(root, shard), shard=shard, annotation=name)
-        check_source(task, kept.scored, in_place=copy.in_place)
+        check_source(join(root, kept.scored.path), kept.scored, in_place=copy.in_place)
     except ShardError as error:
         trouble = str(error)
     sizes_N = _estimate(kept.rows["tar_offset"].to_pylist(), kept.scored.size)[kept.index_N]

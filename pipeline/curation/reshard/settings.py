@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import ByteSize, Field
 
-from pipeline.config import Settings
+from pipeline.config import RayConfig
 
 SAMPLES_PER_SHARD = 10_000
 """As img2dataset and DataComp's resharder; where nothing else is asked for."""
 
 
-class ReshardConfig(Settings):
+class ReshardConfig(RayConfig):
     """Which samples to copy, and into what."""
 
     shards: tuple[str, ...] = Field(
@@ -33,23 +33,7 @@ class ReshardConfig(Settings):
     annotate: bool = Field(
         default=True, description="write quality, q_sim and q_mag into each sample's .json"
     )
-    actors: int | None = Field(
-        default=None, ge=1, description="number of actors; by default as many as fit the cluster"
-    )
-    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
-    address: str | None = Field(
-        default=None, description="Ray cluster to join; by default one on this machine is started"
-    )
-    max_attempts: int = Field(
-        default=3, ge=1, description="how often a tar is tried before it is given up"
-    )
-    shard_timeout: float = Field(
-        default=3600.0, gt=0, description="seconds for one tar before its actor is killed"
-    )
     overwrite: bool = Field(default=False, description="replace what an earlier reshard wrote")
-    force: bool = Field(
-        default=False, description="go on though another run writes into this output"
-    )
     dry_run: bool = Field(default=False, description="plan, and write nothing")
 
     def limits(self) -> tuple[int | None, int | None]:

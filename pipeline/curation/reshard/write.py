@@ -18,7 +18,7 @@ from pipeline.curation.reshard.source import CUES, RawSample, kept_rows, read_ke
 from pipeline.errors import AnnotationError, InputError, ShardError
 from pipeline.output import Annotations, as_json
 from pipeline.plan import annotation_name
-from pipeline.records import ShardIdentity, ShardTask
+from pipeline.records import ShardIdentity
 from pipeline.redaction import reason, redact
 from pipeline.storage import commit, committing, identify, join
 
@@ -103,7 +103,6 @@ def write_shard(task: ReshardTask, settings: CopySettings) -> ReshardReport:
 
 def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterator[RawSample]:
     """The samples of a part of a source shard, which is what was scored before and after."""
-    source = ShardTask(url=segment.url, shard=segment.shard, annotation="")
     try:
         kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
         index_N = kept.index_N
@@ -111,10 +110,10 @@ def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterato
         if len(wanted_N) != segment.samples:
             problem = "its keep-list has changed since the plan was made"
             raise ShardError(segment.shard, problem)
-        check_source(source, kept.scored, in_place=settings.in_place)
+        check_source(segment.url, kept.scored, in_place=settings.in_place)
         rows = kept_rows(kept.rows, wanted_N, kept.scored.size)
         yield from read_kept(segment.url, segment.shard, rows)
-        check_source(source, kept.scored, in_place=settings.in_place)
+        check_source(segment.url, kept.scored, in_place=settings.in_place)
     except (ShardError, InputError, AnnotationError) as error:
         raise ShardError(shard, str(error)) from error
 
@@ -155,20 +154,20 @@ def read_matching(name: str, settings: CopySettings, columns: Sequence[str]) -> 
     return KeptOfShard(scored.shard, index_N, keys, rows)
 
 
-def check_source(source: ShardTask, scored: ShardIdentity, *, in_place: bool) -> None:
+def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:
     """Raise ShardError where a shard isn't the one that was scored: by its size, and where it
     hasn't moved by its etag, else its modification time."""
     try:
-        now = identify(source)
+        now = identify(url, scored.path)
     except OSError as error:
-        raise ShardError(source.shard, f"can't be found: {reason(error)}") from error
+        raise ShardError(scored.path, f"can't be found: {reason(error)}") from error
     changes = [("size", str(scored.size), str(now.size))]
     if in_place:
         changes.append(("version", scored.version, now.version))
     for what, then, found in changes:
         if then != found:
             raise ShardError(
-                source.shard,
+                scored.path,
                 f"has changed since it was scored ({what} {then} then, {found} now); score it "
                 "again with --check-inputs, and filter again",
             )
