@@ -11,6 +11,7 @@ from pipeline.records import ShardTask
 from pipeline.storage import (
     commit,
     commit_file,
+    committing,
     delete,
     identify,
     is_annotation,
@@ -41,6 +42,25 @@ def test_a_commit_that_fails_leaves_what_was_there(
         commit(url, b"two")
     assert list_files(str(tmp_path)) == {"b.parquet"}
     assert read_bytes(url) == b"one"
+
+
+def test_the_disk_begins_to_write_before_a_large_file_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def advise(descriptor: int, offset: int, size: int, advice: int) -> None:
+        told.append((offset, size))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    chunk = bytes(range(256)) * 5000
+    with committing(str(tmp_path / "x.tar")) as file:
+        for _ in range(20):
+            file.write(chunk)
+    assert (tmp_path / "x.tar").read_bytes() == chunk * 20
+    ends = [offset + size for offset, size in told]
+    assert [offset for offset, _ in told] == [0, *ends[:-1]], "one behind the other"
+    assert 0 < 20 * len(chunk) - ends[-1] < 10 << 20, "what is left for the end"
 
 
 def test_a_local_file_can_be_committed(tmp_path: Path) -> None:

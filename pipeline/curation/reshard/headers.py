@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import struct
 import tarfile
 from typing import Any, Final, NamedTuple, cast
 
@@ -17,10 +18,11 @@ Piece = bytes | mmap.mmap
 
 _ENCODING: Final = {"encoding": "utf-8", "errors": "surrogateescape"}
 _ZEROS: Final = bytes(BLOCK)
-_FILE: Final = ord("0")
-_PAX: Final = ord("x")
-_NAME, _SIZE, _SUM, _PREFIX = slice(0, 100), slice(124, 136), slice(148, 156), slice(345, 500)
-_KIND, _MAGIC = 156, slice(257, 262)
+_FILE: Final = b"0"
+_PAX: Final = b"x"
+_FIELDS: Final = struct.Struct("100s 24x 12s 20x c 100x 5s 83x 155s 12x")
+"""Name, size, kind, magic and prefix of a header."""
+_SIZE, _SUM = slice(124, 136), slice(148, 156)
 
 
 class Member(NamedTuple):
@@ -43,14 +45,14 @@ def next_file(piece: Piece, position: int) -> Member | None:
 
     Its content may lie behind the end of the piece. Raises tarfile.TarError for what is no header.
     """
-    header = piece[position : position + BLOCK]
-    if len(header) < BLOCK or header == _ZEROS:
+    if position + BLOCK > len(piece):
         return None
-    if header[_KIND] == _FILE and header[_MAGIC] == b"ustar":
-        size = _size(header)
-        if size is not None:
-            data = position + BLOCK
-            return Member(_name(header), position, data, size, data + padded(size))
+    name, digits, kind, magic, prefix = _FIELDS.unpack_from(piece, position)
+    if kind == _FILE and magic == b"ustar" and (size := _size(digits)) is not None:
+        data = position + BLOCK
+        return Member(_name(prefix, name), position, data, size, data + padded(size))
+    if piece[position : position + BLOCK] == _ZEROS:
+        return None
     return _extended_file(piece, position) or _any_file(piece, position)
 
 
@@ -82,35 +84,34 @@ def end_of_archive(size: int) -> bytes:
     return bytes(marker + -(size + marker) % tarfile.RECORDSIZE)
 
 
-def _name(header: bytes) -> bytes:
-    name = header[_NAME].split(b"\0", 1)[0]
-    if header[_PREFIX.start]:
-        return header[_PREFIX].split(b"\0", 1)[0] + b"/" + name
-    return name
+def _name(prefix: bytes, name: bytes) -> bytes:
+    name = name.partition(b"\0")[0]
+    return prefix.partition(b"\0")[0] + b"/" + name if prefix[0] else name
 
 
-def _size(header: bytes) -> int | None:
+def _size(digits: bytes) -> int | None:
     """None where it isn't written in octal digits."""
     try:
-        return int(header[_SIZE].split(b"\0", 1)[0] or b"0", 8)
+        return int(digits.partition(b"\0")[0] or b"0", 8)
     except ValueError:
         return None
 
 
 def _extended_file(piece: Piece, position: int) -> Member | None:
     """A file with a pax header before its own; None where it is something else, or unusual."""
-    header = piece[position : position + BLOCK]
-    size = _size(header)
-    if header[_KIND] != _PAX or size is None:
+    _, digits, kind, _, _ = _FIELDS.unpack_from(piece, position)
+    size = _size(digits)
+    if kind != _PAX or size is None:
         return None
-    place = position + BLOCK + padded(size)
+    data = position + 2 * BLOCK + padded(size)
     records = _pax_records(piece[position + BLOCK : position + BLOCK + size])
-    own = piece[place : place + BLOCK]
-    if records is None or len(own) < BLOCK or own[_KIND] != _FILE or (size := _size(own)) is None:
+    if records is None or data > len(piece):
+        return None
+    name, digits, kind, _, prefix = _FIELDS.unpack_from(piece, data - BLOCK)
+    if kind != _FILE or (size := _size(digits)) is None:
         return None
     size = int(records.get(b"size", size))
-    data = place + BLOCK
-    name = records.get(b"path") or _name(own)
+    name = records.get(b"path") or _name(prefix, name)
     return Member(name, position, data, size, data + padded(size), b"size" not in records)
 
 

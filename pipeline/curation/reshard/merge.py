@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from pipeline.curation.reshard.headers import Member, Piece, new_headers, padded, resized
+from pipeline.curation.reshard.headers import Member, new_headers, padded, resized
 from pipeline.curation.reshard.source import CUES, RawSample
 
 
@@ -20,33 +21,38 @@ class SampleChunks(NamedTuple):
 
 def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
     """A sample as it was, but for its `.json`, into which its cues are merged if asked for."""
-    piece, members = sample.piece, list(sample.files.values())
-    if not merge:
-        return SampleChunks(_runs(piece, members))
     old = sample.files.get("json")
+    if not merge:
+        return SampleChunks(_chunks(sample))
     if old is None:
-        return SampleChunks([*_runs(piece, members), *_new_json(sample)], json_made=True)
-    merged = None
-    if old.can_resize:
-        merged = _merged(piece[old.data : old.data + old.size], sample.row.cues)
+        return SampleChunks([*_chunks(sample), *_new_json(sample)], json_made=True)
+    piece = sample.piece
+    content = piece[old.data : old.data + old.size]
+    merged = _merged(content, sample.row.cues) if old.can_resize else None
     if merged is None:
-        return SampleChunks(_runs(piece, members), json_left=True)
+        return SampleChunks(_chunks(sample), json_left=True)
     headers = resized(piece[old.begin : old.data], len(merged))
-    place = list(sample.files).index("json")
-    before, behind = _runs(piece, members[:place]), _runs(piece, members[place + 1 :])
-    return SampleChunks([*before, headers + _filled(merged), *behind])
+    return SampleChunks(_chunks(sample, old, headers + _filled(merged)))
 
 
-def _runs(piece: Piece, members: Sequence[Member]) -> list[memoryview]:
-    """The bytes of members; those that stand together in one chunk."""
-    bounds: list[list[int]] = []
-    for member in members:
-        if bounds and bounds[-1][1] == member.begin:
-            bounds[-1][1] = member.end
+def _chunks(
+    sample: RawSample, replaced: Member | None = None, replacement: bytes = b""
+) -> list[bytes | memoryview]:
+    """The bytes of a sample, files that stand together in one chunk; one of them replaced."""
+    view = memoryview(sample.piece)
+    chunks: list[bytes | memoryview] = []
+    begin = end = -1
+    for member in sample.files.values():
+        if member is replaced:
+            chunks += view[begin:end], replacement
+            begin = end = member.end
+        elif member.begin == end:
+            end = member.end
         else:
-            bounds.append([member.begin, member.end])
-    view = memoryview(piece)
-    return [view[begin:end] for begin, end in bounds]
+            chunks.append(view[begin:end])
+            begin, end = member.begin, member.end
+    chunks.append(view[begin:end])
+    return chunks
 
 
 def _merged(content: bytes, cues: str) -> bytes | None:
@@ -55,14 +61,14 @@ def _merged(content: bytes, cues: str) -> bytes | None:
     Fields that have a cue's name are replaced.
     """
     try:
-        text = content.decode("utf-8-sig")
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
         fields = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None
     fields = cast(dict[str, Any], fields)
-    if any(name in fields for name in CUES):
+    if not fields.keys().isdisjoint(CUES):
         fields = {name: value for name, value in fields.items() if name not in CUES}
         text = json.dumps(fields)
     begin = text.rstrip().removesuffix("}").rstrip()

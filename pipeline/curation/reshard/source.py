@@ -105,12 +105,15 @@ def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64])
     return int(end_R[before]) if before >= 0 else 0
 
 
-def _cues(table: Any) -> Iterator[str]:
+def _cues(table: Any) -> Sequence[str]:
     """Each row's cues as JSON spells them, with as few digits as a float32 needs."""
-    columns = (table[name].cast(pa.string()).to_pylist() for name in CUES)
-    for values in zip(*columns, strict=True):
-        pairs = zip(CUES, values, strict=True)
-        yield ", ".join(f'"{name}": {"null" if value is None else value}' for name, value in pairs)
+    pairs = (
+        pc.binary_join_element_wise(
+            f'"{name}": ', pc.fill_null(table[name].cast(pa.string()), "null"), ""
+        )
+        for name in CUES
+    )
+    return pc.binary_join_element_wise(*pairs, ", ").to_pylist()
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
@@ -142,11 +145,15 @@ def _by_range(ranges: Ranges, shard: str, rows: Sequence[KeptRow]) -> Iterator[R
     in_turn = ranges.threads == 1
     pieces = map(read, parts) if in_turn else map_ordered(read, parts, ranges.threads)
     for part, piece in pieces:
-        base = part[0].begin
-        scanner = _Scanner(piece)
+        base, done = part[0].begin, 0
         for row in part:
-            scanner.jump(row.begin - base)
-            yield _whole(RawSample(row, piece, _find(scanner, shard, row, base)))
+            files = _find(piece, row, base, max(done, row.begin - base))
+            if not files:
+                raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
+            done = _end(files)
+            if done > len(piece):
+                raise EOFError(f"ends in the middle of {row.key}")
+            yield RawSample(row, piece, files)
 
 
 def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[Sequence[KeptRow]]:
@@ -176,12 +183,37 @@ def _announced(parts: Iterable[Sequence[KeptRow]], ranges: Ranges) -> Iterator[S
     yield from waiting
 
 
-def _find(scanner: _Scanner, shard: str, row: KeptRow, base: int) -> Mapping[str, Member]:
-    while (sample := scanner.take()) is not None:
-        key, files = sample
-        if key == row.key and any(member.data + base == row.offset for member in files.values()):
-            return files
-    raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
+def _find(piece: Piece, row: KeptRow, base: int, begin: int) -> Mapping[str, Member]:
+    """The files of a row's sample: of those of its key the ones beside its image."""
+    files: dict[str, Member] = {}
+    has_image = False
+    # The header of the next image, which is of another sample, needn't be looked at.
+    last = row.end - base - BLOCK
+    while begin < last and (member := next_file(piece, begin)) is not None:
+        begin = member.end
+        name = _decoded(member)
+        if not files and not name.startswith(row.key):
+            continue
+        parts = key_and_extension(name)
+        if parts is None:
+            continue
+        key, extension = parts
+        if key != row.key or extension in files:
+            if has_image:
+                break
+            files = {}
+        if key == row.key:
+            files[extension] = member
+            has_image = has_image or member.data + base == row.offset
+    return files if has_image else {}
+
+
+def _decoded(member: Member) -> str:
+    return member.name.decode("utf-8", "backslashreplace")
+
+
+def _end(files: Mapping[str, Member]) -> int:
+    return max(member.end for member in files.values())
 
 
 def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
@@ -191,53 +223,33 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
         scratch.flush()
         # Not closed by hand: samples that were given out may still be looked at.
         piece = mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ)
-    scanner = _Scanner(piece)
-    index = -1
+    samples = enumerate(_all_samples(piece))
     for row in rows:
-        sample = None
-        while index < row.index and (sample := scanner.take()) is not None:
-            index += 1
+        sample = next((sample for index, sample in samples if index == row.index), None)
         if sample is None or sample[0] != row.key:
             found = "nothing" if sample is None else sample[0]
             raise ShardError(shard, f"sample {row.index} was {row.key}, and is {found} now")
-        yield _whole(RawSample(row, piece, sample[1]))
+        files = sample[1]
+        if _end(files) > len(piece):
+            raise EOFError(f"ends in the middle of {row.key}")
+        yield RawSample(row, piece, files)
 
 
-def _whole(sample: RawSample) -> RawSample:
-    if max(member.end for member in sample.files.values()) > len(sample.piece):
-        raise EOFError(f"ends in the middle of {sample.row.key}")
-    return sample
-
-
-class _Scanner:
-    """Goes through a piece of a tar, sample by sample."""
-
-    def __init__(self, piece: Piece) -> None:
-        self._piece = piece
-        self._next = self._look(0)
-
-    def jump(self, position: int) -> None:
-        """Go on at a place, if that isn't behind us."""
-        if self._next is not None and self._next[2].begin < position:
-            self._next = self._look(position)
-
-    def take(self) -> tuple[str, Mapping[str, Member]] | None:
-        """Key and files of the next sample; None at the end. Samples are those of `shards`."""
-        file, key = self._next, self._next and self._next[0]
-        if key is None:
-            return None
-        files: dict[str, Member] = {}
-        while file is not None and file[0] == key and file[1] not in files:
-            _, extension, member = file
-            files[extension] = member
-            file = self._next = self._look(member.end)
-        return key, files
-
-    def _look(self, position: int) -> tuple[str, str, Member] | None:
-        """Key, extension and place of the first file of a sample from a place on."""
-        while (member := next_file(self._piece, position)) is not None:
-            parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
-            if parts is not None:
-                return *parts, member
-            position = member.end
-        return None
+def _all_samples(piece: Piece) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Keys and files of all samples; samples are those of `shards`."""
+    sample = ""
+    files: dict[str, Member] = {}
+    position = 0
+    while (member := next_file(piece, position)) is not None:
+        position = member.end
+        parts = key_and_extension(_decoded(member))
+        if parts is None:
+            continue
+        key, extension = parts
+        if files and (key != sample or extension in files):
+            yield sample, files
+            files = {}
+        sample = key
+        files[extension] = member
+    if files:
+        yield sample, files
