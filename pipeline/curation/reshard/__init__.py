@@ -4,8 +4,12 @@ settings.py   what a person may ask for
 plan.py       which samples go into which output shard: computed first, saved, read by a resume
 folder.py     the output folder
 prepare.py    inputs that belong together, found and checked, to a plan
+rows.py       the kept samples of a source shard: where they lie, how they were scored
 headers.py    tar headers as bytes
-source.py     the kept samples of a source shard, read by byte range or front to back
+pieces.py     what is read of a source shard, by byte range
+samples.py    samples in a piece of a tar, found file by file
+match.py      the same, for all rows of a piece at once
+source.py     the kept samples of a source shard, by byte range or front to back
 merge.py      their bytes in a new tar, with the scores in their `.json`
 write.py      one output shard: the core loop
 """

@@ -13,8 +13,10 @@ import struct
 import tarfile
 from typing import Any, Final, NamedTuple, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 BLOCK: Final = tarfile.BLOCKSIZE
-Piece = bytes | mmap.mmap
 
 _ENCODING: Final = {"encoding": "utf-8", "errors": "surrogateescape"}
 _ZEROS: Final = bytes(BLOCK)
@@ -22,7 +24,10 @@ _FILE: Final = b"0"
 _PAX: Final = b"x"
 _FIELDS: Final = struct.Struct("100s 24x 12s 20x c 100x 5s 83x 155s 12x")
 """Name, size, kind, magic and prefix of a header."""
-_SIZE, _SUM = slice(124, 136), slice(148, 156)
+_NAME, _SIZE, _SUM, _MAGIC = slice(0, 100), slice(124, 136), slice(148, 156), slice(257, 262)
+_KIND, _PREFIX = 156, 345
+_USTAR: Final = b"ustar"
+_POWERS: Final = 8 ** np.arange(10, -1, -1)
 
 
 class Member(NamedTuple):
@@ -40,20 +45,94 @@ class Member(NamedTuple):
     can_resize: bool = True
 
 
-def next_file(piece: Piece, position: int) -> Member | None:
-    """The first regular file whose headers begin at a place or behind it; None at the end.
+class PlainFiles(NamedTuple):
+    """Blocks of a piece that look like headers of regular files of the usual kind, in order.
 
-    Its content may lie behind the end of the piece. Raises tarfile.TarError for what is no header.
+    Files may hold such blocks, too. Suffix: _F files.
     """
-    if position + BLOCK > len(piece):
-        return None
-    name, digits, kind, magic, prefix = _FIELDS.unpack_from(piece, position)
-    if kind == _FILE and magic == b"ustar" and (size := _size(digits)) is not None:
-        data = position + BLOCK
-        return Member(_name(prefix, name), position, data, size, data + padded(size))
-    if piece[position : position + BLOCK] == _ZEROS:
-        return None
-    return _extended_file(piece, position) or _any_file(piece, position)
+
+    name_F: NDArray[np.uint8]
+    """100 bytes each, as in the header."""
+    begin_F: NDArray[np.int64]
+    size_F: NDArray[np.int64]
+    end_F: NDArray[np.int64]
+    """As in `Member`."""
+
+
+class TarPiece:
+    """A piece of an archive; `file` is the same bytes, where they are a file already."""
+
+    def __init__(self, data: memoryview, file: mmap.mmap | None = None) -> None:
+        self.data = data
+        self._file: io.BytesIO | mmap.mmap | None = file
+
+    def next_file(self, position: int) -> Member | None:
+        """The first regular file whose headers begin at a place or behind it; None at the end.
+
+        Its content may lie behind the end of the piece. Raises tarfile.TarError for what is no
+        header.
+        """
+        if position + BLOCK > len(self.data):
+            return None
+        name, digits, kind, magic, prefix = _FIELDS.unpack_from(self.data, position)
+        if kind == _FILE and magic == _USTAR and (size := _size(digits)) is not None:
+            data = position + BLOCK
+            return Member(_name(prefix, name), position, data, size, data + padded(size))
+        if bytes(self.data[position : position + BLOCK]) == _ZEROS:
+            return None
+        return self._extended_file(position) or self._any_file(position)
+
+    def plain_files(self) -> PlainFiles:
+        """What can be told of many files at once."""
+        whole = len(self.data) // BLOCK
+        block_B = np.frombuffer(self.data, np.uint8, whole * BLOCK).reshape(whole, BLOCK)
+        place_F = np.flatnonzero(block_B[:, _MAGIC.start] == _USTAR[0])
+        is_file_F = (
+            (block_B[place_F, _MAGIC] == np.frombuffer(_USTAR, np.uint8)).all(1)
+            & (block_B[place_F, _KIND] == _FILE[0])
+            & (block_B[place_F, _PREFIX] == 0)
+        )
+        place_F = place_F[is_file_F]
+        name_F, digits_F = block_B[place_F, _NAME], block_B[place_F, _SIZE] ^ ord("0")
+        # Other spellings of a size, and bytes behind the end of a name, are rare.
+        is_plain_F = (digits_F[:, :-1] < 8).all(1) & (digits_F[:, -1] == ord("0"))
+        is_plain_F &= ~((name_F[:, :-1] == 0) & (name_F[:, 1:] != 0)).any(1)
+        begin_F = place_F[is_plain_F] * BLOCK
+        size_F = digits_F[is_plain_F, :-1] @ _POWERS
+        end_F = begin_F + BLOCK + -(-size_F // BLOCK) * BLOCK
+        return PlainFiles(name_F[is_plain_F], begin_F, size_F, end_F)
+
+    def _extended_file(self, position: int) -> Member | None:
+        """A file with a pax header before its own; None where it is something else, or unusual."""
+        _, digits, kind, _, _ = _FIELDS.unpack_from(self.data, position)
+        size = _size(digits)
+        if kind != _PAX or size is None:
+            return None
+        data = position + 2 * BLOCK + padded(size)
+        records = _pax_records(bytes(self.data[position + BLOCK : position + BLOCK + size]))
+        if records is None or data > len(self.data):
+            return None
+        name, digits, kind, _, prefix = _FIELDS.unpack_from(self.data, data - BLOCK)
+        if kind != _FILE or (size := _size(digits)) is None:
+            return None
+        size = int(records.get(b"size", size))
+        name = records.get(b"path") or _name(prefix, name)
+        return Member(name, position, data, size, data + padded(size), b"size" not in records)
+
+    def _any_file(self, position: int) -> Member | None:
+        if self._file is None:
+            self._file = io.BytesIO(self.data)
+        self._file.seek(position)
+        file = cast(Any, self._file)
+        with tarfile.open(fileobj=file, mode="r:", **cast(Any, _ENCODING)) as tar:
+            while (member := tar.next()) is not None and not member.isreg():
+                pass
+            if member is None:
+                return None
+            name = member.name.encode(**_ENCODING)
+            is_plain = not member.issparse() and "size" not in member.pax_headers
+            end = cast(Any, tar).offset
+            return Member(name, member.offset, member.offset_data, member.size, end, is_plain)
 
 
 def padded(size: int) -> int:
@@ -97,24 +176,6 @@ def _size(digits: bytes) -> int | None:
         return None
 
 
-def _extended_file(piece: Piece, position: int) -> Member | None:
-    """A file with a pax header before its own; None where it is something else, or unusual."""
-    _, digits, kind, _, _ = _FIELDS.unpack_from(piece, position)
-    size = _size(digits)
-    if kind != _PAX or size is None:
-        return None
-    data = position + 2 * BLOCK + padded(size)
-    records = _pax_records(piece[position + BLOCK : position + BLOCK + size])
-    if records is None or data > len(piece):
-        return None
-    name, digits, kind, _, prefix = _FIELDS.unpack_from(piece, data - BLOCK)
-    if kind != _FILE or (size := _size(digits)) is None:
-        return None
-    size = int(records.get(b"size", size))
-    name = records.get(b"path") or _name(prefix, name)
-    return Member(name, position, data, size, data + padded(size), b"size" not in records)
-
-
 def _pax_records(data: bytes) -> dict[bytes, bytes] | None:
     """Keywords and values of a pax header; None where they change more than name and size."""
     records: dict[bytes, bytes] = {}
@@ -128,17 +189,3 @@ def _pax_records(data: bytes) -> dict[bytes, bytes] | None:
         records[keyword] = value
         data = data[int(length) :]
     return records
-
-
-def _any_file(piece: Piece, position: int) -> Member | None:
-    file = piece if isinstance(piece, mmap.mmap) else io.BytesIO(piece)
-    file.seek(position)
-    with tarfile.open(fileobj=cast(Any, file), mode="r:", **cast(Any, _ENCODING)) as tar:
-        while (member := tar.next()) is not None and not member.isreg():
-            pass
-        if member is None:
-            return None
-        name = member.name.encode(**_ENCODING)
-        is_plain = not member.issparse() and "size" not in member.pax_headers
-        end = cast(Any, tar).offset
-        return Member(name, member.offset, member.offset_data, member.size, end, is_plain)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
-from pipeline.curation.reshard.headers import Member, new_headers, padded, resized
-from pipeline.curation.reshard.source import CUES, RawSample
+from pydantic_core import from_json
+
+from pipeline.curation.reshard.headers import new_headers, padded, resized
+from pipeline.curation.reshard.rows import CUES
+from pipeline.curation.reshard.samples import RawSample
+
+_SPACE: Final = b" \t\r\n"
+"""Between the tokens of JSON."""
 
 
 class SampleChunks(NamedTuple):
@@ -21,38 +27,25 @@ class SampleChunks(NamedTuple):
 
 def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
     """A sample as it was, but for its `.json`, into which its cues are merged if asked for."""
-    old = sample.files.get("json")
+    data, old = sample.data, sample.json
+    as_it_was = [data[begin:end] for begin, end in sample.spans]
     if not merge:
-        return SampleChunks(_chunks(sample))
+        return SampleChunks(as_it_was)
     if old is None:
-        return SampleChunks([*_chunks(sample), *_new_json(sample)], json_made=True)
-    piece = sample.piece
-    content = piece[old.data : old.data + old.size]
-    merged = _merged(content, sample.row.cues) if old.can_resize else None
+        return SampleChunks([*as_it_was, *_new_json(sample)], json_made=True)
+    merged = None
+    if old.can_resize:
+        merged = _merged(bytes(data[old.data : old.data + old.size]), sample.cues)
     if merged is None:
-        return SampleChunks(_chunks(sample), json_left=True)
-    headers = resized(piece[old.begin : old.data], len(merged))
-    return SampleChunks(_chunks(sample, old, headers + _filled(merged)))
-
-
-def _chunks(
-    sample: RawSample, replaced: Member | None = None, replacement: bytes = b""
-) -> list[bytes | memoryview]:
-    """The bytes of a sample, files that stand together in one chunk; one of them replaced."""
-    view = memoryview(sample.piece)
+        return SampleChunks(as_it_was, json_left=True)
+    headers = resized(bytes(data[old.begin : old.data]), len(merged))
     chunks: list[bytes | memoryview] = []
-    begin = end = -1
-    for member in sample.files.values():
-        if member is replaced:
-            chunks += view[begin:end], replacement
-            begin = end = member.end
-        elif member.begin == end:
-            end = member.end
+    for begin, end in sample.spans:
+        if begin <= old.begin < end:
+            chunks += data[begin : old.begin], headers, _filled(merged), data[old.end : end]
         else:
-            chunks.append(view[begin:end])
-            begin, end = member.begin, member.end
-    chunks.append(view[begin:end])
-    return chunks
+            chunks.append(data[begin:end])
+    return SampleChunks(chunks)
 
 
 def _merged(content: bytes, cues: str) -> bytes | None:
@@ -60,9 +53,9 @@ def _merged(content: bytes, cues: str) -> bytes | None:
 
     Fields that have a cue's name are replaced.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        text = content.removeprefix(codecs.BOM_UTF8).decode()
-        fields = json.loads(text)
+        fields = _parsed(content)
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
@@ -70,14 +63,21 @@ def _merged(content: bytes, cues: str) -> bytes | None:
     fields = cast(dict[str, Any], fields)
     if not fields.keys().isdisjoint(CUES):
         fields = {name: value for name, value in fields.items() if name not in CUES}
-        text = json.dumps(fields)
-    begin = text.rstrip().removesuffix("}").rstrip()
-    return f"{begin}{', ' if fields else ''}{cues}}}".encode()
+        content = json.dumps(fields).encode()
+    begin = content.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
+    return b"".join([begin, b", " if fields else b"", cues.encode(), b"}"])
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return from_json(content)  # in half the time, but it knows no lone surrogates
+    except ValueError:
+        return json.loads(content.decode())
 
 
 def _new_json(sample: RawSample) -> list[bytes]:
-    content = f"{{{sample.row.cues}}}".encode()
-    folder, slash, name = next(iter(sample.files.values())).name.rpartition(b"/")
+    content = f"{{{sample.cues}}}".encode()
+    folder, slash, name = sample.first.rpartition(b"/")
     key = folder + slash + name.partition(b".")[0]
     return [new_headers(key + b".json", len(content)), _filled(content)]
 

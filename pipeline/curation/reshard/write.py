@@ -14,7 +14,9 @@ from pipeline.curation.kept import KEEP_LIST, read_keep_list
 from pipeline.curation.reshard.headers import end_of_archive
 from pipeline.curation.reshard.merge import sample_chunks
 from pipeline.curation.reshard.plan import ReshardTask, Segment, stats_name
-from pipeline.curation.reshard.source import CUES, RawSample, kept_rows, read_kept
+from pipeline.curation.reshard.rows import CUES, kept_rows
+from pipeline.curation.reshard.samples import RawSample
+from pipeline.curation.reshard.source import read_kept
 from pipeline.errors import AnnotationError, InputError, ShardError
 from pipeline.output import Annotations, as_json
 from pipeline.plan import annotation_name

@@ -12,9 +12,9 @@ import pytest
 from pipeline.curation.reshard.headers import (
     BLOCK,
     Member,
+    TarPiece,
     end_of_archive,
     new_headers,
-    next_file,
     padded,
     resized,
 )
@@ -55,8 +55,9 @@ def add_all(tar: tarfile.TarFile) -> None:
 
 
 def ours(data: bytes) -> list[Member]:
+    tar = TarPiece(memoryview(data))
     found: list[Member] = []
-    while (member := next_file(data, found[-1].end if found else 0)) is not None:
+    while (member := tar.next_file(found[-1].end if found else 0)) is not None:
         found.append(member)
     return found
 
@@ -94,10 +95,11 @@ def test_a_piece_may_begin_and_end_at_any_file() -> None:
     members = ours(data)
     second = members[1]
     piece = data[second.begin : members[2].data]
-    assert next_file(piece, 0) == second._replace(
+    tar = TarPiece(memoryview(piece))
+    assert tar.next_file(0) == second._replace(
         begin=0, data=second.data - second.begin, end=second.end - second.begin
     )
-    last = next_file(piece, second.end - second.begin)
+    last = tar.next_file(second.end - second.begin)
     assert last is not None
     assert last.name == members[2].name
     assert last.end > len(piece), "its content lies behind the piece"
@@ -105,7 +107,7 @@ def test_a_piece_may_begin_and_end_at_any_file() -> None:
 
 def test_what_is_no_header_is_an_error() -> None:
     with pytest.raises(tarfile.TarError):
-        next_file(b"<html>" * 200, 0)
+        TarPiece(memoryview(b"<html>" * 200)).next_file(0)
 
 
 @pytest.mark.parametrize("format_", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=str)

@@ -1,0 +1,84 @@
+"""Samples in a piece of a tar, found file by file; samples are those of `pipeline.shards`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.curation.reshard.headers import BLOCK, Member, TarPiece
+from pipeline.curation.reshard.rows import KeptRow
+from pipeline.shards import key_and_extension
+
+
+class RawSample(NamedTuple):
+    """A kept sample, as it lies in a piece of a tar."""
+
+    data: memoryview
+    """The piece."""
+    cues: str
+    """As in `KeptRow`."""
+    spans: Sequence[tuple[int, int]]
+    """From where to where its files and their headers lie, in order."""
+    first: bytes
+    """The name of its first file."""
+    json: Member | None
+
+
+def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:
+    """A sample of these files, which are in order."""
+    spans: list[tuple[int, int]] = []
+    for member in files.values():
+        begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
+        spans.append((begin, member.end))
+    first = next(iter(files.values())).name
+    return RawSample(data, row.cues, spans, first, files.get("json"))
+
+
+def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
+    """The files of a row's sample, by extension in lower case; none where its image isn't there.
+
+    Of the files of its key it is those beside its image. `begin` is a place in the piece where a
+    sample begins, `shift` how much less places in the piece are than in the shard.
+    """
+    files: dict[str, Member] = {}
+    has_image = False
+    # The header of the next image, which is of another sample, needn't be looked at.
+    last = row.end - shift - BLOCK
+    while begin < last and (member := tar.next_file(begin)) is not None:
+        begin = member.end
+        parts = _parts(member)
+        if parts is None:
+            continue
+        key, extension = parts
+        if key != row.key or extension in files:
+            if has_image:
+                break
+            files = {}
+        if key == row.key:
+            files[extension] = member
+            has_image = has_image or member.data + shift == row.offset
+    return files if has_image else {}
+
+
+def all_samples(tar: TarPiece) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Keys of all samples, and their files."""
+    sample = ""
+    files: dict[str, Member] = {}
+    position = 0
+    while (member := tar.next_file(position)) is not None:
+        position = member.end
+        parts = _parts(member)
+        if parts is None:
+            continue
+        key, extension = parts
+        if files and (key != sample or extension in files):
+            yield sample, files
+            files = {}
+        sample = key
+        files[extension] = member
+    if files:
+        yield sample, files
+
+
+def _parts(member: Member) -> tuple[str, str] | None:
+    return key_and_extension(member.name.decode("utf-8", "backslashreplace"))
