@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -67,25 +68,34 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
     return kept_rows(table, np.array(wanted, np.int32), path.stat().st_size) if wanted else []
 
 
-def matched(path: Path, rows: Sequence[KeptRow]) -> Iterator[tuple[RawSample | None, RawSample]]:
+def matched(
+    path: Path, rows: Sequence[KeptRow], *, gap: int = 0, in_piece: int = 2
+) -> Iterator[tuple[RawSample | None, RawSample]]:
     """Each row's sample, as it is told at once, and as it is found file by file."""
+    shard = path.read_bytes()
     with open_ranges(str(path)) as ranges:
         assert ranges is not None
-        for piece in read_pieces(ranges, rows):
+        for piece in read_pieces(replace(ranges, gap=gap, in_piece=in_piece), rows):
             tar = TarPiece(piece.data)
             samples = match(piece, tar.plain_files())
             for (row, shift), told in zip(piece.rows, samples, strict=True):
                 files = find_files(tar, row, row.begin - shift, shift)
-                yield told, raw_sample(piece.data, row, files)
+                found = raw_sample(piece.data, row, files)
+                for begin, end in found.spans:
+                    assert piece.data[begin:end] == shard[begin + shift : end + shift]
+                yield told, found
 
 
 def test_what_is_told_is_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "0.tar"
+    layouts = {"gap": [0, 4096], "in_piece": [1, 2, 9]}
     at_once = one_by_one = 0
     for seed in range(300):
         random = Random(seed)
         path.write_bytes(random_tar(random))
-        for told, found in matched(path, rows_of(path, random.choices([True, False], k=40))):
+        rows = rows_of(path, random.choices([True, False], k=40))
+        layout = {name: random.choice(values) for name, values in layouts.items()}
+        for told, found in matched(path, rows, **layout):
             assert told in (None, found), f"seed {seed}"
             at_once += told is not None
             one_by_one += told is None
