@@ -11,7 +11,7 @@ import io
 import mmap
 import struct
 import tarfile
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ class TarPiece:
         is_plain_F &= ~((name_F[:, :-1] == 0) & (name_F[:, 1:] != 0)).any(1)
         begin_F = place_F[is_plain_F] * BLOCK
         size_F = digits_F[is_plain_F, :-1] @ _POWERS
-        end_F = begin_F + BLOCK + -(-size_F // BLOCK) * BLOCK
+        end_F = begin_F + BLOCK + padded(size_F)
         return PlainFiles(name_F[is_plain_F], begin_F, size_F, end_F)
 
     def _extended_file(self, position: int) -> Member | None:
@@ -135,7 +135,10 @@ class TarPiece:
             return Member(name, member.offset, member.offset_data, member.size, end, is_plain)
 
 
-def padded(size: int) -> int:
+SizeT = TypeVar("SizeT", int, NDArray[np.int64])
+
+
+def padded(size: SizeT) -> SizeT:
     """The size of whole blocks that hold so many bytes."""
     return -(-size // BLOCK) * BLOCK
 

@@ -38,6 +38,11 @@ class _Range(NamedTuple):
     end: int
     rows: Sequence[KeptRow]
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.begin
+
 
 def read_pieces(ranges: Ranges, rows: Sequence[KeptRow]) -> Iterator[Piece]:
     """The bytes of all rows, in order. Raises OSError, and EOFError where the shard is shorter."""
@@ -65,10 +70,10 @@ def _planned(parts: Iterable[_Range], most: int) -> Iterator[Sequence[_Range]]:
     planned: list[_Range] = []
     size = 0
     for part in parts:
-        size += part.end - part.begin
+        size += part.size
         if planned and (size > PIECE_BYTES or len(planned) == most):
             yield planned
-            planned, size = [], part.end - part.begin
+            planned, size = [], part.size
         planned.append(part)
     if planned:
         yield planned
@@ -80,26 +85,24 @@ def _announced(pieces: Iterable[Sequence[_Range]], ranges: Ranges) -> Iterator[S
     ahead = 0
     for parts in pieces:
         for part in parts:
-            ranges.announce(part.begin, part.end - part.begin)
-            ahead += part.end - part.begin
+            ranges.announce(part.begin, part.size)
+            ahead += part.size
         waiting.append(parts)
         while ahead > ANNOUNCED_BYTES:
             first = waiting.popleft()
-            ahead -= sum(part.end - part.begin for part in first)
+            ahead -= sum(part.size for part in first)
             yield first
     yield from waiting
 
 
 def _read(ranges: Ranges, parts: Sequence[_Range]) -> Piece:
-    data = np.empty(sum(part.end - part.begin for part in parts), np.uint8).data
+    data = np.empty(sum(part.size for part in parts), np.uint8).data
     rows: list[tuple[KeptRow, int]] = []
     place = 0
-    for begin, end, of_part in parts:
-        size = end - begin
-        read = ranges.read_into(begin, data[place : place + size])
-        if read != size:
-            raise EOFError(f"gives {read} bytes for {size} at byte {begin}")
-        shift = begin - place
-        rows += [(row, shift) for row in of_part]
-        place += size
+    for part in parts:
+        read = ranges.read_into(part.begin, data[place : place + part.size])
+        if read != part.size:
+            raise EOFError(f"gives {read} bytes for {part.size} at byte {part.begin}")
+        rows += [(row, part.begin - place) for row in part.rows]
+        place += part.size
     return Piece(data, rows)

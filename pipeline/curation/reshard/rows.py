@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from pipeline.curation.reshard.headers import BLOCK
+from pipeline.curation.reshard.headers import padded
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -48,7 +48,7 @@ def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]
         for name in ("tar_offset", "tar_size")
     )
     has_end_R = (offset_R >= 0) & (length_R >= 0)
-    end_R = np.where(has_end_R, offset_R + -(-length_R // BLOCK) * BLOCK, -1)
+    end_R = np.where(has_end_R, offset_R + padded(length_R), -1)
     following_R = np.minimum.accumulate(np.where(offset_R < 0, size, offset_R)[::-1])[::-1]
     keys = table["key"].to_numpy()
     before_N = np.where(kept_N > 0, end_R[kept_N - 1], 0)

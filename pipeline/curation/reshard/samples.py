@@ -37,37 +37,26 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
 def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
     """The files of a row's sample, by extension in lower case; none where its image isn't there.
 
-    Of the files of its key it is those beside its image. `begin` is a place in the piece where a
-    sample begins, `shift` how much less places in the piece are than in the shard.
+    `begin` is a place in the piece where a sample begins, `shift` how much less places in the
+    piece are than in the shard.
     """
-    files: dict[str, Member] = {}
-    has_image = False
     # The header of the next image, which is of another sample, needn't be looked at.
-    last = row.end - shift - BLOCK
-    while begin < last and (member := tar.next_file(begin)) is not None:
-        begin = member.end
-        parts = _parts(member)
-        if parts is None:
-            continue
-        key, extension = parts
-        if key != row.key or extension in files:
-            if has_image:
-                break
-            files = {}
-        if key == row.key:
-            files[extension] = member
-            has_image = has_image or member.data + shift == row.offset
-    return files if has_image else {}
+    for key, files in samples_from(tar, begin, row.end - shift - BLOCK):
+        if key == row.key and any(m.data + shift == row.offset for m in files.values()):
+            return files
+    return {}
 
 
-def all_samples(tar: TarPiece) -> Iterator[tuple[str, Mapping[str, Member]]]:
-    """Keys of all samples, and their files."""
+def samples_from(
+    tar: TarPiece, begin: int = 0, stop: int | None = None
+) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Keys of samples and their files, whose headers begin from one place to before another."""
     sample = ""
     files: dict[str, Member] = {}
-    position = 0
-    while (member := tar.next_file(position)) is not None:
+    position, stop = begin, len(tar.data) if stop is None else stop
+    while position < stop and (member := tar.next_file(position)) is not None:
         position = member.end
-        parts = _parts(member)
+        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
         if parts is None:
             continue
         key, extension = parts
@@ -78,7 +67,3 @@ def all_samples(tar: TarPiece) -> Iterator[tuple[str, Mapping[str, Member]]]:
         files[extension] = member
     if files:
         yield sample, files
-
-
-def _parts(member: Member) -> tuple[str, str] | None:
-    return key_and_extension(member.name.decode("utf-8", "backslashreplace"))

@@ -17,7 +17,7 @@ from pipeline.curation.reshard.headers import TarPiece
 from pipeline.curation.reshard.match import match
 from pipeline.curation.reshard.pieces import Piece, read_pieces
 from pipeline.curation.reshard.rows import KeptRow
-from pipeline.curation.reshard.samples import RawSample, all_samples, find_files, raw_sample
+from pipeline.curation.reshard.samples import RawSample, find_files, raw_sample, samples_from
 from pipeline.errors import ShardError
 from pipeline.ranges import open_ranges
 from pipeline.redaction import reason
@@ -69,7 +69,7 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
         # Not closed by hand: samples that were given out may still be looked at.
         content = mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ)
     tar = TarPiece(memoryview(content), content)
-    samples = enumerate(all_samples(tar))
+    samples = enumerate(samples_from(tar))
     for row in rows:
         found = next((sample for index, sample in samples if index == row.index), None)
         if found is None or found[0] != row.key:

@@ -14,7 +14,7 @@ import pytest
 from pipeline.curation.reshard.headers import TarPiece
 from pipeline.curation.reshard.match import match
 from pipeline.curation.reshard.pieces import read_pieces
-from pipeline.curation.reshard.rows import KeptRow, kept_rows
+from pipeline.curation.reshard.rows import CUES, KeptRow, kept_rows
 from pipeline.curation.reshard.samples import RawSample, find_files, raw_sample
 from pipeline.ranges import open_ranges
 from pipeline.shards import read_samples
@@ -58,10 +58,7 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
             "tar_size": pa.array(
                 [image and len(image.data or b"") for image in images], pa.int64()
             ),
-            **{
-                cue: pa.array([0.5] * len(found), pa.float32())
-                for cue in ("quality", "q_sim", "q_mag")
-            },
+            **{cue: pa.array([0.5] * len(found), pa.float32()) for cue in CUES},
         }
     )
     wanted = [n for n, image in enumerate(images) if image and kept[n]]
