@@ -27,24 +27,25 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
-	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/pipeline/training/test_trainer.py
+	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/jobs/training/test_trainer.py
 
 scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
-	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/jobs/engine/test_scale.py -k memory
+	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/shardsift/engine/test_scale.py -k memory
 
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB, and of huge images; takes minutes
 	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
-	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/pipeline/curation/test_compact.py --timeout 7200
+	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/annotations/test_compact.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
-	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/test_bench.py
-	$(BIN)/shardsift bench
+	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
+	$(BIN)/python -m jobs.bench
 
-lint: $(STAMP)  ## formatting, lints and types
+lint: $(STAMP)  ## formatting, lints, layers and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 check: lint test  ## what CI runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from jobs.cli import main
+from shardsift.cli.app import main
 from tests.fakes import make_fake_scorer
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline.config import ScoreConfig
-from pipeline.records import RgbImage
+from shardsift.config import ScoreConfig
+from shardsift.records import RgbImage
 
 if "SHARDSIFT_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a check is repeatable
     settings.register_profile("repeatable", derandomize=True)

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.config import RunConfig
-from pipeline.records import ImageScore, RgbImage
+from shardsift.config import RunConfig
+from shardsift.records import ImageScore, RgbImage
 
 
 class FakeScorer:

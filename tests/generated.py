@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.annotations import SCHEMA, encode, parse_footer
-from pipeline.manifest import ManifestWriter
-from pipeline.output import MANIFEST, RUN_RECORD, SUMMARY
-from pipeline.plan import annotation_name
-from pipeline.records import Annotation, ErrorCode, FailedShard, ShardIdentity
-from pipeline.sketch import quantile_sketch
+from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY
+from shardsift.annotations.manifest import ManifestWriter
+from shardsift.annotations.parquet import SCHEMA, encode, parse_footer
+from shardsift.annotations.sketch import quantile_sketch
+from shardsift.errors import ErrorCode
+from shardsift.records import Annotation, FailedShard, ShardIdentity
+from shardsift.shards.plan import annotation_name
 
 Quality = float | ErrorCode
 """Of one sample: a score, or why there is none."""

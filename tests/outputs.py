@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.annotations import read_footer
-from pipeline.errors import ShardError
-from pipeline.manifest import ManifestWriter
-from pipeline.output import MANIFEST, OutputFolder
-from pipeline.plan import plan_shards
-from pipeline.records import FailedShard
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.folder import MANIFEST, OutputFolder
+from shardsift.annotations.manifest import ManifestWriter
+from shardsift.annotations.parquet import read_footer
+from shardsift.errors import ShardError
+from shardsift.records import FailedShard
+from shardsift.shards.plan import plan_shards
 from tests.fakes import FakeScorer
 
 

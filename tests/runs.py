@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.config import ScoreConfig
-from pipeline.manifest import ManifestWriter
-from pipeline.output import MANIFEST, OutputFolder
-from pipeline.plan import plan_shards
-from pipeline.scoring.scorer import ImageScorer
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.folder import MANIFEST, OutputFolder
+from shardsift.annotations.manifest import ManifestWriter
+from shardsift.config import ScoreConfig
+from shardsift.scoring.scorer import ImageScorer
+from shardsift.shards.plan import plan_shards
 
 
 def write_run(

@@ -6,28 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig, load_settings
-from pipeline.curation.reshard.settings import ReshardConfig
-from pipeline.curation.settings import FilterConfig
+from shardsift.config import RunConfig, bundled_configs, load_settings
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import ConfigError
+from shardsift.reshard.settings import ReshardConfig
 
-FOLDER = Path(__file__).parents[1] / "configs"
-CONFIGS = sorted(FOLDER.glob("*.yaml"))
+CONFIGS = bundled_configs()
 
 
 def load(name: str) -> RunConfig:
-    return load_settings(RunConfig, FOLDER / f"{name}.yaml")
+    return load_settings(RunConfig, name)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_it_loads(path: Path) -> None:
-    if path.stem == "filter":
-        load_settings(FilterConfig, path, {"annotations": "scores", "output": "kept"})
-    elif path.stem == "reshard":
-        assert load_settings(ReshardConfig, path) == ReshardConfig(
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_loads(name: str) -> None:
+    if name == "filter":
+        load_settings(FilterConfig, name, {"annotations": "scores", "output": "kept"})
+    elif name == "reshard":
+        assert load_settings(ReshardConfig, name) == ReshardConfig(
             keep="corpus-kept", samples_per_shard=10_000
         )
     else:
-        load_settings(RunConfig, path)
+        load_settings(RunConfig, name)
+
+
+def test_a_file_of_the_same_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "laptop").write_text("batch_size: 3\n")
+    monkeypatch.chdir(tmp_path)
+    assert load("laptop") == RunConfig(batch_size=3)
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"--config lapptop: neither a file nor one of .*laptop"):
+        load("lapptop")
 
 
 def test_the_default_config_is_the_default() -> None:

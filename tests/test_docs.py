@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import typer.main
 
-from jobs.cli import app
-from pipeline.annotations import SCHEMA
-from pipeline.curation.curate import curate
-from pipeline.curation.settings import FilterConfig
-from pipeline.records import ErrorCode
+from shardsift.annotations.parquet import SCHEMA
+from shardsift.cli.app import app
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import ErrorCode
 from tests.fakes import FakeScorer
 from tests.generated import write_annotations
-from tests.pipeline.curation.reshard.corpora import plain_corpus
 from tests.runs import write_run
 from tests.samples import picture, write_shards
+from tests.shardsift.reshard.corpora import plain_corpus
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
@@ -32,7 +32,7 @@ COMMANDS = [
     line
     for language, block in BLOCKS
     for line in block.splitlines()
-    if language == "bash" and ("shardsift " in line or "jobs." in line)
+    if language == "bash" and ("shardsift " in line or "jobs/" in line)
 ]
 
 
@@ -51,17 +51,16 @@ def test_every_verb_and_flag_is_documented(verb: str) -> None:
 
 def test_every_documented_flag_exists() -> None:
     known = set[str]().union(*(flags_of(verb) for verb in VERBS))
-    ours = re.sub(r"^(docker|python -m open_clip_train).*$", "", README, flags=re.MULTILINE)
+    others = r"^(docker|python -m open_clip_train|python -m jobs).*$|ray job submit .*? -- "
+    ours = re.sub(others, "", README, flags=re.MULTILINE)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= known
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_parses(command: str) -> None:
-    words = shlex.split(command)
-    begin = next(n for n, word in enumerate(words) if word in ("shardsift", "jobs.score"))
-    rest = words[begin + 1 :]
-    verb = "score" if words[begin] == "jobs.score" else rest.pop(0)
-    VERBS[verb].make_context(verb, rest)
+    verb, *rest = re.split(r"shardsift |jobs/", command, maxsplit=1)[1].split(maxsplit=1)
+    verb = verb.removesuffix(".py")
+    VERBS[verb].make_context(verb, shlex.split(" ".join(rest)))
 
 
 def test_every_column_and_error_is_documented() -> None:

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import ImageError
-from pipeline.images import decode_rgb
-from pipeline.records import ErrorCode, RgbImage
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.records import RgbImage
+from shardsift.shards.images import decode_rgb
 from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.samples import picture, resized
 

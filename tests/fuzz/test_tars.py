@@ -15,11 +15,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.annotations import read_footer
-from pipeline.errors import ShardError
-from pipeline.records import ErrorCode, ShardTask
-from pipeline.shards import read_samples
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.parquet import read_footer
+from shardsift.errors import ErrorCode, ShardError
+from shardsift.records import ShardTask
+from shardsift.shards.samples import read_samples
 from tests.fakes import FakeScorer
 from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.fuzz.tars import END, FIELDS, Edit, Member, base_256, build, sparse, unending_sparse

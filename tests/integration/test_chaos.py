@@ -21,15 +21,15 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.engine.actor import Place
-from jobs.engine.cluster import fitting_actors
-from jobs.engine.coordinator import Coordinator, Outcome
-from jobs.engine.fleet import RayFleet
-from jobs.engine.scoring import ScoringSettings
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.output import OutputFolder, failed_name
-from pipeline.plan import ShardPlan, plan_shards
-from pipeline.records import FailedShard, ShardReport, ShardTask
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.folder import OutputFolder, failed_name
+from shardsift.engine.actor import Place
+from shardsift.engine.cluster import fitting_actors
+from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.engine.fleet import RayFleet
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.runs.scoring import ScoringSettings
+from shardsift.shards.plan import ShardPlan, plan_shards
 from tests.fakes import TRAP_WIDTH, FakeScorer, Harm, SlowScorer, TrappedScorer
 from tests.samples import encoded, write_shards, write_tar
 

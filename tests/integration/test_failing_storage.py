@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.errors import InputError, OutputError, ShardError, ShardsiftError
-from pipeline.output import check_output
-from pipeline.plan import plan_shards
-from pipeline.records import ShardTask
-from pipeline.remote import Backoff
-from pipeline.shards import read_samples
-from pipeline.storage import commit, list_files, read_bytes
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.folder import check_output
+from shardsift.errors import InputError, OutputError, ShardError, ShardsiftError
+from shardsift.records import ShardTask
+from shardsift.shards.plan import plan_shards
+from shardsift.shards.samples import read_samples
+from shardsift.storage.files import commit, list_files, read_bytes
+from shardsift.storage.remote import Backoff
 from tests.fakes import FakeScorer
 from tests.integration.conftest import ObjectStore
 from tests.samples import write_shards
@@ -138,7 +138,7 @@ def test_wrong_credentials_are_told_at_once_and_not_repeated(
         lambda: plan_shards([f"{bucket}/train"]),
         lambda: score(f"{bucket}/train/00000.tar", f"{bucket}/out"),
     ]
-    with caplog.at_level(logging.DEBUG, "pipeline"):
+    with caplog.at_level(logging.DEBUG, "shardsift"):
         for attempt in attempts:
             with pytest.raises((OutputError, InputError, ShardError)) as error:
                 attempt()
@@ -177,7 +177,7 @@ def test_a_bucket_that_isnt_there_is_told(s3: s3fs.S3FileSystem, shard: str) -> 
 def test_an_endpoint_that_isnt_there_is_told(
     s3: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.remote.BACKOFF", Backoff(tries=3, first_wait=0.01))
+    monkeypatch.setattr("shardsift.storage.remote.BACKOFF", Backoff(tries=3, first_wait=0.01))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(OutputError, match=r"Could not connect .*\(3 tries in \d s\)"):
@@ -207,7 +207,7 @@ def test_secrets_of_a_url_are_not_told(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.remote.BACKOFF", Backoff(tries=2, first_wait=0.01))
+    monkeypatch.setattr("shardsift.storage.remote.BACKOFF", Backoff(tries=2, first_wait=0.01))
     attempts: list[Callable[[], object]] = [
         lambda: check_output(location, []),
         lambda: plan_shards([location]),
@@ -216,7 +216,7 @@ def test_secrets_of_a_url_are_not_told(
         lambda: list(read_samples(location)),
         lambda: score(location, "/tmp/never"),
     ]
-    with caplog.at_level(logging.DEBUG, "pipeline"):
+    with caplog.at_level(logging.DEBUG, "shardsift"):
         for attempt in attempts:
             with pytest.raises(ShardsiftError) as error:
                 attempt()

@@ -13,14 +13,14 @@ import pytest
 import s3fs
 from PIL import Image
 
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.annotations import read
-from pipeline.errors import OutputError, ShardError
-from pipeline.output import check_output
-from pipeline.records import ShardReport, ShardTask
-from pipeline.remote import Backoff
-from pipeline.shards import read_samples
-from pipeline.storage import commit, list_files, read_bytes
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.folder import check_output
+from shardsift.annotations.parquet import read
+from shardsift.errors import OutputError, ShardError
+from shardsift.records import ShardReport, ShardTask
+from shardsift.shards.samples import read_samples
+from shardsift.storage.files import commit, list_files, read_bytes
+from shardsift.storage.remote import Backoff
 from tests.fakes import FakeScorer
 from tests.faults import (
     FOREVER,
@@ -69,7 +69,7 @@ def undisturbed(s3: s3fs.S3FileSystem) -> bytes:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits."""
     monkeypatch.setattr(
-        "pipeline.remote.BACKOFF", Backoff(tries=TRIES, first_wait=0.02, longest_wait=0.1)
+        "shardsift.storage.remote.BACKOFF", Backoff(tries=TRIES, first_wait=0.02, longest_wait=0.1)
     )
 
 
@@ -168,10 +168,10 @@ def test_a_retry_is_one_line_in_the_log(
     proxy: FaultProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.inject(Refuse(503), "GET", skip=1)
-    with caplog.at_level(logging.WARNING, "pipeline"):
+    with caplog.at_level(logging.WARNING, "shardsift"):
         list(read_samples(TASK.url))
     (record,) = caplog.records
-    assert record.name == "pipeline.remote"
+    assert record.name == "shardsift.storage.remote"
     assert record.getMessage().startswith(
         f"{TASK.url}: Please reduce your request rate.; try 2 of {TRIES} in 0."
     )

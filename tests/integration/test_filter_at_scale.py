@@ -18,9 +18,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.curation.curate import curate
-from pipeline.curation.settings import FilterConfig
-from pipeline.curation.survey import survey
+from shardsift.annotations.survey import survey
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_ROWS", 200_000))
@@ -124,8 +124,8 @@ def measure(code: str) -> tuple[float, int]:
 
 
 OURS = """
-from pipeline.curation.curate import curate
-from pipeline.curation.settings import FilterConfig
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
 curate(FilterConfig(annotations={scores!r}, {output}keep_top=0.3{more}))
 """
 DUCKDB = """

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from jobs.score import score
-from pipeline import Scorer
-from pipeline.config import RunConfig
+from shardsift import Scorer
+from shardsift.config import RunConfig
+from shardsift.runs.score import score
 from tests.conftest import Golden
 from tests.samples import write_tar
 

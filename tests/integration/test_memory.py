@@ -28,9 +28,9 @@ HUGE = 7500, 8000
 
 SCRIPT = f"""
 import resource, sys
-from pipeline import ScoreConfig, Scorer
-from pipeline.annotate import AnnotateSettings, annotate
-from pipeline.records import ShardTask
+from shardsift import ScoreConfig, Scorer
+from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.records import ShardTask
 
 settings = AnnotateSettings(
     output=sys.argv[2],

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from pipeline import ScoreConfig, Scorer
-from pipeline.curation import keep
-from pipeline.curation.curate import curate
-from pipeline.curation.settings import FilterConfig
+from shardsift import ScoreConfig, Scorer
+from shardsift.curation import keep
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
 from tests.fakes import FakeScorer
 from tests.runs import write_run
 from tests.samples import picture, write_shards

@@ -11,21 +11,21 @@ import pytest
 import s3fs
 from rich.console import Console
 
-from jobs.score import score
-from pipeline.annotations import read, read_footer
-from pipeline.config import RunConfig
-from pipeline.curation import keep
-from pipeline.curation.curate import curate
-from pipeline.curation.settings import FilterConfig
-from pipeline.errors import InputError, OutputError
-from pipeline.output import check_output
-from pipeline.plan import plan_shards
-from pipeline.records import ShardIdentity
-from pipeline.storage import identify, read_range
+from shardsift.annotations.folder import check_output
+from shardsift.annotations.parquet import read, read_footer
+from shardsift.config import RunConfig
+from shardsift.curation import keep
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import InputError, OutputError
+from shardsift.records import ShardIdentity
+from shardsift.runs.score import score
+from shardsift.shards.plan import plan_shards
+from shardsift.storage.files import identify, read_range
 from tests.fakes import make_fake_scorer
 from tests.generated import Quality, write_annotations
-from tests.pipeline.curation.reshard.corpora import plain_corpus
 from tests.samples import write_shards
+from tests.shardsift.reshard.corpora import plain_corpus
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.lease import RUNNING
+from shardsift.storage.lease import RUNNING
 from tests.fakes import FakeScorer
 from tests.held import Command, Web
-from tests.pipeline.curation.reshard.corpora import Corpus
-from tests.pipeline.curation.reshard.corpora import files_of as tar_files
 from tests.runs import write_run
 from tests.samples import write_shards
+from tests.shardsift.reshard.corpora import Corpus
+from tests.shardsift.reshard.corpora import files_of as tar_files
 
 SHARDS, SAMPLES = 20, 6
 HELD = 10
@@ -54,7 +54,7 @@ def web(server: Web) -> Iterator[Web]:
 def start(web: Web, out: Path, *flags: str) -> Command:
     """A run as a process of its own."""
     # The fake scorer loads no torch, which would take most of the time.
-    module = ["jobs.score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
+    module = ["shardsift", "score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
     options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1"]
     return Command([*module, web.shards, *options, *flags])
 
@@ -157,7 +157,8 @@ def test_a_killed_reshard_goes_on_to_the_same_tars(web: Web, tmp_path: Path) -> 
     corpus.reshard(shards=[str(web.folder)], samples_per_shard=12)  # undisturbed, and without Ray
     expected = tars_in(corpus.out)
     out = tmp_path / "killed"
-    command = ["jobs.reshard", web.shards, "--keep", str(corpus.kept), "--output", str(out)]
+    command = ["shardsift", "reshard", web.shards, "--keep", str(corpus.kept)]
+    command += ["--output", str(out)]
     command += ["--samples-per-shard", "12", "--actors", "1"]
     run = Command(command)
     run.until(lambda: web.asked.is_set() and len(tars_in(out)) == HELD * SAMPLES // 12)

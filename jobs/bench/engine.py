@@ -1,0 +1,117 @@
+"""The engine by itself: coordinator and actors, with any scorer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from jobs.bench.corpus import MODEL, write_shard
+from jobs.bench.raydata import time_ray_data
+from shardsift.annotations.annotate import AnnotateSettings
+from shardsift.config import ScoreConfig
+from shardsift.engine.coordinator import Coordinator
+from shardsift.engine.fleet import RayFleet
+from shardsift.records import ImageScore, RgbImage, ShardTask
+from shardsift.runs.scoring import ScoringSettings
+from shardsift.scoring.scorer import ImageScorer, Scorer
+
+ScorerFactory = Callable[[], ImageScorer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Shards, and images in each of them."""
+
+    shards: int
+    images: int
+
+
+class GreyLevel:
+    """In place of a model: the mean grey level of an image."""
+
+    fingerprint = "grey"
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """One crop an image, all cues alike."""
+        for image in images:
+            grey = np.array([image.mean() / 255], np.float32)
+            yield ImageScore(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
+
+
+def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
+    """Shards a second of our engine and of a plain Ray Data pipeline, the model left out."""
+    shards = _write(scratch, load, 128, 96)
+    ours = time_coordinator(shards, 2, GreyLevel, GreyLevel.fingerprint)
+    theirs = time_ray_data(shards, 2, GreyLevel)
+    of = f"shards/s of {load.images:,} images, model left out"
+    return {
+        of: load.shards / ours,
+        f"{of}: Ray Data, its start included": load.shards / theirs,
+    }
+
+
+def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[int, int]) -> float:
+    """How many times as fast two actors of one thread are as one of them."""
+    shards = _write(scratch, load, *size)
+    config = ScoreConfig(model=MODEL, pretrained=weights)
+    make_scorer, fingerprint = partial(_one_core, config), Scorer(config).fingerprint
+    one, two = (time_coordinator(shards, actors, make_scorer, fingerprint) for actors in (1, 2))
+    return one / two
+
+
+def time_coordinator(
+    shards: Sequence[str], actors: int, make_scorer: ScorerFactory, fingerprint: str
+) -> float:
+    """Seconds for all shards, once every actor has scored one."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ScoringSettings(
+            make_scorer=make_scorer,
+            annotate=AnnotateSettings(
+                output=folder,
+                fingerprint=fingerprint,
+                config={},
+                decode_threads=2,
+                max_pixels=10**8,
+            ),
+            gpus=0,
+            cpus=1,
+        )
+        coordinator = Coordinator(
+            RayFleet(settings),
+            actors,
+            max_attempts=1,
+            shard_timeout=3600,
+            find_committed=lambda _: None,
+        )
+        tasks = [
+            ShardTask(url=shard, shard=Path(shard).name, annotation=f"{Path(shard).stem}.parquet")
+            for shard in shards
+        ]
+        try:
+            while len(coordinator.places) < actors:
+                list(coordinator.run(tasks[: 2 * actors]))
+            started = perf_counter()
+            list(coordinator.run(tasks))
+            return perf_counter() - started
+        finally:
+            coordinator.stop()
+
+
+def _write(scratch: Path, load: Load, width: int, height: int) -> list[str]:
+    name = f"{width}x{height}-{load.images}"
+    return [
+        str(write_shard(scratch / f"{name}-{number}.tar", load.images, width, height))
+        for number in range(load.shards)
+    ]
+
+
+def _one_core(config: ScoreConfig) -> Scorer:
+    torch.set_num_threads(1)
+    return Scorer(config)

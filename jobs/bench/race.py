@@ -1,0 +1,89 @@
+"""Contestants side by side: each in a process of its own, lap by lap in turn."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from jobs.bench.contestants import CONTESTANTS, BenchSettings, Lap
+
+_KIBIBYTE = 1024
+
+
+class BenchmarkError(RuntimeError):
+    """A contestant could not run; says which one and why."""
+
+
+@contextmanager
+def starting_line(name: str, settings: BenchSettings) -> Generator[Connection]:
+    """A contestant that waits for laps, in a new process, which ends with the block."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_compete, args=(theirs, name, settings), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join(10)
+        process.kill()
+
+
+def run_laps(line: Connection, name: str, shard: str) -> Lap:
+    """Let a contestant score a shard.
+
+    Raises:
+        BenchmarkError: where it can't.
+    """
+    line.send(shard)
+    try:
+        answer = line.recv()
+    except EOFError:
+        raise BenchmarkError(f"{name}: its process died") from None
+    if isinstance(answer, Lap):
+        return answer
+    raise BenchmarkError(f"{name}: {answer}")
+
+
+def race(
+    names: Sequence[str], settings: BenchSettings, warm_up: str, shard: str, rounds: int
+) -> Iterator[tuple[str, Lap]]:
+    """Yield each lap as it is done: one a round for each contestant, after a warm-up.
+
+    The contestants take turns, so that a noisy machine is noisy for all of them.
+    """
+    with ExitStack() as stack:
+        lines = {name: stack.enter_context(starting_line(name, settings)) for name in names}
+        for name, line in lines.items():
+            run_laps(line, name, warm_up)
+        for _ in range(rounds):
+            for name, line in lines.items():
+                yield name, run_laps(line, name, shard)
+
+
+def _compete(line: Connection, name: str, settings: BenchSettings) -> None:
+    torch.set_num_threads(settings.threads)
+    contestant: Any = None
+    while True:
+        try:
+            shard = line.recv()
+        except EOFError:
+            return
+        try:
+            contestant = contestant or CONTESTANTS[name](settings)
+            started = perf_counter()
+            lap = contestant(shard)
+            seconds = lap.seconds or perf_counter() - started
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE
+            line.send(replace(lap, seconds=seconds, peak_bytes=peak))
+        except Exception as error:  # noqa: BLE001  # told to whoever waits, who raises it
+            line.send(f"{type(error).__name__}: {error}")

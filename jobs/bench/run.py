@@ -1,0 +1,149 @@
+"""How fast, side by side in one run, and next to what people use today."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from jobs.bench.contestants import (
+    CONTESTANTS,
+    ENCODER_ALONE,
+    TAR_TO_PARQUET,
+    BenchSettings,
+    Lap,
+)
+from jobs.bench.corpus import write_shard, write_weights
+from jobs.bench.race import BenchmarkError, race
+from jobs.bench.report import (
+    BenchReport,
+    engine_table,
+    ratio,
+    speed_table,
+    stage_table,
+    summarise,
+)
+from shardsift.errors import EngineError
+
+WIDTH, HEIGHT = 512, 384
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """What to measure.
+
+    `only` keeps contestants that have one of these words in their name; `quick` leaves out the
+    engine with large shards.
+    """
+
+    images: int
+    rounds: int
+    quick: bool = False
+    device: str = "cpu"
+    with_ray: bool = True
+    only: Sequence[str] = ()
+
+
+def run_bench(output: Path, config: BenchConfig, console: Console) -> int:
+    """Measure, print tables, write `bench.json` and `bench.png`; the exit code.
+
+    Raises:
+        EngineError: where a contestant can't run.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    report = BenchReport(machine=_machine(config))
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = BenchSettings(
+            weights=str(write_weights(Path(scratch, "weights.pt"))),
+            device=config.device,
+            threads=report.machine["cores"],
+            batch_size=64 if config.device == "cpu" else 256,
+        )
+        laps = _race(Path(scratch), settings, config, console)
+        first = next(iter(laps.values()))
+        report.entries = [summarise(name, own, first) for name, own in laps.items()]
+        report.of_encoder = _share_of_encoder(laps)
+        console.print(speed_table(report), stage_table(report))
+        if config.with_ray:
+            report.engine = _measure_engine(Path(scratch), settings, config, console)
+            console.print(engine_table(report))
+    path = output / "bench.json"
+    path.write_text(json.dumps(report, default=vars, indent=2) + "\n")
+    console.print(f"figures: {path}   chart: {_draw(report, output / 'bench.png')}")
+    return 0
+
+
+def _machine(config: BenchConfig) -> dict[str, Any]:
+    return {
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        "cores": os.cpu_count() or 1,
+        "torch": torch.__version__,
+        "images": config.images,
+        "size": [WIDTH, HEIGHT],
+        "rounds": config.rounds,
+    }
+
+
+def _race(
+    scratch: Path, settings: BenchSettings, config: BenchConfig, console: Console
+) -> dict[str, list[Lap]]:
+    wanted = config.only or [""]
+    names = [name for name in CONTESTANTS if any(word in name for word in wanted)]
+    if settings.device == "cpu":
+        names = [name for name in names if " float16" not in name]
+    warm_up = str(write_shard(scratch / "warm.tar", 2, WIDTH, HEIGHT))
+    shard = str(write_shard(scratch / "race.tar", config.images, WIDTH, HEIGHT))
+    laps: dict[str, list[Lap]] = {name: [] for name in names}
+    with console.status("starting contestants") as status:
+        try:
+            for name, lap in race(names, settings, warm_up, shard, config.rounds):
+                laps[name].append(lap)
+                status.update(
+                    f"lap {len(laps[name])} of {config.rounds}: {name}, {lap.seconds:.1f} s"
+                )
+        except BenchmarkError as error:
+            raise EngineError(f"the benchmark stopped: {error}") from error
+    return laps
+
+
+def _share_of_encoder(laps: Mapping[str, Sequence[Lap]]) -> dict[str, float]:
+    return {
+        dtype: ratio(laps[ENCODER_ALONE[dtype]], laps[whole])
+        for dtype, whole in TAR_TO_PARQUET.items()
+        if {whole, ENCODER_ALONE[dtype]} <= laps.keys()
+    }
+
+
+def _measure_engine(
+    scratch: Path, settings: BenchSettings, config: BenchConfig, console: Console
+) -> dict[str, float]:
+    from jobs.bench.engine import Load, measure_dispatch, measure_second_actor
+    from shardsift.engine.cluster import connected
+
+    loads = [Load(shards=200, images=20), Load(shards=4, images=2000)]
+    real = Load(shards=6, images=4)
+    figures: dict[str, float] = {}
+    with connected(None):
+        for load in loads[:1] if config.quick else loads:
+            with console.status(f"shards of {load.images:,} images, model left out"):
+                figures |= measure_dispatch(scratch, load)
+        with console.status("one actor, then two"):
+            figures["two actors over one, a core each"] = measure_second_actor(
+                scratch, real, settings.weights, (WIDTH, HEIGHT)
+            )
+    return figures
+
+
+def _draw(report: BenchReport, path: Path) -> str:
+    try:
+        from jobs.bench.chart import draw_speeds
+    except ImportError:
+        return "needs matplotlib: pip install -e '.[bench]'"
+    return str(draw_speeds(report.entries, report.machine["device"], path))

@@ -1,0 +1,123 @@
+"""How exact scores are: `python -m jobs.measure.exactness SHARDS`.
+
+Scores a sample of the images again in other batches, another order, with other threads and dtypes,
+and the shards with other numbers of actors; prints by how much `quality` then differs.
+
+    0 done   2 a mistake to mend
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from jobs.measure.plans import read_pictures
+from shardsift.cli.exit_codes import USER_ERROR
+from shardsift.config import RunConfig, ScoreConfig
+from shardsift.errors import ShardsiftError
+from shardsift.records import RgbImage
+from shardsift.runs.score import score
+from shardsift.scoring.scorer import Scorer
+
+Qualities = NDArray[np.float32]
+
+_BATCHES = (1, 7, 16, 48, 256)
+
+
+def measure(
+    shards: Annotated[str, typer.Argument(help="Tars: path, glob, folder, any fsspec URL.")],
+    images: Annotated[int, typer.Option(help="How many of the images.")] = 100,
+    model: Annotated[str, typer.Option(help="As for `shardsift score`.")] = "compact",
+    pretrained: Annotated[str | None, typer.Option(help="As for `shardsift score`.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    actors: Annotated[bool, typer.Option(help="Also score the shards whole, on Ray.")] = True,
+) -> None:
+    """Measure how far scores depart from those of one process in float32."""
+    config = ScoreConfig(model=model, pretrained=pretrained)
+    try:
+        pictures = read_pictures(shards, images)
+        found = _in_memory(config, pictures, device)
+        if actors:
+            found |= _on_ray(config, shards, device)
+    except (ShardsiftError, OSError) as error:
+        sys.stderr.write(f"measure_exactness: {error}\n")
+        sys.exit(USER_ERROR)
+    title = f"{len(pictures)} images, {torch.get_num_threads()} threads, {model}, {device}"
+    Console().print(_table(title, found))
+
+
+def _in_memory(
+    config: ScoreConfig, pictures: list[RgbImage], device: str
+) -> dict[str, tuple[Qualities, Qualities]]:
+    """Qualities in float32, and under another condition, by its name."""
+
+    def qualities(
+        images: list[RgbImage], dtype: str = "float32", batch_size: int = 64
+    ) -> Qualities:
+        changed = config.model_copy(update={"dtype": dtype})
+        scorer = Scorer(changed, device=device, batch_size=batch_size)
+        return np.array([one.quality.mean() for one in scorer.score(images)], np.float32)
+
+    usual = qualities(pictures)
+    found = {
+        "each image by itself": np.concatenate([qualities([picture]) for picture in pictures[:20]]),
+        "reversed order": qualities(pictures[::-1])[::-1],
+        **{f"batch_size {size}": qualities(pictures, batch_size=size) for size in _BATCHES},
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found["one thread"] = qualities(pictures)
+    torch.set_num_threads(threads)
+    found["bfloat16"] = qualities(pictures, "bfloat16")
+    if device != "cpu":
+        found["float16"] = qualities(pictures, "float16")
+    return {name: (usual[: len(values)], values) for name, values in found.items()}
+
+
+def _on_ray(
+    config: ScoreConfig, shards: str, device: str
+) -> dict[str, tuple[Qualities, Qualities]]:
+    """Qualities by one actor, and by two."""
+
+    def annotate(actors: int) -> Qualities:
+        resources: dict[str, Any] = {"actors": actors}
+        resources |= {"gpus_per_actor": 1 / actors if device == "cuda" else 0}
+        with tempfile.TemporaryDirectory() as folder:
+            places = {"shards": [shards], "output": str(Path(folder) / "scores")}
+            run = RunConfig.model_validate(config.model_dump() | resources | places)
+            score(run, Console(file=io.StringIO()))
+            table = pq.read_table(places["output"], columns=["shard", "index", "quality"])
+        shard_N = table["shard"].cast(pa.string()).to_numpy()
+        quality_N = table["quality"].to_numpy()[np.lexsort((table["index"].to_numpy(), shard_N))]
+        return quality_N[np.isfinite(quality_N)]
+
+    return {"two actors for one": (annotate(1), annotate(2))}
+
+
+def _table(title: str, found: Mapping[str, tuple[Qualities, Qualities]]) -> Table:
+    table = Table(title=title)
+    for column in ("", "images", "largest difference", "rms", "equal to the bit"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, (usual, other) in found.items():
+        difference = np.abs(usual.astype(float) - other)
+        rms = float(np.sqrt((difference**2).mean()))
+        equal = f"{(usual == other).mean():.0%}"
+        table.add_row(name, f"{len(usual):,}", f"{difference.max():.1e}", f"{rms:.1e}", equal)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(measure)

@@ -1,0 +1,93 @@
+"""Losses that need no opinion: rank, correlation, contrast with captions, and shape of the cues.
+
+Shapes in names: N crops, F pooled features, T texts, A attributes, G groups, P pairs of groups,
+S members of a series.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shardsift.scoring.maclip import CropScores
+
+_TEMPERATURE: Final = 0.05
+_GAP: Final = 0.04
+"""Targets closer than this have no order."""
+
+
+def ranking_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
+    """Logistic loss over all pairs of crops, whatever their content, whose targets differ enough.
+
+    Wider target gaps weigh more, in proportion up to 0.3.
+    """
+    wanted = targets_N[:, None] - targets_N[None, :]
+    weight = torch.where(wanted > _GAP, wanted.clamp(max=0.3), torch.zeros_like(wanted))
+    ahead = (scores_N[:, None] - scores_N[None, :]) / _TEMPERATURE
+    return (weight * functional.softplus(-ahead)).sum() / weight.sum().clamp(min=1e-6)
+
+
+def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
+    """Hinge over neighbours of a series: each member must score `margins` above the next.
+
+    Neighbours count alike, however small their margin, for any wrong order is one.
+
+    `scores_GS` is groups x series from best to worst; `margins_GS` is groups x (series - 1).
+    """
+    drop = scores_GS[:, :-1] - scores_GS[:, 1:]
+    return functional.relu(1.0 - drop / margins_GS).mean()
+
+
+def tie_loss(scores_N: Tensor, group: int) -> Tensor:
+    """How far apart two photographs score after equal treatment.
+
+    Crops stand group by group, `group` crops each; a pair of groups shares its treatment.
+    """
+    scores_P2S = scores_N.view(-1, 2, group)
+    apart_PS = scores_P2S[:, 0] - scores_P2S[:, 1]
+    return functional.smooth_l1_loss(apart_PS, torch.zeros_like(apart_PS), beta=0.1)
+
+
+def correlation_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
+    """One minus Pearson's correlation over the batch."""
+    a, b = scores_N - scores_N.mean(), targets_N - targets_N.mean()
+    return 1.0 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
+
+
+def cue_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
+    """How far a cue is from its target in value, in rank and in correlation."""
+    value = functional.smooth_l1_loss(scores_N, targets_N, beta=0.1)
+    return 2.0 * value + ranking_loss(scores_N, targets_N) + correlation_loss(scores_N, targets_N)
+
+
+def shaping_loss(scores: CropScores) -> Tensor:
+    """Keep the batch means of the cues together, so that the fusion hears both."""
+    return (scores.q_sim.mean() - scores.q_mag.mean()).square()
+
+
+def drift_loss(features_NF: Tensor, before_NF: Tensor) -> Tensor:
+    """How far features have turned from what they were before training: 1 less mean cosine."""
+    return 1.0 - functional.cosine_similarity(features_NF, before_NF).mean()
+
+
+def attribute_loss(probabilities_NA: Tensor, targets_NA: Tensor) -> Tensor:
+    """Cross-entropy of soft targets over attributes, less its floor, so that 0 is perfect."""
+    p = probabilities_NA.clamp(1e-4, 1.0 - 1e-4)
+    floor = functional.binary_cross_entropy(targets_NA, targets_NA)
+    return functional.binary_cross_entropy(p, targets_NA) - floor
+
+
+def contrastive_loss(logits_NT: Tensor, kinds_N: Tensor) -> Tensor:
+    """Symmetric InfoNCE with N = T in which all texts of a crop's kind count as its positives.
+
+    `kinds_N` numbers what was done to a crop (distortions, severity), which is all a caption tells.
+    """
+    same = (kinds_N[:, None] == kinds_N[None, :]).float()
+    share = same / same.sum(dim=1, keepdim=True)
+    by_image = -(share * functional.log_softmax(logits_NT, dim=1)).sum(dim=1).mean()
+    by_text = -(share * functional.log_softmax(logits_NT.T, dim=1)).sum(dim=1).mean()
+    floor = -(share * share.clamp(min=1e-6).log()).sum(dim=1).mean()
+    return 0.5 * (by_image + by_text) - floor

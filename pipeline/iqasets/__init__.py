@@ -1,1 +1,0 @@
-"""The usual sets of images with human opinions, from their original folders to shards."""

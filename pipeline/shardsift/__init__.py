@@ -1,0 +1,26 @@
+"""Score images and shards with MA-CLIP, and keep the good ones.
+
+>>> from shardsift import Scorer, ScoreConfig
+>>> scorer = Scorer(ScoreConfig(), device="cuda")
+
+`Scorer` is imported when it is first used, because torch takes seconds to load.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shardsift.config import ScoreConfig
+    from shardsift.scoring.scorer import Scorer
+
+__version__ = "0.1.0"
+
+__all__ = ["ScoreConfig", "Scorer"]
+
+_HOMES = {"ScoreConfig": "shardsift.config", "Scorer": "shardsift.scoring.scorer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'shardsift' has no attribute {name!r}")

@@ -1,0 +1,159 @@
+"""One shard to one Parquet: the core loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from shardsift.annotations.clock import StageClock
+from shardsift.annotations.parquet import count_errors, encode, sketch_quality
+from shardsift.errors import ErrorCode, ImageError, ShardError
+from shardsift.records import (
+    Annotation,
+    ImageFile,
+    RgbImage,
+    Sample,
+    ShardReport,
+    ShardTask,
+    StageSeconds,
+)
+from shardsift.shards.images import decode_rgb
+from shardsift.shards.samples import SUPPORTED_EXTENSIONS, read_samples
+from shardsift.storage.files import commit, identify, join
+from shardsift.threads import map_ordered, prefetch
+
+if TYPE_CHECKING:  # what annotates needs no torch; what scores does
+    from shardsift.scoring.scorer import ImageScorer
+
+_SAMPLES_AHEAD = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotateSettings:
+    """What is the same for all shards of a run.
+
+    `config` and `fingerprint` go into every file; `max_pixels` is the limit of a decoded image.
+    """
+
+    output: str
+    fingerprint: str
+    config: Mapping[str, Any]
+    decode_threads: int
+    max_pixels: int
+
+
+def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -> ShardReport:
+    """Score all images of a shard and commit its annotation file.
+
+    A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
+
+    Raises:
+        ShardError: where the shard can't be read to its end or its file can't be written.
+    """
+    started = perf_counter()
+    try:
+        identity = identify(task.url, task.shard)
+    except OSError as error:
+        raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
+    clock = StageClock()
+    rows, unscored_images = _score_rows(task, scorer, settings, clock)
+    try:
+        with clock.measure("write"):
+            data = encode(
+                rows,
+                shard=identity,
+                fingerprint=settings.fingerprint,
+                config=settings.config,
+                unscored_images=unscored_images,
+            )
+            commit(join(settings.output, task.annotation), data)
+    except OSError as error:
+        raise ShardError(task.shard, f"annotation can't be written: {error}") from error
+    seconds = perf_counter() - started
+    return ShardReport(
+        shard=task.shard,
+        rows=len(rows),
+        errors=count_errors(rows),
+        sketch=sketch_quality(rows),
+        seconds=seconds,
+        stages=_stages(clock, seconds, settings.decode_threads),
+        unscored_images=unscored_images,
+    )
+
+
+def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str, StageSeconds]:
+    """A stage that is not busy waits: for what comes before it, or for room behind it."""
+    busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
+    wait_for_images = busy.pop("wait", 0.0)
+    busy["score"] -= wait_for_images  # the scorer draws the images that it waits for
+    threads = dict.fromkeys(busy, 1) | {"decode": decode_threads}
+    return {
+        stage: StageSeconds(busy=own, waiting=threads[stage] * seconds - own)
+        for stage, own in busy.items()
+    }
+
+
+def _score_rows(
+    task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings, clock: StageClock
+) -> tuple[list[Annotation], int]:
+    """A row for every sample, and how many further images the samples held."""
+    rows: list[Annotation] = []
+    unscored: deque[Annotation] = deque()
+    samples = further_images = 0
+
+    def read() -> Iterator[Sample]:
+        nonlocal samples, further_images
+        stream = clock.iterate("read", read_samples(task.url, task.shard))
+        for sample in prefetch(stream, _SAMPLES_AHEAD):
+            samples += 1
+            further_images += sample.unscored_images
+            yield sample
+
+    def decode(sample: Sample) -> tuple[Annotation, RgbImage | None]:
+        with clock.measure("decode"):
+            return decode_sample(sample, settings.max_pixels)
+
+    def images() -> Generator[RgbImage]:
+        decoded = map_ordered(decode, read(), settings.decode_threads)
+        for row, image in clock.iterate("wait", decoded):
+            rows.append(row)
+            if image is not None:
+                unscored.append(row)
+                yield image
+
+    with closing(images()) as stream:  # ends the threads where the scorer raises
+        for score in clock.iterate("score", scorer.score(stream)):
+            unscored.popleft().set_score(score)
+    assert not unscored, "the scorer gave fewer scores than it took images"
+    assert [row.index for row in rows] == list(range(samples)), "a row for every sample, in order"
+    return rows, further_images
+
+
+def decode_sample(sample: Sample, max_pixels: int) -> tuple[Annotation, RgbImage | None]:
+    """A sample's row, and its image unless the row carries an error."""
+    row = Annotation(key=sample.key, index=sample.index, uid=sample.uid)
+    if sample.image is None:
+        row.set_error(ErrorCode.MISSING_IMAGE, "none of the sample's files is an image")
+        return row, None
+    row.image_ext = sample.image.extension
+    row.tar_offset = sample.image.offset
+    row.tar_size = sample.image.size
+    try:
+        image = decode_rgb(_loaded(sample.image), max_pixels)
+    except ImageError as error:
+        row.set_error(error.code, str(error))
+        return row, None
+    row.height, row.width = image.shape[:2]
+    return row, image
+
+
+def _loaded(image: ImageFile) -> bytes:
+    if image.data is not None:
+        return image.data
+    if image.extension.rpartition(".")[2] in SUPPORTED_EXTENSIONS:
+        raise ImageError(ErrorCode.TOO_LARGE, f"a file of {image.size} bytes is not loaded")
+    raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{image.extension} can't be decoded")

@@ -1,0 +1,287 @@
+"""The output folder of a run: what is committed in it, and the files that begin with `_`.
+
+_run.json           the one configuration of the folder's annotations, and their inputs
+_failed/….json      a shard that was given up
+_manifest.parquet   a row a shard
+_summary.json       written last
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import tee
+from pathlib import Path
+from typing import Any, cast
+
+from shardsift import __version__
+from shardsift.annotations.compacted import INDEX, CompactedAnnotations
+from shardsift.annotations.manifest import read_manifest
+from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
+from shardsift.errors import AnnotationError, InputError, OutputError
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.shards.plan import ShardPlan, annotation_name
+from shardsift.storage.files import (
+    FAILED_FOLDER,
+    OWN_PREFIX,
+    SHARD_SUFFIX,
+    absolute,
+    commit,
+    delete,
+    is_annotation,
+    join,
+    lies_in,
+    list_files,
+    read_bytes,
+)
+from shardsift.storage.local import sweep
+from shardsift.storage.redaction import reason, redact, shown_cause
+
+RUN_RECORD = "_run.json"
+MANIFEST = "_manifest.parquet"
+SUMMARY = "_summary.json"
+
+_THREADS = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What `_run.json` holds: every annotation of its folder was made with this configuration."""
+
+    fingerprint: str
+    config: Mapping[str, Any]
+    root: str
+    inputs: Sequence[str]
+    version: str
+
+
+Annotations = AnnotationFiles | CompactedAnnotations
+"""What reads the annotations of a folder, by the names that their files have or had."""
+
+
+class RunFolder:
+    """The output of a run as one listing found it; nothing is listed again afterwards."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.files = list_files(url)
+        self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
+        self.is_finished = SUMMARY in self.files
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half-written; an object store keeps no such thing."""
+        if folder := local_folder(self.url):
+            sweep(folder)
+
+    def write_failed(self, failed: FailedShard) -> None:
+        """Record a shard that was given up. Raises OutputError where nothing can be written."""
+        try:
+            commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
+        except OSError as error:
+            raise OutputError(
+                f"{redact(self.url)}: can't be written any more: {reason(error)}; the same "
+                f"command goes on once it can ({failed.shard}: {failed.reason})"
+            ) from shown_cause(error)
+
+    def forget_failed(self, shard: str) -> None:
+        """Remove the record of an earlier run's failure, now that the shard is committed."""
+        if failed_name(shard) in self.failed:
+            delete(join(self.url, failed_name(shard)))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `_summary.json`: its presence says that a run came to its end."""
+        commit(join(self.url, SUMMARY), as_json(summary))
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete files below the folder, by many threads."""
+        with ThreadPoolExecutor(_THREADS, "delete") as pool:
+            list(pool.map(delete, (join(self.url, name) for name in names)))
+
+
+class OutputFolder(RunFolder):
+    """The output of `score`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.record = self._read_record() if RUN_RECORD in self.files else None
+        self.is_compacted = INDEX in self.files
+        self.annotations = self._read_index() if self.is_compacted else AnnotationFiles(url)
+        if isinstance(self.annotations, CompactedAnnotations):
+            self.committed = set(self.annotations.names)
+        else:
+            self.committed = {name for name in self.files if is_annotation(name)}
+        self._to_delete: list[str] = []
+
+    def claim(
+        self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any], overwrite: bool
+    ) -> ShardPlan:
+        """Check that this run may write here; the plan with the names this folder uses.
+
+        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
+
+        Raises:
+            OutputError: where the folder holds annotations of another configuration, or Parquet
+                files that are not ours.
+        """
+        if self.is_compacted:
+            raise OutputError(
+                f"{self.url}: holds compacted annotations, to which nothing can be added; choose "
+                "another --output"
+            )
+        if overwrite:
+            self._count_as_gone()
+        if self.record is None:
+            if self.committed:
+                raise OutputError(
+                    f"{self.url}: holds .parquet files that no run here has recorded "
+                    f"({min(self.committed)}); choose another --output"
+                )
+            return plan
+        if self.record.fingerprint != fingerprint:
+            raise OutputError(
+                f"{self.url}: holds annotations made with another configuration "
+                f"({_difference(self.record, config)}); choose another --output, "
+                "or --overwrite to replace them"
+            )
+        return plan.below(self.record.root)
+
+    def begin(self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any]) -> None:
+        """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
+        self.sweep()
+        delete(join(self.url, SUMMARY))
+        self.delete_all(self._to_delete)
+        record = RunRecord(
+            fingerprint=fingerprint,
+            config=config,
+            root=plan.root,
+            inputs=plan.patterns,
+            version=__version__,
+        )
+        commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
+
+    def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
+        """Footers of annotations, in the order of sorted names. Raises AnnotationError."""
+        return self.annotations.footers(names)
+
+    def reports(self, names: Iterable[str]) -> Iterator[ShardReport]:
+        """What annotations report: from the manifest, of those it doesn't know from their footers.
+
+        Raises:
+            AnnotationError: where the manifest or an annotation is damaged.
+        """
+        unknown = dict.fromkeys(names)
+        with closing(read_manifest(join(self.url, MANIFEST))) as known:
+            for report in known:
+                if (name := annotation_name(report.shard)) in unknown:
+                    del unknown[name]
+                    yield report
+        for footer in self.read_footers(unknown):
+            yield footer.report
+
+    def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
+        """Footers of committed shards, read by many threads, in order. Raises AnnotationError."""
+
+        tasks, again = tee(tasks)
+        return zip(tasks, self.read_footers(task.annotation for task in again), strict=True)
+
+    def reopen(self, plan: ShardPlan, wanted: Callable[[ShardTask, Footer], bool]) -> None:
+        """Count the committed shards that `wanted` picks as not committed."""
+        tasks = (task for task in plan if task.annotation in self.committed)
+        picked = {task.annotation for task, footer in self.footers(tasks) if wanted(task, footer)}
+        self.committed -= picked
+
+    def _read_record(self) -> RunRecord:
+        location = join(self.url, RUN_RECORD)
+        try:
+            return RunRecord(**cast(dict[str, Any], json.loads(read_bytes(location))))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"{location}: not the record of a run ({error}); choose another --output"
+            ) from error
+
+    def _read_index(self) -> CompactedAnnotations:
+        if self.record is None:
+            raise OutputError(f"{self.url}: has {INDEX}, and no {RUN_RECORD}; compact again")
+        return CompactedAnnotations(self.url, self.record.fingerprint, self.record.config)
+
+    def _count_as_gone(self) -> None:
+        """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""
+        names = sorted(self.committed)
+        with ThreadPoolExecutor(_THREADS, "footers") as pool:
+            owned = pool.map(self._is_own, names)
+            ours = {name for name, own in zip(names, owned, strict=True) if own}
+        self._to_delete = [MANIFEST, *sorted(self.failed), *sorted(ours)]
+        self.committed -= ours
+        self.failed, self.record, self.is_finished = set(), None, False
+
+    def _is_own(self, name: str) -> bool:
+        try:
+            read_footer(join(self.url, name))
+        except AnnotationError:
+            return False
+        return True
+
+
+def find_annotations(url: str) -> OutputFolder:
+    """A folder that has annotations. Raises InputError where it has none."""
+    folder = OutputFolder(url)
+    if not folder.committed:
+        raise InputError(
+            f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
+        )
+    return folder
+
+
+def check_apart(output: str, annotations: str) -> None:
+    """Refuse an output in a folder of annotations. Raises OutputError."""
+    if lies_in(output, absolute(annotations)):
+        raise OutputError(
+            f"{redact(output)}: lies in the annotations, whose readers would take its files for "
+            "some of them; choose another --output"
+        )
+
+
+def check_output(output: str, shard_folders: Iterable[str]) -> None:
+    """Refuse an output in a folder of shards, and one that can't be written.
+
+    Raises:
+        OutputError: with one line that says what to do.
+    """
+    if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
+        raise OutputError(
+            f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
+            "img2dataset and others keep their own .parquet and .json; choose another --output"
+        )
+    probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
+    try:
+        commit(probe, b"")
+        delete(probe)
+    except (OSError, ImportError, ValueError) as error:
+        problem = f"{redact(output)}: can't be written: {reason(error)}"
+        raise OutputError(problem) from shown_cause(error)
+
+
+def local_folder(url: str) -> Path | None:
+    """Where a folder lies on this machine; None where it doesn't."""
+    location = absolute(url)
+    return None if "://" in location else Path(location)
+
+
+def failed_name(shard: str) -> str:
+    """Where the failure of a shard is recorded, below the output."""
+    return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
+
+
+def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted(config) if record.config.get(key) != config[key]]
+    changes = [f"{key}: {record.config.get(key)} there, {config[key]} here" for key in keys]
+    return "; ".join(changes)[:200] or "the weights differ"
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """The bytes of a record, for people and programs to read."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

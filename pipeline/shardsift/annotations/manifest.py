@@ -1,0 +1,166 @@
+"""`_manifest.parquet`: a row a shard, and what the rows add up to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardsift.annotations.sketch import QuantileMerger
+from shardsift.errors import AnnotationError, ErrorCode
+from shardsift.records import FailedShard, ShardReport
+from shardsift.storage.files import commit_file, open_read
+
+SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("failed", pa.bool_(), nullable=False),
+        pa.field("rows", pa.int64()),
+        *(pa.field(str(code), pa.int64()) for code in ErrorCode),
+        pa.field("sketch", pa.binary()),
+        pa.field("seconds", pa.float64()),
+        pa.field("unscored_images", pa.int64()),
+    ]
+)
+"""Columns of the manifest: counts are null for a shard that was given up (`failed`).
+
+sketch           KLL sketch of the shard's `quality`
+seconds          that scoring took; null where a run that did not finish committed the shard
+unscored_images  images that share a sample with the one that was scored
+"""
+
+QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_ROWS_HELD = 4096
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the rows of a manifest add up to."""
+
+    shards: int = 0
+    failed_shards: int = 0
+    rows: int = 0
+    unscored_images: int = 0
+    errors: Counter[str] = field(default_factory=Counter[str])
+    _quality: QuantileMerger = field(default_factory=QuantileMerger)
+
+    def add(self, outcome: ShardReport | FailedShard) -> None:
+        """Count one more shard."""
+        if isinstance(outcome, FailedShard):
+            self.failed_shards += 1
+            return
+        self.shards += 1
+        self.rows += outcome.rows
+        self.unscored_images += outcome.unscored_images
+        self.errors.update(outcome.errors)
+        self._quality.add(outcome.sketch)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `_summary.json`: counts, and quantiles of `quality` (null without scored rows)."""
+        quantiles = self._quality.quantiles(QUANTILE_RANKS)
+        names = [f"{rank:g}" for rank in QUANTILE_RANKS]
+        return {
+            "shards": self.shards,
+            "failed_shards": self.failed_shards,
+            "rows": self.rows,
+            "scored": self.rows - self.errors.total(),
+            "errors": {str(code): self.errors[code] for code in ErrorCode},
+            "unscored_images": self.unscored_images,
+            "quality_quantiles": quantiles and dict(zip(names, quantiles, strict=True)),
+        }
+
+
+class ManifestWriter:
+    """Writes rows to a local scratch file as they come; memory doesn't grow with their number."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self._held: list[dict[str, Any]] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="shardsift-")
+        self._path = Path(self._folder.name) / "manifest.parquet"
+        self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+        self._folder.cleanup()
+
+    def add(self, outcome: ShardReport | FailedShard) -> None:
+        """Append the row of a shard."""
+        self.totals.add(outcome)
+        self._held.append(_row(outcome))
+        if len(self._held) == _ROWS_HELD:
+            self._flush()
+
+    def commit(self, url: str) -> None:
+        """Make the manifest appear at `url`; nothing can be added afterwards."""
+        self._flush()
+        self._writer.close()
+        commit_file(url, self._path)
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._held, SCHEMA))
+        self._held.clear()
+
+
+def read_manifest(url: str) -> Generator[ShardReport]:
+    """Yield the committed shards of a manifest; none where there is no manifest.
+
+    Raises:
+        AnnotationError: where the file is not a manifest.
+    """
+    for _, report in read_outcomes(url):
+        if report is not None:
+            yield report
+
+
+def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
+    """As `read_manifest`, with the names of all shards: None in place of a report is a failure."""
+    try:
+        with open_read(url) as file:
+            for batch in pq.ParquetFile(file).iter_batches(_ROWS_HELD):
+                for row in cast(list[dict[str, Any]], batch.to_pylist()):
+                    yield row["shard"], None if row["failed"] else _report(row)
+    except FileNotFoundError:
+        return
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise AnnotationError(f"{url}: not a manifest of Shardsift: {error}") from error
+
+
+def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
+    if isinstance(outcome, FailedShard):
+        return {"shard": outcome.shard, "failed": True}
+    return {
+        "shard": outcome.shard,
+        "failed": False,
+        "rows": outcome.rows,
+        **{str(code): outcome.errors.get(code, 0) for code in ErrorCode},
+        "sketch": outcome.sketch,
+        "seconds": outcome.seconds,
+        "unscored_images": outcome.unscored_images,
+    }
+
+
+def _report(row: dict[str, Any]) -> ShardReport:
+    return ShardReport(
+        shard=row["shard"],
+        rows=row["rows"],
+        errors={str(code): row[code] for code in ErrorCode if row[code]},
+        sketch=row["sketch"],
+        seconds=row["seconds"],
+        unscored_images=row["unscored_images"],
+    )

@@ -1,0 +1,189 @@
+"""A KLL quantile sketch that equal values always serialise to equal bytes.
+
+Apache DataSketches' KLL flips coins while it compacts, so two runs over the same shard would
+commit different files. Here the values are known at once, so they are thinned by rank instead: of
+every 2^h sorted neighbours the middle one is kept, at weight 2^h. The result is an ordinary KLL
+sketch (it loads, answers and merges in DataSketches), with a smaller rank error than the coins'.
+
+Layout of the bytes: Karnin, Lang and Liberty, "Optimal Quantile Approximation in Streams" (2016),
+as serialised by Apache DataSketches, preamble version 1.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+from datasketches import kll_floats_sketch  # pyright: ignore[reportAttributeAccessIssue]
+
+K = 200
+"""Sketch size: 99 % of rank queries are within 1.33 % (0.5 % at the worst for one thinned here)."""
+
+_BLOCK = 1 << 14
+"""Four times as many weighted values are thinned to so many."""
+
+_MIN_LEVEL_SIZE = 8
+_HEADER = struct.Struct("<BBBBHBBQHBB")
+_LEVELS_BYTE = 18
+_PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL = 5, 1, 15
+
+
+def quantile_sketch(values: npt.NDArray[np.float32]) -> bytes:
+    """Serialise the KLL sketch of finite float32 values of any order, shape (N,)."""
+    if len(values) <= K:
+        sketch = kll_floats_sketch(K)
+        sketch.update(np.sort(values))
+        return cast(bytes, sketch.serialize())
+    return _serialize_thinned(np.sort(values))
+
+
+_Values = npt.NDArray[np.float32]
+_Weights = npt.NDArray[np.float64]
+_Piece = tuple[_Values, float]
+"""Values, and how many each of them stands for."""
+
+
+class QuantileMerger:
+    """Quantiles of many shards together, from their sketches.
+
+    Weighted values are kept as they come, so that equal sketches in equal order give equal
+    answers, which DataSketches' own merge doesn't. Of many, blocks are thinned by rank, four into
+    one, and four of those again: memory and error grow with the logarithm of their number.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[_Piece] = []
+        self._held = 0
+        self._levels: list[list[_Piece]] = []
+        self._error = 0.0
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, sketch: bytes) -> None:
+        """Take in the sketch of a further shard."""
+        if sketch[0] == _PREAMBLE_INTS:
+            low, high, pieces = _parse(sketch)
+        else:  # the short form of one value or none
+            loaded = kll_floats_sketch.deserialize(sketch)
+            if loaded.is_empty():
+                return
+            low = high = float(loaded.get_min_value())
+            pieces: list[_Piece] = [(np.array([low], np.float32), 1.0)]
+        _, heaviest = pieces[-1]
+        self._error += heaviest / 2 if heaviest > 1 else 0.0
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        self._added += pieces
+        self._held += sum(len(values_N) for values_N, _ in pieces)
+        if self._held >= 4 * _BLOCK:
+            self._push(self._thin(self._added), 0)
+            self._added, self._held = [], 0
+
+    def quantiles(self, ranks: Sequence[float]) -> list[float] | None:
+        """Values at normalised ranks 0..1; None where nothing was added."""
+        values_N, weights_N = self._ordered()
+        if not len(values_N):
+            return None
+        ends_N = np.cumsum(weights_N)
+        places = np.searchsorted(ends_N, np.array(ranks) * ends_N[-1])
+        return [float(values_N[min(place, len(ends_N) - 1)]) for place in places]
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The lowest and the highest of all values, exactly; None where nothing was added."""
+        return (self._low, self._high) if self._low <= self._high else None
+
+    @property
+    def rank_error(self) -> float:
+        """How far the true rank of a quantile can be from the one asked for, 0..1."""
+        _, weights_N = self._ordered()
+        if not len(weights_N):
+            return 0.0
+        heaviest = float(weights_N.max())
+        step = heaviest / 2 if heaviest > 1 else 0.0
+        return (self._error + step) / float(weights_N.sum())
+
+    def _ordered(self) -> tuple[_Values, _Weights]:
+        """All values in order, and their weights."""
+        return _by_value([*self._added, *(piece for level in self._levels for piece in level)])
+
+    def _push(self, block: _Piece, level: int) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        self._levels[level].append(block)
+        if len(self._levels[level]) == 4:
+            thinned = self._thin(self._levels[level])
+            self._levels[level] = []
+            self._push(thinned, level + 1)
+
+    def _thin(self, pieces: list[_Piece]) -> _Piece:
+        values_N, weights_N = _by_value(pieces)
+        ends_N = np.cumsum(weights_N)
+        step = float(ends_N[-1]) / _BLOCK
+        self._error += step / 2
+        middles = (np.arange(_BLOCK) + 0.5) * step
+        return values_N[np.searchsorted(ends_N, middles)], step
+
+
+def shortest(quality: float | np.float32) -> float:
+    """The number of the fewest digits that is this float32 again, as a person would type it."""
+    return float(str(np.float32(quality)))
+
+
+def _by_value(pieces: list[_Piece]) -> tuple[_Values, _Weights]:
+    values_N = np.concatenate([np.empty(0, np.float32), *(values for values, _ in pieces)])
+    sizes = [len(values) for values, _ in pieces]
+    weights_N = np.repeat(np.array([weight for _, weight in pieces]), np.array(sizes, np.intp))
+    order_N = np.argsort(values_N)
+    return values_N[order_N], weights_N[order_N]
+
+
+def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
+    """The lowest value, the highest, and what each level holds, the heaviest last.
+
+    DataSketches' own iterator gives wrong weights where the lowest level is empty.
+    """
+    levels = sketch[_LEVELS_BYTE]
+    starts = struct.unpack_from(f"<{levels}I", sketch, _HEADER.size)
+    values_N = np.frombuffer(sketch, "<f4", offset=_HEADER.size + 4 * levels)
+    bounds = [*(start - starts[0] + 2 for start in starts), len(values_N)]
+    pieces = [
+        (values_N[begin:end], float(1 << level))
+        for level, (begin, end) in enumerate(pairwise(bounds))
+        if end > begin
+    ]
+    return float(values_N[0]), float(values_N[1]), pieces
+
+
+def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
+    n = len(ordered)
+    top = (-(-n // K) - 1).bit_length()
+    levels = [_take_middles(ordered, n, height) for height in range(top)]
+    levels.append(ordered[: (n >> top) << top][1 << top >> 1 :: 1 << top])
+
+    starts = [_total_capacity(top + 1) - sum(len(level) for level in levels)]
+    for level in levels[:-1]:
+        starts.append(starts[-1] + len(level))
+    header = _HEADER.pack(
+        *(_PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL, 0, K, _MIN_LEVEL_SIZE, 0),
+        *(n, K, top + 1, 0),
+    )
+    items = np.concatenate([ordered[:1], ordered[-1:], *levels]).astype("<f4")
+    return header + struct.pack(f"<{top + 1}I", *starts) + items.tobytes()
+
+
+def _take_middles(ordered: npt.NDArray[np.float32], n: int, height: int) -> npt.NDArray[np.float32]:
+    """The one value that stands for 2^height neighbours, where n's binary digit asks for one."""
+    if not n >> height & 1:
+        return ordered[:0]
+    start = n >> (height + 1) << (height + 1)
+    return ordered[start + (1 << height >> 1) :][:1]
+
+
+def _total_capacity(levels: int) -> int:
+    """How many items KLL makes room for: level sizes shrink by 2/3 from the top down."""
+    return sum(
+        max(_MIN_LEVEL_SIZE, ((2 * K << depth) // 3**depth + 1) >> 1) for depth in range(levels)
+    )

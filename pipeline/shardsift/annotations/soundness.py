@@ -1,0 +1,107 @@
+"""Whether single files of an output say what they should; `verify` looks at all of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardsift.annotations.manifest import Totals
+from shardsift.annotations.parquet import SCHEMA, Footer, count_values, parse_footer
+from shardsift.errors import ErrorCode
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.storage.files import join, read_bytes
+
+_CUES = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
+
+
+class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
+    """What is wrong with a file; `is_ours` is False where somebody else wrote it."""
+
+    def __init__(self, trouble: str, *, is_ours: bool = True) -> None:
+        super().__init__(" ".join(trouble.split())[:300])
+        self.is_ours = is_ours
+
+
+def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardReport:
+    """What a sound annotation file reports.
+
+    Raises:
+        Unsound: where anything in it is wrong.
+        OSError: where it can't be fetched, which says nothing about it.
+    """
+    # Fetched whole, and parsed from memory: so errors of the store and of the file stay apart.
+    data = read_bytes(join(output, task.annotation))
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        metadata = file.schema_arrow.metadata or {}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Unsound(f"its annotation is damaged: {error}") from error
+    footer = _footer(metadata)
+    if footer.fingerprint != fingerprint:
+        raise Unsound("its annotation was made with another configuration")
+    if footer.shard.path != task.shard:
+        raise Unsound(f"its annotation is that of {footer.shard.path}")
+    if footer.report.rows != file.metadata.num_rows:
+        rows = file.metadata.num_rows
+        raise Unsound(f"its annotation has {rows:,} rows, its footer says {footer.report.rows:,}")
+    try:
+        table = file.read().cast(SCHEMA)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Unsound(f"the rows of its annotation are damaged: {error}") from error
+    _check_rows(table, footer.report)
+    return footer.report
+
+
+def check_failed(url: str, task: ShardTask) -> None:
+    """Raises Unsound where the file is not the record of this shard's failure."""
+    try:
+        failed = FailedShard(**json.loads(read_bytes(url)))
+    except (ValueError, TypeError) as error:
+        raise Unsound(f"the record of its failure is damaged: {error}") from error
+    if failed.shard != task.shard:
+        raise Unsound(f"the record of its failure is that of {failed.shard}")
+
+
+def disagreements(url: str, totals: Totals, fingerprint: str) -> list[str]:
+    """The counts of a summary that are not those of the manifest."""
+    try:
+        summary: dict[str, Any] = json.loads(read_bytes(url))
+        told = {**summary}
+    except (ValueError, TypeError):
+        return ["it is damaged"]
+    expected = totals.as_dict() | {"fingerprint": fingerprint}
+    del expected["quality_quantiles"]  # an estimate that may depend on the order of merging
+    return [key for key, value in expected.items() if told.get(key) != value]
+
+
+def _footer(metadata: dict[bytes, bytes]) -> Footer:
+    try:
+        return parse_footer(metadata)
+    except (ValueError, KeyError, TypeError) as error:
+        is_ours = any(key.startswith(b"shardsift.") for key in metadata)
+        whose = "its annotation's footer is damaged" if is_ours else "a Parquet file of others"
+        raise Unsound(f"{whose}: {error!r}", is_ours=is_ours) from error
+
+
+def _check_rows(table: Any, report: ShardReport) -> None:
+    index = table["index"].to_numpy()
+    if not np.array_equal(index, np.arange(len(index))):
+        place = int(np.argmax(index != np.arange(len(index))))
+        raise Unsound(f"row {place:,} of its annotation has index {index[place]:,}")
+    if set(table["shard"].unique().to_pylist()) - {report.shard}:
+        raise Unsound("rows of its annotation name another shard")
+    for cue in _CUES:
+        if not np.isfinite(table[cue].drop_null().to_numpy()).all():
+            raise Unsound(f"its annotation has a {cue} that is not finite")
+    counts = count_values(table["error"])
+    if unknown := set(counts) - set(ErrorCode):
+        raise Unsound(f"its annotation has an unknown error: {min(unknown)}")
+    if counts != report.errors:
+        raise Unsound("the errors of its rows are not those that its footer counts")
+    if (table["error"].is_null().to_numpy() == table["quality"].is_null().to_numpy()).any():
+        raise Unsound("its annotation has a row with both a score and an error, or neither")

@@ -1,0 +1,133 @@
+"""What lies in a folder of annotations, from listing, manifest and footers: no row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shardsift.annotations.folder import MANIFEST, OutputFolder, failed_name, find_annotations
+from shardsift.annotations.manifest import read_outcomes
+from shardsift.annotations.parquet import Footer
+from shardsift.annotations.sketch import QuantileMerger
+from shardsift.errors import InputError
+from shardsift.shards.plan import annotation_name
+from shardsift.storage.files import FAILED_FOLDER, SHARD_SUFFIX, join
+from shardsift.storage.redaction import redact
+from shardsift.threads import Track, no_track
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An annotation file, and what its footer counts."""
+
+    name: str
+    shard: str
+    rows: int
+    errors: Mapping[str, int]
+
+    @property
+    def scored(self) -> int:
+        """Rows that have a quality."""
+        return self.rows - sum(self.errors.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """All annotations of a folder; `failed` and `missing` are names of shards without any."""
+
+    folder: OutputFolder
+    fingerprint: str
+    parts: Sequence[Part]
+    quality: QuantileMerger
+    failed: Sequence[str]
+    missing: Sequence[str]
+    is_finished: bool
+
+    @property
+    def url(self) -> str:
+        """Where they lie."""
+        return self.folder.url
+
+    @property
+    def rows(self) -> int:
+        """Of all annotation files."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def scored(self) -> int:
+        """Rows that have a quality."""
+        return sum(part.scored for part in self.parts)
+
+
+def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) -> Survey:
+    """Look at all annotation files of a folder.
+
+    Raises:
+        InputError: where there are none, some are missing, or they were made with two
+            configurations.
+        AnnotationError: where a file isn't one of ours.
+    """
+    folder = find_annotations(url)
+    names = sorted(folder.committed)
+    failed, missing = without_annotation(folder)
+    if not allow_missing:
+        _check_complete(folder, missing)
+    parts: list[Part] = []
+    quality = QuantileMerger()
+    fingerprint = ""
+    footers = track(folder.read_footers(names), "footers", len(names))
+    for name, footer in zip(names, footers, strict=True):
+        fingerprint = fingerprint or footer.fingerprint
+        if footer.fingerprint != fingerprint:
+            raise InputError(_mixed(url, names[0], fingerprint, name, footer))
+        report = footer.report
+        parts.append(Part(name, footer.shard.path, report.rows, report.errors))
+        quality.add(report.sketch)
+    return Survey(
+        folder=folder,
+        fingerprint=fingerprint,
+        parts=parts,
+        quality=quality,
+        failed=failed,
+        missing=missing,
+        is_finished=folder.is_finished,
+    )
+
+
+def without_annotation(folder: OutputFolder) -> tuple[list[str], list[str]]:
+    """Shards that were given up, and those whose annotation the manifest knows and nobody finds."""
+    if MANIFEST not in folder.files:
+        prefix, suffix = f"{FAILED_FOLDER}/", ".json"
+        names = sorted(name.removeprefix(prefix).removesuffix(suffix) for name in folder.failed)
+        shards = [name + SHARD_SUFFIX for name in names]
+        return [s for s in shards if annotation_name(s) not in folder.committed], []
+    failed: list[str] = []
+    missing: list[str] = []
+    for shard, report in read_outcomes(join(folder.url, MANIFEST)):
+        if annotation_name(shard) not in folder.committed:
+            is_failed = report is None or failed_name(shard) in folder.failed
+            (failed if is_failed else missing).append(shard)
+    return failed, missing
+
+
+def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
+    url = redact(folder.url)
+    if missing:
+        name = annotation_name(missing[0])
+        raise InputError(
+            f"{url}: {len(missing):,} annotation files are missing, such as {name}; run `shardsift "
+            "score` again, or leave their shards out with --allow-missing"
+        )
+    if not folder.is_finished:
+        raise InputError(
+            f"{url}: no run has come to its end here ({len(folder.committed):,} shards so far); "
+            "run `shardsift score` again, or leave the others out with --allow-missing"
+        )
+
+
+def _mixed(url: str, first: str, fingerprint: str, name: str, footer: Footer) -> str:
+    return (
+        f"{redact(url)}: made with two configurations, whose scores can't be compared: {first} "
+        f"has fingerprint {fingerprint}, {name} has {footer.fingerprint}; score the shards of "
+        "one of them again"
+    )

@@ -1,0 +1,299 @@
+"""Whether an output folder is complete and consistent, and what to delete where it isn't.
+
+Every planned shard has one sound annotation, or one record of its failure; nothing else is there.
+A file is deleted only where this folder has a `_run.json`, and the file is Shardsift's by its
+footer, by its name that begins with `_`, or, too damaged to tell, by the name of a planned shard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, RunRecord, failed_name
+from shardsift.annotations.manifest import Totals, read_outcomes
+from shardsift.annotations.soundness import Unsound, check_annotation, check_failed, disagreements
+from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
+from shardsift.records import ShardReport, ShardTask
+from shardsift.shards.plan import ShardPlan, plan_shards
+from shardsift.shards.samples import read_samples
+from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, delete, join
+from shardsift.storage.lease import check_free
+from shardsift.storage.redaction import reason, redact
+from shardsift.threads import Track, map_ordered, no_track
+
+_THREADS = 32
+_THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
+_TEMPORARY = re.compile(r"(.*/)?(_[^/]+\.[0-9a-f]{8}\.tmp|_probe-[0-9a-f]{8})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something wrong with `place`, a shard or a file of the output, and what to do about it.
+
+    `deletes` are the files that a repair removes; `rescores` says that the shard is scored again
+    then.
+    """
+
+    place: str
+    trouble: str
+    remedy: str
+    deletes: tuple[str, ...] = ()
+    rescores: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """An output folder, and the shards that it should hold the annotations of."""
+
+    folder: OutputFolder
+    record: RunRecord
+    plan: ShardPlan
+
+
+@dataclass(kw_only=True, slots=True)
+class Verification:
+    """What was found: counts of what is sound, and all problems."""
+
+    shards: int
+    annotated: int = 0
+    failed: list[str] = field(default_factory=list[str])
+    rows: int = 0
+    recounted: int = 0
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    @property
+    def to_rescore(self) -> int:
+        """Shards that the next run scores, once the problems are repaired."""
+        return sum(problem.rescores for problem in self.problems)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Shard:
+    """One planned shard; `report` is None unless its annotation is sound."""
+
+    task: ShardTask
+    report: ShardReport | None = None
+    is_failed: bool = False
+    recounted: bool = False
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+
+def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
+    """Find what an output should hold: `shards`, else the inputs that its run recorded.
+
+    Raises:
+        OutputError: where the folder is no output of Shardsift.
+        InputError: where the shards can't be found.
+    """
+    folder = OutputFolder(output)
+    if folder.record is None:
+        raise OutputError(f"{redact(output)}: no _run.json here; name the --output of a run")
+    if folder.is_compacted:
+        raise OutputError(
+            f"{redact(output)}: holds compacted annotations; verify those they were made of"
+        )
+    root = folder.record.root
+    try:
+        plan = plan_shards(shards or folder.record.inputs)
+    except InputError as error:
+        if shards:
+            raise
+        raise InputError(f"{error}; name the shards of the run with --shards") from error
+    try:
+        plan = plan.below(root)
+    except OutputError as error:  # inputs that were relative to another working directory
+        problem = f"the run's shards lay below {redact(root)}, these lie in {redact(plan.root)}"
+        raise InputError(f"{problem}; name those of the run with --shards") from error
+    return Claim(folder=folder, record=folder.record, plan=plan)
+
+
+def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> Verification:
+    """Check everything; `recount` reads the tars, too. `track` shows the shards that are done.
+
+    Raises:
+        OutputError: where a file can't be fetched, which says nothing about the file.
+    """
+    found = Verification(shards=claim.plan.count)
+    outcomes: dict[str, ShardReport | None] = {}
+    unplanned = claim.folder.committed | claim.folder.failed
+    check = partial(_check_shard, claim, recount)
+    threads = _THREADS_THAT_RECOUNT if recount else _THREADS
+    for shard in track(map_ordered(check, claim.plan, threads), "shards", claim.plan.count):
+        unplanned -= {shard.task.annotation, failed_name(shard.task.shard)}
+        _count(found, shard)
+        if shard.is_failed or shard.report:
+            outcomes[shard.task.shard] = shard.report
+    found.problems += (_unplanned(name) for name in sorted(unplanned))
+    left = filter(_TEMPORARY.fullmatch, claim.folder.files)
+    found.problems += (_leftover(name) for name in sorted(left))
+    found.problems += _check_results(claim, outcomes)
+    return found
+
+
+def repair(claim: Claim, found: Verification) -> list[str]:
+    """Delete what is damaged, stale or left over, so that the next run scores it again.
+
+    The names of what was deleted. Raises OutputError where a run writes into the folder now.
+    """
+    try:
+        check_free(claim.folder.url)
+    except OutputError as error:
+        problem = f"{redact(claim.folder.url)}: a run writes here now; repair when it has ended"
+        raise OutputError(problem) from error
+    names = {name for problem in found.problems for name in problem.deletes}
+    if found.to_rescore:  # the summary says that everything is there
+        names.add(SUMMARY)
+    names &= claim.folder.files
+    with ThreadPoolExecutor(_THREADS, "delete") as pool:
+        list(pool.map(delete, (join(claim.folder.url, name) for name in sorted(names))))
+    return sorted(names)
+
+
+def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
+    shard = _Shard(task=task)
+    record = failed_name(task.shard)
+    is_recorded = record in claim.folder.failed
+    try:
+        if task.annotation in claim.folder.committed:
+            shard.report = check_annotation(claim.folder.url, task, claim.record.fingerprint)
+            if is_recorded:
+                shard.problems.append(_stale(task))
+            if recount:
+                _recount(shard)
+        elif is_recorded:
+            check_failed(join(claim.folder.url, record), task)
+            shard.is_failed = True
+        else:
+            shard.problems.append(_missing(task))
+    except Unsound as fault:
+        shard.report = None
+        shard.problems.append(_unsound(task, fault))
+    except OSError as error:
+        raise OutputError(f"{task.annotation}: can't be read: {reason(error)}") from error
+    return shard
+
+
+def _recount(shard: _Shard) -> None:
+    """Raises Unsound where the tar holds more or fewer samples than the annotation rows."""
+    task, report = shard.task, shard.report
+    assert report is not None, "only sound annotations are compared"
+    try:
+        samples = sum(1 for _ in read_samples(task.url, task.shard))
+    except ShardError as error:
+        remedy = "mend the tar; its annotation is kept"
+        shard.problems.append(Problem(place=task.shard, trouble=error.problem, remedy=remedy))
+        return
+    shard.recounted = True
+    if samples != report.rows:
+        raise Unsound(f"{report.rows:,} rows, but the tar holds {samples:,} samples")
+
+
+def _count(found: Verification, shard: _Shard) -> None:
+    found.problems += shard.problems
+    found.recounted += shard.recounted
+    if shard.is_failed:
+        found.failed.append(shard.task.shard)
+    if shard.report:
+        found.annotated += 1
+        found.rows += shard.report.rows
+
+
+def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Generator[Problem]:
+    """Compare manifest and files where these are sound, and the summary with the manifest."""
+    files, url = claim.folder.files, claim.folder.url
+    if SUMMARY not in files:
+        trouble = "is missing: no run has come to its end here"
+        yield Problem(place=SUMMARY, trouble=trouble, remedy="run the same score command again")
+        return
+    totals = Totals()
+    try:
+        if MANIFEST not in files:
+            raise AnnotationError("is missing, though the summary is there")
+        wrong = _wrong_rows(claim, dict(outcomes), totals)
+        if wrong:
+            raise AnnotationError(f"disagrees with {len(wrong):,} shards, such as {wrong[0]}")
+    except AnnotationError as error:
+        trouble = str(error).removeprefix(f"{join(url, MANIFEST)}: ")
+        yield _rewritten(MANIFEST, trouble, MANIFEST, SUMMARY)
+        return
+    if wrong := disagreements(join(url, SUMMARY), totals, claim.record.fingerprint):
+        yield _rewritten(SUMMARY, f"disagrees with the manifest: {', '.join(wrong)}", SUMMARY)
+
+
+def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: Totals) -> list[str]:
+    """Shards of which manifest and files say different things; fills `totals`."""
+    wrong: list[str] = []
+    planned = {task.shard for task in claim.plan}
+    for shard, report in read_outcomes(join(claim.folder.url, MANIFEST)):
+        if report is None:
+            totals.failed_shards += 1
+        else:
+            totals.add(report)
+        if shard in outcomes:
+            if not _agree(outcomes.pop(shard), report):
+                wrong.append(shard)
+        elif shard not in planned and not _is_there(claim, shard):
+            wrong.append(shard)
+    return wrong + list(outcomes)
+
+
+def _is_there(claim: Claim, shard: str) -> bool:
+    """Whether a shard that was not asked for has left something, which is told of by itself."""
+    names = {shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX, failed_name(shard)}
+    return bool(names & claim.folder.files)
+
+
+def _agree(found: ShardReport | None, told: ShardReport | None) -> bool:
+    if found is None or told is None:
+        return found is told
+    return (found.rows, found.errors, found.sketch, found.unscored_images) == (
+        *(told.rows, told.errors, told.sketch, told.unscored_images),
+    )
+
+
+def _missing(task: ShardTask) -> Problem:
+    return Problem(
+        place=task.shard,
+        trouble="has neither an annotation nor a record of its failure",
+        remedy="run the same score command again",
+        rescores=True,
+    )
+
+
+def _unsound(task: ShardTask, fault: Unsound) -> Problem:
+    if not fault.is_ours:
+        remedy = f"move {task.annotation} elsewhere, then score again"
+        return Problem(place=task.shard, trouble=str(fault), remedy=remedy)
+    return Problem(
+        place=task.shard,
+        trouble=str(fault),
+        remedy="--repair, then score again",
+        deletes=(task.annotation, failed_name(task.shard)),
+        rescores=True,
+    )
+
+
+def _stale(task: ShardTask) -> Problem:
+    record = failed_name(task.shard)
+    trouble = f"is annotated, and yet {record} says that it failed"
+    return Problem(place=task.shard, trouble=trouble, remedy="--repair", deletes=(record,))
+
+
+def _unplanned(name: str) -> Problem:
+    trouble = "belongs to no shard of this run"
+    remedy = "name all shards with --shards, or delete it yourself"
+    return Problem(place=name, trouble=trouble, remedy=remedy)
+
+
+def _leftover(name: str) -> Problem:
+    trouble = "is left over from a run that was killed"
+    return Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
+
+
+def _rewritten(place: str, trouble: str, *deletes: str) -> Problem:
+    remedy = "--repair, then score again: that writes it anew"
+    return Problem(place=place, trouble=trouble, remedy=remedy, deletes=deletes)

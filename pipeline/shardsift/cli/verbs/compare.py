@@ -1,0 +1,72 @@
+"""`shardsift compare`: two runs over the same shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from shardsift.cli.exit_codes import DONE
+from shardsift.report.compare import Comparison, compare
+
+
+def run_compare(
+    run_a: str, run_b: str, output: Path | None, keep_tops: Sequence[float], console: Console
+) -> int:
+    """Compare, print, and write `comparison.json` below `output`; the exit code."""
+    with console.status("reading annotations"):
+        comparison = compare(run_a, run_b, keep_tops)
+    out = Console(highlight=False)
+    out.print(f"A {run_a}\nB {run_b}", soft_wrap=True)
+    for key, (a, b) in comparison.settings.items():
+        out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
+    out.print(_scores(comparison), _overlaps(comparison), _largest(comparison))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / "comparison.json"
+        path.write_text(json.dumps({"a": run_a, "b": run_b} | asdict(comparison), indent=2))
+        console.print(f"comparison: {path}")
+    return DONE
+
+
+def _scores(c: Comparison) -> Table:
+    rows = {
+        "samples in both": f"{c.samples:,}",
+        "scored in both": f"{c.scored:,}",
+        "scored in A alone, in B alone": f"{c.only_a:,}, {c.only_b:,}",
+        "shards in A alone, in B alone": f"{c.shards_only_a:,}, {c.shards_only_b:,}",
+        "B - A, mean": f"{c.mean:+.6f}",
+        "|B - A|, mean": f"{c.mean_absolute:.6f}",
+        "|B - A|, largest": f"{c.max_absolute:.6f}",
+        "rank correlation": f"{c.srcc:.4f}",
+        "linear correlation": f"{c.plcc:.4f}",
+    }
+    table = Table(title="quality", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _overlaps(c: Comparison) -> Table:
+    table = Table(title="what both keep")
+    for heading in ("each keeps its best", "from A", "from B", "kept by both", "Jaccard"):
+        table.add_column(heading, justify="right")
+    for o in c.overlaps:
+        least = f"{o.min_quality_a:.4f}", f"{o.min_quality_b:.4f}"
+        table.add_row(f"{o.keep_top:.0%}", *least, f"{o.of_kept:.1%}", f"{o.jaccard:.3f}")
+    return table
+
+
+def _largest(c: Comparison) -> Table:
+    table = Table(title="largest differences")
+    for heading in ("shard", "key", "A", "B"):
+        table.add_column(heading)
+    for found in c.largest:
+        table.add_row(found.shard, found.key, f"{found.a:.4f}", f"{found.b:.4f}")
+    return table

@@ -1,0 +1,194 @@
+"""`shardsift demo`: the whole way on generated shards, offline.
+
+Sample photographs of scikit-image are blurred, noised, compressed and shrunk in five degrees and
+scored; one table shows how the mean quality falls with each, another how many of them are kept.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image, ImageFilter
+from rich.console import Console
+from rich.table import Table
+from webdataset.writer import TarWriter
+
+from shardsift.cli.verbs.score import report_result
+from shardsift.config import RunConfig, bundled_configs, load_settings
+from shardsift.curation.curate import curate
+from shardsift.curation.kept import KEEP_LIST
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import ConfigError
+from shardsift.runs.score import score
+from shardsift.scoring.weights import RANDOM_WEIGHTS
+
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+SHARDS = 4
+LEVELS = 5
+
+_SIDE = 320
+_WINDOWS = (0.0, 0.5, 1.0)
+"""Which parts of a photograph are samples of their own: from the top left to the bottom right."""
+
+
+def blur(photograph: Image.Image, level: int) -> Image.Image:
+    """Gaussian, with a standard deviation of 0.8 to 6 pixels."""
+    return photograph.filter(ImageFilter.GaussianBlur((0.8, 1.4, 2.4, 4.0, 6.0)[level - 1]))
+
+
+def noise(photograph: Image.Image, level: int) -> Image.Image:
+    """Gaussian, with a standard deviation of 8 to 80 of 255 grey levels."""
+    sigma = (8.0, 16.0, 28.0, 48.0, 80.0)[level - 1]
+    pixels = np.asarray(photograph, np.float32)
+    noisy = pixels + np.random.default_rng(level).normal(0.0, sigma, pixels.shape)
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def jpeg(photograph: Image.Image, level: int) -> Image.Image:
+    """Compressed with quality 24 down to 4; from the grain of these photographs 50 would gain."""
+    file = io.BytesIO()
+    photograph.save(file, "JPEG", quality=(24, 16, 11, 7, 4)[level - 1])
+    return Image.open(file).convert("RGB")
+
+
+def downscaling(photograph: Image.Image, level: int) -> Image.Image:
+    """Shrunk 1.5 to 8 times, and enlarged again."""
+    factor = (1.5, 2.2, 3.3, 5.0, 8.0)[level - 1]
+    small = photograph.resize([round(side / factor) for side in photograph.size])
+    return small.resize(photograph.size, Image.Resampling.BICUBIC)
+
+
+DISTORTIONS: dict[str, Callable[[Image.Image, int], Image.Image]] = {
+    "blur": blur,
+    "noise": noise,
+    "jpeg": jpeg,
+    "downscaling": downscaling,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoSample:
+    """A file of a demo shard; the key says what was done to which photograph."""
+
+    key: str
+    image: bytes | None
+
+
+def run_demo(folder: Path, console: Console) -> int:
+    """Build the shards, score them, and print the table; the exit code."""
+    shards, output = folder / "shards", folder / "annotations"
+    console.print(f"making {SHARDS} shards of distorted photographs in {shards}")
+    write_shards(shards)
+    overrides = {"shards": [str(shards)], "output": str(output), "overwrite": True}
+    config = load_settings(RunConfig, bundled_configs()["demo"], overrides)
+    result = score(config, console)
+    exit_code = report_result(result, config, console)
+    rows = cast(list[dict[str, Any]], pq.read_table(output).to_pylist())
+    console.print(quality_table(rows))
+    for row in [row for row in rows if row["error"]]:
+        console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
+    if config.pretrained == RANDOM_WEIGHTS:
+        console.print("[bold]The weights are random: these scores carry no meaning.[/]")
+    console.print(f"annotations: {output}/*.parquet   per shard: {output}/_manifest.parquet")
+    console.print(kept_table(keep_better_half(output, folder / "kept"), rows))
+    return exit_code
+
+
+def keep_better_half(annotations: Path, output: Path) -> set[str]:
+    """What `shardsift filter --keep-top 0.5` does; the keys that it keeps."""
+    config = FilterConfig(
+        annotations=str(annotations), output=str(output), keep_top=0.5, overwrite=True
+    )
+    curate(config)
+    return set(pq.read_table(output / KEEP_LIST, columns=["key"])["key"].to_pylist())
+
+
+def write_shards(folder: Path) -> None:
+    """Write the demo's tars; equal on every machine but for what its JPEG and PNG coders do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = list(_samples())
+    for number in range(SHARDS):
+        # webdataset's default modification time is now, which would make equal demos differ
+        with TarWriter(str(folder / f"demo-{number:05}.tar"), mtime=0) as tar:
+            for sample in samples[number::SHARDS]:
+                fields = {"__key__": sample.key, "json": json.dumps({"uid": sample.key}).encode()}
+                tar.write(fields | ({"png": sample.image} if sample.image is not None else {}))
+
+
+def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Mean quality of each distortion, from the untouched photographs to the worst level."""
+    return _by_level(
+        "mean quality by level of distortion", lambda ending: f"{_mean_quality(rows, ending):.3f}"
+    )
+
+
+def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """How many of each distortion's photographs are kept, of how many."""
+
+    def count(ending: str) -> str:
+        keys = [row["key"] for row in rows if row["key"].endswith(ending)]
+        return f"{sum(key in kept for key in keys)} of {len(keys)}"
+
+    return _by_level("kept by shardsift filter --keep-top 0.5", count)
+
+
+def _by_level(title: str, cell: Callable[[str], str]) -> Table:
+    """A row for each distortion; `cell` says something of the keys with an ending."""
+    table = Table(title=title)
+    table.add_column("distortion")
+    for level in range(LEVELS + 1):
+        table.add_column("none" if level == 0 else str(level), justify="right")
+    for name in DISTORTIONS:
+        endings = ["-untouched", *(f"-{name}-{level}" for level in range(1, LEVELS + 1))]
+        table.add_row(name, *map(cell, endings))
+    return table
+
+
+def _mean_quality(rows: Sequence[Mapping[str, Any]], ending: str) -> float:
+    return fmean(row["quality"] for row in rows if row["key"].endswith(ending))
+
+
+def _samples() -> Iterator[DemoSample]:
+    photographs = list(_photographs())
+    for name, photograph in photographs:
+        yield DemoSample(key=f"{name}-untouched", image=_png(photograph))
+        for distortion, distort in DISTORTIONS.items():
+            for level in range(1, LEVELS + 1):
+                image = _png(distort(photograph, level))
+                yield DemoSample(key=f"{name}-{distortion}-{level}", image=image)
+    yield DemoSample(key="a-corrupt-image", image=_corrupted(_png(photographs[0][1])))
+    yield DemoSample(key="no-image-at-all", image=None)
+
+
+def _photographs() -> Iterator[tuple[str, Image.Image]]:
+    """Windows of scikit-image's photographs, so that there are a few hundred samples."""
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise ConfigError("the demo needs scikit-image: pip install 'shardsift[demo]'") from error
+    for name in PHOTOGRAPHS:
+        photograph = Image.fromarray(getattr(data, name)()).convert("RGB")
+        width, height = photograph.size
+        for number, place in enumerate(_WINDOWS):
+            left, top = (round(place * max(side - _SIDE, 0)) for side in (width, height))
+            right, bottom = left + min(_SIDE, width), top + min(_SIDE, height)
+            yield f"{name}{number}", photograph.crop((left, top, right, bottom))
+
+
+def _corrupted(image: bytes) -> bytes:
+    middle = len(image) // 2
+    return image[:middle] + bytes(64) + image[middle + 64 :]
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,161 @@
+"""`shardsift evaluate`: scores against opinions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shardsift.cli.exit_codes import DONE
+from shardsift.drawing import new_figure
+from shardsift.evaluation.baselines import Brisque, laplacian_variance
+from shardsift.evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
+from shardsift.evaluation.figures import draw_figures
+from shardsift.evaluation.opinions import Baseline
+from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
+from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
+from shardsift.storage.files import expand
+
+LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
+
+
+def baselines(*, with_brisque: bool) -> dict[str, Baseline]:
+    """The measures that MA-CLIP is compared with. Raises ConfigError without their packages."""
+    simple: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
+    return simple | ({BRISQUE: Brisque()} if with_brisque else {})
+
+
+def run_evaluate(
+    shards: list[str],
+    output: Path,
+    config: EvaluateConfig,
+    iqa_set: str | None,
+    console: Console,
+) -> int:
+    """Evaluate, write all results below `output`, and print the table; the exit code."""
+    new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
+    urls = list(expand(shards))
+    with _progress(console, config.question.limit) as advance:
+        evaluation = evaluate(urls, config, advance)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "evaluation.json").write_text(json.dumps(as_json(evaluation, iqa_set), indent=2))
+    (output / "table.md").write_text(as_markdown(evaluation, iqa_set))
+    _write_predictions(evaluation, output / "predictions.csv")
+    draw_figures(evaluation, output)
+    console.print(_table(evaluation, iqa_set))
+    if evaluation.ablations:
+        console.print(_ablation_table(evaluation))
+    for reason, count in evaluation.skipped.items():
+        console.print(f"left out: {count:,} samples: {reason}")
+    console.print(f"table, figures and every prediction: {output}")
+    return DONE
+
+
+def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:
+    """All figures, for machines."""
+    config, spread = evaluation.config, evaluation.spread
+    return {
+        "fingerprint": evaluation.fingerprint,
+        "config": config.scoring.model_dump(mode="json"),
+        "images": len(evaluation.keys),
+        "skipped": dict(evaluation.skipped),
+        "higher_is_worse": config.higher_is_worse,
+        "resamples": config.resamples,
+        "methods": {name: asdict(found) for name, found in evaluation.agreements.items()},
+        "ablations": [asdict(row) for row in evaluation.ablations],
+        "published_srcc": PUBLISHED_SRCC.get(iqa_set or ""),
+        "groups": spread
+        and {
+            "images": {name: len(values) for name, values in spread.before.items()},
+            "wasserstein_before": spread.distance_before,
+            "wasserstein_after": spread.distance_after,
+        },
+    }
+
+
+def as_markdown(evaluation: Evaluation, iqa_set: str | None) -> str:
+    """The tables, for papers and READMEs."""
+    head = "| | images | " + " | ".join(_HEADINGS.values()) + " |\n"
+    rule = "|---" * (len(_HEADINGS) + 2) + "|\n"
+    lines = [head, rule]
+    for name, agreement in evaluation.agreements.items():
+        lines.append(f"| {name} | {agreement.images} | {' | '.join(_cells(agreement))} |\n")
+    if (published := _published(iqa_set)) is not None:
+        lines.append(f"\n{published}\n")
+    if evaluation.ablations:
+        lines += ["\n| | SRCC | KRCC | PLCC | RMSE | raw PLCC |\n", "|---" * 6 + "|\n"]
+        for row in evaluation.ablations:
+            lines.append(f"| {row.family}: {row.name} | {' | '.join(_cells(row.agreement))} |\n")
+    return "".join(lines)
+
+
+_HEADINGS = dict(zip(STATISTICS, ("SRCC", "KRCC", "PLCC", "RMSE", "raw PLCC"), strict=True))
+
+
+def _cells(agreement: Agreement) -> Iterator[str]:
+    return (_cell(getattr(agreement, name)) for name in STATISTICS)
+
+
+def _cell(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _published(iqa_set: str | None) -> str | None:
+    if iqa_set in PUBLISHED_SRCC:
+        return f"The paper's SRCC on {iqa_set}, with RN50: {PUBLISHED_SRCC[iqa_set]:.4f}"
+    if iqa_set in PAPER_SETS:
+        return f"The paper has {iqa_set}, too; its figure is not known here."
+    return None
+
+
+def _table(evaluation: Evaluation, iqa_set: str | None) -> Table:
+    table = Table(title=f"agreement with opinions, {len(evaluation.keys):,} images")
+    table.caption = _published(iqa_set)
+    table.add_column("", no_wrap=True)
+    for heading in _HEADINGS.values():
+        table.add_column(heading, justify="right")
+    for name, agreement in evaluation.agreements.items():
+        table.add_row(name, *(cell.replace(" (", "\n(") for cell in _cells(agreement)))
+    return table
+
+
+def _ablation_table(evaluation: Evaluation) -> Table:
+    table = Table(title="one setting changed at a time")
+    for heading in ("", "", *_HEADINGS.values()):
+        table.add_column(heading)
+    for row in evaluation.ablations:
+        table.add_row(row.family, row.name, *_cells(row.agreement))
+    return table
+
+
+def _write_predictions(evaluation: Evaluation, path: Path) -> None:
+    """Every image's opinion and predictions, so that anybody can compute the table again."""
+    columns: Mapping[str, Any] = {
+        "key": evaluation.keys,
+        "opinion": evaluation.opinions,
+        **evaluation.predictions,
+    }
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow([repr(float(v)) if isinstance(v, np.floating) else v for v in row])
+
+
+@contextmanager
+def _progress(console: Console, total: int | None) -> Generator[Callable[[], None]]:
+    columns = TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)

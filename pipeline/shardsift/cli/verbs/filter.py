@@ -1,0 +1,93 @@
+"""`shardsift filter`: keep the good ones."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from shardsift.cli.console import tracking
+from shardsift.cli.exit_codes import DONE
+from shardsift.curation.curate import Outcome, curate
+from shardsift.curation.settings import FilterConfig
+from shardsift.storage.redaction import redact
+
+_MOST_BUCKETS = 40
+
+
+def run_filter(config: FilterConfig, console: Console, results: Console | None = None) -> int:
+    """Keep what is asked for, and tell what became of all rows; the exit code.
+
+    The counts go to `results`, by default stdout; progress to `console`.
+    """
+    results = results or Console(highlight=False)
+    with tracking(console) as track:
+        outcome = curate(config, track)
+    results.print(_table(config, outcome))
+    if outcome.threshold.buckets:
+        results.print(_buckets_table(config, outcome))
+    for line in _remarks(config, outcome):
+        results.print(escape(line), soft_wrap=True)
+    return DONE
+
+
+def _table(config: FilterConfig, outcome: Outcome) -> Table:
+    table = Table(title=escape(redact(config.annotations)), show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    rows = outcome.survey.rows
+    counts = outcome.counts
+    lines: dict[str, int] = {"rows": rows}
+    if counts:
+        lines["kept"] = counts.kept
+        for code, number in sorted(counts.kept_errors.items()):
+            lines[f"kept without a score: {code}"] = number
+        lines["below the threshold"] = counts.below
+        lines["as good as it, and one too many"] = counts.tied
+        lines["excluded by where"] = counts.excluded
+        for code, number in sorted(counts.errors.items()):
+            lines[f"dropped for its error: {code}"] = number
+    for name, number in lines.items():
+        table.add_row(name, f"{number:,}", f"{number / rows:.2%}" if rows else "")
+    table.add_section()
+    shards = {
+        "shards": len(outcome.survey.parts),
+        "given up when they were scored": len(outcome.survey.failed),
+        "whose annotation is missing": len(outcome.survey.missing),
+    }
+    for name, number in shards.items():
+        table.add_row(name, f"{number:,}", "")
+    return table
+
+
+def _buckets_table(config: FilterConfig, outcome: Outcome) -> Table:
+    largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)[:_MOST_BUCKETS]
+    more = len(outcome.threshold.buckets) - len(largest)
+    caption = f"and {more:,} smaller ones, see _summary.json" if more else None
+    table = Table(title=f"per {escape(config.per or '')}", caption=caption)
+    for name in ("bucket", "scored", "kept", "threshold"):
+        table.add_column(name, justify="left" if name == "bucket" else "right")
+    for bucket in largest:
+        threshold = "" if bucket.threshold is None else f"{bucket.threshold:.6g}"
+        table.add_row(escape(bucket.name), f"{bucket.rows:,}", f"{bucket.kept:,}", threshold)
+    return table
+
+
+def _remarks(config: FilterConfig, outcome: Outcome) -> list[str]:
+    lines: list[str] = []
+    if outcome.threshold.quality is not None:
+        lines.append(f"threshold: --min-quality {outcome.threshold.quality!r}")
+    if (error := outcome.threshold.rank_error) is not None:
+        lines.append(f"approximate: the threshold's rank is off by {error:.3%} at most")
+    if not outcome.survey.is_finished:
+        lines.append("no run has come to its end there: later shards are left out, uncounted")
+    if outcome.uids:
+        told = {name: f"{number:,}" for name, number in outcome.uids.items()}
+        lines.append(
+            f"uids: {told['written']} written, {told['repeated']} occur twice, "
+            f"{told['without_uid']} kept samples have none and are left out"
+        )
+    if config.output and not config.dry_run:
+        lines.append(f"kept: {redact(config.output)}")
+    return lines

@@ -1,0 +1,36 @@
+"""`shardsift score`: tell how a run went."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from shardsift.config import RunConfig
+from shardsift.engine.progress import count
+from shardsift.runs.score import ScoreResult
+
+
+def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
+    """Tell how it went; exit code 0, 1 where shards failed, 130 where the run was stopped."""
+    tally = run.tally
+    if tally.shards:
+        console.print(
+            f"scored {tally.images - tally.errors:,} of {tally.images:,} images "
+            f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
+            f"{tally.images_per_second:,.1f} images/s, into {config.output}",
+            soft_wrap=True,
+        )
+        console.print(tally.pace, soft_wrap=True)
+    for failed in run.failed:
+        console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
+    if tally.failed:
+        console.print(
+            f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "
+            "the same command tries them again",
+            soft_wrap=True,
+        )
+    if run.interrupted:
+        left = tally.shards_total - tally.shards
+        console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        return INTERRUPTED
+    return FAILED if tally.failed else DONE

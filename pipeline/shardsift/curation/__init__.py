@@ -1,0 +1,22 @@
+"""From annotations to the samples worth keeping: `filter`, its keep-lists, and `keep` to load them.
+
+settings.py   what a person may ask for
+survey.py     what lies in a folder of annotations, from footers alone
+where.py      a SQL condition as an expression of pyarrow
+ordering.py   the one order of all rows: quality, then a hash of shard and index
+buckets.py    `--per`: which bucket a row belongs to
+selection.py  the exact cut of that order, in bounded memory
+threshold.py  what kept rows are at or above: given, from sketches, or exact
+sieve.py      one annotation file to its kept rows, and a count for each of the others
+kept.py       the output folder
+uids.py       DataComp's subset file
+curate.py     all of it together
+loading.py    `keep`, for training loops
+reshard/      the kept samples into new tars
+stats.py      counts and quantiles, from metadata alone
+compact.py    many small annotation files into few
+"""
+
+from shardsift.curation.loading import KeepList, keep
+
+__all__ = ["KeepList", "keep"]

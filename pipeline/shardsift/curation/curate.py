@@ -1,0 +1,151 @@
+"""From annotations to what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.annotations.survey import Part, Survey, survey
+from shardsift.curation.buckets import make_buckets
+from shardsift.curation.kept import KeptFolder
+from shardsift.curation.settings import FilterConfig
+from shardsift.curation.sieve import THREADS, Counts, Sieve
+from shardsift.curation.threshold import Threshold, find_threshold
+from shardsift.curation.uids import UidWriter, parse_uids
+from shardsift.curation.where import parse_where
+from shardsift.errors import InputError
+from shardsift.storage.redaction import redact
+from shardsift.threads import Track, map_ordered, no_track
+
+_KEPT_COLUMNS = ("key", "index", "uid", "quality")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a filter found, and did.
+
+    `counts` are None where rows were not read: a dry run with approximate. `uids` are the counts
+    of the subset file, where one was asked for.
+    """
+
+    survey: Survey
+    threshold: Threshold
+    counts: Counts | None = None
+    uids: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def curate(config: FilterConfig, track: Track = no_track) -> Outcome:
+    """Keep what `config` asks for.
+
+    Raises:
+        UserError: for what a person has to mend; no output is left behind then.
+        AnnotationError: where a file isn't one of ours, or a damaged one.
+    """
+    where = None if config.where is None else parse_where(config.where)
+    with ExitStack() as stack:
+        folder = None
+        if config.output is not None and not config.dry_run:
+            folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
+        found = survey(config.annotations, allow_missing=config.allow_missing, track=track)
+        sieve = Sieve(
+            annotations=found.folder.annotations,
+            where=where,
+            buckets=make_buckets(config.per, config.join, found.parts),
+            keeps_errors=config.errors == "keep",
+        )
+        if folder:
+            stack.enter_context(folder)
+        threshold = find_threshold(config, found, sieve, track)
+        if folder is None and config.approximate:
+            return Outcome(survey=found, threshold=threshold)
+        return _write(config, found, threshold, sieve, folder, track)
+
+
+def _write(
+    config: FilterConfig,
+    found: Survey,
+    threshold: Threshold,
+    sieve: Sieve,
+    folder: KeptFolder | None,
+    track: Track,
+) -> Outcome:
+    """Read all rows once more, and write those that are kept."""
+    if folder:
+        folder.begin(config.rule(), threshold.quality, found.fingerprint)
+    with_list = folder is not None and "keep-list" in config.emit
+    with_uids = folder is not None and "uids" in config.emit
+
+    columns = _KEPT_COLUMNS if with_list else ("uid",) if with_uids else ()
+
+    def sift(part: Part) -> tuple[Counts, NDArray[np.uint64] | None]:
+        rows, counts = sieve.sift(part, threshold.cuts, columns)
+        if folder and with_list:
+            folder.add(part, rows)
+        return counts, parse_uids(rows["uid"]) if with_uids else None
+
+    counts = Counts()
+    with UidWriter() as uids:
+        sifted = map_ordered(sift, found.parts, THREADS)
+        for own, own_uids in track(sifted, "keeping" if folder else "counting", len(found.parts)):
+            counts.add(own)
+            if own_uids is not None:
+                uids.add(own_uids)
+        _check_kept(config, found, counts)
+        told = _finish_uids(folder, uids, counts) if folder and with_uids else {}
+    assert counts.rows == found.rows, "every row is counted once"
+    outcome = Outcome(survey=found, threshold=threshold, counts=counts, uids=told)
+    if folder:
+        folder.finish(_summary(config, outcome))
+    return outcome
+
+
+def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
+    if not counts.kept_in_all:
+        reason = "no scored row reaches the threshold"
+        if config.where:
+            reason += f" and passes where {config.where!r}"
+        raise InputError(f"{redact(found.url)}: keeps nothing, for {reason}")
+
+
+def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping[str, int]:
+    kept = counts.kept_in_all
+    if not uids.added:
+        raise InputError(
+            f"{redact(folder.url)}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
+            "digits, as DataComp's have; leave uids out of --emit"
+        )
+    folder.add_uids(uids)
+    return {
+        "written": uids.written,
+        "repeated": uids.added - uids.written,
+        "without_uid": kept - uids.added,
+    }
+
+
+def _summary(config: FilterConfig, outcome: Outcome) -> dict[str, Any]:
+    counts = outcome.counts
+    assert counts is not None, "all rows were read"
+    return {
+        "rows": outcome.survey.rows,
+        "kept": counts.kept_in_all,
+        "kept_without_score": dict(sorted(counts.kept_errors.items())),
+        "below_threshold": counts.below,
+        "tied_at_threshold": counts.tied,
+        "excluded_by_where": counts.excluded,
+        "errors": dict(sorted(counts.errors.items())),
+        "shards": len(outcome.survey.parts),
+        "failed_shards": list(outcome.survey.failed),
+        "missing_shards": list(outcome.survey.missing),
+        "run_is_finished": outcome.survey.is_finished,
+        "threshold": outcome.threshold.quality,
+        "rank_error": outcome.threshold.rank_error,
+        "buckets": [asdict(bucket) for bucket in outcome.threshold.buckets],
+        "uids": dict(outcome.uids),
+        "rule": config.rule(),
+        "fingerprint": outcome.survey.fingerprint,
+    }

@@ -1,0 +1,182 @@
+"""The exact cut of the order of all rows: a few streaming passes, in bounded memory.
+
+Sketches tell about where the cut lies: one pass gathers and sorts the rows around it, and counts
+those above. Where there are too many of them, or nothing is known, a pass counts rows by the next
+upper bits of their key instead, until few enough are left; without `--per` that is two passes over
+10^10 rows, unless millions are equal.
+
+Suffixes: _N rows, _B buckets, _D values of a digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.curation.buckets import Codes
+from shardsift.curation.ordering import LAST, Hashes, Ranks
+
+GATHERED = 1 << 23
+"""So many rows at most are held, 16 bytes each."""
+
+_COUNTER_BITS = 22
+"""There are 2^22 counters, 8 bytes each, for all buckets together."""
+
+_KEY_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Rows of one file: their buckets, ranks of quality, and hashes that decide ties."""
+
+    bucket_N: Codes
+    rank_N: Ranks
+    tie_N: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The last row that each bucket keeps: those above it in the order are kept, too."""
+
+    rank_B: Ranks
+    tie_B: Hashes
+
+    def keep(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which rows are at or above the cut of their bucket."""
+        cut_N = self.rank_B[keys.bucket_N]
+        is_tie = (keys.rank_N == cut_N) & (keys.tie_N >= self.tie_B[keys.bucket_N])
+        return (keys.rank_N > cut_N) | is_tie
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Cuts, and how many rows each bucket has and keeps."""
+
+    cuts: Cuts
+    sizes_B: NDArray[np.int64]
+    kept_B: NDArray[np.int64]
+
+
+def select(
+    read: Callable[[], Iterable[Keys]],
+    buckets: int,
+    share: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    at_most: int,
+    gathered: int = GATHERED,
+) -> Selection:
+    """Find the cut that keeps exactly `share(sizes)` rows of each bucket.
+
+    `read` begins a new pass over all rows; there are `at_most` rows.
+    """
+    search = _Search(buckets, share)
+    while at_most > gathered and search.known < _KEY_BITS:
+        at_most = search.narrow(read())
+    return search.finish(read())
+
+
+def select_near(
+    passing: Iterable[Keys],
+    share: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    low: int,
+    high: int,
+    gathered: int = GATHERED,
+) -> Selection | None:
+    """As `select` for a single bucket, in one pass, if its cut's rank is from `low` to `high`.
+
+    None where it isn't, or more than `gathered` rows lie there.
+    """
+    ranks, ties = [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
+    total = above = held = 0
+    for keys in passing:
+        is_near_N = (keys.rank_N >= low) & (keys.rank_N <= high)
+        ranks.append(keys.rank_N[is_near_N])
+        ties.append(keys.tie_N[is_near_N])
+        held += len(ranks[-1])
+        above += int((keys.rank_N > high).sum())
+        total += len(keys.rank_N)
+        if held > gathered:
+            return None
+    sizes_B = np.array([total])
+    kept_B = share(sizes_B)
+    left = int(kept_B[0]) - above
+    if not 0 < left <= held:
+        return None
+    rank_N, tie_N = np.concatenate(ranks), np.concatenate(ties)
+    last = np.lexsort((tie_N, rank_N))[[-left]]
+    return Selection(Cuts(rank_N[last], tie_N[last]), sizes_B, kept_B)
+
+
+class _Search:
+    """Where the cuts lie: the upper bits of their keys, as far as they are known.
+
+    A key is the rank of a row's quality, followed by the upper half of its hash.
+    """
+
+    def __init__(
+        self, buckets: int, share: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    ) -> None:
+        self.known = 0
+        self._digit_bits = max(6, _COUNTER_BITS - (buckets - 1).bit_length())
+        self._share = share
+        self._prefix_B = np.zeros(buckets, np.uint64)
+        self._sizes_B: NDArray[np.int64] | None = None
+        self._kept_B = np.zeros(buckets, np.int64)
+        self._left_B = self._kept_B
+
+    def narrow(self, passing: Iterable[Keys]) -> int:
+        """Learn further bits from one pass; how many rows still share all known ones."""
+        bits = min(self._digit_bits, _KEY_BITS - self.known)
+        buckets = len(self._prefix_B)
+        counts = np.zeros(buckets << bits, np.int64)
+        for keys in passing:
+            match_N, key_N = self._match(keys)
+            digit_N = (key_N >> np.uint64(_KEY_BITS - self.known - bits)) & np.uint64(
+                (1 << bits) - 1
+            )
+            place_N = (keys.bucket_N.astype(np.int64) << bits) | digit_N.astype(np.int64)
+            np.add.at(counts, place_N[match_N], 1)
+        counts_BD = counts.reshape(buckets, 1 << bits)
+        self._learn_sizes(counts_BD.sum(axis=1))
+        all_B = np.arange(buckets)
+        from_top_BD = counts_BD[:, ::-1].cumsum(axis=1)
+        place_B = (from_top_BD >= self._left_B[:, None]).argmax(axis=1)
+        digit_B = (1 << bits) - 1 - place_B
+        inside_B = counts_BD[all_B, digit_B]
+        self._left_B = self._left_B - (from_top_BD[all_B, place_B] - inside_B)
+        self._prefix_B = (self._prefix_B << np.uint64(bits)) | digit_B.astype(np.uint64)
+        self.known += bits
+        return int(inside_B.sum())
+
+    def finish(self, passing: Iterable[Keys]) -> Selection:
+        """Gather the rows that are left, and find the cuts among them."""
+        parts: list[tuple[Codes, Ranks, Hashes]] = []
+        for keys in passing:
+            match_N, _ = self._match(keys)
+            parts.append((keys.bucket_N[match_N], keys.rank_N[match_N], keys.tie_N[match_N]))
+        bucket_N, rank_N, tie_N = (np.concatenate(column) for column in zip(*parts, strict=True))
+        buckets = len(self._prefix_B)
+        ends_B = np.bincount(bucket_N, minlength=buckets).cumsum()
+        self._learn_sizes(np.diff(ends_B, prepend=0))
+        order_N = np.lexsort((tie_N, rank_N, bucket_N))
+        rank_B = np.full(buckets, LAST, np.uint32)
+        tie_B = np.full(buckets, np.iinfo(np.uint64).max, np.uint64)
+        (some_B,) = np.nonzero(self._left_B)
+        last_N = order_N[ends_B[some_B] - self._left_B[some_B]]
+        rank_B[some_B], tie_B[some_B] = rank_N[last_N], tie_N[last_N]
+        assert self._sizes_B is not None, "every pass counts"
+        return Selection(Cuts(rank_B, tie_B), self._sizes_B, self._kept_B)
+
+    def _match(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+        key_N = (keys.rank_N.astype(np.uint64) << np.uint64(32)) | (keys.tie_N >> np.uint64(32))
+        if not self.known:
+            return np.ones(len(key_N), np.bool_), key_N
+        unknown = np.uint64(_KEY_BITS - self.known)
+        return (key_N >> unknown) == self._prefix_B[keys.bucket_N], key_N
+
+    def _learn_sizes(self, sizes_B: NDArray[np.int64]) -> None:
+        if self._sizes_B is None:
+            self._sizes_B = sizes_B
+            self._kept_B = self._left_B = self._share(sizes_B)

@@ -1,0 +1,167 @@
+"""The threshold of a filter: given, from sketches, or by the exact selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.annotations.sketch import shortest
+from shardsift.annotations.survey import Survey
+from shardsift.curation.ordering import LAST, rank, unrank
+from shardsift.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
+from shardsift.curation.settings import FilterConfig
+from shardsift.curation.sieve import THREADS, Sieve
+from shardsift.errors import InputError
+from shardsift.storage.redaction import redact
+from shardsift.threads import Track, map_ordered
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bucket:
+    """One of `--per`: its scored rows, how many of them are kept, and the worst quality kept."""
+
+    name: str
+    rows: int
+    kept: int
+    threshold: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Threshold:
+    """What kept rows are at or above.
+
+    Attributes:
+        cuts: the same in the order of all rows, which decides ties.
+        quality: the worst one kept; None where each of `buckets` has its own.
+        rank_error: how far off its rank may be, 0..1; None where it is exact.
+    """
+
+    cuts: Cuts
+    quality: float | None
+    rank_error: float | None = None
+    buckets: Sequence[Bucket] = ()
+
+
+def find_threshold(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> Threshold:
+    """The threshold that keeps what `config` asks for.
+
+    Raises:
+        InputError: where that is nothing, or more than there is.
+        AnnotationError: where a file is damaged.
+    """
+    if config.min_quality is not None:
+        _check_range(config.min_quality, found)
+        return _at(config.min_quality, None)
+    if config.approximate:
+        (wanted,) = _share(config, found, np.array([found.scored]))
+        quantiles = found.quality.quantiles([1 - wanted / found.scored])
+        assert quantiles is not None, "there are scored rows"
+        return _at(quantiles[0], found.quality.rank_error)
+    return _exact(config, found, sieve, track)
+
+
+def _at(quality: float, rank_error: float | None) -> Threshold:
+    values = np.array([quality], np.float32)
+    cuts = Cuts(rank(values), np.zeros(1, np.uint64))
+    return Threshold(cuts=cuts, quality=shortest(values[0]), rank_error=rank_error)
+
+
+def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> Threshold:
+    passes = 0
+
+    def read() -> Iterable[Keys]:
+        nonlocal passes
+        passes += 1
+        keys = map_ordered(sieve.keys, found.parts, THREADS)
+        return track(keys, f"selecting, pass {passes}", len(found.parts))
+
+    names, share = sieve.buckets.names, partial(_share, config, found)
+    selection = None
+    if sieve.where is None and not config.per and (span := _span(config, found)):
+        selection = select_near(read(), share, *span)
+    if selection is None:
+        selection = select(read, len(names), share, found.scored)
+    if config.per:
+        buckets = _buckets(names, selection)
+        return Threshold(cuts=selection.cuts, quality=None, buckets=buckets)
+    return Threshold(cuts=selection.cuts, quality=_qualities(selection.cuts)[0])
+
+
+def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
+    """Between which ranks the sketches say that the cut is; None where too many rows lie there."""
+    error = found.quality.rank_error
+    if not found.scored or 2 * error * found.scored > GATHERED:
+        return None
+    (wanted,) = _share(config, found, np.array([found.scored]))
+    middle = 1 - wanted / found.scored
+    span = found.quality.quantiles([max(middle - error, 0.0), min(middle + error, 1.0)])
+    assert span is not None, "there are scored rows"
+    low, high = rank(np.array(span, np.float32)).tolist()
+    return low, high
+
+
+def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many rows of each bucket are kept. Raises InputError where that can't be done."""
+    if not sizes_B.sum():
+        raise InputError(f"{redact(found.url)}: keeps nothing, for {_nothing(config, found)}")
+    if config.keep_count is not None:
+        wanted_B = np.array([config.keep_count])
+    else:
+        assert config.keep_top is not None, "one of them is given"
+        of = [found.rows] if config.of == "all" else sizes_B.tolist()
+        wanted_B = np.array([round(config.keep_top * size) for size in of])
+    if (wanted_B > sizes_B).any():
+        raise InputError(
+            f"{redact(found.url)}: can't keep {wanted_B.sum():,} of its {found.rows:,} rows: only "
+            f"{sizes_B.sum():,} are scored{' and pass where' if config.where else ''}; ask for less"
+        )
+    if not wanted_B.sum():
+        raise InputError(
+            f"{redact(found.url)}: keeps nothing: {config.keep_top:g} of {sizes_B.sum():,} rows "
+            f"is less than one{' in each bucket' if config.per else ''}"
+        )
+    return wanted_B
+
+
+def _nothing(config: FilterConfig, found: Survey) -> str:
+    if not found.scored:
+        return f"none of its {found.rows:,} rows has a score"
+    return f"no scored row passes where {config.where!r}"
+
+
+def _check_range(quality: float, found: Survey) -> None:
+    if found.quality.range is None:
+        return
+    low, high = (shortest(edge) for edge in found.quality.range)
+    if np.float32(quality) > np.float32(high):
+        problem = "no sample is so good"
+    elif np.float32(quality) < np.float32(low):
+        problem = "every scored sample is better"
+    else:
+        return
+    raise InputError(
+        f"min_quality {quality:g} lies outside the data: {problem}; quality goes from {low:g} "
+        f"to {high:g}"
+    )
+
+
+def _buckets(names: Sequence[str], selection: Selection) -> list[Bucket]:
+    rows, kept = selection.sizes_B.tolist(), selection.kept_B.tolist()
+    columns = zip(names, rows, kept, _qualities(selection.cuts), strict=True)
+    return [
+        Bucket(name=name, rows=size, kept=number, threshold=threshold)
+        for name, size, number, threshold in columns
+        if size
+    ]
+
+
+def _qualities(cuts: Cuts) -> list[float | None]:
+    values = unrank(cuts.rank_B)
+    return [
+        None if place == LAST else shortest(value)
+        for place, value in zip(cuts.rank_B, values, strict=True)
+    ]

@@ -1,0 +1,148 @@
+"""The Ray cluster: join or start one, and count what fits on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+
+from shardsift.engine.environment import is_joined
+from shardsift.errors import ConfigError
+
+_PACKAGE = str(Path(__file__).parents[1])
+_EPSILON = 1e-6
+_KNOCK_SECONDS = 5.0
+_LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init says that it looks
+_WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
+    """Join the cluster at `address` (or in RAY_ADDRESS), else start one on this machine.
+
+    `cpus` is how many cores a local cluster pretends to have. A Ray that this process is connected
+    to already is used as it is.
+
+    Raises:
+        ConfigError: where there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    _init(address, cpus)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str | None, cpus: int | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if not is_joined(address):
+        # Ray listens on all interfaces, whatever address it is given: `prepare_ray` locks it.
+        options |= {"include_dashboard": False, "num_cpus": cpus}
+    else:
+        # Its nodes may lack Shardsift, or have another version than this process.
+        options["runtime_env"] = {"py_modules": [_PACKAGE]}
+    where = (address or "auto") if is_joined(address) else "local"
+    try:
+        _knock(where)
+        ray.init(address=where, **options)
+    except OSError as error:
+        raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
+    except ValueError as error:
+        raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for minutes."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    if address == "auto" and _LATEST_CLUSTER.exists():
+        address = _LATEST_CLUSTER.read_text().strip()
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+
+
+def check_gpu(address: str | None, gpus: float) -> None:
+    """Tell a machine without a GPU from one with, before weights are loaded and Ray is started.
+
+    Where a cluster is joined, only it knows; `choose_actors` asks it later.
+
+    Raises:
+        ConfigError: where actors need GPUs, are to run on this machine, and it has none.
+    """
+    if gpus == 0 or is_joined(address) or ray.is_initialized():
+        return
+    import torch
+
+    if torch.cuda.device_count() == 0:
+        raise ConfigError(f"this machine has no GPU for an actor; {_WITHOUT_GPU}")
+
+
+def fitting_actors(gpus: float, cpus: float) -> int:
+    """How many actors of this size the cluster's live nodes hold when nothing else runs."""
+    return sum(_fit_on(node["Resources"], gpus, cpus) for node in _live_nodes())
+
+
+def live_node_ids() -> set[str]:
+    """Ids of the nodes that Ray believes alive."""
+    return {node["NodeID"] for node in _live_nodes()}
+
+
+def choose_actors(wanted: int | None, gpus: float, cpus: float, *, may_grow: bool = False) -> int:
+    """The number of actors to start: `wanted`, or as many as fit.
+
+    On a cluster that may grow, `wanted` may be more than fit now: Ray starts the others as soon
+    as there are nodes for them.
+
+    Raises:
+        ConfigError: where they don't fit, with what to change.
+    """
+    fitting = fitting_actors(gpus, cpus)
+    if wanted is not None and may_grow:
+        if wanted > fitting:
+            logger.info("%d of %d actors fit now; the others wait for nodes", fitting, wanted)
+        return wanted
+    if fitting == 0 and gpus > 0:
+        raise ConfigError(
+            f"no node of the cluster has {gpus:g} GPU and {cpus:g} CPU for an actor; {_WITHOUT_GPU}"
+        )
+    if fitting == 0:
+        raise ConfigError(
+            f"no node of the cluster has {cpus:g} CPU for an actor; lower --cpus-per-actor"
+        )
+    if wanted is not None and wanted > fitting:
+        raise ConfigError(
+            f"--actors {wanted}: the cluster holds {fitting} of {gpus:g} GPU and {cpus:g} CPU; "
+            "lower --actors, or what one takes"
+        )
+    return wanted or fitting
+
+
+def _fit_on(resources: dict[str, float], gpus: float, cpus: float) -> int:
+    by_cpu = int(resources.get("CPU", 0) / cpus + _EPSILON)
+    if gpus == 0:
+        return by_cpu
+    # Ray gives a fraction of one GPU or whole GPUs, never parts of two.
+    available = int(resources.get("GPU", 0) + _EPSILON)
+    by_gpu = available * int(1 / gpus + _EPSILON) if gpus < 1 else int(available / gpus + _EPSILON)
+    return min(by_cpu, by_gpu)
+
+
+def _live_nodes() -> list[dict[str, Any]]:
+    return [node for node in cast(list[dict[str, Any]], ray.nodes()) if node["Alive"]]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,299 @@
+"""Hands shards to actors and survives what happens to them.
+
+Each actor has a lane: its handle, the shards under way in it, and, after any failure, a gate that
+has to answer before it gets work again. Only the oldest shard of a lane runs, the others wait in
+the actor's queue; so only that one can have caused a failure, and only it pays with an attempt.
+
+What is done here for an answer doesn't grow with the number of actors; Ray's waiting for it does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, cast
+
+from shardsift.engine.actor import Place, ReportT, ShardTrouble, Task
+from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
+from shardsift.errors import EngineError
+from shardsift.records import FailedShard
+
+Outcome = ReportT | FailedShard
+
+IN_FLIGHT = 2
+"""Shards in an actor: one that runs, and one that waits so that the actor never does."""
+
+_TICK_SECONDS = 1.0
+_GATE_PATIENCE_SECONDS = 30.0
+_SILENCE_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    actor: Any
+    gate: Call | None = None
+    place: Place | None = None
+    outlived: Place | None = None
+    under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
+    oldest_since: float = 0.0
+    suspect: _Suspect | None = None
+    awaited: Call | None = None
+    """What tells next how the lane is: its gate, or its oldest shard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Suspect:
+    """The shard that ran when its actor failed; held until it is known whether it is to blame."""
+
+    task: Task
+    reason: str
+    preempted: bool
+    since: float
+
+
+class Coordinator(Generic[ReportT]):
+    """Drives all shards of a run to an outcome each."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        actors: int,
+        *,
+        max_attempts: int,
+        shard_timeout: float,
+        find_committed: Callable[[Any], ReportT | None],
+    ) -> None:
+        """Ask for `actors` actors. `shard_timeout` is in seconds.
+
+        `find_committed` is asked before a shard is tried again: an actor may have died between
+        the commit and its answer.
+        """
+        self._fleet = fleet
+        self._max_attempts = max_attempts
+        self._shard_timeout = shard_timeout
+        self._find_committed = find_committed
+        self._waiting: Iterator[Task] = iter(())
+        self._upcoming: Task | None = None
+        self._again: deque[Task] = deque()
+        self._begun = 0  # shards taken from the run's list that have no outcome yet
+        self._attempts: dict[str, int] = {}
+        self._finishing = False
+        self._last_look = self._last_ready = fleet.now()
+        self._awaited: dict[Call, _Lane] = {}
+        self._gated: set[_Lane] = set()
+        self._hungry: tuple[dict[_Lane, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self._lanes = [self._new_lane() for _ in range(actors)]
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the actors sit that are ready for work."""
+        return [lane.place for lane in self._lanes if lane.place and lane.gate is None]
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome[ReportT]]:
+        """Yield an outcome for each task, in the order in which they come about.
+
+        Raises:
+            EngineError: where an actor can't be constructed.
+        """
+        self._waiting = iter(tasks)
+        self._upcoming = next(self._waiting, None)
+        while self._has_work():
+            for outcome in self._step():
+                self._begun -= 1
+                yield outcome
+
+    def finish(self) -> None:
+        """Begin no more shards: `run` ends once those that are under way have an outcome.
+
+        Safe to call from a signal handler.
+        """
+        self._finishing = True
+
+    def stop(self) -> None:
+        """Release the actors; a shard under way is left uncommitted."""
+        for lane in self._lanes:
+            self._fleet.stop(lane.actor)
+
+    def _has_work(self) -> bool:
+        if self._finishing:
+            return any(lane.under_way for lane in self._lanes)
+        return self._begun > 0 or self._upcoming is not None
+
+    def _step(self) -> Iterator[Outcome[ReportT]]:
+        self._drop_queued() if self._finishing else self._feed_lanes()
+        for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
+            lane = self._awaited[call]
+            hear = self._hear_shard if lane.gate is None else self._hear_gate
+            outcome = hear(lane, self._fleet.answer(call))
+            self._file(lane)
+            if outcome:
+                yield outcome
+        if self._fleet.now() - self._last_look >= _TICK_SECONDS:
+            self._last_look = self._fleet.now()
+            yield from self._look_after_lanes()
+
+    # --- work out --------------------------------------------------------------------------------
+
+    def _feed_lanes(self) -> None:
+        for hungry in self._hungry:  # one shard for every lane before a second for any
+            while hungry and (task := self._next_task()):
+                self._submit(next(iter(hungry)), task)
+            if self._gated:  # of few shards, the first actor there mustn't take two
+                return
+
+    def _next_task(self) -> Task | None:
+        if self._again:
+            return self._again.popleft()
+        task = self._upcoming
+        if task is not None:
+            self._upcoming = next(self._waiting, None)
+            self._begun += 1
+        return task
+
+    def _submit(self, lane: _Lane, task: Task) -> None:
+        if not lane.under_way:
+            lane.oldest_since = self._fleet.now()
+        lane.under_way.append((self._fleet.process(lane.actor, task), task))
+        self._file(lane)
+
+    def _drop_queued(self) -> None:
+        """Forget what waits in actors: should one get to it after all, a commit is a commit."""
+        for lane in self._lanes:
+            while len(lane.under_way) > 1:
+                lane.under_way.pop()
+
+    def _file(self, lane: _Lane) -> None:
+        """Note what a lane waits for and how much work it lacks; after every change of a lane."""
+        if lane.awaited is not None:
+            del self._awaited[lane.awaited]
+        for hungry in self._hungry:
+            hungry.pop(lane, None)
+        lane.awaited = lane.gate
+        if lane.gate is None and lane.under_way:
+            lane.awaited = lane.under_way[0][0]
+        if lane.awaited is not None:
+            self._awaited[lane.awaited] = lane
+        if lane.gate is not None:
+            self._gated.add(lane)
+        else:
+            self._gated.discard(lane)
+            if len(lane.under_way) < IN_FLIGHT:
+                self._hungry[len(lane.under_way)][lane] = None
+
+    def _new_lane(self) -> _Lane:
+        lane = _Lane(self._fleet.start_actor())
+        self._close_gate(lane)
+        self._file(lane)
+        return lane
+
+    # --- answers in ------------------------------------------------------------------------------
+
+    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
+        assert not isinstance(answer, Place), "a shard's call gives no place"
+        if isinstance(answer, ActorFailure):
+            self._empty_lane(lane, answer.reason, preempted=answer.preempted)
+            self._revive(lane, answer)
+            return None
+        _, task = lane.under_way.popleft()
+        lane.oldest_since = self._fleet.now()
+        if isinstance(answer, ShardTrouble):
+            return self._charge(task, answer.reason)
+        return cast(ReportT, answer)
+
+    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
+        if isinstance(answer, ActorFailure):
+            self._revive(lane, answer)
+            return None
+        assert isinstance(answer, Place), "a gate's call gives a place"
+        if answer == lane.outlived:  # a kill takes a moment to arrive
+            self._close_gate(lane)
+            return None
+        outcome = self._judge(lane)
+        lane.gate, lane.place, lane.outlived = None, answer, None
+        return outcome
+
+    # --- failures --------------------------------------------------------------------------------
+
+    def _empty_lane(self, lane: _Lane, reason: str, *, preempted: bool = False) -> None:
+        """Take all work from a lane: the oldest shard is the suspect, the others go back free."""
+        _, oldest = lane.under_way.popleft()
+        lane.suspect = _Suspect(
+            task=oldest, reason=reason, preempted=preempted, since=self._fleet.now()
+        )
+        logger.warning("an actor failed at %s: %s", oldest.shard, reason)
+        self._again.extend(task for _, task in lane.under_way)
+        lane.under_way.clear()
+
+    def _revive(self, lane: _Lane, failure: ActorFailure) -> None:
+        """See to it that the actor comes back, and wait for that."""
+        if failure.fate is Fate.UNSTARTABLE:
+            raise EngineError(f"an actor can't start: {failure.reason}")
+        if failure.fate is Fate.DEAD:
+            lane.actor = self._fleet.start_actor()
+        if failure.fate is Fate.BROKEN:  # say by a CUDA error: go on in a new process
+            self._restart(lane)
+        self._close_gate(lane)
+
+    def _restart(self, lane: _Lane) -> None:
+        lane.outlived = lane.place
+        self._fleet.restart(lane.actor)
+
+    def _close_gate(self, lane: _Lane) -> None:
+        lane.gate = self._fleet.ready(lane.actor)
+
+    def _judge(self, lane: _Lane) -> Outcome[ReportT] | None:
+        """Decide what becomes of the lane's suspect, if it has one."""
+        suspect, lane.suspect = lane.suspect, None
+        if suspect is None:
+            return None
+        if report := self._find_committed(suspect.task):
+            return report
+        if suspect.preempted or not self._is_on(lane, self._fleet.live_nodes()):
+            self._again.append(suspect.task)
+            return None
+        return self._charge(suspect.task, suspect.reason)
+
+    def _is_on(self, lane: _Lane, nodes: set[str]) -> bool:
+        return lane.place is None or lane.place.node_id in nodes
+
+    def _charge(self, task: Task, reason: str) -> FailedShard | None:
+        attempts = self._attempts.pop(task.shard, 0) + 1
+        if attempts >= self._max_attempts:
+            return FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
+        logger.info("%s: attempt %d failed: %s", task.shard, attempts, reason)
+        self._attempts[task.shard] = attempts
+        self._again.append(task)
+        return None
+
+    # --- once in a while -------------------------------------------------------------------------
+
+    def _look_after_lanes(self) -> Iterator[Outcome[ReportT]]:
+        """End what takes too long, and judge suspects whose actor takes long to come back."""
+        now = self._fleet.now()
+        suspected = [lane for lane in self._lanes if lane.suspect]
+        nodes = self._fleet.live_nodes() if suspected else set[str]()
+        for lane in suspected:
+            assert lane.suspect
+            waited = now - lane.suspect.since
+            if (waited > _GATE_PATIENCE_SECONDS or not self._is_on(lane, nodes)) and (
+                outcome := self._judge(lane)
+            ):
+                yield outcome
+        for lane in self._lanes:
+            if lane.under_way and now - lane.oldest_since > self._shard_timeout:
+                self._empty_lane(lane, f"took longer than the limit of {self._shard_timeout:g} s")
+                self._restart(lane)
+                self._close_gate(lane)
+                self._file(lane)
+        self._tell_of_waiting(now)
+
+    def _tell_of_waiting(self, now: float) -> None:
+        if len(self._gated) < len(self._lanes):
+            self._last_ready = now
+        elif now - self._last_ready > _SILENCE_SECONDS:
+            self._last_ready = now
+            logger.warning("no actor is ready; does the cluster still have what they need?")

@@ -1,0 +1,82 @@
+"""Everything Shardsift raises on purpose.
+
+    ShardsiftError
+    ├── UserError                a mistake that a person mends; the command line exits with 2
+    │   ├── ConfigError          an unknown key, a value out of range, a malformed file
+    │   ├── InputError           no shards found, two shards with one annotation name
+    │   ├── OutputError          an output in the input, another run's output, not writable
+    │   ├── ModelError           weights or a model config that can't be had
+    │   └── EngineError          actors that can't start
+    ├── ShardError               a shard that can't be read to its end; costs an attempt
+    ├── AnnotationError          an annotation file that isn't one of ours
+    └── ImageError               one image; becomes a row with its `code`, never leaves a shard
+
+Third-party errors are translated in the module that owns the third party.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why a sample has no score. A closed set: readers may rely on it."""
+
+    MISSING_IMAGE = "missing_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    DECODE_ERROR = "decode_error"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    NON_FINITE = "non_finite"
+
+
+class ShardsiftError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UserError(ShardsiftError):
+    """A mistake of the person who runs it: one line that says what to do, exit code 2."""
+
+
+class ConfigError(UserError):
+    """A configuration that can't be used."""
+
+
+class InputError(UserError):
+    """Shards that can't be found or told apart."""
+
+
+class OutputError(UserError):
+    """An output location that can't or mustn't be written."""
+
+
+class ModelError(UserError):
+    """A model config or weights that can't be loaded."""
+
+
+class EngineError(UserError):
+    """Actors that can't start: the run stops with their reason."""
+
+
+class ShardError(ShardsiftError):
+    """A shard that can't be read to its end."""
+
+    def __init__(self, shard: str, problem: str) -> None:
+        super().__init__(f"{shard}: {problem}")
+        self.shard = shard
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[ShardError], tuple[str, str]]:
+        return type(self), (self.shard, self.problem)  # so that it survives the way through Ray
+
+
+class AnnotationError(ShardsiftError):
+    """A file that is not a Shardsift annotation, or a damaged one."""
+
+
+class ImageError(ShardsiftError):
+    """An image that can't be scored, with the code its row will carry."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code

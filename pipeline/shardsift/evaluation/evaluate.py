@@ -1,0 +1,200 @@
+"""Rated shards in, an `Evaluation` out: what `shardsift evaluate` writes and draws.
+
+Shapes in names: N images, V variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardsift.config import ScoreConfig
+from shardsift.evaluation.groups import GroupSpread, spread_between_groups
+from shardsift.evaluation.opinions import Question, Ratings, rated_images
+from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
+from shardsift.evaluation.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
+
+OURS = "MA-CLIP"
+SIMILARITY = "q_sim (CLIP-IQA)"
+MAGNITUDE = "q_mag"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What to evaluate and against what.
+
+    Attributes:
+        scoring: the configuration under test.
+        question: fields of the opinions, baselines, limit.
+        higher_is_worse: opinions are DMOS; predictions are compared with their negation.
+        resamples: of the bootstrap, for methods; ablations have no intervals.
+        ablate: families of variants. backbones: further (model, weights).
+    """
+
+    scoring: ScoreConfig
+    question: Question
+    device: str = "cpu"
+    higher_is_worse: bool = False
+    resamples: int = 1000
+    seed: int = 0
+    ablate: Sequence[str] = ()
+    backbones: Sequence[tuple[str, str | None]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """A row of the ablation table."""
+
+    family: str
+    name: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        opinions: as they stand in the shards, shape (N,).
+        predictions: of each method, higher is better, shape (N,).
+        skipped: samples without an image or an opinion, by reason.
+        spread: of the magnitude cue between groups; None where there are not enough.
+    """
+
+    fingerprint: str
+    config: EvaluateConfig
+    keys: Sequence[str]
+    opinions: Values
+    predictions: Mapping[str, Values]
+    skipped: Mapping[str, int]
+    agreements: Mapping[str, Agreement]
+    ablations: Sequence[Ablation]
+    spread: GroupSpread | None
+
+
+def evaluate(
+    urls: Sequence[str], config: EvaluateConfig, advance: Callable[[], None] = lambda: None
+) -> Evaluation:
+    """Score all rated images, and compare. `advance` is called after each image.
+
+    Raises:
+        UserError: where shards, opinions or weights can't be had, or images are too few.
+    """
+    first, *others = _passes(config)
+    engine = Variants(first, config.device)
+    ratings = Ratings()
+    cues = list(_score(urls, config.question, engine, ratings, advance))
+    opinions_N = ratings.turned(higher_is_worse=config.higher_is_worse)
+    predictions = {
+        OURS: np.array([cue.quality[0] for cue in cues]),
+        SIMILARITY: np.array([cue.q_sim[0] for cue in cues]),
+        MAGNITUDE: np.array([cue.q_mag[0] for cue in cues]),
+        **{name: np.array(values) for name, values in ratings.baselines.items()},
+    }
+    agreements = {
+        name: measure_agreement(values_N, opinions_N, resamples=config.resamples, seed=config.seed)
+        for name, values_N in predictions.items()
+    }
+    rows = [*_compare(first, cues, opinions_N)]
+    for variants in others:
+        rows += _further_pass(urls, config, variants, opinions_N, advance)
+    groups = ratings.groups or [GROUP_LABELS[cue.label] for cue in cues]
+    return Evaluation(
+        fingerprint=engine.fingerprint,
+        config=config,
+        keys=ratings.keys,
+        opinions=np.array(ratings.opinions),
+        predictions=predictions,
+        skipped=dict(sorted(ratings.skipped.items())),
+        agreements=agreements,
+        ablations=rows,
+        spread=spread_between_groups(
+            groups, np.array([cue.magnitude for cue in cues]), predictions[MAGNITUDE]
+        ),
+    )
+
+
+def _passes(config: EvaluateConfig) -> list[list[Variant]]:
+    """Variants that share an encoder, the configuration under test first of all."""
+    base = config.scoring
+    variants = [
+        Variant(family="", name=OURS, config=base),
+        *ablations(base, config.ablate),
+        *(
+            Variant(
+                family="backbone",
+                name=model,
+                config=base.model_copy(update={"model": model, "pretrained": weights}),
+            )
+            for model, weights in config.backbones
+        ),
+    ]
+
+    def encoder(variant: Variant) -> tuple[str, str | None, bool]:
+        config = variant.config
+        return config.model, config.pretrained, config.crops == "dense"
+
+    passes: dict[tuple[str, str | None, bool], list[Variant]] = {}
+    for variant in variants:
+        passes.setdefault(encoder(variant), []).append(variant)
+    return list(passes.values())
+
+
+def _score(
+    urls: Iterable[str],
+    question: Question,
+    engine: Variants,
+    ratings: Ratings,
+    advance: Callable[[], None],
+) -> Iterator[ImageCues]:
+    for rated in rated_images(urls, question, ratings.skipped):
+        ratings.add(rated)
+        yield engine.score(rated.image)
+        advance()
+
+
+def _further_pass(
+    urls: Iterable[str],
+    config: EvaluateConfig,
+    variants: list[Variant],
+    opinions_N: Values,
+    advance: Callable[[], None],
+) -> list[Ablation]:
+    engine = Variants(variants, config.device)
+    question = Question(
+        mos_field=config.question.mos_field,
+        max_pixels=config.question.max_pixels,
+        limit=config.question.limit,
+    )
+    return _compare(variants, list(_score(urls, question, engine, Ratings(), advance)), opinions_N)
+
+
+def _compare(
+    variants: Sequence[Variant], cues: Sequence[ImageCues], opinions_N: Values
+) -> list[Ablation]:
+    """The table's rows; the configuration under test is no variant of itself."""
+    return [
+        Ablation(
+            family=variant.family,
+            name=variant.name,
+            agreement=measure_agreement([cue.quality[place] for cue in cues], opinions_N),
+        )
+        for place, variant in enumerate(variants)
+        if variant.family
+    ]
+
+
+def bin_means(
+    opinions_N: Values, values_N: Values, bins: int = 10
+) -> tuple[Values, Values, Values]:
+    """Mean opinion, and mean and standard deviation of a cue, over bins of equally many images.
+
+    Three arrays of shape (bins,), from the lowest opinions to the highest.
+    """
+    order_N = np.argsort(opinions_N, kind="stable")
+    parts = np.array_split(order_N, min(bins, len(order_N)))
+    mean = np.array([opinions_N[part].mean() for part in parts])
+    value = np.array([values_N[part].mean() for part in parts])
+    return mean, value, np.array([values_N[part].std() for part in parts])

@@ -1,0 +1,164 @@
+"""Shards whose samples carry opinion scores, as images with their opinions."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, cast
+
+import numpy as np
+
+from shardsift.config import nearest
+from shardsift.errors import ImageError, InputError, ShardError
+from shardsift.evaluation.statistics import Values
+from shardsift.records import RgbImage, Sample
+from shardsift.shards.images import decode_rgb
+from shardsift.shards.samples import read_samples
+from shardsift.storage.files import open_read
+from shardsift.threads import map_ordered
+
+Baseline = Callable[[RgbImage], float]
+"""An image's quality by a simple measure; higher is better."""
+
+_THREADS = 2
+_NOT_LOADED = "not_loaded"
+_NO_OPINION = "no_opinion"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What to read of each sample.
+
+    Attributes:
+        mos_field: name of the opinion score in the sample's `.json`.
+        group_field: name of the semantic group there, if there is one.
+        baselines: computed while images are decoded.
+        max_pixels: larger images are left out and counted.
+        limit: read no more than so many images.
+    """
+
+    mos_field: str = "mos"
+    group_field: str | None = None
+    baselines: Mapping[str, Baseline] = field(default_factory=dict[str, Baseline])
+    max_pixels: int
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RatedImage:
+    """An image, what people said of it, and what the baselines say."""
+
+    key: str
+    opinion: float
+    group: str | None
+    image: RgbImage
+    baselines: dict[str, float]
+
+
+def rated_images(
+    urls: Iterable[str], question: Question, skipped: Counter[str]
+) -> Iterator[RatedImage]:
+    """Yield the images that can be decoded and have an opinion, in order.
+
+    The others are counted in `skipped`, by error code, `no_opinion` or `not_loaded`.
+
+    Raises:
+        InputError: where a shard can't be read to its end, or no sample has the opinion's field.
+    """
+
+    def answer(pair: tuple[Sample, Mapping[str, Any]]) -> RatedImage | str:
+        return _answer(*pair, question)
+
+    samples = islice(_samples_with_fields(urls, question.mos_field), question.limit)
+    for answered in map_ordered(answer, samples, _THREADS):
+        if isinstance(answered, str):
+            skipped[answered] += 1
+        else:
+            yield answered
+
+
+def _samples_with_fields(
+    urls: Iterable[str], mos_field: str
+) -> Iterator[tuple[Sample, Mapping[str, Any]]]:
+    for url in urls:
+        fields = _read_fields(url)
+        seen = set[str]().union(*fields.values())
+        if mos_field not in seen:
+            guess = nearest(mos_field, seen)
+            hint = f"did you mean {guess}?" if guess else f"there are {', '.join(sorted(seen))}"
+            raise InputError(
+                f"{url}: no sample's .json has {mos_field!r}; {hint if seen else 'there is none'}"
+            )
+        try:
+            for sample in read_samples(url):
+                yield sample, fields.get(sample.key, {})
+        except ShardError as error:
+            raise InputError(str(error)) from error
+
+
+def _answer(sample: Sample, fields: Mapping[str, Any], question: Question) -> RatedImage | str:
+    opinion = fields.get(question.mos_field)
+    if not isinstance(opinion, int | float) or not np.isfinite(opinion):
+        return _NO_OPINION
+    if sample.image is None or sample.image.data is None:
+        return _NOT_LOADED
+    try:
+        image = decode_rgb(sample.image.data, question.max_pixels)
+    except ImageError as error:
+        return str(error.code)
+    group = fields.get(question.group_field) if question.group_field else None
+    return RatedImage(
+        key=sample.key,
+        opinion=float(opinion),
+        group=None if group is None else str(group),
+        image=image,
+        baselines={name: measure(image) for name, measure in question.baselines.items()},
+    )
+
+
+def _read_fields(url: str) -> dict[str, Mapping[str, Any]]:
+    """The `.json` of each sample by its key."""
+    found: dict[str, Mapping[str, Any]] = {}
+    try:
+        with open_read(url) as file, tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                folder, slash, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                content = tar.extractfile(member) if extension.lower() == "json" else None
+                fields = json.load(content) if content is not None else None
+                if isinstance(fields, dict):
+                    found[folder + slash + stem] = cast(dict[str, Any], fields)
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise InputError(f"{url}: can't be read: {error}") from error
+    return found
+
+
+@dataclass(kw_only=True)
+class Ratings:
+    """What was said of N images, collected while they pass.
+
+    `baselines` holds a list of N values each, `groups` is empty without a group field.
+    """
+
+    keys: list[str] = field(default_factory=list[str])
+    opinions: list[float] = field(default_factory=list[float])
+    groups: list[str] = field(default_factory=list[str])
+    baselines: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    skipped: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, rated: RatedImage) -> None:
+        """Note everything but the picture."""
+        self.keys.append(rated.key)
+        self.opinions.append(rated.opinion)
+        if rated.group is not None:
+            self.groups.append(rated.group)
+        for name, value in rated.baselines.items():
+            self.baselines.setdefault(name, []).append(value)
+
+    def turned(self, *, higher_is_worse: bool) -> Values:
+        """Opinions turned so that higher is better, shape (N,)."""
+        return np.array(self.opinions) * (-1.0 if higher_is_worse else 1.0)

@@ -1,0 +1,166 @@
+"""Plain values that pass between the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from shardsift.errors import ErrorCode
+
+RgbImage = npt.NDArray[np.uint8]
+"""A decoded image: uint8, shape (height, width, 3), sRGB order R, G, B."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFile:
+    """The bytes of a sample's image, and where they lie in the tar.
+
+    `data` is None where the file is larger than the reader may load; `size` is in bytes,
+    `offset` counts from the start of the tar and is None where the bytes do not lie in one piece.
+    """
+
+    extension: str
+    data: bytes | None
+    offset: int | None
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """The files of a shard that share a key, as far as scoring needs them."""
+
+    key: str
+    index: int
+    uid: str | None = None
+    image: ImageFile | None = None
+    unscored_images: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageScore:
+    """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order."""
+
+    quality: npt.NDArray[np.float32]
+    q_sim: npt.NDArray[np.float32]
+    q_mag: npt.NDArray[np.float32]
+    w_sim: npt.NDArray[np.float32]
+
+    @property
+    def crops(self) -> int:
+        """How many views of the image were scored."""
+        return len(self.quality)
+
+    def is_finite(self) -> bool:
+        """Whether every value of every crop is a number."""
+        cues = (self.quality, self.q_sim, self.q_mag, self.w_sim)
+        return all(bool(np.isfinite(cue).all()) for cue in cues)
+
+
+@dataclass(kw_only=True, slots=True)
+class Annotation:
+    """One row of an annotation file; the columns are described in `annotations.SCHEMA`.
+
+    The one record that is filled in steps: its place in the shard when the sample is read, its
+    score or its error when that is known.
+    """
+
+    key: str
+    index: int
+    uid: str | None = None
+    image_ext: str | None = None
+    tar_offset: int | None = None
+    tar_size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    crops: int | None = None
+    quality: float | None = None
+    q_sim: float | None = None
+    q_mag: float | None = None
+    w_sim: float | None = None
+    quality_min: float | None = None
+    quality_std: float | None = None
+    error: ErrorCode | None = None
+    error_message: str | None = None
+
+    def set_score(self, score: ImageScore) -> None:
+        """Take over the means over crops, or `non_finite` where a crop has no finite value."""
+        if not score.is_finite():
+            self.set_error(ErrorCode.NON_FINITE, "the encoder gave a value that is not finite")
+            return
+        self.crops = score.crops
+        self.quality = float(score.quality.mean())
+        self.q_sim = float(score.q_sim.mean())
+        self.q_mag = float(score.q_mag.mean())
+        self.w_sim = float(score.w_sim.mean())
+        self.quality_min = float(score.quality.min())
+        self.quality_std = float(score.quality.std())
+
+    def set_error(self, code: ErrorCode, message: str) -> None:
+        """Mark the sample as not scored; the message becomes one line of at most 200 characters."""
+        self.error = code
+        self.error_message = " ".join(message.split())[:200]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardIdentity:
+    """What a shard was when it was read: `version` is its etag, else its modification time."""
+
+    path: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardTask:
+    """One shard to score. `shard` is its path below the common root, as annotations name it."""
+
+    url: str
+    shard: str
+    annotation: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageSeconds:
+    """Seconds in which the threads of a stage worked, and in which they waited for the others."""
+
+    busy: float = 0.0
+    waiting: float = 0.0
+
+    def __add__(self, other: StageSeconds) -> StageSeconds:
+        return StageSeconds(busy=self.busy + other.busy, waiting=self.waiting + other.waiting)
+
+    @property
+    def share(self) -> float:
+        """How much of its time it was busy, 0 to 1; near 1 in the stage that sets the pace."""
+        return self.busy / max(self.busy + self.waiting, 1e-9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReport:
+    """What came of one shard that was committed: counts only, no images and no rows.
+
+    `sketch` is the serialised KLL sketch of `quality`, `seconds` the wall time of scoring, None
+    where the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
+    `write`.
+    """
+
+    shard: str
+    rows: int
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
+    sketch: bytes = b""
+    seconds: float | None = None
+    stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
+    unscored_images: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedShard:
+    """A shard that was given up after `attempts` attempts; `reason` is that of the last one."""
+
+    shard: str
+    url: str
+    reason: str
+    attempts: int

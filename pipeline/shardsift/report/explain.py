@@ -1,0 +1,150 @@
+"""One image, crop by crop: where it is good and where it is bad.
+
+In a notebook:
+
+>>> from shardsift import ScoreConfig, Scorer
+>>> from shardsift.report.explain import draw, explain
+>>> draw(explain(rgb, Scorer(ScoreConfig(model="compact"))))  # uint8, (height, width, 3)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.drawing import new_figure
+from shardsift.records import ImageScore, RgbImage
+from shardsift.scoring.crops import CROP_SIZE, patch_corners
+from shardsift.scoring.scorer import Scorer
+
+_MAX_SIDE = 1600
+"""Larger pictures are thinned before they are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """An image, its scores, and where its patches lie.
+
+    Attributes:
+        corners: top and left of each patch, in pixels; the last crop is the whole image.
+        heat: mean quality of the patches over each pixel, shape (height, width), NaN where no
+            patch reaches; that of the whole image everywhere, where there are no patches.
+    """
+
+    name: str
+    image: RgbImage
+    score: ImageScore
+    corners: list[tuple[int, int]]
+    heat: NDArray[np.float32]
+
+    @property
+    def worst(self) -> int | None:
+        """Which patch has the lowest quality; None where there are no patches."""
+        patches = self.score.quality[: len(self.corners)]
+        return int(patches.argmin()) if len(patches) else None
+
+    def rows(self) -> dict[str, dict[str, float]]:
+        """Cues by crop: their means first, then each patch by `left,top`, then the whole image."""
+        score = self.score
+        cues = {
+            "quality": score.quality,
+            "q_sim": score.q_sim,
+            "q_mag": score.q_mag,
+            "w_sim": score.w_sim,
+        }
+        names = [*(f"{left},{top}" for top, left in self.corners), "whole image"]
+        crops = {
+            name: {cue: float(values[place]) for cue, values in cues.items()}
+            for place, name in enumerate(names)
+        }
+        return {"mean": {cue: float(values.mean()) for cue, values in cues.items()}} | crops
+
+
+def explain(image: RgbImage, scorer: Scorer, name: str = "") -> Explanation:
+    """Score an image, uint8, shape (height, width, 3), and lay its patches out."""
+    height, width = image.shape[:2]
+    (score,) = scorer.score([image])
+    corners = patch_corners(height, width, scorer.config.crops)
+    heat = lay_out(score.quality, corners, height, width)
+    return Explanation(name=name, image=image, score=score, corners=corners, heat=heat)
+
+
+def lay_out(
+    quality: NDArray[np.float32], corners: list[tuple[int, int]], height: int, width: int
+) -> NDArray[np.float32]:
+    """Mean quality of the patches over each pixel, shape (height, width)."""
+    if not corners:
+        return np.full((height, width), quality[-1], np.float32)
+    total = np.zeros((height, width), np.float64)
+    count = np.zeros((height, width), np.int32)
+    for value, (top, left) in zip(quality[:-1], corners, strict=True):
+        place = slice(top, top + CROP_SIZE), slice(left, left + CROP_SIZE)
+        total[place] += value
+        count[place] += 1
+    with np.errstate(invalid="ignore"):
+        return (total / count).astype(np.float32)
+
+
+def draw(explanation: Explanation) -> Any:
+    """The image beside itself under its heat map, as a matplotlib figure; the worst patch outlined.
+
+    Colours span the image's own patches; the bar says which quality they stand for.
+
+    Raises:
+        ConfigError: without matplotlib.
+    """
+    figure = new_figure(*_size(explanation.image))
+    plain, hot = figure.subplots(1, 2)
+    thinning = -(-max(explanation.image.shape[:2]) // _MAX_SIDE)
+    height, width = explanation.image.shape[:2]
+    frame = (0, width, height, 0)
+    shown = explanation.image[::thinning, ::thinning]
+    plain.imshow(shown, extent=frame)
+    # grey below the colours, which would mix with the picture's own
+    hot.imshow(shown.mean(axis=2), extent=frame, cmap="gray", vmin=0, vmax=255)
+    for axes in (plain, hot):
+        axes.set_axis_off()
+    low, high = float(np.nanmin(explanation.heat)), float(np.nanmax(explanation.heat))
+    heat = hot.imshow(
+        explanation.heat[::thinning, ::thinning],
+        extent=frame,
+        cmap="RdYlBu",
+        alpha=0.6,
+        vmin=low - 1e-3,
+        vmax=high + 1e-3,
+    )
+    figure.colorbar(heat, ax=hot, shrink=0.85, label="quality")
+    score = explanation.score
+    means = (values.mean() for values in (score.quality, score.q_sim, score.q_mag, score.w_sim))
+    plain.set_title(explanation.name or "image", fontsize=10, loc="left")
+    hot.set_title(
+        "quality {:.3f}   q_sim {:.3f}   q_mag {:.3f}   w_sim {:.2f}".format(*means),
+        fontsize=9,
+        loc="left",
+    )
+    _outline_worst(hot, explanation)
+    return figure
+
+
+def _outline_worst(axes: Any, explanation: Explanation) -> None:
+    if explanation.worst is None:
+        return
+    top, left = explanation.corners[explanation.worst]
+    lowest = explanation.score.quality[explanation.worst]
+    sides = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * CROP_SIZE + (left, top)
+    axes.plot(*sides.T, color="black", lw=2, ls="--")
+    axes.text(
+        *(left + 8, top + 8, f"{lowest:.3f}"),
+        va="top",
+        fontsize=9,
+        bbox={"facecolor": "white", "alpha": 0.8, "lw": 0},
+    )
+
+
+def _size(image: RgbImage) -> tuple[float, float]:
+    """Inches of a figure that shows the image twice."""
+    height, width = image.shape[:2]
+    return 9.6, min(max(4.4 * height / width, 1.6), 9.0) + 0.5

@@ -1,0 +1,214 @@
+"""From a keep-list, its annotations and their shards to a plan: do they belong together?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.annotations.folder import (
+    OutputFolder,
+    check_apart,
+    check_output,
+    find_annotations,
+    local_folder,
+)
+from shardsift.curation.kept import KEEP_LIST, Filtered, read_filtered
+from shardsift.errors import ConfigError, InputError, OutputError, ShardError
+from shardsift.reshard.folder import ReshardFolder, ReshardRecord
+from shardsift.reshard.headers import BLOCK
+from shardsift.reshard.plan import Packer, ReshardPlan
+from shardsift.reshard.settings import ReshardConfig
+from shardsift.reshard.write import CopySettings, KeptOfShard, check_source, read_matching
+from shardsift.shards.plan import ShardPlan, plan_shards
+from shardsift.storage.files import is_annotation, join, list_files
+from shardsift.storage.redaction import redact
+from shardsift.threads import Track, map_ordered, no_track
+
+_THREADS = 32
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reshard:
+    """A reshard that passed its checks; `missing` are shards that were never scored."""
+
+    config: ReshardConfig
+    folder: ReshardFolder
+    record: ReshardRecord
+    plan: ReshardPlan
+    copy: CopySettings
+    missing: Sequence[str]
+
+
+def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
+    """Check that inputs belong together and the output can be written, and make the plan.
+
+    Changes nothing on disk but for a probe that it removes.
+
+    Raises:
+        UserError: with one line that says what to do.
+        AnnotationError: where a file of the annotations or of the keep-list is damaged.
+    """
+    if config.output is None:
+        raise ConfigError("no --output; name a folder or URL for the new tars")
+    filtered = read_filtered(config.keep)
+    scores = find_annotations(config.annotations or filtered.annotations)
+    names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
+    if not names:
+        raise InputError(f"{redact(config.keep)}: has no keep-list; filter with --emit keep-list")
+    sources, missing = _find_sources(config, scores, names, filtered)
+    check_apart(config.output, scores.url)
+    check_output(config.output, {*sources.folders, sources.root})
+    folder = ReshardFolder(config.output)
+    record = _record(config, filtered, sources.root)
+    folder.claim(record, overwrite=config.overwrite)
+    copy = CopySettings(
+        keep=config.keep,
+        annotations=scores.annotations,
+        annotate=config.annotate,
+        in_place=scores.record is not None and sources.root == scores.record.root,
+    )
+    plan = folder.plan or _plan(config.output, sources.root, copy, record, names, track)
+    _check_room(folder, plan)
+    return Reshard(
+        config=config, folder=folder, record=record, plan=plan, copy=copy, missing=missing
+    )
+
+
+def _record(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardRecord:
+    samples, size = config.limits()
+    return ReshardRecord(
+        samples_per_shard=samples,
+        bytes_per_shard=size,
+        annotate=config.annotate,
+        keep_list=filtered.digest,
+        fingerprint=filtered.fingerprint,
+        root=root,
+    )
+
+
+def _find_sources(
+    config: ReshardConfig, scores: OutputFolder, names: Sequence[str], filtered: Filtered
+) -> tuple[ShardPlan, Sequence[str]]:
+    """The shards that were filtered, and the names of those among them that never were scored.
+
+    Raises:
+        InputError: where other shards are given than were filtered.
+    """
+    plan = _plan_sources(config.shards, scores)
+    if scores.record is not None and f"{plan.root}/".startswith(f"{scores.record.root}/"):
+        plan = plan.below(scores.record.root)
+    wanted, without = set(names), set(filtered.without)
+    strangers: list[str] = []
+    missing: list[str] = []
+    for task in plan:
+        if task.annotation in wanted:
+            wanted.remove(task.annotation)
+        elif task.shard in without:
+            missing.append(task.shard)
+        else:
+            strangers.append(task.shard)
+    if strangers:
+        raise InputError(
+            f"{redact(config.keep)}: a keep-list of other shards: it knows nothing of "
+            f"{_some(strangers)}"
+        )
+    if wanted:
+        raise InputError(
+            f"{redact(plan.root)}: {len(wanted):,} shards of the keep-list aren't among those "
+            f"given: {_some(sorted(wanted))}; name all that were filtered"
+        )
+    return plan, missing
+
+
+def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
+    """The shards that are named, else those that the run recorded."""
+    if shards:
+        return plan_shards(shards)
+    try:
+        return plan_shards(scores.record.inputs if scores.record else ())
+    except InputError as error:  # they have moved, or were relative to another working directory
+        raise InputError(f"{error}; name the scored shards: shardsift reshard SHARDS …") from error
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of a source shard, the bytes that it takes, and what is wrong with it."""
+
+    kept: KeptOfShard
+    sizes_N: Sequence[int]
+    trouble: str | None
+
+
+def _plan(
+    output: str,
+    root: str,
+    copy: CopySettings,
+    record: ReshardRecord,
+    names: Sequence[str],
+    track: Track,
+) -> ReshardPlan:
+    def look(name: str) -> _Kept:
+        return _look(name, root, copy)
+
+    packer = Packer(max_samples=record.samples_per_shard, max_bytes=record.bytes_per_shard)
+    troubles: list[str] = []
+    for found in track(map_ordered(look, names, _THREADS), "planning", len(names)):
+        kept = found.kept
+        packer.add(kept.scored.path, kept.index_N, kept.keys, found.sizes_N)
+        if found.trouble:
+            troubles.append(found.trouble)
+    if troubles:
+        more = f" ({len(troubles):,} such shards)" if len(troubles) > 1 else ""
+        raise InputError(f"{troubles[0]}{more}")
+    return packer.plan(root, output)
+
+
+def _look(name: str, root: str, copy: CopySettings) -> _Kept:
+    """What is kept of a source shard, and whether it is the one that was scored."""
+    kept = read_matching(name, copy, ["key", "tar_offset"])
+    if not len(kept.index_N):
+        return _Kept(kept, [], None)
+    trouble = None
+    try:
+        check_source(join(root, kept.scored.path), kept.scored, in_place=copy.in_place)
+    except ShardError as error:
+        trouble = str(error)
+    sizes_N = _estimate(kept.rows["tar_offset"].to_pylist(), kept.scored.size)[kept.index_N]
+    return _Kept(kept, sizes_N.tolist(), trouble)
+
+
+def _estimate(offsets: Sequence[int | None], size: int) -> NDArray[np.int64]:
+    """Bytes of all samples of a shard: from one image to the next, which is exact but at its end
+    where images stand first."""
+    known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
+    places = [*(place for place, _ in known), len(offsets)]
+    begins = [*(offset - BLOCK for _, offset in known), size - 2 * BLOCK]
+    if not known or places[0] != 0:
+        places, begins = [0, *places], [0, *begins]
+    bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
+    return np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
+
+
+def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
+    local = local_folder(folder.url)
+    if local is None:
+        return
+    while not local.exists():
+        local = local.parent
+    needed = sum(task.bytes for task in plan if task.shard not in folder.committed)
+    free = shutil.disk_usage(local).free
+    if needed > free:
+        raise OutputError(
+            f"{redact(folder.url)}: the tars take about {needed / 1e6:,.0f} MB, and "
+            f"{free / 1e6:,.0f} MB are free there; make room, or choose another --output"
+        )

@@ -1,0 +1,69 @@
+"""Samples in a piece of a tar, found file by file; samples as `shardsift.shards` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from shardsift.reshard.headers import BLOCK, Member, TarPiece
+from shardsift.reshard.rows import KeptRow
+from shardsift.shards.samples import key_and_extension
+
+
+class RawSample(NamedTuple):
+    """A kept sample, as it lies in a piece of a tar."""
+
+    data: memoryview
+    """The piece."""
+    cues: str
+    """As in `KeptRow`."""
+    spans: Sequence[tuple[int, int]]
+    """From where to where its files and their headers lie, in order."""
+    first: bytes
+    """The name of its first file."""
+    json: Member | None
+
+
+def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:
+    """A sample of these files, which are in order."""
+    spans: list[tuple[int, int]] = []
+    for member in files.values():
+        begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
+        spans.append((begin, member.end))
+    first = next(iter(files.values())).name
+    return RawSample(data, row.cues, spans, first, files.get("json"))
+
+
+def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
+    """The files of a row's sample, by extension in lower case; none where its image isn't there.
+
+    `begin` is a place in the piece where a sample begins, `shift` how much less places in the
+    piece are than in the shard.
+    """
+    # The header of the next image, which is of another sample, needn't be looked at.
+    for key, files in samples_from(tar, begin, row.end - shift - BLOCK):
+        if key == row.key and any(m.data + shift == row.offset for m in files.values()):
+            return files
+    return {}
+
+
+def samples_from(
+    tar: TarPiece, begin: int = 0, stop: int | None = None
+) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Keys of samples and their files, whose headers begin from one place to before another."""
+    sample = ""
+    files: dict[str, Member] = {}
+    position, stop = begin, len(tar.data) if stop is None else stop
+    while position < stop and (member := tar.next_file(position)) is not None:
+        position = member.end
+        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+        if parts is None:
+            continue
+        key, extension = parts
+        if files and (key != sample or extension in files):
+            yield sample, files
+            files = {}
+        sample = key
+        files[extension] = member
+    if files:
+        yield sample, files

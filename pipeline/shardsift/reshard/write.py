@@ -1,0 +1,175 @@
+"""One output shard: the core loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shardsift.annotations.folder import Annotations, as_json
+from shardsift.curation.kept import KEEP_LIST, read_keep_list
+from shardsift.errors import AnnotationError, InputError, ShardError
+from shardsift.records import ShardIdentity
+from shardsift.reshard.headers import end_of_archive
+from shardsift.reshard.merge import sample_chunks
+from shardsift.reshard.plan import ReshardTask, Segment, stats_name
+from shardsift.reshard.rows import CUES, kept_rows
+from shardsift.reshard.samples import RawSample
+from shardsift.reshard.source import read_kept
+from shardsift.shards.plan import annotation_name
+from shardsift.storage.files import commit, committing, identify, join
+from shardsift.storage.redaction import reason, redact
+
+_COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CopySettings:
+    """What is the same for all output shards of a run.
+
+    `keep` is the output of `filter`, `annotations` are those that were filtered; `in_place` says
+    that the sources lie where they were scored, so that their versions can be compared.
+    """
+
+    keep: str
+    annotations: Annotations
+    annotate: bool
+    in_place: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReshardReport:
+    """What came of an output shard: `json_made` samples got a `.json` that they hadn't, and of
+    `json_left` it was left as it was, for it isn't a JSON object. `bytes` is the tar's size."""
+
+    shard: str
+    samples: int
+    bytes: int
+    json_made: int = 0
+    json_left: int = 0
+    seconds: float = 0.0
+
+    def as_stats(self) -> dict[str, Any]:
+        """For `_stats.json`, in img2dataset's words."""
+        return {
+            "count": self.samples,
+            "successes": self.samples,
+            "failed_to_download": 0,
+            "failed_to_resize": 0,
+            "duration": self.seconds,
+            "status_dict": {"success": self.samples},
+            "bytes": self.bytes,
+            "json_made": self.json_made,
+            "json_left": self.json_left,
+        }
+
+
+def write_shard(task: ReshardTask, settings: CopySettings) -> ReshardReport:
+    """Copy the samples of an output shard, and commit it.
+
+    Raises:
+        ShardError: where a source can't be read or isn't what was scored, or the output can't be
+            written; nothing is left of it then.
+    """
+    started = perf_counter()
+    samples = size = made = left = 0
+    try:
+        with committing(task.url) as file:
+            for segment in task.segments:
+                for sample in _samples_of(segment, task.shard, settings):
+                    chunks = sample_chunks(sample, merge=settings.annotate)
+                    file.writelines(chunks.chunks)
+                    samples += 1
+                    made += chunks.json_made
+                    left += chunks.json_left
+                    size += sum(map(len, chunks.chunks))
+            end = end_of_archive(size)
+            file.write(end)
+        report = ReshardReport(
+            shard=task.shard,
+            samples=samples,
+            bytes=size + len(end),
+            json_made=made,
+            json_left=left,
+            seconds=perf_counter() - started,
+        )
+        commit(stats_name(task.url), as_json(report.as_stats()))
+    except OSError as error:
+        raise ShardError(task.shard, f"can't be written: {reason(error)}") from error
+    return report
+
+
+def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterator[RawSample]:
+    """The samples of a part of a source shard, which is what was scored before and after."""
+    try:
+        kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
+        index_N = kept.index_N
+        wanted_N = index_N[(index_N >= segment.first) & (index_N <= segment.last)]
+        if len(wanted_N) != segment.samples:
+            problem = "its keep-list has changed since the plan was made"
+            raise ShardError(segment.shard, problem)
+        check_source(segment.url, kept.scored, in_place=settings.in_place)
+        rows = kept_rows(kept.rows, wanted_N, kept.scored.size)
+        yield from read_kept(segment.url, segment.shard, rows)
+        check_source(segment.url, kept.scored, in_place=settings.in_place)
+    except (ShardError, InputError, AnnotationError) as error:
+        raise ShardError(shard, str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOfShard:
+    """What is kept of a source shard: indices and keys, and all rows of its annotation."""
+
+    scored: ShardIdentity
+    index_N: NDArray[np.int32]
+    keys: Any
+    rows: Any
+
+
+def read_matching(name: str, settings: CopySettings, columns: Sequence[str]) -> KeptOfShard:
+    """The keep-list and the annotation of a shard, once it is known that they match.
+
+    `columns` are those of the annotation; `key` has to be one.
+
+    Raises:
+        InputError: where they don't.
+        AnnotationError: where one of them is damaged.
+    """
+    kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
+    scored = settings.annotations.scored(name)
+    rows = settings.annotations.read(name, columns)
+    index_N, keys = kept.table["index"].to_numpy(), kept.table["key"].combine_chunks()
+    if (
+        annotation_name(scored.shard.path) != name
+        or kept.fingerprint != scored.fingerprint
+        or int(index_N.max(initial=-1)) >= len(rows)
+        or not rows["key"].take(index_N).combine_chunks().equals(keys)
+    ):
+        raise InputError(
+            f"{redact(settings.annotations.url)}: {name} is not of the annotations that were "
+            "filtered; filter them again, or name the others with --annotations"
+        )
+    return KeptOfShard(scored.shard, index_N, keys, rows)
+
+
+def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:
+    """Raise ShardError where a shard isn't the one that was scored: by its size, and where it
+    hasn't moved by its etag, else its modification time."""
+    try:
+        now = identify(url, scored.path)
+    except OSError as error:
+        raise ShardError(scored.path, f"can't be found: {reason(error)}") from error
+    changes = [("size", str(scored.size), str(now.size))]
+    if in_place:
+        changes.append(("version", scored.version, now.version))
+    for what, then, found in changes:
+        if then != found:
+            raise ShardError(
+                scored.path,
+                f"has changed since it was scored ({what} {then} then, {found} now); score it "
+                "again with --check-inputs, and filter again",
+            )

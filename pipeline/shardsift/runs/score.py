@@ -1,0 +1,158 @@
+"""A score run: every shard that has no annotation yet, on Ray."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from shardsift.annotations.annotate import AnnotateSettings
+from shardsift.annotations.manifest import ManifestWriter
+from shardsift.annotations.parquet import read_footer
+from shardsift.config import RunConfig
+from shardsift.engine.cluster import choose_actors, connected
+from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.engine.drive import drive
+from shardsift.engine.environment import is_joined
+from shardsift.engine.fleet import RayFleet
+from shardsift.engine.progress import count
+from shardsift.errors import AnnotationError
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.runs.preflight import Run, ScorerFactory, prepare
+from shardsift.runs.results import write_results
+from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.tally import ScoreTally
+from shardsift.storage.files import join
+from shardsift.storage.lease import check_free, held
+
+if TYPE_CHECKING:
+    from shardsift.scoring.scorer import ImageScorer
+
+_FAILURES_SHOWN = 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class ScoreResult:
+    """What a run came to: counts, the first shards that it gave up, whether it was stopped."""
+
+    tally: ScoreTally
+    failed: list[FailedShard] = field(default_factory=list[FailedShard])
+    interrupted: bool = False
+
+
+def maclip_scorer(config: RunConfig, device: str) -> ImageScorer:
+    """MA-CLIP, the scorer of every real run."""
+    import torch
+
+    from shardsift.scoring.scorer import Scorer
+
+    # Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
+    torch.set_num_threads(max(1, int(config.cpus_per_actor)))
+    return Scorer(config.scoring(), device=device, batch_size=config.batch_size)
+
+
+def score(
+    config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip_scorer
+) -> ScoreResult:
+    """Annotate all shards that are not annotated yet.
+
+    Raises:
+        UserError: before anything is written but a probe and `_running.json`, which are removed.
+    """
+    run = prepare(config, console, make_scorer)
+    if config.dry_run:
+        return _rehearse(run, console)
+    if run.shards_to_score == 0:
+        nothing = ScoreResult(tally=ScoreTally(shards_total=0))
+        if not run.folder.is_finished:  # an earlier run ended between its last shard and here
+            write_results(run, ManifestWriter(), nothing.tally, actors=0)
+        shards = count(run.plan.count, "shard")
+        console.print(
+            f"nothing to do: {shards} annotated already in {config.output}", soft_wrap=True
+        )
+        return nothing
+    with held(run.folder.url, force=config.force), connected(config.address):
+        return _score_shards(run, min(_choose_actors(config), run.shards_to_score), console)
+
+
+def _rehearse(run: Run, console: Console) -> ScoreResult:
+    config = run.config
+    if not config.force:
+        check_free(run.folder.url)
+    with connected(config.address):
+        actors = _choose_actors(config)
+    console.print(
+        f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
+        f"with {actors} actors into {config.output}",
+        soft_wrap=True,
+    )
+    return ScoreResult(tally=ScoreTally(shards_total=0))
+
+
+def _choose_actors(config: RunConfig) -> int:
+    return choose_actors(
+        config.actors,
+        config.gpus_per_actor,
+        config.cpus_per_actor,
+        may_grow=is_joined(config.address),
+    )
+
+
+def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
+    result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
+    config = run.config
+    settings = _actor_settings(run)
+    run.folder.begin(run.plan, run.fingerprint, settings.annotate.config)
+    coordinator = Coordinator(
+        RayFleet(settings),
+        actors,
+        max_attempts=config.max_attempts,
+        shard_timeout=config.shard_timeout,
+        find_committed=partial(_find_committed, run),
+    )
+    logger.info("scoring %d shards with %d actors", run.shards_to_score, actors)
+    manifest = ManifestWriter()
+
+    def record(outcome: Outcome[ShardReport]) -> None:
+        manifest.add(outcome)
+        if isinstance(outcome, FailedShard) and len(result.failed) < _FAILURES_SHOWN:
+            result.failed.append(outcome)
+
+    result.interrupted = not drive(
+        coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
+    )
+    if not result.interrupted:  # the summary says that a run came to its end
+        write_results(run, manifest, result.tally, actors)
+    return result
+
+
+def _actor_settings(run: Run) -> ScoringSettings:
+    config = run.config
+    assert config.output is not None
+    return ScoringSettings(
+        make_scorer=partial(run.make_scorer, config, run.device),
+        annotate=AnnotateSettings(
+            output=config.output,
+            fingerprint=run.fingerprint,
+            config=config.scoring().model_dump(mode="json"),
+            decode_threads=config.decode_threads,
+            max_pixels=config.max_pixels,
+        ),
+        gpus=config.gpus_per_actor,
+        cpus=config.cpus_per_actor,
+    )
+
+
+def _find_committed(run: Run, task: ShardTask) -> ShardReport | None:
+    """The report of a shard that was committed in this run, though nobody heard of it."""
+    if task.annotation in run.reopened:
+        return None
+    try:
+        return read_footer(join(run.folder.url, task.annotation)).report
+    except AnnotationError:
+        return None

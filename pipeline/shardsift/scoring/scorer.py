@@ -1,0 +1,187 @@
+"""Images in, scores out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from shardsift.config import ScoreConfig
+from shardsift.records import ImageScore, RgbImage
+from shardsift.scoring.crops import CROP_SIZE, count_crops, cut_crops, resize_whole
+from shardsift.scoring.encoder import Encoder
+from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
+from shardsift.shards.images import AnyImage, as_rgb
+
+Scores = npt.NDArray[np.float32]
+"""quality, q_sim, q_mag and w_sim of N crops, shape (4, N)."""
+
+_MIN_BATCH = 2
+"""A lone crop would take other convolution kernels, whose rounding shows at 1e-6."""
+
+
+class ImageScorer(Protocol):
+    """What annotating needs of a scorer: MA-CLIP, or a test's fake."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a score."""
+        ...
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield one score for each image, in order."""
+        ...
+
+
+class Scorer:
+    """MA-CLIP of images in memory.
+
+    >>> scorer = Scorer(ScoreConfig(), device="cuda")
+    >>> [score] = scorer.score([image])  # PIL, or RGB as uint8, shape (height, width, 3)
+    >>> float(score.quality.mean())
+
+    Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
+    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim` to batches with a column `image`.
+    """
+
+    def __init__(self, config: ScoreConfig, *, device: str = "cpu", batch_size: int = 64) -> None:
+        """Load the model. Raises ModelError where the weights can't be had.
+
+        Args:
+            device: `cpu`, `cuda` or `cuda:N`.
+            batch_size: crops in one call of the encoder, rounded up to whole steps of it; changes
+                scores by rounding alone.
+        """
+        self.config = config
+        self._encoder = Encoder(config, device)
+        # Kernels round by the size of their batch, and not by what else is in it. So the encoder
+        # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
+        self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
+        self._room = math.ceil(batch_size / self._step) * self._step
+        self._batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=device)
+        # While a GPU computes a batch, the next one is packed.
+        self._lag = 0 if self._encoder.device.type == "cpu" else 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a score: 16 hexadecimal digits."""
+        return self.config.fingerprint(self._encoder.digest)
+
+    def score(self, images: Iterable[AnyImage]) -> Iterator[ImageScore]:
+        """Yield the score of each image, in order.
+
+        Crops of consecutive images share batches, so a score may be yielded some images after its
+        own was taken from `images`; no more than a batch of crops is held.
+
+        Raises:
+            InputError: for an array that is no RGB image.
+            ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
+        """
+        images = (as_rgb(image, f"image {number}") for number, image in enumerate(images))
+        if self.config.crops == "dense":
+            yield from map(self._score_dense, images)
+            return
+        crop_counts: deque[int] = deque()
+        scores_4M = np.empty((4, 0), np.float32)
+        for batch_4N in self._score_batches(images, crop_counts):
+            scores_4M = np.concatenate([scores_4M, batch_4N], axis=1)
+            while crop_counts and crop_counts[0] <= scores_4M.shape[1]:
+                done_4N, scores_4M = np.split(scores_4M, [crop_counts.popleft()], axis=1)
+                yield _image_score(done_4N)
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Score a Ray Data batch with a column `image`; means over crops, float32."""
+        scores = list(self.score(batch["image"]))
+        cues = ("quality", "q_sim", "q_mag", "w_sim")
+        return dict(batch) | {
+            cue: np.array([getattr(score, cue).mean() for score in scores], dtype=np.float32)
+            for cue in cues
+        }
+
+    @torch.inference_mode()
+    def _score_batches(
+        self, images: Iterable[RgbImage], crop_counts: deque[int]
+    ) -> Iterator[Scores]:
+        """Pack crops into batches; scores of a batch come when `lag` more have been started."""
+        filled = 0
+        started: deque[Callable[[], Scores]] = deque()
+        for crop_SS3 in self._cut(images, crop_counts):
+            self._batch_NSS3[filled] = crop_SS3
+            filled += 1
+            if filled == self._room:
+                started.append(_fetch_later(self._score_batch(filled)))
+                filled = 0
+                if len(started) > self._lag:
+                    yield started.popleft()()
+        if filled:
+            started.append(_fetch_later(self._score_batch(filled)))
+        for fetch in started:
+            yield fetch()
+
+    def _cut(self, images: Iterable[RgbImage], crop_counts: deque[int]) -> Iterator[Tensor]:
+        for image in images:
+            height, width = image.shape[:2]
+            crop_counts.append(count_crops(height, width, self.config.crops))
+            yield from cut_crops(self._upload(image), self.config.crops)
+
+    def _upload(self, image: RgbImage) -> Tensor:
+        """A whole image, uint8, shape (H, W, 3), on the device, where its crops are cut."""
+        pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+        if self._encoder.device.type == "cpu":
+            return pixels_HW3
+        return pixels_HW3.pin_memory().to(self._encoder.device, non_blocking=True)
+
+    def _score_batch(self, filled: int) -> Tensor:
+        """Scores of the first crops of the batch, shape (4, filled)."""
+        padded = math.ceil(filled / self._step) * self._step  # with crops that were there before
+        return self._fuse(self._encode(self._batch_NSS3[:padded])[:filled])
+
+    @torch.inference_mode()
+    def _score_dense(self, image: RgbImage) -> ImageScore:
+        pixels_HW3 = self._upload(image)
+        whole_1D = self._encode(resize_whole(pixels_HW3)[None])  # always alone, so always equal
+        patches_MD = self._encoder.encode_patches(pixels_HW3)
+        return _image_score(_fetch_later(self._fuse(torch.cat([patches_MD, whole_1D])))())
+
+    def _encode(self, crops_NSS3: Tensor) -> Tensor:
+        # Permuted, not copied: what lies channels-last stays so, and convolves faster.
+        return self._encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
+
+    def _fuse(self, features_ND: Tensor) -> Tensor:
+        """quality, q_sim, q_mag and w_sim, shape (4, N)."""
+        config, encoder = self.config, self._encoder
+        scores = fuse(
+            similarity_cue(features_ND, encoder.text_P2D, encoder.logit_scale),
+            magnitude_cue(features_ND, config.box_cox_lambda),
+            base_sim=config.base_sim,
+            base_mag=config.base_mag,
+            alpha=config.alpha,
+        )
+        return torch.stack([scores.quality, scores.q_sim, scores.q_mag, scores.w_sim])
+
+
+def _fetch_later(scores_4N: Tensor) -> Callable[[], Scores]:
+    """Start to copy scores to the host; what is returned waits for them."""
+    if scores_4N.device.type == "cpu":
+        return scores_4N.numpy
+    host_4N = torch.empty(scores_4N.shape, pin_memory=True)
+    host_4N.copy_(scores_4N, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def fetch() -> Scores:
+        copied.synchronize()
+        return host_4N.numpy()
+
+    return fetch
+
+
+def _image_score(scores_4N: Scores) -> ImageScore:
+    quality, q_sim, q_mag, w_sim = scores_4N
+    return ImageScore(quality=quality, q_sim=q_sim, q_mag=q_mag, w_sim=w_sim)

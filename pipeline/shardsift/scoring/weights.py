@@ -1,0 +1,35 @@
+"""Which weights a configuration means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shardsift.config import ScoreConfig
+from shardsift.errors import ModelError
+
+RANDOM_WEIGHTS = "random"
+"""In place of a weights tag: seeded random weights, whose scores carry no meaning."""
+
+BUNDLED_MODEL = "compact"
+"""In place of a model name: the small CLIP that comes with the package."""
+
+_BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / BUNDLED_MODEL
+
+
+def with_default_weights(config: ScoreConfig) -> ScoreConfig:
+    """The same, with model and weights as open_clip takes them.
+
+    Raises:
+        ModelError: where model and weights don't go together.
+    """
+    if config.model == BUNDLED_MODEL:
+        if config.pretrained is not None:
+            raise ModelError(f"--model {BUNDLED_MODEL} has its own weights; leave --pretrained out")
+        files = _BUNDLED_FOLDER / "config.json", _BUNDLED_FOLDER / "weights.safetensors"
+        model, pretrained = map(str, files)
+        return config.model_copy(update={"model": model, "pretrained": pretrained})
+    if config.pretrained is not None or config.model.startswith("hf-hub:"):
+        return config
+    if config.model.endswith(".json"):
+        raise ModelError(f"--model {config.model}: needs --pretrained, a path to its weights")
+    return config.model_copy(update={"pretrained": "openai"})

@@ -1,0 +1,137 @@
+"""Which shards a run is made of, and what their annotations are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from shardsift.errors import InputError, OutputError
+from shardsift.records import ShardTask
+from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, absolute, expand, identify
+from shardsift.storage.redaction import reason, redact, shown_cause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """The shards of a run: iterating it looks them up anew, so a million are never in memory.
+
+    `root` is the folder that shard names are relative to, `folders` are those that hold shards
+    themselves, `count` is the number of different shards, `probes` are a few of them.
+    """
+
+    patterns: tuple[str, ...]
+    root: str
+    folders: frozenset[str]
+    count: int
+    probes: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[ShardTask]:
+        return map(self._task, _unique(self.patterns))
+
+    def _task(self, url: str) -> ShardTask:
+        shard = url[len(self.root) :].lstrip("/")
+        return ShardTask(url=url, shard=shard, annotation=annotation_name(shard))
+
+    def check_found(self) -> None:
+        """Refuse a list of which nothing seems to exist, as after a typing error in its braces.
+
+        Raises:
+            InputError: where none of `probes` is there, or the storage can't tell.
+        """
+        first = redact(self.probes[0])
+        try:
+            if not any(map(_exists, map(self._task, self.probes))):
+                raise InputError(f"{first}: can't be found, nor any other shard that was tried")
+        except (OSError, ImportError, ValueError) as error:
+            raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
+
+    def below(self, root: str) -> ShardPlan:
+        """The same shards, named from a folder further up, as an earlier run named them.
+
+        Raises:
+            OutputError: where the shards don't lie below it.
+        """
+        if not f"{self.root}/".startswith(f"{root.rstrip('/')}/"):
+            raise OutputError(
+                f"the output holds annotations of shards below {root}, these lie in {self.root}; "
+                "choose another --output, or --overwrite to replace its annotations"
+            )
+        return replace(self, root=root)
+
+
+def annotation_name(shard: str) -> str:
+    """What the annotation of a shard is called, below the output."""
+    return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+
+
+def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
+    """The part of the corpus of each shard: its folder, else its name without numbers, else it."""
+    folders = {shard: shard.rpartition("/")[0] for shard in shards}
+    stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
+    names = next(
+        (m for m in (folders, stems) if len(set(m.values())) > 1),
+        dict(zip(folders, folders, strict=True)),
+    )
+    return {shard: name or "(top)" for shard, name in names.items()}
+
+
+def plan_shards(patterns: Iterable[str]) -> ShardPlan:
+    """Find all shards and the deepest folder that holds them.
+
+    Raises:
+        InputError: where there is no shard, or the shards lie on several storages.
+    """
+    patterns = tuple(patterns)
+    folders: set[str] = set()
+    probes: list[str] = []
+    count = 0
+    for url in _unique(patterns):
+        folders.add(url.rpartition("/")[0])
+        count += 1
+        if count.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …
+            probes.append(url)
+    if not folders:
+        raise InputError("no shards given; name tars, a folder, a glob or @list.txt")
+    root = reduce(_shared_folder, sorted(folders))
+    return ShardPlan(
+        patterns=patterns,
+        root=root,
+        folders=frozenset(folders),
+        count=count,
+        probes=tuple(probes),
+    )
+
+
+def _exists(task: ShardTask) -> bool:
+    try:
+        identify(task.url, task.shard)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _shared_folder(root: str, folder: str) -> str:
+    while not f"{folder}/".startswith(f"{root}/"):
+        if not root or root.endswith(":/"):
+            raise InputError(f"{folder}: lies on another storage than other shards of this run")
+        root = root.rpartition("/")[0]
+    return root
+
+
+def _unique(patterns: Iterable[str]) -> Iterator[str]:
+    """Absolute locations; a shard that is named twice is scored once."""
+    seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
+    folders: dict[str, str] = {}  # `absolute` takes a while, and most shards share their folder
+    for location in expand(patterns):
+        folder, _, name = location.rpartition("/")
+        if not folder or folder.endswith((":", "/")):
+            url = absolute(location)
+        else:
+            if folder not in folders:
+                folders[folder] = absolute(folder).rstrip("/")
+            url = f"{folders[folder]}/{name}"
+        if hash(url) not in seen:
+            seen.add(hash(url))
+            yield url

@@ -1,0 +1,282 @@
+"""A shard's location to a stream of samples.
+
+Keys follow webdataset: up to the first dot after the last slash, extensions in lower case,
+neighbouring files of one key make a sample. Unlike webdataset, a shard that ends early, or goes on
+behind its end, is an error and not a shorter shard.
+
+The tar is read front to back, once, and only images and `.json` files are loaded: memory is
+bounded by one sample, whatever the size of the shard or of the other files in it. A tar may be
+gzip'd; its images then have no place of their own in the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import Any, cast
+
+from shardsift.errors import ShardError
+from shardsift.records import ImageFile, Sample
+from shardsift.storage.files import open_read
+from shardsift.storage.redaction import redact
+
+SUPPORTED_EXTENSIONS = frozenset(
+    {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}
+)
+OTHER_IMAGE_EXTENSIONS = frozenset(
+    {"heic", "heif", "jp2", "j2k", "jxl", "svg", "psd", "exr", "hdr", "ppm", "pgm", "ico"}
+)
+"""Images that we can't decode: a sample of these is `unsupported_format`, not `missing_image`."""
+
+MAX_IMAGE_BYTES = 512 << 20
+"""Larger image files are not loaded, and their rows say `too_large`."""
+
+_MAX_SPARSE_BYTES = 16 << 20
+"""Of a file with holes: a few kilobytes of tar can promise so many that they fill the memory."""
+
+_MAX_JSON_BYTES = 16 << 20
+_MAX_HEADER_BYTES = 32 << 10
+"""For an extended header, tarfile may take time and memory by the square of its length."""
+_METADATA_NAME = re.compile(r"__[^/]*__($|/)")
+_BLOCK = tarfile.BLOCKSIZE
+_GZIP = b"\x1f\x8b\x08"
+_SHOWN = 24
+"""Bytes of a file that is no tar, for people to see what it is."""
+
+
+def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
+    """Stream the samples of a tar, in the order of the tar.
+
+    Raises:
+        ShardError: where the tar can't be opened, isn't a tar, is cut short or damaged; samples
+            before that place have been yielded already, and it says how many. `shard` is the name
+            used in it.
+    """
+    shard = shard or redact(url)
+    samples = 0
+    try:
+        with open_read(url) as file:
+            for sample in _group_by_key(_read_files(file)):
+                yield sample
+                samples += 1
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        problem = f"not a readable tar: {error}; whole samples before that: {samples}"
+        raise ShardError(shard, problem) from error
+    except (OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        before = f"; whole samples before that: {samples}" if samples else ""
+        raise ShardError(shard, f"can't be read: {reason}{before}") from error
+
+
+def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
+    """What a tar holds where it is gzip'd, else the tar itself."""
+    begin = file.peek(_BLOCK)
+    # The first name of a tar may begin so, too.
+    is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
+    return gzip.GzipFile(fileobj=file) if is_gzipped else file
+
+
+def key_and_extension(name: str) -> tuple[str, str] | None:
+    """The key of a file and its extension, in lower case; None where it belongs to no sample."""
+    dot = name.find(".", name.rfind("/") + 1)
+    if dot < 1 or (name.startswith("__") and _METADATA_NAME.match(name)):
+        return None
+    return name[:dot], name[dot + 1 :].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of the tar; `data` is None where it was not loaded."""
+
+    key: str
+    extension: str
+    offset: int | None
+    size: int
+    data: bytes | None
+
+
+class _ForwardReader:
+    """What `tarfile` needs of a file, unpacked where it is gzip'd, without ever going back.
+
+    Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
+    silence at a cut or a damaged header just as at the end-of-archive marker.
+    """
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = unpacked(file)
+        self.is_gzipped = self._file is not file
+        self.begin = bytes(self._file.peek(_SHOWN)[:_SHOWN])
+        self._position = 0
+        self.last_read = b""
+        self.limit = _MAX_HEADER_BYTES
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        if position > self._position and self._file.seekable():
+            self._file.seek(position)
+            self._position = position
+        while self._position < position:
+            if not self._read(min(position - self._position, 1 << 20)):
+                raise EOFError(f"ends at byte {self._position}, in the middle of a file")
+        if position < self._position:
+            raise ValueError("a tar header points backwards")
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > self.limit:
+            raise ValueError(f"a tar header asks for {size} bytes")
+        self.last_read = self._read(size)
+        return self.last_read
+
+    def _read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+
+def _read_files(file: BufferedReader) -> Iterator[_File]:
+    reader = _ForwardReader(file)
+    with _open_tar(reader) as tar:
+        for member in tar:
+            cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
+            parts = key_and_extension(member.name) if member.isreg() else None
+            if parts is not None:
+                yield _load(tar, member, reader, *parts)
+    _check_end(reader)
+
+
+def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
+    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
+    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+    try:
+        return tarfile.open(fileobj=cast(Any, reader), mode="r:", **names)
+    except tarfile.ReadError as error:  # whose words don't tell a web page from an empty file
+        shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
+        raise tarfile.ReadError(f"{shown} ({error})") from error
+
+
+def _load(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, reader: _ForwardReader, key: str, extension: str
+) -> _File:
+    wanted = _MAX_JSON_BYTES if extension == "json" else 0
+    if _image_kind(extension) in SUPPORTED_EXTENSIONS:
+        wanted = _MAX_SPARSE_BYTES if member.issparse() else MAX_IMAGE_BYTES
+    data = None
+    if wanted and member.size <= wanted:
+        reader.limit = wanted
+        content = tar.extractfile(member)
+        assert content is not None, "a regular file has content"
+        data = content.read(member.size)
+        reader.limit = _MAX_HEADER_BYTES
+        if len(data) < member.size:
+            raise EOFError(f"ends in the middle of {member.name}")
+    in_one_piece = not (member.issparse() or reader.is_gzipped)
+    offset = member.offset_data if in_one_piece else None
+    return _File(key, extension, offset, member.size, data)
+
+
+def _check_end(reader: _ForwardReader) -> None:
+    """Two blocks of zeros end an archive, and only zeros follow."""
+    end = reader.tell() - len(reader.last_read)
+    if len(reader.last_read) < _BLOCK:
+        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
+    if reader.last_read.strip(b"\0"):
+        raise tarfile.ReadError(f"damaged header at byte {end}")
+    rest = reader.read(_BLOCK)
+    if len(rest) < _BLOCK:
+        raise EOFError("cut short: half of the end-of-archive marker is missing")
+    while rest:
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError(
+                f"goes on behind its end-of-archive marker at byte {end}; "
+                "if tars were joined with cat, split them or use `tar --concatenate`"
+            )
+        rest = reader.read(_MAX_HEADER_BYTES)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Neighbouring files of one key; holds the bytes of one image at most."""
+
+    key: str
+    index: int
+    extensions: set[str] = field(default_factory=set[str])
+    image: _File | None = None
+    images: int = 0
+    uid: str | None = None
+
+    def takes(self, file: _File) -> bool:
+        """A file of another key, or of an extension seen before, begins a new sample."""
+        return file.key == self.key and file.extension not in self.extensions
+
+    def add(self, file: _File) -> None:
+        self.extensions.add(file.extension)
+        if file.extension == "json":
+            self.uid = _uid(file.data)
+        if _is_image(file):
+            self.images += 1
+            if self.image is None or _image_rank(file) < _image_rank(self.image):
+                self.image = file
+
+    def sample(self) -> Sample:
+        image = self.image and ImageFile(
+            extension=self.image.extension,
+            data=self.image.data,
+            offset=self.image.offset,
+            size=self.image.size,
+        )
+        return Sample(
+            key=self.key,
+            index=self.index,
+            uid=self.uid,
+            image=image,
+            unscored_images=max(0, self.images - 1),
+        )
+
+
+def _group_by_key(files: Iterator[_File]) -> Iterator[Sample]:
+    group: _Group | None = None
+    for file in files:
+        if group is None or not group.takes(file):
+            if group is not None:
+                yield group.sample()
+            group = _Group(file.key, group.index + 1 if group else 0)
+        group.add(file)
+    if group is not None:
+        yield group.sample()
+
+
+def _image_rank(file: _File) -> tuple[bool, bool]:
+    """What can be decoded before what can't, then `.jpg` before `.mask.png`, then tar order."""
+    return _image_kind(file.extension) not in SUPPORTED_EXTENSIONS, "." in file.extension
+
+
+def _is_image(file: _File) -> bool:
+    kind = _image_kind(file.extension)
+    return kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
+
+
+def _image_kind(extension: str) -> str:
+    """`2020.jpg` is a JPEG: webdataset cuts keys at the first dot."""
+    return extension.rpartition(".")[2]
+
+
+def _uid(content: bytes | None) -> str | None:
+    """`uid`, else `sha256`, of a sample's `.json`; None where it has none or isn't JSON."""
+    try:
+        fields = json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    uid = cast(dict[str, Any], fields).get("uid") or cast(dict[str, Any], fields).get("sha256")
+    if not isinstance(uid, str | int) or not uid:
+        return None
+    return str(uid).encode("utf-8", "backslashreplace").decode()  # JSON can spell half a character

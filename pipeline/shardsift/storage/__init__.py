@@ -1,0 +1,1 @@
+"""All that knows fsspec: files, local disks, remote stores, byte ranges, leases."""

@@ -1,0 +1,298 @@
+"""The only module that knows fsspec: find, open, commit, list, identify.
+
+Locations are plain paths or fsspec URLs (`s3://…`, `gs://…`, `memory://…`). A reader never sees
+half a file: what is committed appears at once or not at all. Remote stores are tried again where
+they fail for a moment, see `remote`; local files are not.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from braceexpand import braceexpand
+from fsspec.config import conf as fsspec_config
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from shardsift.errors import InputError, UserError
+from shardsift.records import ShardIdentity
+from shardsift.storage.local import appearing
+from shardsift.storage.redaction import reason, redact, shown_cause
+from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader, patiently, version_of
+
+OWN_PREFIX = "_"
+"""Names that begin so are ours, and invisible to pyarrow, DuckDB and Spark."""
+
+SHARD_SUFFIX = ".tar"
+ANNOTATION_SUFFIX = ".parquet"
+FAILED_FOLDER = "_failed"
+
+_PAGE_ATTEMPTS = 3
+"""A listing of a million files is a thousand pages: one that fails mustn't repeat them all."""
+
+ResultT = TypeVar("ResultT")
+
+_S3_PROTOCOLS = ("s3://", "s3a://")
+_S3_LOGIN = re.compile(r"\w+://(?!arn:)[^/]*[:@]")
+_HTTP_LOGIN = re.compile(r"https?://[^/]*@")
+
+
+def join(folder: str, name: str) -> str:
+    """The location of `name` (with forward slashes) below a folder."""
+    return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
+
+
+# --- shards in -----------------------------------------------------------------------------------
+
+
+def expand(patterns: Iterable[str]) -> Iterator[str]:
+    """Yield shard locations for paths, globs, `{000..123}` braces, `@list.txt` and folders.
+
+    A shard's name ends in `.tar`; anything else without a wildcard is taken for a folder.
+
+    Lazy: a million shards named by braces or a list are never held in memory at once.
+
+    Raises:
+        InputError: where a glob, folder or list yields nothing.
+    """
+    for pattern in patterns:
+        if pattern.startswith("@"):
+            yield from _expand_list(pattern[1:])
+        else:
+            yield from _expand_pattern(pattern)
+
+
+def _expand_list(location: str) -> Iterator[str]:
+    found = False
+    try:
+        with io.TextIOWrapper(open_read(location), "utf-8") as lines:
+            for line in lines:
+                if line.strip() and not line.startswith("#"):
+                    found = True
+                    yield from _expand_pattern(line.strip())
+    except (OSError, ImportError, ValueError) as error:
+        raise _input_error(f"@{location}", error) from shown_cause(error)
+    if not found:
+        raise InputError(f"@{redact(location)}: the list is empty")
+
+
+def _expand_pattern(pattern: str) -> Iterator[str]:
+    try:
+        names = braceexpand(pattern)
+    except ValueError as error:
+        raise InputError(f"{redact(pattern)}: braces don't match: {error}") from error
+    for name in names:
+        if name.startswith(("http://", "https://")) and redact(name).endswith("?…"):
+            raise InputError(
+                f"{redact(name)}: a presigned URL can't be a shard, for its signature would "
+                "stand in every annotation; log in instead"
+            )
+        if any(magic in name for magic in "*?["):
+            yield from _glob(name)
+        elif name.endswith(SHARD_SUFFIX):
+            yield name
+        else:
+            yield from _shards_below(name)
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    # fsspec takes a folder that it can't list for an empty one, and shards would go missing in
+    # silence. With `**` s3fs lists by another way, which raises by itself and knows no `on_error`.
+    walks = pattern.startswith(_S3_PROTOCOLS) and "**" not in pattern
+    options = {"on_error": "raise"} if walks else {}
+    try:
+        filesystem, path = _locate(pattern, _PAGE_ATTEMPTS)
+        found = _ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
+    except (OSError, ImportError, ValueError) as error:
+        raise _input_error(pattern, error) from shown_cause(error)
+    if not found:
+        raise InputError(f"{redact(pattern)}: no shard matches")
+    yield from (_with_protocol(filesystem, path) for path in found)
+
+
+def _shards_below(location: str) -> Iterator[str]:
+    try:
+        filesystem, path = _locate(location, _PAGE_ATTEMPTS)
+        kind = _ask(filesystem, location, lambda: filesystem.info(path)["type"])
+        if kind == "file":
+            raise InputError(f"{redact(location)}: a shard's name has to end in {SHARD_SUFFIX}")
+        names = _ask(filesystem, location, lambda: cast(list[str], filesystem.find(path)))
+    except FileNotFoundError as error:
+        raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
+    except (OSError, ImportError, ValueError) as error:
+        raise _input_error(location, error) from shown_cause(error)
+    found = sorted(name for name in names if name.endswith(SHARD_SUFFIX))
+    if not found:
+        raise InputError(f"{redact(location)}: no .tar in this folder")
+    yield from (_with_protocol(filesystem, name) for name in found)
+
+
+def _input_error(location: str, error: Exception) -> InputError:
+    return InputError(f"{redact(location)}: {reason(error)}")
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def open_read(url: str) -> io.BufferedReader:
+    """Open for reading with a bounded read-ahead; the caller closes it. Raises OSError.
+
+    A remote read that breaks goes on where it broke.
+    """
+    filesystem, path = _locate(url)
+    if isinstance(filesystem, LocalFileSystem):
+        return Path(path).open("rb")
+    return io.BufferedReader(ResumingReader(filesystem, path, url), READ_BLOCK_BYTES)
+
+
+def read_bytes(url: str) -> bytes:
+    """The whole content of a small file. Raises FileNotFoundError or another OSError."""
+    filesystem, path = _locate(url)
+    return _ask(filesystem, url, lambda: cast(bytes, filesystem.cat_file(path)))
+
+
+def read_range(url: str, offset: int, size: int) -> bytes:
+    """Some bytes of a file, without the rest of it. Raises OSError."""
+    filesystem, path = _locate(url)
+    end = offset + size
+    return _ask(
+        filesystem, url, lambda: cast(bytes, filesystem.cat_file(path, start=offset, end=end))
+    )
+
+
+def identify(url: str, shard: str) -> ShardIdentity:
+    """Size and etag (else modification time) of a shard of this name. Raises OSError."""
+    filesystem, path = _locate(url)
+    info = _ask(filesystem, url, lambda: cast(dict[str, Any], filesystem.info(path)))
+    return ShardIdentity(path=shard, size=int(info["size"]), version=version_of(info))
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def commit(url: str, data: bytes) -> None:
+    """Make `data` appear at `url` at once, replacing what was there.
+
+    Local: a temporary name, fsync, rename. Object store: one PUT. Raises OSError.
+    """
+    # Trying a PUT again is safe, also where only its answer was lost: it puts the same bytes.
+    # From 100 MiB on s3fs puts parts instead, which appear as one when all have come.
+    filesystem, path = _locate(url)
+    if isinstance(filesystem, LocalFileSystem):
+        with appearing(Path(path)) as file:
+            file.write(data)
+    else:
+        _ask(filesystem, url, lambda: filesystem.pipe_file(path, data))
+
+
+@contextmanager
+def committing(url: str) -> Generator[BinaryIO]:
+    """A file to write, which appears at `url` at once when the block ends without an error.
+
+    For content that may not fit the memory: what goes to an object store waits on a local disk.
+    Raises OSError.
+    """
+    filesystem, path = _locate(url)
+    if isinstance(filesystem, LocalFileSystem):
+        with appearing(Path(path)) as file:
+            yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="shardsift-") as file:
+        yield cast(BinaryIO, file)
+        file.flush()
+        _ask(filesystem, url, lambda: filesystem.put_file(file.name, path))
+
+
+def commit_file(url: str, source: Path) -> None:
+    """As `commit`, with the content of a local file that may not fit the memory."""
+    filesystem, path = _locate(url)
+    if isinstance(filesystem, LocalFileSystem):
+        with appearing(Path(path)) as file, source.open("rb") as content:
+            shutil.copyfileobj(content, file)
+    else:
+        _ask(filesystem, url, lambda: filesystem.put_file(str(source), path))
+
+
+def delete(url: str) -> None:
+    """Remove a file; it may be gone already."""
+    filesystem, path = _locate(url)
+    with suppress(FileNotFoundError):
+        _ask(filesystem, url, lambda: filesystem.rm_file(path))
+
+
+def list_files(folder: str) -> set[str]:
+    """Names of all files below a folder, relative to it; empty where it does not exist."""
+    filesystem, path = _locate(folder, _PAGE_ATTEMPTS)
+    filesystem.invalidate_cache()
+    prefix = path.rstrip("/") + "/"
+    try:
+        found = _ask(filesystem, folder, lambda: cast(list[str], filesystem.find(path)))
+    except FileNotFoundError:  # a bucket that isn't there
+        return set()
+    return {name[len(prefix) :] for name in found if name.startswith(prefix)}
+
+
+def is_annotation(name: str) -> bool:
+    """Whether a name from `list_files` is an annotation file and not one of ours."""
+    own = any(part.startswith(OWN_PREFIX) for part in name.split("/"))
+    return name.endswith(ANNOTATION_SUFFIX) and not own
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def absolute(location: str) -> str:
+    """One spelling for every location, so that prefixes can be compared. Raises UserError."""
+    try:
+        filesystem, path = _locate(location)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{redact(location)}: {reason(error)}") from shown_cause(error)
+    return _with_protocol(filesystem, path)
+
+
+def lies_in(location: str, folder: str) -> bool:
+    """Whether a location is an absolute folder or lies below it; links are followed."""
+    places = absolute(location), folder
+    target, source = (p if "://" in p else os.path.realpath(p) for p in places)
+    return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")
+
+
+def _locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
+    """The filesystem of a URL, and the path in it. Raises UserError for a login that is in vain."""
+    if _HTTP_LOGIN.match(url):  # it would end up in `_run.json`
+        raise UserError(
+            f"{redact(url)}: URLs take no login; put its header into FSSPEC_HTTP's headers instead"
+        )
+    if not url.startswith(_S3_PROTOCOLS):
+        return url_to_fs(url)
+    if _S3_LOGIN.match(url):  # s3fs would take it for the bucket, and say it aloud
+        raise UserError(
+            f"{redact(url)}: s3:// URLs take no login; "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+        )
+    # botocore and s3fs try five times each, one inside the other: a store that is down would be
+    # asked 150 times. Our own patience is enough, and it alone says in the log that it waits.
+    configured = fsspec_config.get("s3", {}).get("config_kwargs", {})
+    attempts = {"retries": {"total_max_attempts": s3_attempts}}
+    filesystem, path = url_to_fs(url, config_kwargs={**configured, **attempts})
+    filesystem.retries = 1
+    return filesystem, path
+
+
+def _ask(filesystem: Any, url: str, call: Callable[[], ResultT]) -> ResultT:
+    """What `call` returns, with patience where the filesystem is remote."""
+    return call() if isinstance(filesystem, LocalFileSystem) else patiently(url, call)
+
+
+def _with_protocol(filesystem: Any, path: str) -> str:
+    if isinstance(filesystem, LocalFileSystem):
+        return os.path.abspath(path)  # noqa: PTH100  # links stay, `..` goes
+    return cast(str, filesystem.unstrip_protocol(path))

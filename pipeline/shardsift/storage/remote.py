@@ -1,0 +1,279 @@
+"""Patience with remote stores: what fails for a moment is tried again, reads where they broke."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
+
+from shardsift.storage.redaction import reason, redact, shown_cause
+
+logger = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backoff:
+    """How often a call is tried, and the seconds between: doubling, plus up to `first_wait`.
+
+    That chance keeps a thousand actors that were told to slow down from coming back as one.
+    """
+
+    tries: int = 6
+    first_wait: float = 1.0
+    longest_wait: float = 15.0
+
+
+BACKOFF = Backoff()
+"""Some half a minute of waiting, over six tries, before a store counts as gone."""
+
+READ_BLOCK_BYTES = 8 << 20
+"""One request of a read, and what is asked for again at most when it breaks."""
+
+_SMALLEST_BLOCK_BYTES = 256 << 10
+
+_VERSION_KEYS = (
+    *("ETag", "etag", "md5Hash"),
+    *("mtime", "LastModified", "last_modified", "Last-Modified", "created"),
+)
+
+_PERMANENT = (
+    FileNotFoundError,  # a missing bucket too
+    PermissionError,  # wrong credentials too
+    IsADirectoryError,
+    NotADirectoryError,
+    FileExistsError,
+    NotImplementedError,
+    ImportError,
+    ValueError,
+)
+# By name, as the libraries that raise these are extras.
+_PERMANENT_NAMES = {
+    "ConfigNotFound",
+    "DefaultCredentialsError",
+    "NoCredentialsError",
+    "NoRegionError",
+    "ParamValidationError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+}
+# What s3fs makes of requests that are wrong in themselves: a bucket's name, a region.
+_PERMANENT_ERRNOS = {
+    errno.EINVAL,
+    errno.EPERM,
+    errno.ENOSYS,
+    errno.ENAMETOOLONG,
+    errno.EMSGSIZE,
+    errno.EREMCHG,
+}
+# Bodies damaged on their way and lost races, which s3fs puts under EINVAL with the lasting ones.
+_TRANSIENT_S3_CODES = {"BadDigest", "IncompleteBody", "PreconditionFailed", "412"}
+
+
+class ChangedError(OSError):
+    """A file that was replaced while it was read."""
+
+
+def version_of(info: dict[str, Any]) -> str:
+    """Etag, else modification time, of a file as fsspec describes it; empty where it has none."""
+    return next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
+
+
+def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
+    """What `call` returns, tried again while it fails for a reason that may pass.
+
+    `name` is the URL that the log shows, less its secrets.
+
+    Raises:
+        OSError: with one line, whatever the store's library raised. What can't pass keeps its
+            built-in type, e.g. FileNotFoundError.
+    """
+    backoff = BACKOFF
+    started = monotonic()
+
+    def log(state: RetryCallState) -> None:
+        error = state.outcome and state.outcome.exception()
+        logger.warning(
+            "%s: %s; try %d of %d in %.1f s",
+            redact(name),
+            reason(error) if error else "",
+            state.attempt_number + 1,
+            backoff.tries,
+            state.upcoming_sleep,
+        )
+
+    retrying = Retrying(
+        stop=stop_after_attempt(backoff.tries),
+        wait=wait_exponential(backoff.first_wait, backoff.longest_wait)
+        + wait_random(0, backoff.first_wait),
+        retry=retry_if_exception(_may_pass),
+        before_sleep=log,
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except Exception as error:  # noqa: BLE001  # stores raise whatever they like
+        ending = ""
+        if _may_pass(error):
+            ending = f" ({backoff.tries} tries in {monotonic() - started:.0f} s)"
+        raise _as_os_error(error, ending) from shown_cause(error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, (*_PERMANENT, ChangedError)) or type(error).__name__ in _PERMANENT_NAMES:
+        return False
+    status = getattr(error, "status", None)  # of aiohttp, for http:// and https://
+    if isinstance(status, int) and 400 <= status < 500:
+        return status in (408, 425, 429)
+    if isinstance(error, OSError) and error.errno in _PERMANENT_ERRNOS:
+        response = getattr(error.__cause__, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        return code in _TRANSIENT_S3_CODES
+    return isinstance(error, Exception)
+
+
+def _as_os_error(error: Exception, ending: str) -> OSError:
+    kinds = (*_PERMANENT[:5], ChangedError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
+    return cast(type[OSError], kind)(reason(error) + ending)
+
+
+class ResumingReader(io.RawIOBase):
+    """A remote file that goes on at the byte where a read broke, as long as it is the same file.
+
+    Nothing is kept but the position: a block that broke in its middle is asked for again, so the
+    caller gets every byte once. Where a block breaks twice at one byte, smaller ones are asked
+    for, so that a line which never carries eight megabytes carries them in pieces.
+    """
+
+    def __init__(self, filesystem: Any, path: str, name: str) -> None:
+        super().__init__()
+        self._filesystem = filesystem
+        self._path = path
+        self._name = name
+        self._file: Any = None
+        self._size: int | None = None
+        self._identity: tuple[object, str] = None, ""
+        self._position = 0
+        self._has_given = False
+        self._breaks_here = 0
+        self._block = READ_BLOCK_BYTES
+        patiently(name, self._open)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Not where an HTTP server tells no size or can't give ranges."""
+        return self._size is not None
+
+    def tell(self) -> int:
+        """The place of the byte that comes next."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Costs nothing; the next read asks for what lies there."""
+        if self._size is None:
+            raise io.UnsupportedOperation("seek")
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        self._position = starts[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill at most one block. Raises OSError, where it was tried often enough."""
+        view = memoryview(buffer).cast("B")
+        left = len(view)
+        if self._size is not None:
+            left = min(left, self._size - self._position)
+        if left <= 0:
+            return 0
+        data = patiently(self._name, lambda: self._read(left))
+        view[: len(data)] = data
+        self._position += len(data)
+        self._has_given = True
+        self._breaks_here = 0
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file below too."""
+        self._drop()
+        super().close()
+
+    def _read(self, left: int) -> bytes:
+        try:
+            file = self._open() if self._file is None else self._file
+            if self.seekable():
+                file.seek(self._position)
+            wanted = min(left, self._block)
+            data = cast(bytes, file.read(wanted))
+            self._check(data, wanted)
+        except Exception:
+            self._drop()
+            self._breaks_here += 1
+            if self._breaks_here > 1:
+                self._block = max(self._block // 2, _SMALLEST_BLOCK_BYTES)
+            raise
+        return data
+
+    def _check(self, data: bytes, wanted: int) -> None:
+        if len(data) > wanted or (self.seekable() and not data):
+            raise OSError(f"gave {len(data)} bytes for {wanted} at byte {self._position}")
+        if self.seekable() and len(data) < wanted:
+            logger.warning(
+                "%s: gave %d bytes for %d at byte %d; going on from there",
+                redact(self._name),
+                len(data),
+                wanted,
+                self._position,
+            )
+
+    def _open(self) -> Any:
+        """Open at the position, and check that it is the file whose beginning was read."""
+        self._drop()
+        if self._breaks_here:
+            self._filesystem.invalidate_cache(self._path)  # or a listing tells what once was
+        self._file = file = self._filesystem.open(
+            self._path, "rb", block_size=READ_BLOCK_BYTES, cache_type="none"
+        )
+        info: dict[str, Any] = getattr(file, "details", None) or {}
+        if not version_of(info):
+            info = self._filesystem.info(self._path)
+        identity = info.get("size"), version_of(info)
+        if self._has_given and identity != self._identity:
+            raise ChangedError("changed while it was read")
+        self._identity = identity
+        # Streams that can't be sought in have no size, whatever their description says.
+        self._size = getattr(file, "size", info.get("size"))
+        if not self.seekable():
+            self._skip()
+        return file
+
+    def _skip(self) -> None:
+        left = self._position
+        while left:
+            skipped = len(self._file.read(min(left, READ_BLOCK_BYTES)))
+            if not skipped:
+                raise ChangedError("is shorter than what was read of it")
+            left -= skipped
+
+    def _drop(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(Exception):  # what is wrong with it, its read has said
+                file.close()

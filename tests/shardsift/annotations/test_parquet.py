@@ -1,0 +1,147 @@
+"""The file format that other people's code reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardsift.annotations.parquet import SCHEMA, encode, read, read_footer
+from shardsift.errors import AnnotationError, ErrorCode
+from shardsift.records import Annotation, ImageScore, ShardIdentity
+from shardsift.storage.files import commit
+
+SHARD = ShardIdentity(path="a/00000.tar", size=10240, version="etag-1")
+
+
+def scored_row(index: int, quality: float = 0.5) -> Annotation:
+    row = Annotation(key=f"key{index}", index=index, uid="u", image_ext="jpg")
+    row.tar_offset, row.tar_size, row.width, row.height = 512, 1000, 640, 480
+    crops = np.array([quality, quality / 2], np.float32)
+    row.set_score(ImageScore(quality=crops, q_sim=crops, q_mag=crops, w_sim=crops))
+    return row
+
+
+def bad_row(index: int) -> Annotation:
+    row = Annotation(key=f"key{index}", index=index)
+    row.set_error(ErrorCode.DECODE_ERROR, "line one\nline two " + "x" * 300)
+    return row
+
+
+def annotation_file(folder: Path, rows: list[Annotation]) -> str:
+    url = str(folder / "00000.parquet")
+    config = {"model": "RN50"}
+    commit(url, encode(rows, shard=SHARD, fingerprint="f" * 16, config=config))
+    return url
+
+
+def test_columns_have_the_published_names_and_types() -> None:
+    label = pa.dictionary(pa.int32(), pa.string())
+    assert {field.name: field.type for field in SCHEMA} == {
+        "key": pa.string(),
+        "shard": label,
+        "index": pa.int32(),
+        "uid": pa.string(),
+        "image_ext": label,
+        "tar_offset": pa.int64(),
+        "tar_size": pa.int32(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "crops": pa.int16(),
+        "quality": pa.float32(),
+        "q_sim": pa.float32(),
+        "q_mag": pa.float32(),
+        "w_sim": pa.float32(),
+        "quality_min": pa.float32(),
+        "quality_std": pa.float32(),
+        "error": label,
+        "error_message": pa.string(),
+    }
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    good, bad = read(annotation_file(tmp_path, [scored_row(0, 0.8), bad_row(1)])).to_pylist()
+    assert (good["key"], good["shard"], good["index"]) == ("key0", "a/00000.tar", 0)
+    assert (good["quality"], good["quality_min"]) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert (good["quality_std"], good["crops"]) == (pytest.approx(0.2), 2)
+    assert (bad["error"], bad["quality"], bad["crops"]) == ("decode_error", None, None)
+    assert "\n" not in bad["error_message"]
+    assert len(bad["error_message"]) == 200
+
+
+def test_the_footer_says_how_the_rows_came_about(tmp_path: Path) -> None:
+    footer = read_footer(annotation_file(tmp_path, [scored_row(0), bad_row(1)]))
+    assert footer.fingerprint == "f" * 16
+    assert footer.config == {"model": "RN50"}
+    assert footer.shard == SHARD
+    assert (footer.report.rows, footer.report.errors) == (2, {"decode_error": 1})
+
+
+def test_metadata_has_the_published_names(tmp_path: Path) -> None:
+    metadata = pq.read_schema(annotation_file(tmp_path, [scored_row(0)])).metadata
+    names = ["fingerprint", "config", "shard", "rows", "errors", "sketch", "version"]
+    assert {f"shardsift.{name}".encode() for name in names} <= metadata.keys()
+    assert json.loads(metadata[b"shardsift.shard"])["path"] == "a/00000.tar"
+
+
+def test_equal_rows_give_equal_bytes() -> None:
+    first, second = (
+        encode([scored_row(n) for n in range(99)], shard=SHARD, fingerprint="f", config={"a": 1})
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_layout_suits_readers_of_few_columns(tmp_path: Path) -> None:
+    parquet = pq.ParquetFile(annotation_file(tmp_path, [scored_row(0)] * 70_000))
+    assert parquet.num_row_groups == 2
+    column = parquet.metadata.row_group(0).column(SCHEMA.get_field_index("quality"))
+    assert column.compression == "ZSTD"
+    assert column.has_column_index
+    assert column.statistics.has_min_max
+
+
+def test_an_image_of_2_gib_has_no_size(tmp_path: Path) -> None:
+    row = bad_row(0)
+    row.tar_size = 2**31
+    assert read(annotation_file(tmp_path, [row])).to_pylist()[0]["tar_size"] is None
+
+
+def test_a_score_that_isnt_finite_is_an_error_and_not_nan(tmp_path: Path) -> None:
+    row = scored_row(0, float("nan"))
+    table = read(annotation_file(tmp_path, [row]))
+    assert table["error"].to_pylist() == ["non_finite"]
+    assert table["quality"].to_pylist() == [None]
+
+
+def test_an_empty_shard_is_a_file_with_no_rows(tmp_path: Path) -> None:
+    assert read(annotation_file(tmp_path, [])).num_rows == 0
+
+
+def test_duckdb_reads_a_folder_of_annotations(tmp_path: Path) -> None:
+    annotation_file(tmp_path, [scored_row(0), scored_row(1), bad_row(2)])
+    query = (
+        f"SELECT count(*), count(quality) FROM '{tmp_path}/[!_]*.parquet' WHERE shard LIKE 'a/%'"
+    )
+    assert duckdb.connect().execute(query).fetchall() == [(3, 2)]
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1" * 9])
+def test_a_file_that_is_none_of_ours_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "odd.parquet"
+    path.write_bytes(content)
+    for read_it in (read, read_footer):
+        with pytest.raises(AnnotationError, match=r"odd\.parquet"):
+            read_it(str(path))
+
+
+def test_somebody_elses_parquet_has_no_footer_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.parquet"
+    pq.write_table(pa.table({"caption": ["a cat"]}), path)
+    with pytest.raises(AnnotationError, match="not an annotation file of Shardsift"):
+        read_footer(str(path))

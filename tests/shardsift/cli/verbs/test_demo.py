@@ -1,0 +1,72 @@
+"""The first thing that anybody runs: offline, and its table says what the scores mean."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run_demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the demo has run; what it said lies in `said.txt`."""
+    folder = tmp_path_factory.mktemp("demo")
+    said = io.StringIO()
+    assert run_demo(folder, Console(file=said, width=120)) == 0
+    (folder / "said.txt").write_text(said.getvalue())
+    return folder
+
+
+def test_every_sample_has_a_row_and_the_bad_ones_an_error(demo: Path) -> None:
+    rows = pq.read_table(demo / "annotations").to_pylist()
+    assert len(rows) == json.loads((demo / "annotations" / "_summary.json").read_text())["rows"]
+    assert 200 < len(rows) < 400
+    errors = {row["key"]: row["error"] for row in rows if row["error"]}
+    assert errors == {"a-corrupt-image": "decode_error", "no-image-at-all": "missing_image"}
+
+
+def lines_about(distortion: str, demo: Path) -> list[str]:
+    """What the demo says of a distortion: mean qualities, and how many are kept."""
+    lines = (demo / "said.txt").read_text().splitlines()
+    return [line for line in lines if f" {distortion} " in line]
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_quality_falls_with_every_level(distortion: str, demo: Path) -> None:
+    line, _ = lines_about(distortion, demo)
+    means = [float(word) for word in line.split() if word.startswith("0.")]
+    assert len(means) == LEVELS + 1
+    assert all(better > worse for better, worse in pairwise(means)), line
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS)
+def test_the_filter_keeps_the_better_half(distortion: str, demo: Path) -> None:
+    _, line = lines_about(distortion, demo)
+    kept = [int(number) for number in re.findall(r"(\d+) of 12", line)]
+    assert len(kept) == LEVELS + 1
+    assert kept[0] >= 11
+    assert kept[0] > kept[-1], line
+    summary = json.loads((demo / "kept" / "_summary.json").read_text())
+    assert summary["kept"] == round(0.5 * (summary["rows"] - 2))
+
+
+def test_it_says_where_the_files_are(demo: Path) -> None:
+    said = (demo / "said.txt").read_text()
+    assert f"{demo}/annotations" in said.replace("\n", "")
+    assert "images/s" in said
+
+
+def test_shards_say_nothing_of_when_they_were_made(demo: Path) -> None:
+    """Or equal demos would differ."""
+    for path in (demo / "shards").iterdir():
+        with tarfile.open(path) as tar:
+            assert {member.mtime for member in tar} == {0}

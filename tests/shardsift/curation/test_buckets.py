@@ -1,0 +1,95 @@
+"""Shares within the values of a joined column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardsift.curation.buckets import UNMATCHED
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import InputError
+from tests.generated import row, write_annotations
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    """Two shards with the same keys."""
+    shards = {
+        shard: [row(n, n / 8, uid=f"{shard}{n}") for n in range(8)] for shard in ("a.tar", "b.tar")
+    }
+    return write_annotations(tmp_path / "scores", shards)
+
+
+def counts(scores: Path, joined: Path, **settings: Any) -> dict[str, tuple[int, int]]:
+    fields = {"annotations": str(scores), "dry_run": True, "keep_top": 0.5, "per": "domain"}
+    config = FilterConfig.model_validate(fields | {"join": str(joined)} | settings)
+    return {b.name: (b.rows, b.kept) for b in curate(config).threshold.buckets}
+
+
+def test_rows_are_joined_by_uid(scores: Path, tmp_path: Path) -> None:
+    table = {
+        "uid": [f"{shard}{n}" for shard in ("a.tar", "b.tar") for n in range(7)],
+        "domain": ["news"] * 6 + [None] + ["blogs"] * 4 + ["news"] * 3,
+    }
+    pq.write_table(pa.table(table), tmp_path / "domains.parquet")
+    assert counts(scores, tmp_path / "domains.parquet") == {
+        "news": (9, 4),
+        "blogs": (4, 2),
+        UNMATCHED: (3, 2),
+    }
+
+
+def test_shard_and_key_go_before_uid_and_numbers_are_names(scores: Path, tmp_path: Path) -> None:
+    table = {
+        "shard": ["a.tar"] * 8 + ["b.tar"] * 8,
+        "key": [f"k{n}" for n in range(8)] * 2,
+        "uid": ["the same"] * 16,
+        "domain": [1] * 8 + [2] * 8,
+    }
+    pq.write_table(pa.table(table), tmp_path / "domains.parquet")
+    assert counts(scores, tmp_path / "domains.parquet") == {"1": (8, 4), "2": (8, 4)}
+
+
+def test_a_folder_is_joined_as_one(scores: Path, tmp_path: Path) -> None:
+    for place, domain in enumerate(("x", "y")):
+        keys = [f"k{n}" for n in range(4 * place, 4 * place + 4)]
+        (tmp_path / "domains").mkdir(exist_ok=True)
+        pq.write_table(
+            pa.table({"key": keys, "domain": [domain] * 4}),
+            tmp_path / "domains" / f"{place}.parquet",
+        )
+    assert counts(scores, tmp_path / "domains") == {"x": (8, 4), "y": (8, 4)}
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"key": ["k1"], "domains": ["x"]}, "no column domain; did you mean domains?"),
+        ({"name": ["k1"], "domain": ["x"]}, "neither uid nor key"),
+        ({"key": ["k1", "k1"], "domain": ["x", "y"]}, "says two things about 1 rows"),
+        ({"key": pa.array([], "string"), "domain": pa.array([], "string")}, "holds no rows"),
+        (
+            {"key": [f"k{n}" for n in range(20_000)], "domain": list(range(20_000))},
+            "makes over 16,384 buckets",
+        ),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(
+    table: dict[str, Any], says: str, scores: Path, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table(table), tmp_path / "domains.parquet")
+    with pytest.raises(InputError) as error:
+        counts(scores, tmp_path / "domains.parquet")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere.parquet", "nowhere", "text.parquet"])
+def test_a_file_that_is_not_there_is_refused(name: str, scores: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    with pytest.raises(InputError, match=name):
+        counts(scores, tmp_path / name)

@@ -1,0 +1,148 @@
+"""Training loops see the kept samples and no others, in the loaders that people use."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+import torch
+from webdataset.compat import WebDataset
+from webdataset.shardlists import split_by_node
+
+from shardsift.curation import keep
+from shardsift.curation.curate import curate
+from shardsift.curation.settings import FilterConfig
+from shardsift.errors import InputError
+from tests.fakes import FakeScorer
+from tests.runs import write_run
+from tests.samples import encoded, write_tar
+
+SHARDS, SAMPLES = 4, 6
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of two folders with equal file names, their annotations, and the better half."""
+    folder = tmp_path_factory.mktemp("loading")
+    for number in range(SHARDS):
+        files: list[tuple[str, bytes]] = []
+        for place in range(SAMPLES):
+            seed = SAMPLES * number + place
+            files += [(f"{place}.jpg", encoded(width=64, height=64, seed=seed))]
+            files += [(f"{place}.json", json.dumps({"seed": seed}).encode())]
+        write_tar(folder / "corpus" / "ab"[number // 2] / f"{number % 2:05}.tar", files)
+    write_run(folder / "corpus", folder / "scores", FakeScorer())
+    curate(
+        FilterConfig(annotations=str(folder / "scores"), output=str(folder / "kept"), keep_top=0.5)
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(corpus: Path) -> list[str]:
+    """Locations of all shards."""
+    return sorted(str(path) for path in (corpus / "corpus").rglob("*.tar"))
+
+
+@pytest.fixture(scope="module")
+def expected(corpus: Path) -> list[int]:
+    """Seeds of the samples in the keep-list."""
+    seeds: list[int] = []
+    for path in sorted((corpus / "kept").rglob("*.parquet")):
+        for row in pq.ParquetFile(path).read().to_pylist():
+            number = 2 * "ab".index(row["shard"][0]) + int(row["shard"][2:7])
+            seeds.append(SAMPLES * number + int(row["key"]))
+    assert len(seeds) == SHARDS * SAMPLES // 2
+    return sorted(seeds)
+
+
+def seeds_of(samples: Any) -> list[int]:
+    return sorted(json.loads(sample["json"])["seed"] for sample in samples)
+
+
+def test_a_stage_of_webdataset(corpus: Path, shards: list[str], expected: list[int]) -> None:
+    dataset = WebDataset(shards, shardshuffle=False).compose(keep(str(corpus / "kept")))
+    assert seeds_of(dataset) == expected
+
+
+def test_workers_of_a_data_loader(corpus: Path, shards: list[str], expected: list[int]) -> None:
+    stages: Any = WebDataset(shards, shardshuffle=False, nodesplitter=split_by_node)
+    dataset = stages.compose(keep(str(corpus / "kept")))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=2, multiprocessing_context="spawn"
+    )
+    assert seeds_of(loader) == expected
+
+
+def test_the_webdataset_loader_of_datasets(
+    corpus: Path, shards: list[str], expected: list[int]
+) -> None:
+    dataset = datasets.load_dataset(
+        "webdataset", data_files=shards, split="train", streaming=True
+    ).filter(keep(str(corpus / "kept")).has)
+    assert sorted(row["json"]["seed"] for row in dataset) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket/somewhere/else/a/00001.tar",
+        "pipe:aws s3 cp s3://bucket/a/00001.tar -",
+        "pipe:curl -s 'https://host/a/00001.tar?versionId=7'",
+        "a/00001.tar",
+    ],
+)
+def test_a_shard_is_known_wherever_it_lies(url: str, corpus: Path) -> None:
+    kept = keep(str(corpus / "kept"))
+    here = str(corpus / "corpus" / "a" / "00001.tar")
+    for key in map(str, range(SAMPLES)):
+        there = kept.has({"__key__": key, "__url__": url})
+        assert there == kept.has({"__key__": key, "__url__": here})
+
+
+@pytest.mark.parametrize("url", ["/c/a/00007.tar", "00001.tar", "/c/a/00001.zip"])
+def test_a_shard_that_no_filter_saw_is_refused(url: str, corpus: Path) -> None:
+    with pytest.raises(InputError, match="not among the 4 shards of the keep-list"):
+        keep(str(corpus / "kept")).has({"__key__": "0", "__url__": url})
+
+
+def test_of_a_shard_that_was_given_up_nothing_is_kept(corpus: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "scores"
+    shutil.copytree(corpus / "scores", scores)
+    (scores / "a" / "00001.parquet").unlink()
+    settings = FilterConfig(
+        annotations=str(scores), output=str(tmp_path / "kept"), keep_top=1, allow_missing=True
+    )
+    curate(settings)
+    kept = keep(str(tmp_path / "kept"))
+    assert not kept.has({"__key__": "0", "__url__": "/c/a/00001.tar"})
+    assert kept.has({"__key__": "0", "__url__": "/c/a/00000.tar"})
+
+
+def test_it_survives_the_way_to_a_worker(corpus: Path, shards: list[str]) -> None:
+    kept = keep(str(corpus / "kept"))
+    samples = [{"__key__": str(n), "__url__": shards[0]} for n in range(SAMPLES)]
+    before = [kept.has(sample) for sample in samples]
+    assert [pickle.loads(pickle.dumps(kept)).has(sample) for sample in samples] == before  # noqa: S301
+
+
+def test_a_sample_without_a_shard_is_refused(corpus: Path) -> None:
+    with pytest.raises(InputError, match="include_paths=True"):
+        keep(str(corpus / "kept")).has({"__key__": "0"})
+
+
+def test_a_folder_that_is_no_finished_filter_is_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no filter has come to its end here"):
+        keep(str(tmp_path))
+    with pytest.raises(InputError, match="no filter has come to its end here"):
+        keep(str(corpus / "scores"))
+    for name in ("_summary.json", "_filter.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="not the output of a filter"):
+        keep(str(tmp_path))

@@ -1,0 +1,156 @@
+"""Actors on virtual time: hours of a large cluster in seconds, and the same hours every time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+from random import Random
+
+import numpy as np
+
+from shardsift.annotations.sketch import quantile_sketch
+from shardsift.engine.actor import Place, Task
+from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
+from shardsift.records import ShardReport
+
+ACTORS_PER_NODE = 8
+MEAN_SECONDS = 10.0
+"""Of a shard; each takes between half of it and one and a half."""
+
+_START, _RESTART, _NEW_NODE = 20.0, 4.0, 60.0
+_SKETCH = quantile_sketch(np.linspace(0, 1, 100, dtype=np.float32))
+_CRASH_IS_NOTICED, _LOSS_IS_NOTICED = 1.5, 16.0
+
+
+@dataclass(eq=False)
+class SimulatedActor:
+    """Does its calls one after the other; `free_at` is when it has done them all."""
+
+    node: int
+    free_at: float
+    pid: int = 1
+    down: bool = False
+    pending: list[int] = field(default_factory=list[int])
+
+
+@dataclass
+class SimulatedFleet:
+    """A `Fleet`. `deadly` shards kill their worker, `hanging` ones are never done.
+
+    `seconds_busy` adds up what all actors worked, `tried` counts how often each of those shards
+    was begun.
+    """
+
+    deadly: Collection[str] = ()
+    hanging: Collection[str] = ()
+    losses: Iterable[tuple[float, int]] = ()
+    seconds_busy: float = 0.0
+    tried: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        self._clock = 0.0
+        self._random = Random(0)
+        self._serial = count(1)
+        self._actors: list[SimulatedActor] = []
+        self._dead: dict[int, float] = {}
+        self._losses = sorted(self.losses, reverse=True)
+        self._events: list[tuple[float, int]] = []
+        self._answers: dict[int, tuple[float, Answer]] = {}
+        self._there: dict[int, Answer] = {}
+
+    def start_actor(self) -> SimulatedActor:
+        actor = SimulatedActor(len(self._actors) // ACTORS_PER_NODE, self._clock + _START)
+        self._actors.append(actor)
+        return actor
+
+    def ready(self, actor: SimulatedActor) -> Call:
+        actor.down = False
+        place = Place(node_id=str(actor.node), gpu_ids=("0",), pid=actor.pid)
+        return self._promise(actor, max(self._clock, actor.free_at), place)
+
+    def process(self, actor: SimulatedActor, task: Task) -> Call:
+        crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")
+        begin = max(self._clock, actor.free_at)
+        if actor.down:
+            return self._promise(actor, begin, crash)
+        if begin == inf:  # behind a hanging shard
+            return self._promise(actor, inf, crash)
+        if task.shard in self.deadly or task.shard in self.hanging:
+            self.tried[task.shard] = self.tried.get(task.shard, 0) + 1
+        if task.shard in self.deadly:
+            actor.down = True
+            actor.pid += 1
+            actor.free_at = begin + _RESTART
+            return self._promise(actor, begin + _CRASH_IS_NOTICED, crash)
+        seconds = MEAN_SECONDS * self._random.uniform(0.5, 1.5)
+        if task.shard in self.hanging:
+            seconds = inf
+        else:
+            self.seconds_busy += seconds
+        actor.free_at = begin + seconds
+        return self._promise(actor, actor.free_at, _report(task))
+
+    def restart(self, actor: SimulatedActor) -> None:
+        self._kill(actor, self._clock + _CRASH_IS_NOTICED, self._clock + _RESTART)
+
+    def stop(self, actor: SimulatedActor) -> None:
+        self._kill(actor, self._clock, inf)
+
+    def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
+        deadline = self._clock + seconds
+        while not (found := [call for call in self._there if call in calls]):
+            if not self._events or self._events[0][0] > deadline:
+                self._advance(deadline)
+                break
+            due, call = heapq.heappop(self._events)
+            self._advance(due)
+            if call in self._answers and self._answers[call][0] == due:
+                _, self._there[call] = self._answers.pop(call)
+        return found
+
+    def answer(self, call: Call) -> Answer:
+        assert isinstance(call, int)
+        return self._there.pop(call)
+
+    def live_nodes(self) -> set[str]:
+        gone = {node for node, noticed in self._dead.items() if noticed <= self._clock}
+        return {str(actor.node) for actor in self._actors} - {str(node) for node in gone}
+
+    def now(self) -> float:
+        return self._clock
+
+    def _promise(self, actor: SimulatedActor, due: float, answer: Answer) -> int:
+        call = next(self._serial)
+        actor.pending = [*(old for old in actor.pending if old in self._answers), call]
+        self._schedule(call, due, answer)
+        return call
+
+    def _schedule(self, call: int, due: float, answer: Answer) -> None:
+        self._answers[call] = due, answer
+        if due < inf:
+            heapq.heappush(self._events, (due, call))
+
+    def _kill(self, actor: SimulatedActor, noticed: float, back: float) -> None:
+        for call in actor.pending:
+            if call in self._answers:
+                reason = ActorFailure(fate=Fate.RESTARTING, reason="the worker was killed")
+                self._schedule(call, noticed, reason)
+        actor.down, actor.pid, actor.free_at = True, actor.pid + 1, back
+
+    def _advance(self, to: float) -> None:
+        while self._losses and self._losses[-1][0] <= to:
+            when, node = self._losses.pop()
+            self._clock = max(self._clock, when)
+            self._dead[node] = when + _LOSS_IS_NOTICED
+            for actor in self._actors:
+                if actor.node == node:
+                    self._kill(actor, when + _LOSS_IS_NOTICED, when + _NEW_NODE)
+                    actor.node += 10**6  # a new node, which nobody has lost yet
+        self._clock = max(self._clock, to)
+
+
+def _report(task: Task) -> ShardReport:
+    return ShardReport(shard=task.shard, rows=100, sketch=_SKETCH)

@@ -1,0 +1,222 @@
+"""Shards survive what happens to actors, and only the guilty shard pays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from shardsift.annotations.annotate import AnnotateSettings
+from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.engine.fleet import RayFleet
+from shardsift.errors import EngineError
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.runs.scoring import ScoringSettings
+from shardsift.shards.plan import plan_shards
+from shardsift.storage.files import is_annotation, list_files
+from tests.fakes import TRAP_WIDTH, FakeScorer, Harm, TrappedScorer, raise_in_constructor
+from tests.samples import encoded, write_shards, write_tar
+
+SHARDS = 8
+TRAP = "00002.tar"
+
+Start = Callable[..., Coordinator[ShardReport]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> list[ShardTask]:
+    """Small shards; one of them holds the image that springs traps."""
+    folder = write_shards(tmp_path / "in", SHARDS, samples=3)
+    write_tar(folder / TRAP, [("trap.jpg", encoded(width=TRAP_WIDTH))])
+    return list(plan_shards([str(folder)]))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a coordinator over two actors with a scorer; they are released afterwards."""
+    started: list[Coordinator[ShardReport]] = []
+
+    def start(make_scorer: Callable[[], FakeScorer], **options: Any) -> Coordinator[ShardReport]:
+        settings = ScoringSettings(
+            make_scorer=make_scorer,
+            annotate=AnnotateSettings(
+                output=str(tmp_path / "out"),
+                fingerprint=FakeScorer.fingerprint,
+                config={},
+                decode_threads=1,
+                max_pixels=10**6,
+            ),
+            gpus=1,
+            cpus=1,
+        )
+        defaults: dict[str, Any] = {"max_attempts": 3, "shard_timeout": 60.0}
+        defaults["find_committed"] = nothing_committed
+        started.append(Coordinator(RayFleet(settings), 2, **(defaults | options)))
+        return started[-1]
+
+    yield start
+    for coordinator in started:
+        coordinator.stop()
+
+
+def nothing_committed(task: ShardTask) -> ShardReport | None:
+    return None
+
+
+def trapped(folder: Path, harm: Harm, times: int = 1_000_000) -> Callable[[], FakeScorer]:
+    return partial(TrappedScorer, folder=folder, harm=harm, times=times)
+
+
+def run_until_both_are_there(coordinator: Coordinator[ShardReport], tasks: list[ShardTask]) -> None:
+    """A quick actor may do all shards of a run before a slow one is there."""
+    deadline = time.monotonic() + 120
+    while len(coordinator.places) < 2 and time.monotonic() < deadline:
+        list(coordinator.run(tasks))
+
+
+def check_outcomes(outcomes: list[Outcome[ShardReport]], tasks: list[ShardTask], out: Path) -> None:
+    """Each shard has one outcome, and those that didn't fail have their file."""
+    assert sorted(outcome.shard for outcome in outcomes) == [task.shard for task in tasks]
+    scored = {outcome.shard for outcome in outcomes if isinstance(outcome, ShardReport)}
+    names = filter(is_annotation, list_files(str(out)))
+    files = {name.replace(".parquet", ".tar") for name in names}
+    assert scored == files
+
+
+def test_every_shard_gets_an_outcome(start: Start, tasks: list[ShardTask], tmp_path: Path) -> None:
+    outcomes = list(start(FakeScorer).run(tasks))
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+    assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
+
+
+def test_actors_sit_on_gpus_of_their_own(start: Start, tasks: list[ShardTask]) -> None:
+    coordinator = start(FakeScorer)
+    run_until_both_are_there(coordinator, tasks)
+    places = {(place.node_id, place.gpu_ids) for place in coordinator.places}
+    assert len(places) == len(coordinator.places) == 2
+
+
+@pytest.mark.parametrize("harm", ["die", "raise"])
+def test_a_shard_is_tried_again(
+    harm: Harm, start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    outcomes = list(start(trapped(tmp_path, harm, times=2)).run(tasks))
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+    assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
+    assert len(list(tmp_path.glob("sprung-*"))) == 2
+
+
+@pytest.mark.parametrize(("harm", "reason"), [("die", "actor"), ("raise", "illegal memory access")])
+def test_only_the_guilty_shard_is_given_up(
+    harm: Harm, reason: str, start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    outcomes = list(start(trapped(tmp_path, harm), max_attempts=2).run(tasks))
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]
+    assert (failed.shard, failed.attempts) == (TRAP, 2)
+    assert reason in failed.reason
+    assert len(list(tmp_path.glob("sprung-*"))) == 2
+
+
+def test_a_shard_over_the_time_limit_is_stopped(
+    start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    coordinator = start(trapped(tmp_path, "hang"), max_attempts=1, shard_timeout=6.0)
+    outcomes = list(coordinator.run(tasks))
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]
+    assert (failed.shard, failed.reason) == (TRAP, "took longer than the limit of 6 s")
+
+
+def test_a_shard_that_cant_be_read_costs_attempts_but_no_actor(
+    start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    coordinator = start(FakeScorer)
+    run_until_both_are_there(coordinator, tasks)
+    before = coordinator.places
+    Path(tasks[0].url).write_bytes(b"<html>503</html>" * 64)
+    (tmp_path / "out" / tasks[0].annotation).unlink()
+    outcomes = list(coordinator.run(tasks))
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]
+    assert (failed.shard, failed.attempts) == (tasks[0].shard, 3)
+    assert coordinator.places == before
+
+
+def test_a_shard_committed_by_a_dying_actor_isnt_scored_again(
+    start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    committed = ShardReport(shard=TRAP, rows=1)
+
+    def find_committed(task: ShardTask) -> ShardReport | None:
+        return committed if task.shard == TRAP else None
+
+    coordinator = start(trapped(tmp_path, "die"), max_attempts=1, find_committed=find_committed)
+    outcomes = list(coordinator.run(tasks))
+    assert committed in outcomes
+    assert len(outcomes) == SHARDS
+    assert len(list(tmp_path.glob("sprung-*"))) == 1
+
+
+def test_an_actor_that_ray_wont_restart_is_replaced(
+    start: Start, tasks: list[ShardTask], tmp_path: Path
+) -> None:
+    coordinator = start(FakeScorer)
+    run = coordinator.run(tasks)
+    first = next(run)
+    for lane in coordinator._lanes:  # pyright: ignore[reportPrivateUsage]  # nobody else may kill
+        ray.kill(lane.actor)
+    outcomes = [first, *run]
+    check_outcomes(outcomes, tasks, tmp_path / "out")
+
+
+def test_a_constructor_that_raises_stops_the_run_with_its_cause(
+    start: Start, tasks: list[ShardTask]
+) -> None:
+    with pytest.raises(EngineError, match="these weights are broken") as caught:
+        list(start(raise_in_constructor).run(tasks))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_weights_on_a_node_stop_the_run(start: Start, tasks: list[ShardTask]) -> None:
+    def other_weights() -> FakeScorer:
+        scorer = FakeScorer()
+        scorer.fingerprint = "other"
+        return scorer
+
+    with pytest.raises(EngineError, match="the weights on this node differ"):
+        list(start(other_weights).run(tasks))
+
+
+def test_shards_are_looked_up_as_they_are_needed(start: Start, tasks: list[ShardTask]) -> None:
+    """Two in flight for each of two actors, and one in hand: a million are never held."""
+    looked_up = 0
+
+    def lazily() -> Iterator[ShardTask]:
+        nonlocal looked_up
+        for task in tasks:
+            looked_up += 1
+            yield task
+
+    run = start(FakeScorer).run(lazily())
+    next(run)
+    assert looked_up <= 6
+    list(run)
+
+
+def test_no_shards_need_no_waiting(start: Start) -> None:
+    began = time.monotonic()
+    assert list(start(FakeScorer).run([])) == []
+    assert time.monotonic() - began < 5

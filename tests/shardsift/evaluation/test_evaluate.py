@@ -1,0 +1,141 @@
+"""Rated shards in, a table out: equal to `Scorer`'s scores and to scipy's statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from shardsift.config import ScoreConfig
+from shardsift.errors import ConfigError, InputError
+from shardsift.evaluation.baselines import laplacian_variance
+from shardsift.evaluation.evaluate import (
+    MAGNITUDE,
+    OURS,
+    SIMILARITY,
+    EvaluateConfig,
+    Evaluation,
+    bin_means,
+    evaluate,
+)
+from shardsift.evaluation.figures import draw_figures
+from shardsift.evaluation.opinions import Question
+from shardsift.scoring.scorer import Scorer
+from shardsift.shards.images import decode_rgb
+from shardsift.shards.samples import read_samples
+from tests.shardsift.evaluation.rated import write_rated_shard
+
+SCORING = ScoreConfig(model="compact")
+
+
+def question(**changes: object) -> Question:
+    values = {"max_pixels": 10**6, "baselines": {"sharpness": laplacian_variance}} | changes
+    return Question(**values)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture(name="shard", scope="module")
+def a_rated_shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rated_shard(tmp_path_factory.mktemp("rated") / "rated.tar", images=24)
+
+
+@pytest.fixture(name="evaluation", scope="module")
+def the_evaluation(shard: Path) -> Evaluation:
+    config = EvaluateConfig(
+        scoring=SCORING,
+        question=question(group_field="kind"),
+        resamples=50,
+        ablate=("lambda", "crops", "dense", "prompts"),
+    )
+    return evaluate([str(shard)], config)
+
+
+def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Evaluation) -> None:
+    images = [
+        decode_rgb(s.image.data, 10**6)
+        for s in read_samples(str(shard))
+        if s.image and s.image.data
+    ]
+    scorer = Scorer(SCORING)
+    scores = list(scorer.score(images))
+    for name, cue in ((OURS, "quality"), (SIMILARITY, "q_sim"), (MAGNITUDE, "q_mag")):
+        expected = [getattr(score, cue).mean() for score in scores]
+        assert np.allclose(evaluation.predictions[name], expected, atol=2e-6)
+    assert evaluation.fingerprint == scorer.fingerprint
+
+
+def test_statistics_are_those_of_scipy(evaluation: Evaluation) -> None:
+    for name, predictions in evaluation.predictions.items():
+        found = evaluation.agreements[name]
+        assert found.srcc.value == pytest.approx(
+            stats.spearmanr(predictions, evaluation.opinions)[0]
+        )
+        assert found.krcc.value == pytest.approx(
+            stats.kendalltau(predictions, evaluation.opinions)[0]
+        )
+        assert found.plcc_raw.value == pytest.approx(
+            stats.pearsonr(predictions, evaluation.opinions)[0]
+        )
+
+
+def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> None:
+    rows = {(row.family, row.name): row.agreement for row in evaluation.ablations}
+    assert rows["lambda", "λ = 0.5"].srcc.value == evaluation.agreements[OURS].srcc.value
+    assert len([1 for family, _ in rows if family == "prompts"]) == 6
+    for family, name, change in (
+        ("lambda", "λ = 1", {"box_cox_lambda": 1.0}),
+        ("crops", "global", {"crops": "global"}),
+        ("dense", "dense", {"crops": "dense"}),
+        ("prompts", "Sharp image | blurry image", {"prompts": (("Sharp image", "blurry image"),)}),
+    ):
+        alone = EvaluateConfig(
+            scoring=SCORING.model_copy(update=change), question=question(), resamples=0
+        )
+        expected = evaluate([str(shard)], alone).agreements[OURS]
+        assert rows[family, name].srcc.value == pytest.approx(expected.srcc.value, abs=1e-3)
+        assert rows[family, name].plcc_raw.value == pytest.approx(expected.plcc_raw.value, abs=1e-4)
+
+
+def test_dmos_gives_the_same_correlations(shard: Path, evaluation: Evaluation) -> None:
+    config = EvaluateConfig(
+        scoring=SCORING,
+        question=question(mos_field="dmos"),
+        higher_is_worse=True,
+        resamples=0,
+    )
+    turned = evaluate([str(shard)], config).agreements[OURS]
+    assert turned.srcc.value == pytest.approx(evaluation.agreements[OURS].srcc.value)
+    assert turned.rmse.value == pytest.approx(evaluation.agreements[OURS].rmse.value, abs=1e-4)
+
+
+def test_groups_come_of_a_column(evaluation: Evaluation) -> None:
+    assert evaluation.spread is not None
+    assert set(evaluation.spread.before) == {"kind 0", "kind 1"}
+    assert evaluation.spread.distance_before > 0
+
+
+def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    paths = draw_figures(evaluation, tmp_path)
+    assert [path.name for path in paths] == ["fit.png", "cues.png", "groups.png"]
+    assert all(path.stat().st_size > 5000 for path in paths)
+
+
+def test_an_unknown_field_names_the_nearest(shard: Path) -> None:
+    config = EvaluateConfig(scoring=SCORING, question=question(mos_field="moss"))
+    with pytest.raises(InputError, match="did you mean mos"):
+        evaluate([str(shard)], config)
+
+
+def test_an_unknown_family_is_refused(shard: Path) -> None:
+    config = EvaluateConfig(scoring=SCORING, question=question(), ablate=("gamma",))
+    with pytest.raises(ConfigError, match="known are lambda"):
+        evaluate([str(shard)], config)
+
+
+def test_bins_hold_equally_many_images() -> None:
+    opinion, value, deviation = bin_means(np.arange(20.0), np.arange(20.0) * 2, bins=5)
+    assert opinion.tolist() == [1.5, 5.5, 9.5, 13.5, 17.5]
+    assert value.tolist() == (2 * opinion).tolist()
+    assert np.allclose(deviation, np.arange(0.0, 8, 2).std())

@@ -1,0 +1,157 @@
+"""Tiny folders of each set's layout become shards with the right opinions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pytest
+from scipy import io
+
+from shardsift.errors import InputError
+from shardsift.evaluation.published import PAPER_SETS
+from shardsift.evaluation.sets import IQA_SETS
+from tests.samples import encoded
+
+
+def put(path: Path, content: bytes | str = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def put_image(path: Path) -> None:
+    kinds = {".jpg": "JPEG", ".bmp": "BMP", ".png": "PNG"}
+    put(path, encoded(kinds[path.suffix.lower()], 16, 16))
+
+
+def put_sheet(path: Path, rows: list[list[Any]], title: str = "Sheet1") -> None:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    sheet.title = title
+    for row in rows:
+        sheet.append(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book.save(path)
+
+
+def koniq10k(folder: Path) -> None:
+    head = '"image_name","c1","c2","c3","c4","c5","c_total","MOS","SD","MOS_zscore"\n'
+    rows = '"1.jpg",0,0,1,1,0,2,3.5,0.5,70.1\n"2.jpg",0,2,0,0,0,2,2,0.1,33\n'
+    put(folder / "koniq10k_scores_and_distributions.csv", head + rows)
+    for name in ("1.jpg", "2.jpg"):
+        put_image(folder / "1024x768" / name)
+        put_image(folder / "512x384" / name)
+
+
+def spaq(folder: Path) -> None:
+    rows = [["Image name", "MOS", "Brightness"], ["00001.jpg", 35.5, 40], ["00002.jpg", 20, 30]]
+    put_sheet(folder / "Annotations" / "MOS and Image attribute scores.xlsx", rows)
+    for name in ("00001.jpg", "00002.jpg"):
+        put_image(folder / "TestImage" / name)
+
+
+def livec(folder: Path) -> None:
+    names = [*(f"t{n}.bmp" for n in range(1, 8)), "3.bmp", "4.JPG"]
+    cells = np.array([[name] for name in names], object)
+    (folder / "Data").mkdir(parents=True)
+    io.savemat(folder / "Data" / "AllImages_release.mat", {"AllImages_release": cells})
+    opinions = np.array([[*range(7), 63.9, 25.3]])
+    io.savemat(folder / "Data" / "AllMOS_release.mat", {"AllMOS_release": opinions})
+    put_image(folder / "Images" / "3.bmp")
+    put_image(folder / "Images" / "4.JPG")
+
+
+def kadid10k(folder: Path) -> None:
+    rows = "I01_01_01.png,I01.png,4.57,0.5\nI01_24_05.png,I01.png,1.2,0.9\n"
+    put(folder / "dmos.csv", "dist_img,ref_img,dmos,var\n" + rows)
+    for name in ("I01.png", "I01_01_01.png", "I01_24_05.png"):
+        put_image(folder / "images" / name)
+
+
+def tid2013(folder: Path) -> None:
+    put(folder / "mos_with_names.txt", "5.51429 I01_01_1.bmp\n3.2 i02_24_5.bmp\n")
+    put_image(folder / "distorted_images" / "i01_01_1.bmp")
+    put_image(folder / "distorted_images" / "I02_24_5.bmp")
+
+
+def csiq(folder: Path) -> None:
+    rows = [
+        ["All of it, by image"],
+        [None, None, None, "image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"],
+        [None, None, None, 1600, 1, "noise", 1, 0.06, 0.062],
+        [None, None, None, "boston", 3, "jpeg 2000", 5, 0.1, 0.9],
+    ]
+    put_sheet(folder / "csiq.DMOS.xlsx", rows, "all_by_image")
+    put_image(folder / "dst_imgs" / "awgn" / "1600.AWGN.1.png")
+    put_image(folder / "dst_imgs" / "jpeg2000" / "boston.jpeg2000.5.png")
+
+
+def agiqa3k(folder: Path) -> None:
+    head = "name,prompt,adj1,adj2,style,mos_quality,std_quality,mos_align,std_align\n"
+    rows = 'AttnGAN_normal_000.jpg,"a, b",,,anime style,0.7,0.2,1,1\nsd1.5_x_1.jpg,c,,,,3.4,1,1,1\n'
+    put(folder / "data.csv", "\ufeff" + head + rows)
+    for name in ("AttnGAN_normal_000.jpg", "sd1.5_x_1.jpg"):
+        put_image(folder / "images" / name)
+
+
+def pipal(folder: Path) -> None:
+    put(folder / "Train_Label" / "A0001.txt", "A0001_00_00.bmp,1505.9\n")
+    put(folder / "Train_Label" / "A0002.txt", "A0002_06_16.bmp,1399.2\n")
+    put_image(folder / "Train_Dist" / "A0001_00_00.bmp")
+    put_image(folder / "Train_Dist" / "A0002_06_16.bmp")
+
+
+def flive(folder: Path) -> None:
+    rows = "voc_emotic_ava/a.jpg,76.5,True\nblur_dataset/a.jpg,54.1,False\n"
+    put(folder / "database" / "labels_image.csv", "name_image,mos_image,is_valid\n" + rows)
+    put_image(folder / "database" / "voc_emotic_ava" / "a.jpg")
+    put_image(folder / "database" / "blur_dataset" / "a.jpg")
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], None], list[tuple[str, float]]]] = {
+    "koniq10k": (koniq10k, [("1.jpg", 3.5), ("2.jpg", 2.0)]),
+    "spaq": (spaq, [("00001.jpg", 35.5), ("00002.jpg", 20.0)]),
+    "livec": (livec, [("3.bmp", 63.9), ("4.JPG", 25.3)]),
+    "kadid10k": (kadid10k, [("I01_01_01.png", 4.57), ("I01_24_05.png", 1.2)]),
+    "tid2013": (tid2013, [("i01_01_1.bmp", 5.51429), ("I02_24_5.bmp", 3.2)]),
+    "csiq": (csiq, [("1600.AWGN.1.png", 0.062), ("boston.jpeg2000.5.png", 0.9)]),
+    "agiqa3k": (agiqa3k, [("AttnGAN_normal_000.jpg", 0.7), ("sd1.5_x_1.jpg", 3.4)]),
+    "pipal": (pipal, [("A0001_00_00.bmp", 1505.9), ("A0002_06_16.bmp", 1399.2)]),
+    "flive": (flive, [("a.jpg", 76.5), ("a.jpg", 54.1)]),
+}
+
+
+@pytest.mark.parametrize("name", IQA_SETS)
+@pytest.mark.parametrize("depth", [".", "unpacked/here"])
+def test_each_layout_is_read(name: str, depth: str, tmp_path: Path) -> None:
+    build, expected = LAYOUTS[name]
+    build(tmp_path / depth)
+    found = [(opinion.path.name, opinion.mos) for opinion in IQA_SETS[name].read(tmp_path)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", IQA_SETS)
+def test_a_missing_image_is_told(name: str, tmp_path: Path) -> None:
+    build, expected = LAYOUTS[name]
+    build(tmp_path)
+    for path in list(tmp_path.rglob(expected[-1][0])):
+        path.unlink()
+    with pytest.raises(InputError, match="no such image"):
+        list(IQA_SETS[name].read(tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted(set(IQA_SETS) - {"pipal"}))
+def test_another_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name the unpacked download"):
+        list(IQA_SETS[name].read(tmp_path))
+
+
+def test_only_csiq_has_dmos_that_fall_with_quality() -> None:
+    assert [name for name, found in IQA_SETS.items() if found.higher_is_worse] == ["csiq"]
+
+
+def test_the_papers_sets_have_loaders() -> None:
+    assert set(IQA_SETS) >= PAPER_SETS

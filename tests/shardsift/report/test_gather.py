@@ -1,0 +1,81 @@
+"""Counts are the run's, rows a sample of it where it is large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shardsift.annotations.parquet import count_values
+from shardsift.errors import InputError
+from shardsift.report.gather import gather
+from shardsift.report.thumbnails import fetch_thumbnails, spread_over_quality
+from tests.fakes import FakeScorer
+from tests.runs import write_run
+from tests.samples import write_shards, write_tar
+
+
+@pytest.fixture(name="run", scope="module")
+def a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_shards(folder / "shards", shards=3, samples=20)
+    write_tar(folder / "shards" / "bad.tar", [("bad.jpg", b"no image"), ("none.txt", b"")])
+    return write_run(folder / "shards", folder / "scores", FakeScorer())
+
+
+def test_a_small_run_is_read_as_it_is(run: Path) -> None:
+    data = gather(str(run))
+    assert (data.rows, data.rows_read, data.files) == (62, 62, 4)
+    assert not data.is_sampled
+    assert dict(data.errors) == {"unsupported_format": 1, "missing_image": 1}
+    assert data.record["fingerprint"] == "fake-scorer"
+    assert data.root == str(run.parent / "shards")
+    assert np.isfinite(data.numbers("quality")).sum() == 60
+    assert count_values(data.table["image_ext"]) == {"jpg": 61}
+
+
+def test_a_large_run_is_sampled_and_says_so(run: Path) -> None:
+    data = gather(str(run), limit=20)
+    assert data.is_sampled
+    assert data.rows == 62
+    assert data.rows_read == 17  # five of each shard at most
+    assert sum(data.errors.values()) == 2  # counted in the manifest, whatever was drawn
+    again = gather(str(run), limit=20)
+    assert data.table.equals(again.table)
+
+
+def test_an_unfinished_run_has_a_report(run: Path, tmp_path: Path) -> None:
+    for file in run.glob("0*.parquet"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    data = gather(str(tmp_path))
+    assert (data.rows, data.rows_read, data.root) == (None, 60, None)
+
+
+def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no annotations"):
+        gather(str(tmp_path))
+
+
+def test_pictures_are_spread_over_ranks() -> None:
+    quality = np.array([0.9, np.nan, 0.1, 0.5, 0.3, 0.7])
+    usable = np.array([True, True, True, True, False, True])
+    assert spread_over_quality(quality, usable, 10) == [2, 3, 5, 0]
+    assert spread_over_quality(quality, usable, 2) == [3, 0]
+
+
+def test_thumbnails_come_from_the_tars(run: Path) -> None:
+    data = gather(str(run))
+    thumbnails, problem = fetch_thumbnails(data, data.root, 8)
+    assert problem is None
+    assert len(thumbnails) == 8
+    assert all(t.picture and t.picture.startswith("data:image/jpeg") for t in thumbnails)
+    qualities = [thumbnail.quality for thumbnail in thumbnails]
+    assert qualities == sorted(qualities)
+
+
+def test_missing_tars_are_told(run: Path, tmp_path: Path) -> None:
+    thumbnails, problem = fetch_thumbnails(gather(str(run)), str(tmp_path), 8)
+    assert problem is not None
+    assert problem.startswith("8 of 8 pictures are missing")
+    assert all(thumbnail.picture is None for thumbnail in thumbnails)

@@ -1,0 +1,292 @@
+"""What is kept arrives as it was: byte for byte, in order, none twice, whatever the tar is like."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import resource
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from shardsift.errors import ShardError
+from shardsift.shards.samples import read_samples
+from tests.fuzz.tars import END, Member, build, sparse
+from tests.samples import File, encoded
+from tests.shardsift.reshard.corpora import (
+    Corpus,
+    Files,
+    files_of,
+    key_of,
+    make_corpus,
+    plain_corpus,
+    sample,
+    score,
+)
+
+EVERYTHING = {"keep_top": 1.0, "errors": "keep"}
+
+
+def kept_files(corpus: Corpus) -> Files:
+    """Files of the sources whose samples are kept; keys have to differ."""
+    kept = set(corpus.kept_keys())
+    sources = (file for path in sorted(corpus.shards.glob("*.tar")) for file in files_of(path))
+    return [(name, data) for name, data in sources if key_of(name) in kept]
+
+
+def test_without_annotating_every_byte_is_as_it_was(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path, shards=4, samples=10)
+    reports = corpus.reshard(annotate=False, samples_per_shard=7)
+    assert corpus.written() == kept_files(corpus)
+    assert [report.samples for report in reports] == [7, 7, 6]
+    assert [report.bytes for report in reports] == [
+        path.stat().st_size for path in sorted(corpus.out.glob("*.tar"))
+    ]
+
+
+def test_annotating_changes_only_the_json(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    corpus.reshard()
+    before, after = kept_files(corpus), corpus.written()
+    assert [name for name, _ in after] == [name for name, _ in before]
+    for (name, old), (_, new) in zip(before, after, strict=True):
+        if name.endswith(".json"):
+            merged = json.loads(new)
+            assert merged.keys() == {"uid", "width", "quality", "q_sim", "q_mag"}
+            assert merged.items() >= json.loads(old).items()
+        else:
+            assert new == old
+
+
+def test_scores_in_the_json_are_those_of_the_annotations(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path, shards=1)
+    corpus.reshard()
+    (path,) = corpus.out.glob("*.tar")
+    rows = {row["key"]: row for row in pq.read_table(corpus.scores).to_pylist()}
+    for name, data in files_of(path):
+        if name.endswith(".json"):
+            told, row = json.loads(data), rows[key_of(name)]
+            assert {name: told[name] for name in ("quality", "q_sim", "q_mag")} == {
+                name: pytest.approx(row[name], abs=1e-7) for name in ("quality", "q_sim", "q_mag")
+            }
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [(None, False), (b"[1, 2]", True), (b"{broken", True), (b"\xff\xfe{\0}\0", True), (b"", True)],
+    ids=["none", "a list", "broken", "UTF-16", "empty"],
+)
+def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
+    content: bytes | None, left: bool, tmp_path: Path
+) -> None:
+    files = sample("a", 1, with_json=False)
+    if content is not None:
+        files.append(("a.json", content))
+    corpus = make_corpus(tmp_path, [files], **EVERYTHING)
+    (report,) = corpus.reshard()
+    assert (report.json_made, report.json_left) == (int(not left), int(left))
+    written = dict(corpus.written())
+    assert written.keys() == {"a.jpg", "a.txt", "a.json"}
+    if left:
+        assert written["a.json"] == content
+    else:
+        assert json.loads(written["a.json"]).keys() == {"quality", "q_sim", "q_mag"}
+
+
+@pytest.mark.parametrize(
+    ("content", "merged"),
+    [
+        (b'{"n": 1.10, "s": "\\ud800"}', b'{"n": 1.10, "s": "\\ud800", '),
+        (b'{\n    "n": 1\n}\n', b'{\n    "n": 1, '),
+        (b" {} ", b" {"),
+        (b'\xef\xbb\xbf{"n": 1}', b'{"n": 1, '),
+        (b'{"quality": "good", "n": 1, "q_sim": 2}', b'{"n": 1, '),
+    ],
+    ids=["numbers", "indented", "empty", "a byte order mark", "names that are taken"],
+)
+def test_other_fields_keep_their_bytes(content: bytes, merged: bytes, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [[("a.jpg", IMAGE), ("a.json", content)]], **EVERYTHING)
+    corpus.reshard()
+    (row,) = pq.read_table(corpus.scores).to_pylist()
+    cues = [f'"{name}": {np.float32(row[name])!s}' for name in ("quality", "q_sim", "q_mag")]
+    assert dict(corpus.written())["a.json"] == merged + ", ".join(cues).encode() + b"}"
+
+
+def test_a_kept_sample_without_a_score_says_null(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [[*sample("a", 1), ("b.txt", b"no image")]], **EVERYTHING)
+    corpus.reshard()
+    made = json.loads(dict(corpus.written())["b.json"])
+    assert made == {"quality": None, "q_sim": None, "q_mag": None}
+
+
+# --- odd tars ------------------------------------------------------------------------------------
+
+IMAGE = encoded(width=230)
+
+
+def images(*names: str) -> list[File]:
+    return [(name, encoded(width=230, seed=n)) for n, name in enumerate(names)]
+
+
+LAYOUTS: dict[str, Sequence[File]] = {
+    "the image stands last": [file for n in range(6) for file in reversed(sample(f"k{n}", n))],
+    "a mask beside the image": [
+        file
+        for n in range(6)
+        for file in [(f"k{n}.mask.png", encoded("PNG", 40, 40)), *sample(f"k{n}", n)]
+    ],
+    "folders, and names without an extension": [
+        ("README", b"read me"),
+        *(file for n in range(4) for file in [*sample(f"deep/er/k{n}", n), (f"note{n}", b"!")]),
+        ("__meta__/info.json", b"{}"),
+    ],
+    "samples without an image": [
+        file for n in range(6) for file in (sample(f"k{n}", n) if n % 2 else [(f"k{n}.txt", b"-")])
+    ],
+    "upper-case extensions": images("a.JPG", "a.Json", "b.JPG", "c.JPG", "d.jpg"),
+    "empty files": [
+        (name, b"") if "txt" in name else (name, data)
+        for n in range(4)
+        for name, data in sample(f"k{n}", n)
+    ],
+    "long names": [file for n in range(3) for file in sample("long" * 40 + str(n), n)],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("rule", [{"keep_count": 2}, {"keep_top": 1.0}], ids=["two", "all"])
+def test_samples_are_copied_from_any_layout(
+    layout: str, rule: dict[str, float], tmp_path: Path
+) -> None:
+    corpus = make_corpus(tmp_path, [LAYOUTS[layout]], **rule)
+    corpus.reshard(annotate=False)
+    kept = set(corpus.kept_keys())
+    assert corpus.written() == [
+        (name, data)
+        for name, data in LAYOUTS[layout]
+        if not name.startswith(("README", "note", "__meta__")) and key_of(name) in kept
+    ]
+
+
+def test_repeated_keys_are_told_apart_by_their_place(tmp_path: Path) -> None:
+    """Each quality is that of a grey level: the third and the fifth are the brightest."""
+    greys = [10, 20, 250, 30, 240, 40]
+    files: list[File] = []
+    for grey in greys:
+        content = io.BytesIO()
+        Image.new("RGB", (230, 230), (grey, grey, grey)).save(content, "PNG")
+        files += [("k.png", content.getvalue()), ("k.txt", str(grey).encode())]
+    corpus = make_corpus(tmp_path, [files], keep_count=2)
+    corpus.reshard(annotate=False)
+    assert [data for name, data in corpus.written() if name == "k.txt"] == [b"250", b"240"]
+    assert [path.name for path in sorted(corpus.out.glob("*.tar"))] == [
+        "00000000.tar",
+        "00000001.tar",
+    ], "in one tar, a reader would take them for one sample"
+
+
+def test_a_gzipped_shard_is_read_front_to_back(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path / "plain", shards=1)
+    zipped = Corpus(tmp_path / "zipped")
+    zipped.shards.mkdir(parents=True)
+    (source,) = corpus.shards.glob("*.tar")
+    (zipped.shards / source.name).write_bytes(gzip.compress(source.read_bytes()))
+    score(zipped)
+    corpus.reshard()
+    zipped.reshard()
+    assert zipped.written() == corpus.written() != []
+
+
+def test_files_with_holes_keep_them(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    corpus.shards.mkdir(parents=True)
+    entries = [
+        build([Member("a.jpg", IMAGE)])[: -len(END)],
+        sparse("a.bin", 50_000, b"holes"),
+        sparse("b.jpg", len(IMAGE) + 8192, IMAGE),
+    ]
+    (corpus.shards / "0.tar").write_bytes(b"".join(entries) + END)
+    score(corpus, **EVERYTHING)
+    corpus.reshard(annotate=False)
+    assert corpus.written() == files_of(corpus.shards / "0.tar")
+
+
+def test_names_that_are_no_text_keep_their_bytes(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    corpus.shards.mkdir(parents=True)
+    path = corpus.shards / "0.tar"
+    with tarfile.open(path, "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as tar:
+        for name, data in images("café.jpg", "thé.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    score(corpus, **EVERYTHING)
+    corpus.reshard()
+    (path,) = corpus.out.glob("*.tar")
+    with tarfile.open(path, encoding="latin-1") as tar:
+        assert tar.getnames() == ["café.jpg", "café.json", "thé.jpg", "thé.json"]
+
+
+def test_the_new_tars_hold_the_samples_that_were_planned(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    corpus.reshard(samples_per_shard=4)
+    keys = [
+        sample.key
+        for path in sorted(corpus.out.glob("*.tar"))
+        for sample in read_samples(str(path))
+    ]
+    assert keys == corpus.kept_keys()
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_source_that_changed_since_it_was_scored_is_refused(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    (task,), write = corpus.tasks()
+    with (corpus.shards / "00001.tar").open("ab") as file:
+        file.write(bytes(10240))
+    with pytest.raises(ShardError, match=r"00001\.tar: has changed since it was scored \(size "):
+        write(task)
+    assert list(corpus.out.glob("*")) == []
+
+
+def test_an_image_that_isnt_where_it_was_is_refused(tmp_path: Path) -> None:
+    """A copy of the corpus, whose times mean nothing, with a shard of the same size."""
+    corpus = plain_corpus(tmp_path)
+    elsewhere = corpus.shards.rename(tmp_path / "elsewhere")
+    path = elsewhere / "00001.tar"
+    data = path.read_bytes()
+    kept = next(key for key in corpus.kept_keys() if key.startswith("01"))
+    path.write_bytes(data.replace(kept.encode(), b"019999"))
+    (task,), write = corpus.tasks(shards=[str(elsewhere)])
+    with pytest.raises(ShardError, match=r"00001\.tar: .* isn't where it was"):
+        write(task)
+    assert list(corpus.out.glob("*")) == []
+
+
+def test_a_keep_list_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    (task,), write = corpus.tasks()
+    corpus.filter(keep_top=0.2)
+    with pytest.raises(ShardError, match="its keep-list has changed"):
+        write(task)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    (task,), write = corpus.tasks()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(ShardError, match=r"^00000000\.tar: can't be written: .*too large"):
+            write(task)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(corpus.out.glob("*")) == []

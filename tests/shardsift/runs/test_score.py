@@ -1,0 +1,197 @@
+"""A run from shards to annotations, manifest and summary, with the fake scorer on real Ray."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from rich.console import Console
+
+from shardsift.cli.verbs.score import report_result
+from shardsift.config import RunConfig
+from shardsift.errors import ConfigError, OutputError
+from shardsift.runs.score import ScoreResult, score
+from tests.fakes import make_fake_scorer
+from tests.samples import encoded, write_shards, write_tar
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Corpus:
+    """A folder of shards, and the output of runs over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = write_shards(folder / "in", 4, samples=3)
+        self.out = folder / "out"
+        self.said = io.StringIO()
+
+    def config(self, **settings: Any) -> RunConfig:
+        values = {"shards": [str(self.shards)], "output": str(self.out), "actors": 2}
+        return RunConfig.model_validate(values | {"gpus_per_actor": 0} | settings)
+
+    def score(self, **settings: Any) -> ScoreResult:
+        return score(self.config(**settings), self.console, make_fake_scorer)
+
+    @property
+    def console(self) -> Console:
+        return Console(file=self.said, width=1000)
+
+    def files(self) -> dict[str, tuple[int, bytes]]:
+        """Modification time and content of each annotation."""
+        paths = self.out.rglob("[!_]*.parquet")
+        return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.out / "_summary.json").read_text())
+
+    def manifest(self) -> dict[str, Any]:
+        rows = pq.read_table(self.out / "_manifest.parquet").to_pylist()
+        return {row["shard"]: row for row in rows}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus(tmp_path)
+
+
+def test_a_run_leaves_annotations_a_manifest_and_a_summary(corpus: Corpus) -> None:
+    result = corpus.score()
+    assert report_result(result, corpus.config(), corpus.console) == 0
+    assert "scored 12 of 12 images in 4 shards" in corpus.said.getvalue()
+    assert pq.read_table(corpus.out).num_rows == 12
+    assert {shard: row["rows"] for shard, row in corpus.manifest().items()} == {
+        f"{number:05}.tar": 3 for number in range(4)
+    }
+    summary = corpus.summary()
+    assert (summary["shards"], summary["rows"], summary["scored"]) == (4, 12, 12)
+    assert summary["seconds"] > 0
+    assert list(summary["stage_seconds"]) == ["read", "decode", "score", "write"]
+    for seconds in summary["stage_seconds"].values():
+        assert seconds["busy"] > 0
+        assert seconds["waiting"] > 0
+    assert "sets the pace" in corpus.said.getvalue()
+
+
+def test_nothing_to_do_is_said_and_leaves_everything_alone(corpus: Corpus) -> None:
+    corpus.score()
+    before = corpus.files(), corpus.summary()
+    corpus.score()
+    assert "nothing to do: 4 shards annotated already" in corpus.said.getvalue()
+    assert (corpus.files(), corpus.summary()) == before
+
+
+def test_another_configuration_is_refused_and_overwrite_replaces(corpus: Corpus) -> None:
+    corpus.score()
+    before = corpus.files()
+    with pytest.raises(OutputError, match=r"box_cox_lambda: 0\.5 there, 0\.0 here"):
+        corpus.score(box_cox_lambda=0)
+    assert corpus.files() == before
+    corpus.score(box_cox_lambda=0, overwrite=True)
+    assert json.loads((corpus.out / "_run.json").read_text())["fingerprint"] == "fake-0"
+    assert len(corpus.files()) == 4
+
+
+def test_nothing_is_deleted_before_everything_is_checked(corpus: Corpus) -> None:
+    corpus.score()
+    before = corpus.files()
+    corpus.score(box_cox_lambda=0, overwrite=True, dry_run=True)
+    with pytest.raises(ConfigError, match="the cluster holds 4"):
+        corpus.score(box_cox_lambda=0, overwrite=True, actors=99)
+    assert corpus.files() == before
+
+
+def test_new_shards_are_scored_and_the_manifest_knows_all(corpus: Corpus) -> None:
+    corpus.score(shards=[str(corpus.shards / "0000[01].tar")])
+    before = corpus.files()
+    corpus.score()
+    after = corpus.files()
+    assert len(after) == len(corpus.manifest()) == corpus.summary()["shards"] == 4
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_run_that_died_before_its_manifest_is_made_whole_from_footers(corpus: Corpus) -> None:
+    corpus.score()
+    for name in ("_manifest.parquet", "_summary.json"):
+        (corpus.out / name).unlink()
+    corpus.score()
+    assert len(corpus.manifest()) == 4
+    assert corpus.summary()["rows"] == 12
+
+
+def test_a_failed_shard_is_recorded_listed_and_tried_again(corpus: Corpus) -> None:
+    bad = corpus.shards / "00002.tar"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:3000])
+    result = corpus.score()
+    assert report_result(result, corpus.config(), corpus.console) == 1
+    assert "failed 00002.tar: " in corpus.said.getvalue()
+    record = json.loads((corpus.out / "_failed" / "00002.json").read_text())
+    assert (record["attempts"], record["url"]) == (3, str(bad))
+    assert record["reason"].endswith("; whole samples before that: 0")
+    assert corpus.manifest()["00002.tar"]["failed"]
+
+    bad.write_bytes(whole)
+    assert corpus.score().failed == []
+    assert not (corpus.out / "_failed" / "00002.json").exists()
+    assert corpus.summary()["failed_shards"] == 0
+
+
+def test_shards_with_chosen_errors_are_scored_again(corpus: Corpus) -> None:
+    bad = corpus.shards / "00001.tar"
+    write_tar(bad, [("1.jpg", encoded()[:900])])
+    corpus.score()
+    write_tar(bad, [("1.jpg", encoded())])
+    before = corpus.files()
+    corpus.score(retry_errors=["too_large"])
+    assert corpus.files() == before
+    corpus.score(retry_errors=["truncated", "too_large"])
+    changed = {name for name, file in corpus.files().items() if file != before[name]}
+    assert changed == {"00001.parquet"}
+    assert corpus.summary()["errors"]["truncated"] == 0
+
+
+def test_changed_shards_are_scored_again_when_asked(corpus: Corpus) -> None:
+    corpus.score()
+    before = corpus.files()
+    write_tar(corpus.shards / "00003.tar", [("new.jpg", encoded())])
+    corpus.score()
+    assert corpus.files() == before
+    corpus.score(check_inputs=True)
+    changed = {name for name, file in corpus.files().items() if file != before[name]}
+    assert changed == {"00003.parquet"}
+
+
+def test_a_dry_run_checks_everything_and_writes_nothing(corpus: Corpus) -> None:
+    corpus.score(dry_run=True)
+    assert "would score 4 of 4 shards with 2 actors" in corpus.said.getvalue()
+    assert not list(corpus.out.rglob("*"))
+
+
+def test_more_actors_than_fit_are_refused_before_anything_is_written(corpus: Corpus) -> None:
+    with pytest.raises(ConfigError, match="the cluster holds 4"):
+        corpus.score(actors=5)
+    assert not list(corpus.out.rglob("*.parquet"))
+
+
+def test_actors_and_batches_change_no_byte(corpus: Corpus) -> None:
+    corpus.score()
+    first = {name: content for name, (_, content) in corpus.files().items()}
+    corpus.score(overwrite=True, actors=1, decode_threads=4, batch_size=1)
+    assert {name: content for name, (_, content) in corpus.files().items()} == first
+
+
+def test_output_mirrors_the_folders_of_the_input(corpus: Corpus) -> None:
+    write_tar(corpus.shards / "deep" / "er" / "00009.tar", [("1.jpg", encoded())])
+    corpus.score()
+    assert (corpus.out / "deep" / "er" / "00009.parquet").exists()

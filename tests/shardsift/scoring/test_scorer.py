@@ -1,0 +1,152 @@
+"""The published numbers, whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shardsift import Scorer
+from shardsift.errors import InputError
+from shardsift.records import ImageScore, RgbImage
+from tests.conftest import Golden
+
+CUES = {"score": "quality", "q_sim": "q_sim", "q_mag": "q_mag", "w_sim": "w_sim"}
+CROP_CUES = {"crop_score": "quality", "crop_q_sim": "q_sim", "crop_q_mag": "q_mag"}
+
+
+def bits(score: ImageScore) -> list[bytes]:
+    return [getattr(score, cue).tobytes() for cue in CUES.values()]
+
+
+def score_all(golden: Golden, batch_size: int = 64) -> list[ImageScore]:
+    scorer = Scorer(golden.config, batch_size=batch_size)
+    return list(scorer.score(golden.image(row) for row in golden.rows))
+
+
+def test_float32_is_within_1e_5_of_the_published_code_per_image_and_crop(golden: Golden) -> None:
+    for row, score in zip(golden.rows, score_all(golden), strict=True):
+        assert score.crops == row["crops"]
+        for theirs, ours in CUES.items():
+            assert getattr(score, ours).mean() == pytest.approx(row[theirs], abs=1e-5)
+        for theirs, ours in CROP_CUES.items():
+            np.testing.assert_allclose(getattr(score, ours), row[theirs], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bit_is_within_0_01_per_image(golden: Golden, dtype: str) -> None:
+    rows = golden.rows if dtype == "bfloat16" else golden.rows[:3]  # which CPUs do slowly
+    scores = Scorer(golden.config.model_copy(update={"dtype": dtype})).score(
+        map(golden.image, rows)
+    )
+    for row, score in zip(rows, scores, strict=True):
+        for theirs, ours in CUES.items():
+            assert getattr(score, ours).mean() == pytest.approx(row[theirs], abs=0.01)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_the_batch_changes_no_score(golden: Golden, batch_size: int) -> None:
+    together, apart = score_all(golden), score_all(golden, batch_size)
+    for one, other in zip(together, apart, strict=True):
+        assert one.quality.mean() == pytest.approx(other.quality.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_image_scores_the_same_to_the_bit_whatever_shares_its_batches(
+    golden: Golden, dtype: str
+) -> None:
+    scorer = Scorer(golden.config.model_copy(update={"dtype": dtype}))
+    images = [golden.image(row) for row in golden.rows[:4]]
+    alone = [bits(score) for image in images for score in scorer.score([image])]
+    assert [bits(score) for score in scorer.score(images)] == alone
+    assert [bits(score) for score in scorer.score(images[::-1])] == alone[::-1]
+
+
+def test_pil_images_score_as_their_pixels(golden: Golden) -> None:
+    rows = golden.rows[:2]
+    scorer = Scorer(golden.config)
+    arrays = list(scorer.score(golden.image(row) for row in rows))
+    pictures = list(scorer.score(Image.open(golden.file(row)) for row in rows))
+    assert [bits(score) for score in pictures] == [bits(score) for score in arrays]
+
+
+def test_what_is_no_image_is_named_by_its_place(golden: Golden) -> None:
+    images = [np.zeros((9, 9, 3), np.uint8), np.zeros((3, 9, 9), np.uint8)]
+    with pytest.raises(InputError, match=r"^image 1: uint8 of shape \(3, 9, 9\)"):
+        list(Scorer(golden.config).score(images))
+
+
+def test_a_small_image_is_scored_whole(golden: Golden) -> None:
+    (score,) = Scorer(golden.config).score([np.zeros((1, 1, 3), np.uint8)])
+    assert score.crops == 1
+    assert score.is_finite()
+
+
+def test_images_are_taken_as_scores_are_needed(golden: Golden) -> None:
+    """A shard's images never are in memory together."""
+    taken = 0
+
+    def images() -> Iterator[RgbImage]:
+        nonlocal taken
+        for _ in range(50):
+            taken += 1
+            yield np.zeros((100, 100, 3), np.uint8)  # one crop each
+
+    scores = Scorer(golden.config, batch_size=4).score(images())
+    next(scores)
+    assert taken == 4
+
+
+def test_the_dense_plan_scores_a_lone_patch_as_the_papers_does(golden: Golden) -> None:
+    """A patch without neighbours has nothing beyond its border in either plan."""
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    paper, dense = (
+        next(Scorer(golden.config.model_copy(update={"crops": plan})).score([image]))
+        for plan in ("paper", "dense")
+    )
+    np.testing.assert_allclose(dense.quality, paper.quality, atol=1e-6)
+
+
+def test_the_dense_plan_has_the_papers_patches_in_their_order(golden: Golden) -> None:
+    """Nine columns: more than one block. Each patch is most like its own in the other plan."""
+    cells = np.random.default_rng(0).integers(0, 256, (3, 10, 3), np.uint8)
+    image = cells.repeat(128, axis=0).repeat(128, axis=1)[:352, :1248]
+    paper, dense = (
+        next(Scorer(golden.config.model_copy(update={"crops": plan})).score([image]))
+        for plan in ("paper", "dense")
+    )
+    assert dense.crops == paper.crops == 19
+    # Borders count for much in squares of 7 x 7; patches that differ still go together.
+    assert np.corrcoef(paper.q_sim, dense.q_sim)[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("crops", ["fast", "global", "dense"])
+def test_small_images_are_scored_whole_in_every_plan(golden: Golden, crops: str) -> None:
+    config = golden.config.model_copy(update={"crops": crops})
+    sizes = [(100, 300), (224, 223), (1, 1)]
+    scores = list(Scorer(config).score(np.zeros((*size, 3), np.uint8) for size in sizes))
+    assert [score.crops for score in scores] == [1, 1, 1]
+    assert all(score.is_finite() for score in scores)
+
+
+def test_it_serves_ray_data(golden: Golden) -> None:
+    batch = {"image": [golden.image(row) for row in golden.rows[:2]], "name": ["a", "b"]}
+    scored = Scorer(golden.config)(batch)
+    assert list(scored["name"]) == ["a", "b"]
+    np.testing.assert_allclose(
+        scored["quality"], [row["score"] for row in golden.rows[:2]], atol=1e-5
+    )
+
+
+def test_the_fingerprint_follows_what_changes_a_score(golden: Golden) -> None:
+    base = Scorer(golden.config).fingerprint
+    for change in (
+        {"alpha": 2.0},
+        {"crops": "global"},
+        {"dtype": "bfloat16"},
+        {"pretrained": "random"},
+    ):
+        assert Scorer(golden.config.model_copy(update=change)).fingerprint != base
+    assert Scorer(golden.config, batch_size=3).fingerprint == base
