@@ -14,13 +14,14 @@ from typing import Literal
 
 import numpy as np
 
-from shardsift.config import RunConfig
+from shardsift.config import RunConfig, ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 
 
 class FakeScorer:
     """Gives each image its mean grey level, 0..1, as the quality of two crops."""
 
+    config: ScoreConfig = ScoreConfig(model="compact", max_pixels=1 << 20)
     fingerprint: str = "fake-scorer"
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
@@ -44,7 +45,7 @@ def fake_score(image: RgbImage) -> ImageScore:
 def make_fake_scorer(config: RunConfig, device: str) -> FakeScorer:
     """A `ScorerFactory`; its fingerprint follows λ, so that tests can change configurations."""
     scorer = FakeScorer()
-    scorer.fingerprint = f"fake-{config.box_cox_lambda:g}"
+    scorer.config, scorer.fingerprint = config.scoring(), f"fake-{config.box_cox_lambda:g}"
     return scorer
 
 

@@ -9,49 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
-from shardsift.annotations.folder import MANIFEST, OutputFolder
-from shardsift.annotations.manifest import ManifestWriter
-from shardsift.annotations.parquet import read_footer
-from shardsift.errors import ShardError
-from shardsift.records import FailedShard
-from shardsift.shards.plan import plan_shards
+from shardsift import annotate_shards
 from tests.fakes import FakeScorer
 
 
 def score_again(shards: Path, out: Path) -> list[str]:
-    """What `shardsift score` does, resuming included; the shards that it scored."""
-    plan = plan_shards([str(shards)])
-    folder = OutputFolder(str(out))
-    plan = folder.claim(plan, FakeScorer.fingerprint, {}, overwrite=False)
-    folder.begin(plan, FakeScorer.fingerprint, {})
-    settings = AnnotateSettings(
-        output=str(out),
-        fingerprint=FakeScorer.fingerprint,
-        config={},
-        decode_threads=1,
-        max_pixels=1 << 20,
-    )
-    scored: list[str] = []
-    with ManifestWriter() as manifest:
-        for task in plan:
-            if task.annotation in folder.committed:
-                manifest.add(read_footer(str(out / task.annotation)).report)
-                continue
-            scored.append(task.shard)
-            try:
-                manifest.add(annotate(task, FakeScorer(), settings))
-                folder.forget_failed(task.shard)
-            except ShardError as error:
-                failed = FailedShard(
-                    shard=task.shard, url=task.url, reason=error.problem, attempts=1
-                )
-                folder.write_failed(failed)
-                manifest.add(failed)
-        manifest.commit(str(out / MANIFEST))
-        totals = manifest.totals.as_dict()
-    folder.write_summary(totals | {"fingerprint": FakeScorer.fingerprint, "seconds": 1.0})
-    return scored
+    """Do what `shardsift score` does, resuming included; the shards that it worked on."""
+    return [outcome.shard for outcome in annotate_shards(str(shards), FakeScorer(), str(out))]
 
 
 def annotation_files(out: Path) -> dict[str, bytes]:

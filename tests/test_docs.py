@@ -68,15 +68,17 @@ def test_every_column_and_error_is_documented() -> None:
         assert f"`{name}`" in README, name
 
 
-def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture().save(tmp_path / "a.jpg")
     picture(seed=1).save(tmp_path / "b.png")
+    write_shards(tmp_path / "corpus", shards=2, samples=1)
     monkeypatch.chdir(tmp_path)
-    (example,) = [block for _, block in BLOCKS if "Scorer(" in block]
-    qualities: list[float] = []
-    exec(example, {"print": qualities.append})
-    assert len(qualities) == 2
-    assert np.isfinite(qualities).all()
+    images, shards = (block for _, block in BLOCKS if "Scorer(" in block)
+    printed: list[Any] = []
+    exec(images, {"print": printed.append})
+    assert np.isfinite(printed).all()
+    exec(shards, {"print": printed.append})
+    assert len(printed) == 4
 
 
 def test_the_queries_for_duckdb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from jobs.bench.corpus import MODEL
 from jobs.bench.peak import count_flops, measure_peak
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.clock import StageClock
 from shardsift.config import Dtype, ScoreConfig
 from shardsift.records import ShardTask
@@ -156,10 +156,7 @@ def shardsift(settings: BenchSettings, crops: str, dtype: str) -> Contestant:
     def score(shard: str) -> Lap:
         with tempfile.TemporaryDirectory() as folder:
             task = ShardTask(url=shard, shard=Path(shard).name, annotation="shard.parquet")
-            to = AnnotateSettings(
-                output=folder, fingerprint="", config={}, decode_threads=2, max_pixels=10**8
-            )
-            report = annotate(task, scorer, to)
+            report = annotate(task, scorer, folder)
             rows = pq.read_table(Path(folder, "shard.parquet")).to_pydict()
         stages = {name: seconds.busy for name, seconds in report.stages.items()}
         return Lap(

@@ -14,12 +14,11 @@ import torch
 
 from jobs.bench.corpus import MODEL, write_shard
 from jobs.bench.raydata import time_ray_data
-from shardsift.annotations.annotate import AnnotateSettings
 from shardsift.config import ScoreConfig
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import ImageScore, RgbImage, ShardTask
-from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.scoring import ScoringSpec
 from shardsift.scoring.scorer import ImageScorer, Scorer
 
 ScorerFactory = Callable[[], ImageScorer]
@@ -36,6 +35,7 @@ class Load:
 class GreyLevel:
     """In place of a model: the mean grey level of an image."""
 
+    config = ScoreConfig()
     fingerprint = "grey"
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
@@ -71,20 +71,16 @@ def time_coordinator(
 ) -> float:
     """Seconds for all shards, once every actor has scored one."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = ScoringSettings(
+        spec = ScoringSpec(
             make_scorer=make_scorer,
-            annotate=AnnotateSettings(
-                output=folder,
-                fingerprint=fingerprint,
-                config={},
-                decode_threads=2,
-                max_pixels=10**8,
-            ),
+            fingerprint=fingerprint,
+            output=folder,
+            decode_threads=2,
             gpus=0,
             cpus=1,
         )
         coordinator = Coordinator(
-            RayFleet(settings),
+            RayFleet(spec),
             actors,
             max_attempts=1,
             shard_timeout=3600,

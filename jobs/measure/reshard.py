@@ -23,7 +23,6 @@ from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.settings import ReshardConfig
-from shardsift.reshard.write import ReshardReport
 from shardsift.runs.reshard import CopyingSettings
 
 _CACHES = Path("/proc/sys/vm/drop_caches")
@@ -38,7 +37,7 @@ class Race:
         self._reference = scratch / "reference"
         self._actors = actors
         self._cold = cold
-        self._coordinator: Coordinator[ReshardReport] | None = None
+        self._coordinator: Coordinator | None = None
 
     def write(self) -> float:
         """Seconds in which the actors write all tars, synced to disk as they do it."""
@@ -77,7 +76,7 @@ class Race:
         for folder in (self._ours, self._copy, self._reference):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _ready(self, run: Reshard) -> Coordinator[ReshardReport]:
+    def _ready(self, run: Reshard) -> Coordinator:
         if self._coordinator is None:
             self._coordinator = Coordinator(
                 RayFleet(CopyingSettings(copy=run.copy, cpus=1)),

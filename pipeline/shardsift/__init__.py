@@ -3,21 +3,26 @@
 >>> from shardsift import Scorer, ScoreConfig
 >>> scorer = Scorer(ScoreConfig(), device="cuda")
 
-`Scorer` is imported when it is first used, because torch takes seconds to load.
+Names are imported when they are first used, because torch takes seconds to load.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shardsift.annotations.annotate_shards import annotate_shards
     from shardsift.config import ScoreConfig
     from shardsift.scoring.scorer import Scorer
 
 __version__ = "0.1.0"
 
-__all__ = ["ScoreConfig", "Scorer"]
+__all__ = ["ScoreConfig", "Scorer", "annotate_shards"]
 
-_HOMES = {"ScoreConfig": "shardsift.config", "Scorer": "shardsift.scoring.scorer"}
+_HOMES = {
+    "ScoreConfig": "shardsift.config",
+    "Scorer": "shardsift.scoring.scorer",
+    "annotate_shards": "shardsift.annotations.annotate_shards",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read_footer
 from shardsift.errors import ErrorCode, ShardError
 from shardsift.records import ShardTask
@@ -96,12 +96,9 @@ class Place:
     def annotate(self) -> list[dict[str, Any]] | None:
         """The rows, None where the shard was refused; the promise is checked on the way."""
         task = ShardTask(url=str(self.tar), shard="0.tar", annotation="0.parquet")
-        settings = AnnotateSettings(
-            output=str(self.out), fingerprint="f", config={}, decode_threads=1, max_pixels=1 << 20
-        )
         with bounded(self.tar.read_bytes(), self.folder, MEBIBYTES):
             try:
-                report = annotate(task, FakeScorer(), settings)
+                report = annotate(task, FakeScorer(), str(self.out), 1)
             except ShardError as error:
                 str(error).encode()  # goes into a log and into _failed/
                 assert not self.files() - {"0.tar"}

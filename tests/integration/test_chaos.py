@@ -21,14 +21,14 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import OutputFolder, failed_name
 from shardsift.engine.actor import Place
 from shardsift.engine.cluster import fitting_actors
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard, ShardReport, ShardTask
-from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.scoring import ScoringSpec
 from shardsift.shards.plan import ShardPlan, plan_shards
 from tests.fakes import TRAP_WIDTH, FakeScorer, Harm, SlowScorer, TrappedScorer
 from tests.samples import encoded, write_shards, write_tar
@@ -65,32 +65,26 @@ class Disturbed:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def settings(self, out: Path) -> AnnotateSettings:
-        return AnnotateSettings(
-            output=str(out),
-            fingerprint=FakeScorer.fingerprint,
-            config={},
-            decode_threads=1,
-            max_pixels=10**6,
-        )
-
     def start(
         self, actors: int, make_scorer: Callable[[], FakeScorer] = SlowScorer, attempts: int = 2
-    ) -> Coordinator[ShardReport]:
-        settings = ScoringSettings(
-            make_scorer=make_scorer, annotate=self.settings(self.out), gpus=1, cpus=1
+    ) -> Coordinator:
+        spec = ScoringSpec(
+            make_scorer=make_scorer,
+            fingerprint=FakeScorer.fingerprint,
+            output=str(self.out),
+            decode_threads=1,
+            gpus=1,
+            cpus=1,
         )
         return Coordinator(
-            RayFleet(settings),
+            RayFleet(spec),
             actors,
             max_attempts=attempts,
             shard_timeout=60,
             find_committed=nothing_committed,
         )
 
-    def finish(
-        self, run: Iterator[Outcome[ShardReport]], outcomes: list[Outcome[ShardReport]]
-    ) -> None:
+    def finish(self, run: Iterator[Outcome], outcomes: list[Outcome]) -> None:
         """Take the run to its end, as `score` does."""
         self.out.mkdir(exist_ok=True)
         for outcome in run:
@@ -101,7 +95,7 @@ class Disturbed:
                 folder.write_failed(outcome)
         folder.sweep()
 
-    def check(self, outcomes: list[Outcome[ShardReport]]) -> None:
+    def check(self, outcomes: list[Outcome]) -> None:
         """Every shard has one outcome, and its file or its record; values are the undisturbed."""
         assert sorted(outcome.shard for outcome in outcomes) == [task.shard for task in self.plan]
         undisturbed = self.folder / "undisturbed"
@@ -109,7 +103,7 @@ class Disturbed:
             annotation, record = self.out / task.annotation, self.out / failed_name(task.shard)
             assert annotation.exists() != record.exists(), task.shard
             if annotation.exists():
-                annotate(task, FakeScorer(), self.settings(undisturbed))
+                annotate(task, FakeScorer(), str(undisturbed))
                 assert annotation.read_bytes() == (undisturbed / task.annotation).read_bytes()
         rows = pq.read_table(self.out, columns=["shard", "index"]).to_pylist()
         assert len({(row["shard"], row["index"]) for row in rows}) == len(rows)
@@ -127,12 +121,12 @@ def nothing_committed(task: ShardTask) -> ShardReport | None:
 
 
 def until(
-    coordinator: Coordinator[ShardReport],
-    run: Iterator[Outcome[ShardReport]],
+    coordinator: Coordinator,
+    run: Iterator[Outcome],
     met: Callable[[list[Place]], bool],
-) -> list[Outcome[ShardReport]]:
+) -> list[Outcome]:
     """Outcomes up to the moment when the places of ready actors are as wanted."""
-    outcomes: list[Outcome[ShardReport]] = []
+    outcomes: list[Outcome] = []
     while not met(coordinator.places):
         outcomes.append(next(run))
     return outcomes
@@ -229,7 +223,7 @@ def test_a_poisonous_shard_is_given_up_and_the_rest_finishes(
     trap = partial(TrappedScorer, folder=disturbed.folder, harm=harm)
     coordinator = disturbed.start(2, trap)
     started = monotonic()
-    outcomes: list[Outcome[ShardReport]] = []
+    outcomes: list[Outcome] = []
     disturbed.finish(coordinator.run(disturbed.plan), outcomes)
     tell(f"a shard whose scoring makes a worker {harm} (whole run)", monotonic() - started)
     disturbed.check(outcomes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import check_output
 from shardsift.errors import InputError, OutputError, ShardError, ShardsiftError
 from shardsift.records import ShardTask
@@ -55,10 +55,7 @@ def log_in(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
 
 def score(url: str, output: str) -> None:
-    settings = AnnotateSettings(
-        output=output, fingerprint="f", config={}, decode_threads=2, max_pixels=1_000_000
-    )
-    annotate(ShardTask(url=url, shard="0.tar", annotation="0.parquet"), FakeScorer(), settings)
+    annotate(ShardTask(url=url, shard="0.tar", annotation="0.parquet"), FakeScorer(), output)
 
 
 def said(error: pytest.ExceptionInfo[ShardsiftError]) -> str:

@@ -13,7 +13,7 @@ import pytest
 import s3fs
 from PIL import Image
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read
 from shardsift.errors import OutputError, ShardError
@@ -86,10 +86,7 @@ def proxy(
 
 
 def score(output: str) -> ShardReport:
-    settings = AnnotateSettings(
-        output=output, fingerprint="f", config={}, decode_threads=2, max_pixels=1_000_000
-    )
-    return annotate(TASK, FakeScorer(), settings)
+    return annotate(TASK, FakeScorer(), output)
 
 
 @pytest.mark.parametrize(

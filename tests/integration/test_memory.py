@@ -29,20 +29,13 @@ HUGE = 7500, 8000
 SCRIPT = f"""
 import resource, sys
 from shardsift import ScoreConfig, Scorer
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.records import ShardTask
 
-settings = AnnotateSettings(
-    output=sys.argv[2],
-    fingerprint="f",
-    config={{}},
-    decode_threads={DECODE_THREADS},
-    max_pixels=10**8,
-)
 task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
 scorer = Scorer(ScoreConfig(model="compact", crops="global"))
 for _ in range(int(sys.argv[3])):
-    annotate(task, scorer, settings)
+    annotate(task, scorer, sys.argv[2], {DECODE_THREADS})
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import StageClock
 from shardsift.annotations.parquet import count_errors, encode, sketch_quality
@@ -32,27 +31,15 @@ if TYPE_CHECKING:  # what annotates needs no torch; what scores does
 _SAMPLES_AHEAD = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnnotateSettings:
-    """What is the same for all shards of a run.
-
-    `config` and `fingerprint` go into every file; `max_pixels` is the limit of a decoded image.
-    """
-
-    output: str
-    fingerprint: str
-    config: Mapping[str, Any]
-    decode_threads: int
-    max_pixels: int
-
-
-def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -> ShardReport:
-    """Score all images of a shard and commit its annotation file.
+def annotate(
+    task: ShardTask, scorer: ImageScorer, output: str, decode_threads: int = 2
+) -> ShardReport:
+    """Score all images of a shard and commit its annotation file below `output`.
 
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
 
     Raises:
-        ShardError: where the shard can't be read to its end or its file can't be written.
+        ShardError: if the shard can't be read to its end or its file can't be written.
     """
     started = perf_counter()
     try:
@@ -60,17 +47,17 @@ def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
-    rows, unscored_images = _score_rows(task, scorer, settings, clock)
+    rows, unscored_images = _score_rows(task, scorer, decode_threads, clock)
     try:
         with clock.measure("write"):
             data = encode(
                 rows,
                 shard=identity,
-                fingerprint=settings.fingerprint,
-                config=settings.config,
+                fingerprint=scorer.fingerprint,
+                config=scorer.config.model_dump(mode="json"),
                 unscored_images=unscored_images,
             )
-            commit(join(settings.output, task.annotation), data)
+            commit(join(output, task.annotation), data)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {error}") from error
     seconds = perf_counter() - started
@@ -80,7 +67,7 @@ def annotate(task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings) -
         errors=count_errors(rows),
         sketch=sketch_quality(rows),
         seconds=seconds,
-        stages=_stages(clock, seconds, settings.decode_threads),
+        stages=_stages(clock, seconds, decode_threads),
         unscored_images=unscored_images,
     )
 
@@ -98,7 +85,7 @@ def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str,
 
 
 def _score_rows(
-    task: ShardTask, scorer: ImageScorer, settings: AnnotateSettings, clock: StageClock
+    task: ShardTask, scorer: ImageScorer, decode_threads: int, clock: StageClock
 ) -> tuple[list[Annotation], int]:
     """A row for every sample, and how many further images the samples held."""
     rows: list[Annotation] = []
@@ -115,10 +102,10 @@ def _score_rows(
 
     def decode(sample: Sample) -> tuple[Annotation, RgbImage | None]:
         with clock.measure("decode"):
-            return decode_sample(sample, settings.max_pixels)
+            return decode_sample(sample, scorer.config.max_pixels)
 
     def images() -> Generator[RgbImage]:
-        decoded = map_ordered(decode, read(), settings.decode_threads)
+        decoded = map_ordered(decode, read(), decode_threads)
         for row, image in clock.iterate("wait", decoded):
             rows.append(row)
             if image is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import ray
 
@@ -34,8 +34,6 @@ class Report(Protocol):
         """The task's name."""
         ...
 
-
-ReportT = TypeVar("ReportT", bound=Report)
 
 Work = Callable[[Any], Report]
 """Does a task and commits its result. Raises ShardError where it can't be done."""

@@ -13,14 +13,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, cast
+from typing import Any
 
-from shardsift.engine.actor import Place, ReportT, ShardTrouble, Task
+from shardsift.engine.actor import Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
 from shardsift.errors import EngineError
 from shardsift.records import FailedShard
 
-Outcome = ReportT | FailedShard
+Outcome = Report | FailedShard
 
 IN_FLIGHT = 2
 """Shards in an actor: one that runs, and one that waits so that the actor never does."""
@@ -55,7 +55,7 @@ class _Suspect:
     since: float
 
 
-class Coordinator(Generic[ReportT]):
+class Coordinator:
     """Drives all shards of a run to an outcome each."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Coordinator(Generic[ReportT]):
         *,
         max_attempts: int,
         shard_timeout: float,
-        find_committed: Callable[[Any], ReportT | None],
+        find_committed: Callable[[Any], Report | None],
     ) -> None:
         """Ask for `actors` actors. `shard_timeout` is in seconds.
 
@@ -93,7 +93,7 @@ class Coordinator(Generic[ReportT]):
         """Where the actors sit that are ready for work."""
         return [lane.place for lane in self._lanes if lane.place and lane.gate is None]
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome[ReportT]]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Yield an outcome for each task, in the order in which they come about.
 
         Raises:
@@ -123,7 +123,7 @@ class Coordinator(Generic[ReportT]):
             return any(lane.under_way for lane in self._lanes)
         return self._begun > 0 or self._upcoming is not None
 
-    def _step(self) -> Iterator[Outcome[ReportT]]:
+    def _step(self) -> Iterator[Outcome]:
         self._drop_queued() if self._finishing else self._feed_lanes()
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
             lane = self._awaited[call]
@@ -192,7 +192,7 @@ class Coordinator(Generic[ReportT]):
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
+    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome | None:
         assert not isinstance(answer, Place), "a shard's call gives no place"
         if isinstance(answer, ActorFailure):
             self._empty_lane(lane, answer.reason, preempted=answer.preempted)
@@ -202,9 +202,9 @@ class Coordinator(Generic[ReportT]):
         lane.oldest_since = self._fleet.now()
         if isinstance(answer, ShardTrouble):
             return self._charge(task, answer.reason)
-        return cast(ReportT, answer)
+        return answer
 
-    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome[ReportT] | None:
+    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome | None:
         if isinstance(answer, ActorFailure):
             self._revive(lane, answer)
             return None
@@ -245,7 +245,7 @@ class Coordinator(Generic[ReportT]):
     def _close_gate(self, lane: _Lane) -> None:
         lane.gate = self._fleet.ready(lane.actor)
 
-    def _judge(self, lane: _Lane) -> Outcome[ReportT] | None:
+    def _judge(self, lane: _Lane) -> Outcome | None:
         """Decide what becomes of the lane's suspect, if it has one."""
         suspect, lane.suspect = lane.suspect, None
         if suspect is None:
@@ -271,7 +271,7 @@ class Coordinator(Generic[ReportT]):
 
     # --- once in a while -------------------------------------------------------------------------
 
-    def _look_after_lanes(self) -> Iterator[Outcome[ReportT]]:
+    def _look_after_lanes(self) -> Iterator[Outcome]:
         """End what takes too long, and judge suspects whose actor takes long to come back."""
         now = self._fleet.now()
         suspected = [lane for lane in self._lanes if lane.suspect]

@@ -9,7 +9,7 @@ from functools import partial
 from rich.console import Console
 
 from shardsift.annotations.folder import RunFolder
-from shardsift.engine.actor import ReportT, Task
+from shardsift.engine.actor import Task
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.interrupt import on_interrupt
 from shardsift.engine.progress import Tally, show_progress
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def drive(
-    coordinator: Coordinator[ReportT],
+    coordinator: Coordinator,
     tasks: Iterable[Task],
-    tally: Tally[ReportT],
+    tally: Tally,
     folder: RunFolder,
-    record: Callable[[Outcome[ReportT]], None],
+    record: Callable[[Outcome], None],
     console: Console,
     verb: str,
 ) -> bool:
@@ -51,6 +51,6 @@ def drive(
     return tally.shards == tally.shards_total
 
 
-def _finish(coordinator: Coordinator[ReportT], console: Console) -> None:
+def _finish(coordinator: Coordinator, console: Console) -> None:
     console.print("stopping: shards under way are finished first; once more stops at once")
     coordinator.finish()

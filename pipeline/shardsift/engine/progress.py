@@ -7,12 +7,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Generic, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from shardsift.engine.actor import ReportT
+from shardsift.engine.coordinator import Outcome
 from shardsift.records import FailedShard
 
 _LOG_SECONDS = 10.0
@@ -20,36 +20,29 @@ _LOG_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Tally(Generic[ReportT]):
-    """Counts of a run, of what this process has seen."""
+@dataclass
+class Tally:
+    """Counts of a run, of what this process has seen; each kind of run adds its own."""
 
     shards_total: int
     shards: int = 0
     failed: int = 0
     started: float = field(default_factory=monotonic)
 
-    def add(self, outcome: ReportT | FailedShard) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count one more shard."""
         self.shards += 1
-        if isinstance(outcome, FailedShard):
-            self.failed += 1
-        else:
-            self.add_report(outcome)
-
-    def add_report(self, report: ReportT) -> None:
-        """Count what came of a shard that was done."""
-        raise NotImplementedError
+        self.failed += isinstance(outcome, FailedShard)
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Seconds since the run began."""
         return monotonic() - self.started
 
     @property
     def numbers(self) -> Sequence[str]:
         """What there is of what, and how fast, for people."""
-        raise NotImplementedError
+        return ()
 
     def __str__(self) -> str:
         parts = [f"{self.shards:,}/{self.shards_total:,} shards", *self.numbers]
@@ -59,7 +52,7 @@ class Tally(Generic[ReportT]):
 class Display(Protocol):
     """Shows a tally that has changed."""
 
-    def __call__(self, tally: Tally[Any]) -> None:
+    def __call__(self, tally: Tally) -> None:
         """Draw it, or don't yet."""
         ...
 
@@ -71,7 +64,7 @@ def show_progress(console: Console, verb: str, shards: int) -> Generator[Display
         with _bar(console) as bar:
             task = bar.add_task("starting actors", total=shards, detail="")
 
-            def draw(tally: Tally[Any]) -> None:
+            def draw(tally: Tally) -> None:
                 detail = _detail(tally)
                 bar.update(task, completed=tally.shards, description=verb, detail=detail)
 
@@ -86,7 +79,7 @@ class _LogLines:
     def __init__(self) -> None:
         self._last = monotonic()
 
-    def __call__(self, tally: Tally[Any]) -> None:
+    def __call__(self, tally: Tally) -> None:
         if tally.shards < tally.shards_total and monotonic() - self._last < _LOG_SECONDS:
             return
         self._last = monotonic()
@@ -107,7 +100,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _detail(tally: Tally[Any]) -> str:
+def _detail(tally: Tally) -> str:
     failed = [f"[red]{tally.failed:,} failed[/]"] if tally.failed else []
     return " · ".join([*tally.numbers, *failed])
 

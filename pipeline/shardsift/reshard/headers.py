@@ -24,10 +24,8 @@ _FILE: Final = b"0"
 _PAX: Final = b"x"
 _FIELDS: Final = struct.Struct("100s 24x 12s 20x c 100x 5s 83x 155s 12x")
 """Name, size, kind, magic and prefix of a header."""
-_NAME, _SIZE, _SUM, _MAGIC = slice(0, 100), slice(124, 136), slice(148, 156), slice(257, 262)
-_KIND, _PREFIX = 156, 345
+_SIZE, _SUM = slice(124, 136), slice(148, 156)
 _USTAR: Final = b"ustar"
-_POWERS: Final = 8 ** np.arange(10, -1, -1)
 
 
 class Member(NamedTuple):
@@ -43,20 +41,6 @@ class Member(NamedTuple):
     size: int
     end: int
     can_resize: bool = True
-
-
-class PlainFiles(NamedTuple):
-    """Blocks of a piece that look like headers of regular files of the usual kind, in order.
-
-    Files may hold such blocks, too. Suffix: _F files.
-    """
-
-    name_F: NDArray[np.uint8]
-    """100 bytes each, as in the header."""
-    begin_F: NDArray[np.int64]
-    size_F: NDArray[np.int64]
-    end_F: NDArray[np.int64]
-    """As in `Member`."""
 
 
 class TarPiece:
@@ -81,26 +65,6 @@ class TarPiece:
         if bytes(self.data[position : position + BLOCK]) == _ZEROS:
             return None
         return self._extended_file(position) or self._any_file(position)
-
-    def plain_files(self) -> PlainFiles:
-        """What can be told of many files at once."""
-        whole = len(self.data) // BLOCK
-        block_B = np.frombuffer(self.data, np.uint8, whole * BLOCK).reshape(whole, BLOCK)
-        place_F = np.flatnonzero(block_B[:, _MAGIC.start] == _USTAR[0])
-        is_file_F = (
-            (block_B[place_F, _MAGIC] == np.frombuffer(_USTAR, np.uint8)).all(1)
-            & (block_B[place_F, _KIND] == _FILE[0])
-            & (block_B[place_F, _PREFIX] == 0)
-        )
-        place_F = place_F[is_file_F]
-        name_F, digits_F = block_B[place_F, _NAME], block_B[place_F, _SIZE] ^ ord("0")
-        # Other spellings of a size, and bytes behind the end of a name, are rare.
-        is_plain_F = (digits_F[:, :-1] < 8).all(1) & (digits_F[:, -1] == ord("0"))
-        is_plain_F &= ~((name_F[:, :-1] == 0) & (name_F[:, 1:] != 0)).any(1)
-        begin_F = place_F[is_plain_F] * BLOCK
-        size_F = digits_F[is_plain_F, :-1] @ _POWERS
-        end_F = begin_F + BLOCK + padded(size_F)
-        return PlainFiles(name_F[is_plain_F], begin_F, size_F, end_F)
 
     def _extended_file(self, position: int) -> Member | None:
         """A file with a pax header before its own; None where it is something else, or unusual."""

@@ -1,4 +1,4 @@
-"""Samples in a piece of a tar, found file by file; samples as `shardsift.shards` has them."""
+"""Find samples in a piece of a tar; samples are what `shardsift.shards` takes for one."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from tarfile import TarError
 
 from shardsift.errors import ShardError
 from shardsift.reshard.headers import TarPiece
-from shardsift.reshard.match import match
 from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
 from shardsift.reshard.samples import RawSample, find_files, raw_sample, samples_from
@@ -46,15 +45,14 @@ def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSamp
 def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
     tar = TarPiece(piece.data)
     done, done_shift = 0, -1
-    for (row, shift), sample in zip(piece.rows, match(piece, tar.plain_files()), strict=True):
-        if sample is None:
-            begin = row.begin - shift
-            if shift == done_shift:  # the sample before was read in the same go
-                begin = max(begin, done)
-            files = find_files(tar, row, begin, shift)
-            if not files:
-                raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
-            sample = raw_sample(piece.data, row, files)
+    for row, shift in piece.rows:
+        begin = row.begin - shift
+        if shift == done_shift:  # the sample before was read in the same go
+            begin = max(begin, done)
+        files = find_files(tar, row, begin, shift)
+        if not files:
+            raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
+        sample = raw_sample(piece.data, row, files)
         done, done_shift = sample.spans[-1][1], shift
         if done > row.end - shift:
             raise EOFError(f"ends in the middle of {row.key}")

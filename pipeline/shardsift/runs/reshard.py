@@ -36,17 +36,19 @@ class CopyingSettings:
         return partial(write_shard, settings=self.copy)
 
 
-@dataclass(slots=True)
-class CopyTally(Tally[ReshardReport]):
+@dataclass
+class CopyTally(Tally):
     """Counts of a run that copies samples."""
 
     samples: int = 0
     bytes: int = 0
 
-    def add_report(self, report: ReshardReport) -> None:
-        """Count samples and bytes."""
-        self.samples += report.samples
-        self.bytes += report.bytes
+    def add(self, outcome: Outcome) -> None:
+        """Count a tar, its samples and bytes."""
+        super().add(outcome)
+        if isinstance(outcome, ReshardReport):
+            self.samples += outcome.samples
+            self.bytes += outcome.bytes
 
     @property
     def numbers(self) -> Sequence[str]:
@@ -63,11 +65,11 @@ class ReshardResult:
     reports: list[ReshardReport] = field(default_factory=list[ReshardReport])
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
 
-    def record(self, outcome: Outcome[ReshardReport]) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Keep what is told and summed up at the end."""
         if isinstance(outcome, FailedShard):
             self.failed.append(outcome)
-        else:
+        elif isinstance(outcome, ReshardReport):
             self.reports.append(outcome)
 
 
@@ -82,7 +84,7 @@ def write_tars(run: Reshard, tasks: Sequence[ReshardTask], console: Console) -> 
         )
         run.folder.begin(run.record, run.plan)
         result = ReshardResult(tally=CopyTally(len(tasks)))
-        coordinator = Coordinator[ReshardReport](
+        coordinator = Coordinator(
             RayFleet(CopyingSettings(copy=run.copy, cpus=config.cpus_per_actor)),
             min(fitting, len(tasks)),
             max_attempts=config.max_attempts,

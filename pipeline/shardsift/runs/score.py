@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from shardsift.annotations.annotate import AnnotateSettings
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.parquet import read_footer
+from shardsift.annotations.results import complete
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import choose_actors, connected
 from shardsift.engine.coordinator import Coordinator, Outcome
@@ -22,8 +22,7 @@ from shardsift.engine.progress import count
 from shardsift.errors import AnnotationError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.runs.preflight import Run, ScorerFactory, prepare
-from shardsift.runs.results import write_results
-from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.scoring import ScoringSpec
 from shardsift.runs.tally import ScoreTally
 from shardsift.storage.files import join
 from shardsift.storage.lease import check_free, held
@@ -70,7 +69,8 @@ def score(
     if run.shards_to_score == 0:
         nothing = ScoreResult(tally=ScoreTally(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
-            write_results(run, ManifestWriter(), nothing.tally, actors=0)
+            with ManifestWriter() as manifest:
+                complete(run.folder, run.plan, manifest, _facts(run, nothing.tally, actors=0))
         shards = count(run.plan.count, "shard")
         console.print(
             f"nothing to do: {shards} annotated already in {config.output}", soft_wrap=True
@@ -106,43 +106,52 @@ def _choose_actors(config: RunConfig) -> int:
 def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
     result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
-    settings = _actor_settings(run)
-    run.folder.begin(run.plan, run.fingerprint, settings.annotate.config)
+    run.folder.begin(run.plan, run.fingerprint, config.scoring().model_dump(mode="json"))
     coordinator = Coordinator(
-        RayFleet(settings),
+        RayFleet(_spec(run)),
         actors,
         max_attempts=config.max_attempts,
         shard_timeout=config.shard_timeout,
         find_committed=partial(_find_committed, run),
     )
     logger.info("scoring %d shards with %d actors", run.shards_to_score, actors)
-    manifest = ManifestWriter()
 
-    def record(outcome: Outcome[ShardReport]) -> None:
+    def record(outcome: Outcome) -> None:
+        assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
         manifest.add(outcome)
         if isinstance(outcome, FailedShard) and len(result.failed) < _FAILURES_SHOWN:
             result.failed.append(outcome)
 
-    result.interrupted = not drive(
-        coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
-    )
-    if not result.interrupted:  # the summary says that a run came to its end
-        write_results(run, manifest, result.tally, actors)
+    with ManifestWriter() as manifest:
+        result.interrupted = not drive(
+            coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
+        )
+        if not result.interrupted:  # the summary says that a run came to its end
+            complete(run.folder, run.plan, manifest, _facts(run, result.tally, actors))
     return result
 
 
-def _actor_settings(run: Run) -> ScoringSettings:
+def _facts(run: Run, tally: ScoreTally, actors: int) -> dict[str, Any]:
+    """What `_summary.json` tells of the run itself."""
+    return {
+        "seconds": round(tally.seconds, 3),
+        "images_per_second": round(tally.images_per_second, 3),
+        "stage_seconds": {
+            name: {"busy": round(stage.busy, 3), "waiting": round(stage.waiting, 3)}
+            for name, stage in tally.stages.items()
+        },
+        "actors": actors,
+        "fingerprint": run.fingerprint,
+    }
+
+
+def _spec(run: Run) -> ScoringSpec:
     config = run.config
-    assert config.output is not None
-    return ScoringSettings(
+    return ScoringSpec(
         make_scorer=partial(run.make_scorer, config, run.device),
-        annotate=AnnotateSettings(
-            output=config.output,
-            fingerprint=run.fingerprint,
-            config=config.scoring().model_dump(mode="json"),
-            decode_threads=config.decode_threads,
-            max_pixels=config.max_pixels,
-        ),
+        fingerprint=run.fingerprint,
+        output=run.folder.url,
+        decode_threads=config.decode_threads,
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.errors import ModelError, ShardError
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
@@ -17,35 +17,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScoringSettings:
-    """How to make an actor that scores: `make_scorer` is called in its process, once."""
+class ScoringSpec:
+    """How to make an actor that scores, and what it takes.
+
+    `make_scorer` is called in the actor's process, once; its scorer has to have `fingerprint`.
+    """
 
     make_scorer: Callable[[], ImageScorer]
-    annotate: AnnotateSettings
+    fingerprint: str
+    output: str
+    decode_threads: int
     gpus: float
     cpus: float
 
     def make_work(self) -> Scoring:
-        """Load the model."""
-        return Scoring(self.make_scorer(), self.annotate)
+        """Load the model. Raises ModelError if its weights are others than the driver's."""
+        # Pillow warns of every odd EXIF block; those images get rows, not log lines.
+        warnings.filterwarnings("ignore", module="PIL")
+        scorer = self.make_scorer()
+        if scorer.fingerprint != self.fingerprint:
+            raise ModelError("the weights on this node differ from those on the driver's")
+        return Scoring(scorer, self.output, self.decode_threads)
 
 
 class Scoring:
     """Scores a shard and commits its annotation; rows stay in the file."""
 
-    def __init__(self, scorer: ImageScorer, settings: AnnotateSettings) -> None:
-        # Pillow warns of every odd EXIF block; those images get rows, not log lines.
-        warnings.filterwarnings("ignore", module="PIL")
+    def __init__(self, scorer: ImageScorer, output: str, decode_threads: int) -> None:
         self._metrics = ActorMetrics()
         self._scorer = scorer
-        self._settings = settings
-        if scorer.fingerprint != settings.fingerprint:
-            raise ModelError("the weights on this node differ from those on the driver's")
+        self._output = output
+        self._decode_threads = decode_threads
 
     def __call__(self, task: ShardTask) -> ShardReport:
-        """Do it, and count it for Prometheus. Raises ShardError."""
+        """Annotate a shard, and count it for Prometheus. Raises ShardError."""
         try:
-            report = annotate(task, self._scorer, self._settings)
+            report = annotate(task, self._scorer, self._output, self._decode_threads)
         except ShardError:
             self._metrics.add_failed()
             raise

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shardsift.engine.coordinator import Outcome
 from shardsift.engine.progress import Tally
 from shardsift.records import ShardReport, StageSeconds
 
 
-@dataclass(slots=True)
-class ScoreTally(Tally[ShardReport]):
+@dataclass
+class ScoreTally(Tally):
     """Counts of a run that scores."""
 
     images: int = 0
     errors: int = 0
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
 
-    def add_report(self, report: ShardReport) -> None:
-        """Count images and errors."""
-        self.images += report.rows
-        self.errors += sum(report.errors.values())
-        for stage, seconds in report.stages.items():
+    def add(self, outcome: Outcome) -> None:
+        """Count a shard, its images and errors, and the seconds of its stages."""
+        super().add(outcome)
+        if not isinstance(outcome, ShardReport):
+            return
+        self.images += outcome.rows
+        self.errors += sum(outcome.errors.values())
+        for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
 
     @property

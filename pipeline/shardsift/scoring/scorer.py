@@ -30,6 +30,11 @@ class ImageScorer(Protocol):
     """What annotating needs of a scorer: MA-CLIP, or a test's fake."""
 
     @property
+    def config(self) -> ScoreConfig:
+        """What was asked for; every annotation file records it."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything that changes a score."""
         ...

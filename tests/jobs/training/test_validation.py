@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jobs.training.validation import validate
+from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 from tests.samples import picture
 
@@ -27,6 +28,7 @@ def spoil_one(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIma
 class Brightness:
     """Scores are the mean brightness of an image; `q_mag` is its opposite."""
 
+    config = ScoreConfig()
     fingerprint = "0" * 16
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:

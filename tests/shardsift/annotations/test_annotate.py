@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
 from shardsift.records import ImageScore, RgbImage, ShardTask
@@ -18,42 +18,34 @@ from tests.shardsift.shards.test_images import png_header
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> AnnotateSettings:
-    return AnnotateSettings(
-        output=str(tmp_path / "out"),
-        fingerprint="f",
-        config={},
-        decode_threads=2,
-        max_pixels=1_000_000,
-    )
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
 
 
 def task_for(tar: Path) -> ShardTask:
     return ShardTask(url=str(tar), shard=tar.name, annotation=f"{tar.stem}.parquet")
 
 
-def rows_of(settings: AnnotateSettings) -> list[dict[str, object]]:
-    return read(f"{settings.output}/a.parquet").to_pylist()
+def rows_of(out: Path) -> list[dict[str, object]]:
+    return read(str(out / "a.parquet")).to_pylist()
 
 
-def test_every_sample_has_its_row_and_its_own_score(
-    tmp_path: Path, settings: AnnotateSettings
-) -> None:
+def test_every_sample_has_its_row_and_its_own_score(tmp_path: Path, out: Path) -> None:
     images = [encoded(width=230 + n, seed=n) for n in range(40)]
     tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", image) for n, image in enumerate(images)])
-    report = annotate(task_for(tar), FakeScorer(), settings)
+    report = annotate(task_for(tar), FakeScorer(), str(out))
     assert (report.rows, report.errors) == (40, {})
-    for n, (row, image) in enumerate(zip(rows_of(settings), images, strict=True)):
+    for n, (row, image) in enumerate(zip(rows_of(out), images, strict=True)):
         score = fake_score(decode_rgb(image, 10**6))
         assert (row["key"], row["index"], row["width"]) == (str(n), n, 230 + n)
         assert row["quality"] == pytest.approx(float(score.quality.mean()))
 
 
-def test_a_stage_is_busy_or_waits(tmp_path: Path, settings: AnnotateSettings) -> None:
+def test_a_stage_is_busy_or_waits(tmp_path: Path, out: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded()) for n in range(20)])
-    report = annotate(task_for(tar), FakeScorer(), settings)
+    report = annotate(task_for(tar), FakeScorer(), str(out))
     assert report.seconds is not None
-    threads = {"read": 1, "decode": settings.decode_threads, "score": 1, "write": 1}
+    threads = {"read": 1, "decode": 2, "score": 1, "write": 1}
     assert report.stages.keys() == threads.keys()
     for stage, seconds in report.stages.items():
         assert seconds.busy > 0
@@ -61,9 +53,7 @@ def test_a_stage_is_busy_or_waits(tmp_path: Path, settings: AnnotateSettings) ->
         assert seconds.busy + seconds.waiting == pytest.approx(threads[stage] * report.seconds)
 
 
-def test_bad_samples_get_rows_and_their_neighbours_get_scores(
-    tmp_path: Path, settings: AnnotateSettings
-) -> None:
+def test_bad_samples_get_rows_and_their_neighbours_get_scores(tmp_path: Path, out: Path) -> None:
     good = encoded()
     cases = [
         ("text.txt", b"no image", "missing_image"),
@@ -81,39 +71,37 @@ def test_bad_samples_get_rows_and_their_neighbours_get_scores(
         for n, (name, data, _) in enumerate(cases)
         for entry in [(f"{n}.jpg", good), (name, data)]
     ]
-    annotate(task_for(write_tar(tmp_path / "a.tar", files)), FakeScorer(), settings)
-    rows = rows_of(settings)
+    annotate(task_for(write_tar(tmp_path / "a.tar", files)), FakeScorer(), str(out))
+    rows = rows_of(out)
     assert [row["index"] for row in rows] == list(range(2 * len(cases)))
     assert [row["error"] for row in rows[1::2]] == [code for _, _, code in cases]
     assert [row["error"] for row in rows[0::2]] == [None] * len(cases)
     assert all((row["quality"] is None) == (row["error"] is not None) for row in rows)
 
 
-def test_a_cut_shard_commits_nothing(tmp_path: Path, settings: AnnotateSettings) -> None:
+def test_a_cut_shard_commits_nothing(tmp_path: Path, out: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(8)])
     tar.write_bytes(tar.read_bytes()[:20_000])
     with pytest.raises(ShardError, match=r"a\.tar"):
-        annotate(task_for(tar), FakeScorer(), settings)
-    assert not Path(settings.output).exists()
+        annotate(task_for(tar), FakeScorer(), str(out))
+    assert not out.exists()
 
 
-def test_a_shard_that_is_gone_is_an_error_that_names_it(
-    tmp_path: Path, settings: AnnotateSettings
-) -> None:
+def test_a_shard_that_is_gone_is_an_error_that_names_it(tmp_path: Path, out: Path) -> None:
     with pytest.raises(ShardError, match=r"gone\.tar: can't be found"):
-        annotate(task_for(tmp_path / "gone.tar"), FakeScorer(), settings)
+        annotate(task_for(tmp_path / "gone.tar"), FakeScorer(), str(out))
 
 
-def test_equal_shards_give_equal_files(tmp_path: Path, settings: AnnotateSettings) -> None:
+def test_equal_shards_give_equal_files(tmp_path: Path, out: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(8)])
     contents: list[bytes] = []
     for _ in range(2):
-        annotate(task_for(tar), FakeScorer(), settings)
-        contents.append(Path(settings.output, "a.parquet").read_bytes())
+        annotate(task_for(tar), FakeScorer(), str(out))
+        contents.append((out / "a.parquet").read_bytes())
     assert contents[0] == contents[1]
 
 
-def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, settings: AnnotateSettings) -> None:
+def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, out: Path) -> None:
     class BrokenScorer(FakeScorer):
         def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
             raise RuntimeError("CUDA error")
@@ -121,5 +109,5 @@ def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, settings: Annotat
 
     tar = write_tar(tmp_path / "a.tar", [("1.jpg", encoded())])
     with pytest.raises(RuntimeError, match="CUDA error"):
-        annotate(task_for(tar), BrokenScorer(), settings)
-    assert not Path(settings.output).exists()
+        annotate(task_for(tar), BrokenScorer(), str(out))
+    assert not out.exists()

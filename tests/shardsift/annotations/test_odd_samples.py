@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from shardsift import ScoreConfig, Scorer
-from shardsift.annotations.annotate import AnnotateSettings, annotate
+from shardsift.annotations.annotate import annotate
 from shardsift.errors import ShardError
 from shardsift.records import ShardTask
 from tests.fuzz.tars import BLOCK, END, Edit, Member, build, sparse
@@ -44,20 +44,13 @@ class Shard:
     def rows(self, tar: bytes) -> list[dict[str, Any]]:
         (self.folder / "0.tar").write_bytes(tar)
         task = ShardTask(url=str(self.folder / "0.tar"), shard="0.tar", annotation="0.parquet")
-        settings = AnnotateSettings(
-            output=str(self.folder / "out"),
-            fingerprint="f",
-            config={},
-            decode_threads=2,
-            max_pixels=1_000_000,
-        )
-        annotate(task, self.scorer, settings)
+        annotate(task, self.scorer, str(self.folder / "out"))
         return pq.read_table(self.folder / "out" / "0.parquet").to_pylist()
 
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer(ScoreConfig(model="compact"))
+    return Scorer(ScoreConfig(model="compact", max_pixels=1_000_000))
 
 
 @pytest.fixture

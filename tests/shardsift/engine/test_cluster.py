@@ -14,12 +14,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from shardsift.annotations.annotate import AnnotateSettings
 from shardsift.engine.actor import Place
 from shardsift.engine.cluster import check_gpu, choose_actors, connected, fitting_actors
 from shardsift.engine.fleet import RayFleet
 from shardsift.errors import ConfigError
-from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.scoring import ScoringSpec
 from shardsift.shards.plan import plan_shards
 from tests.fakes import FakeScorer
 from tests.ports import free_ports
@@ -43,15 +42,15 @@ def metrics_ports() -> Iterator[list[int]]:
 
 
 def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
-    settings = AnnotateSettings(
-        output=output,
-        fingerprint=FakeScorer.fingerprint,
-        config={},
-        decode_threads=1,
-        max_pixels=10**6,
-    )
     return RayFleet(
-        ScoringSettings(make_scorer=FakeScorer, annotate=settings, gpus=gpus_per_actor, cpus=1)
+        ScoringSpec(
+            make_scorer=FakeScorer,
+            fingerprint=FakeScorer.fingerprint,
+            output=output,
+            decode_threads=1,
+            gpus=gpus_per_actor,
+            cpus=1,
+        )
     )
 
 

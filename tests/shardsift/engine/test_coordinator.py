@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import ray
 
-from shardsift.annotations.annotate import AnnotateSettings
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.fleet import RayFleet
 from shardsift.errors import EngineError
 from shardsift.records import FailedShard, ShardReport, ShardTask
-from shardsift.runs.scoring import ScoringSettings
+from shardsift.runs.scoring import ScoringSpec
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import is_annotation, list_files
 from tests.fakes import TRAP_WIDTH, FakeScorer, Harm, TrappedScorer, raise_in_constructor
@@ -25,7 +24,7 @@ from tests.samples import encoded, write_shards, write_tar
 SHARDS = 8
 TRAP = "00002.tar"
 
-Start = Callable[..., Coordinator[ShardReport]]
+Start = Callable[..., Coordinator]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,24 +45,20 @@ def tasks(tmp_path: Path) -> list[ShardTask]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a coordinator over two actors with a scorer; they are released afterwards."""
-    started: list[Coordinator[ShardReport]] = []
+    started: list[Coordinator] = []
 
-    def start(make_scorer: Callable[[], FakeScorer], **options: Any) -> Coordinator[ShardReport]:
-        settings = ScoringSettings(
+    def start(make_scorer: Callable[[], FakeScorer], **options: Any) -> Coordinator:
+        spec = ScoringSpec(
             make_scorer=make_scorer,
-            annotate=AnnotateSettings(
-                output=str(tmp_path / "out"),
-                fingerprint=FakeScorer.fingerprint,
-                config={},
-                decode_threads=1,
-                max_pixels=10**6,
-            ),
+            fingerprint=FakeScorer.fingerprint,
+            output=str(tmp_path / "out"),
+            decode_threads=1,
             gpus=1,
             cpus=1,
         )
         defaults: dict[str, Any] = {"max_attempts": 3, "shard_timeout": 60.0}
         defaults["find_committed"] = nothing_committed
-        started.append(Coordinator(RayFleet(settings), 2, **(defaults | options)))
+        started.append(Coordinator(RayFleet(spec), 2, **(defaults | options)))
         return started[-1]
 
     yield start
@@ -79,14 +74,14 @@ def trapped(folder: Path, harm: Harm, times: int = 1_000_000) -> Callable[[], Fa
     return partial(TrappedScorer, folder=folder, harm=harm, times=times)
 
 
-def run_until_both_are_there(coordinator: Coordinator[ShardReport], tasks: list[ShardTask]) -> None:
+def run_until_both_are_there(coordinator: Coordinator, tasks: list[ShardTask]) -> None:
     """A quick actor may do all shards of a run before a slow one is there."""
     deadline = time.monotonic() + 120
     while len(coordinator.places) < 2 and time.monotonic() < deadline:
         list(coordinator.run(tasks))
 
 
-def check_outcomes(outcomes: list[Outcome[ShardReport]], tasks: list[ShardTask], out: Path) -> None:
+def check_outcomes(outcomes: list[Outcome], tasks: list[ShardTask], out: Path) -> None:
     """Each shard has one outcome, and those that didn't fail have their file."""
     assert sorted(outcome.shard for outcome in outcomes) == [task.shard for task in tasks]
     scored = {outcome.shard for outcome in outcomes if isinstance(outcome, ShardReport)}

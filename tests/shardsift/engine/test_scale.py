@@ -28,9 +28,7 @@ SHARDS, ACTORS = 10_000, 100
 LIMIT_MB = 500
 
 
-def coordinate(
-    fleet: SimulatedFleet, actors: int = ACTORS, **options: Any
-) -> Coordinator[ShardReport]:
+def coordinate(fleet: SimulatedFleet, actors: int = ACTORS, **options: Any) -> Coordinator:
     defaults: dict[str, Any] = {"max_attempts": 3, "shard_timeout": 600.0}
     defaults["find_committed"] = nothing_committed
     return Coordinator(fleet, actors, **(defaults | options))
@@ -47,9 +45,7 @@ def shards(number: int = SHARDS) -> Sequence[ShardTask]:
     ]
 
 
-def failures(
-    outcomes: Sequence[Outcome[ShardReport]], tasks: Sequence[ShardTask]
-) -> dict[str, FailedShard]:
+def failures(outcomes: Sequence[Outcome], tasks: Sequence[ShardTask]) -> dict[str, FailedShard]:
     """The shards that were given up, once it is known that each shard has one outcome."""
     assert Counter(outcome.shard for outcome in outcomes) == Counter(task.shard for task in tasks)
     return {outcome.shard: outcome for outcome in outcomes if isinstance(outcome, FailedShard)}
@@ -64,6 +60,7 @@ def test_actors_never_wait_for_work_and_memory_stays_small(tmp_path: Path) -> No
     began = perf_counter()
     with ManifestWriter() as manifest:
         for outcome in coordinate(fleet, actors).run(plan):
+            assert isinstance(outcome, ShardReport | FailedShard)
             manifest.add(outcome)
         took = perf_counter() - began
         manifest.commit(str(tmp_path / "_manifest.parquet"))

@@ -13,11 +13,13 @@ import pytest
 import ray
 from rich.console import Console
 
+from shardsift import annotate_shards
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, OutputError
 from shardsift.runs.score import ScoreResult, score
 from tests.fakes import make_fake_scorer
+from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar
 
 
@@ -195,3 +197,10 @@ def test_output_mirrors_the_folders_of_the_input(corpus: Corpus) -> None:
     write_tar(corpus.shards / "deep" / "er" / "00009.tar", [("1.jpg", encoded())])
     corpus.score()
     assert (corpus.out / "deep" / "er" / "00009.parquet").exists()
+
+
+def test_a_run_without_ray_writes_the_same_files(corpus: Corpus, tmp_path: Path) -> None:
+    corpus.score()
+    scorer = make_fake_scorer(corpus.config(), "cpu")
+    annotate_shards(str(corpus.shards), scorer, str(tmp_path / "here"))
+    assert annotation_files(tmp_path / "here") == annotation_files(corpus.out)

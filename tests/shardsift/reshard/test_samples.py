@@ -1,36 +1,36 @@
-"""What is told of all samples of a piece at once is what stands there, file by file."""
+"""Samples are found in a piece of a shard as in the whole of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
-from shardsift.reshard.headers import TarPiece
-from shardsift.reshard.match import match
+from shardsift.reshard.headers import Member, TarPiece
 from shardsift.reshard.pieces import read_pieces
 from shardsift.reshard.rows import CUES, KeptRow, kept_rows
-from shardsift.reshard.samples import RawSample, find_files, raw_sample
+from shardsift.reshard.samples import find_files, samples_from
 from shardsift.shards.samples import read_samples
 from shardsift.storage.ranges import open_ranges
-from tests.fuzz.tars import Member, build
-from tests.shardsift.reshard.corpora import sample
+from tests.fuzz import tars
 
 KEYS = ["a", "b", "c"] * 5 + ["x/a", "x.y/a", "__a", "é", "k" * 94]
 EXTENSIONS = [".json", ".txt", ".cls"] * 5 + [".JPG", ".png", ".Json", ".b__"]
 KEYLESS = ["README", "__m__/a.txt", "x/", "."]
-DECOYS = [build([Member("a.txt", b"inner")]), build([Member("a.json", b"{}")])[: 2 * 512]]
+DECOYS = [
+    tars.build([tars.Member("a.txt", b"inner")]),
+    tars.build([tars.Member("a.json", b"{}")])[: 2 * 512],
+]
 CONTENTS = [b"", b"{}", b"x" * 512, b"y" * 700] * 8 + DECOYS
 
 
 def random_tar(random: Random) -> bytes:
     """Samples with images, some of which have the key of the one before; other files in some."""
-    members: list[Member] = []
+    members: list[tars.Member] = []
     is_odd = random.random() < 0.5
     key = "first"
     for number in range(random.randint(3, 8)):
@@ -43,8 +43,8 @@ def random_tar(random: Random) -> bytes:
             names.insert(random.randint(0, len(names)), random.choice(KEYLESS))
         for name in names:
             is_pax = is_odd and random.random() < 0.1
-            members.append(Member(name, random.choice(CONTENTS), is_pax=is_pax))
-    return build(members)
+            members.append(tars.Member(name, random.choice(CONTENTS), is_pax=is_pax))
+    return tars.build(members)
 
 
 def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
@@ -65,46 +65,27 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
     return kept_rows(table, np.array(wanted, np.int32), path.stat().st_size) if wanted else []
 
 
-def matched(
-    path: Path, rows: Sequence[KeptRow], *, gap: int = 0, in_piece: int = 2
-) -> Iterator[tuple[RawSample | None, RawSample]]:
-    """Each row's sample, as it is told at once, and as it is found file by file."""
-    shard = path.read_bytes()
-    with open_ranges(str(path)) as ranges:
-        assert ranges is not None
-        for piece in read_pieces(replace(ranges, gap=gap, in_piece=in_piece), rows):
-            tar = TarPiece(piece.data)
-            samples = match(piece, tar.plain_files())
-            for (row, shift), told in zip(piece.rows, samples, strict=True):
-                files = find_files(tar, row, row.begin - shift, shift)
-                found = raw_sample(piece.data, row, files)
-                for begin, end in found.spans:
-                    assert piece.data[begin:end] == shard[begin + shift : end + shift]
-                yield told, found
+def bytes_of(data: memoryview, files: Mapping[str, Member]) -> list[bytes]:
+    """A sample's files with their headers, one behind the other."""
+    return [bytes(data[file.begin : file.end]) for file in files.values()]
 
 
-def test_what_is_told_is_what_is_there(tmp_path: Path) -> None:
+def test_a_sample_in_a_piece_is_the_sample_in_the_shard(tmp_path: Path) -> None:
     path = tmp_path / "0.tar"
     layouts = {"gap": [0, 4096], "in_piece": [1, 2, 9]}
-    at_once = one_by_one = 0
     for seed in range(300):
         random = Random(seed)
         path.write_bytes(random_tar(random))
+        shard = memoryview(path.read_bytes())
+        whole = list(samples_from(TarPiece(shard)))
         rows = rows_of(path, random.choices([True, False], k=40))
         layout = {name: random.choice(values) for name, values in layouts.items()}
-        for told, found in matched(path, rows, **layout):
-            assert told in (None, found), f"seed {seed}"
-            at_once += told is not None
-            one_by_one += told is None
-    assert min(at_once, one_by_one) > 100, "both have to occur"
-
-
-@pytest.mark.parametrize("every", [1, 3])
-def test_ordinary_samples_are_told_at_once(every: int, tmp_path: Path) -> None:
-    """But for the last one, behind which no image tells where it ends."""
-    path = tmp_path / "0.tar"
-    files = [file for n in range(30) for file in sample(f"{n:04}", n)]
-    path.write_bytes(build([Member(name, content) for name, content in files]))
-    kept = [n % every == 0 for n in range(30)]
-    told = [sample is not None for sample, _ in matched(path, rows_of(path, kept))]
-    assert told == [n < 29 for n in range(30) if kept[n]]
+        with open_ranges(str(path)) as ranges:
+            assert ranges is not None
+            for piece in read_pieces(replace(ranges, **layout), rows):
+                for row, shift in piece.rows:
+                    key, expected = whole[row.index]
+                    found = find_files(TarPiece(piece.data), row, row.begin - shift, shift)
+                    assert key == row.key
+                    assert found.keys() == expected.keys(), f"seed {seed}"
+                    assert bytes_of(piece.data, found) == bytes_of(shard, expected)

@@ -1,0 +1,95 @@
+"""A run without Ray: annotate shards in this process, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from shardsift.annotations.annotate import annotate
+from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.manifest import ManifestWriter
+from shardsift.annotations.results import complete
+from shardsift.errors import ShardError
+from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.shards.plan import plan_shards
+from shardsift.storage.lease import held
+from shardsift.threads import Track, no_track
+
+if TYPE_CHECKING:  # torch is loaded by who makes a scorer
+    from shardsift.scoring.scorer import ImageScorer
+
+
+def annotate_shards(
+    shards: str | Iterable[str],
+    scorer: ImageScorer,
+    output: str,
+    *,
+    decode_threads: int = 2,
+    overwrite: bool = False,
+    track: Track = no_track,
+) -> list[ShardReport | FailedShard]:
+    """Annotate all shards that are not annotated yet, and return the outcome of each of them.
+
+    The output is that of `shardsift score`, and each goes on with what the other has begun. A shard
+    that can't be read is recorded in `_failed/`, and tried again by the next call.
+
+    >>> from shardsift import ScoreConfig, Scorer, annotate_shards
+    >>> scorer = Scorer(ScoreConfig(model="compact"))
+    >>> annotate_shards("corpus/*.tar", scorer, "corpus-scores")
+
+    Args:
+        shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
+        output: folder or URL for the annotations; not a folder of shards.
+        overwrite: replace annotations that are there, even of another configuration.
+        track: is given the shards to pass on, and may show how far they have come.
+
+    Raises:
+        InputError: if no shard is found.
+        OutputError: if the output can't be written, belongs to another configuration, or another
+            run writes there.
+    """
+    started = perf_counter()
+    plan = plan_shards([shards] if isinstance(shards, str) else shards)
+    check_output(output, {*plan.folders, plan.root})
+    plan.check_found()
+    folder = OutputFolder(output)
+    config = scorer.config.model_dump(mode="json")
+    plan = folder.claim(plan, scorer.fingerprint, config, overwrite)
+    waiting = [task for task in plan if task.annotation not in folder.committed]
+    if not waiting and folder.is_finished:
+        return []
+    outcomes: list[ShardReport | FailedShard] = []
+    with held(folder.url), ManifestWriter() as manifest:
+        folder.begin(plan, scorer.fingerprint, config)
+        for task in track(waiting, "scoring", len(waiting)):
+            outcome = _attempt(task, scorer, folder, decode_threads)
+            outcomes.append(outcome)
+            manifest.add(outcome)
+        images = sum(outcome.rows for outcome in outcomes if isinstance(outcome, ShardReport))
+        seconds = perf_counter() - started
+        complete(
+            folder,
+            plan,
+            manifest,
+            {
+                "seconds": round(seconds, 3),
+                "images_per_second": round(images / seconds, 3),
+                "actors": 0,
+                "fingerprint": scorer.fingerprint,
+            },
+        )
+    return outcomes
+
+
+def _attempt(
+    task: ShardTask, scorer: ImageScorer, folder: OutputFolder, decode_threads: int
+) -> ShardReport | FailedShard:
+    try:
+        report = annotate(task, scorer, folder.url, decode_threads)
+    except ShardError as error:
+        failed = FailedShard(shard=task.shard, url=task.url, reason=error.problem, attempts=1)
+        folder.write_failed(failed)
+        return failed
+    folder.forget_failed(task.shard)
+    return report

@@ -1,0 +1,82 @@
+"""A run without Ray, as a notebook has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shardsift import annotate_shards
+from shardsift.errors import InputError, OutputError
+from shardsift.records import FailedShard
+from tests.fakes import FakeScorer
+from tests.outputs import annotation_files
+from tests.samples import write_shards
+
+
+def summary(out: Path) -> dict[str, Any]:
+    return json.loads((out / "_summary.json").read_text())
+
+
+def test_all_shards_are_annotated_and_summed_up(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=3, samples=2), tmp_path / "out"
+    outcomes = annotate_shards(str(shards), FakeScorer(), str(out))
+    assert [outcome.shard for outcome in outcomes] == ["00000.tar", "00001.tar", "00002.tar"]
+    assert annotation_files(out).keys() == {f"0000{number}.parquet" for number in range(3)}
+    assert (summary(out)["shards"], summary(out)["scored"]) == (3, 6)
+
+
+def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=3, samples=2), tmp_path / "out"
+
+    def interrupted(tasks: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+        for number, task in enumerate(tasks):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield task
+
+    with pytest.raises(KeyboardInterrupt):
+        annotate_shards(str(shards), FakeScorer(), str(out), track=interrupted)
+    assert not (out / "_summary.json").exists()
+    outcomes = annotate_shards(str(shards), FakeScorer(), str(out))
+    assert [outcome.shard for outcome in outcomes] == ["00002.tar"]
+    assert summary(out)["shards"] == 3
+    assert annotate_shards(str(shards), FakeScorer(), str(out)) == []
+
+
+def test_a_shard_that_is_cut_is_recorded_and_tried_again(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=2, samples=2), tmp_path / "out"
+    whole = (shards / "00001.tar").read_bytes()
+    (shards / "00001.tar").write_bytes(whole[:3000])
+    _, failed = annotate_shards(str(shards), FakeScorer(), str(out))
+    assert isinstance(failed, FailedShard)
+    assert (out / "_failed" / "00001.json").exists()
+    assert summary(out)["failed_shards"] == 1
+    (shards / "00001.tar").write_bytes(whole)
+    (mended,) = annotate_shards(str(shards), FakeScorer(), str(out))
+    assert mended.shard == "00001.tar"
+    assert not (out / "_failed" / "00001.json").exists()
+    assert summary(out)["failed_shards"] == 0
+
+
+def test_another_configuration_needs_overwrite(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=1, samples=1), tmp_path / "out"
+    annotate_shards(str(shards), FakeScorer(), str(out))
+    other = FakeScorer()
+    other.fingerprint = "other"
+    with pytest.raises(OutputError, match="another configuration"):
+        annotate_shards(str(shards), other, str(out))
+    assert len(annotate_shards(str(shards), other, str(out), overwrite=True)) == 1
+
+
+def test_mistakes_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "in", shards=1, samples=1)
+    with pytest.raises(InputError):
+        annotate_shards(str(shards / "gone.tar"), FakeScorer(), str(tmp_path / "out"))
+    with pytest.raises(OutputError, match="a folder of shards"):
+        annotate_shards(str(shards), FakeScorer(), str(shards / "out"))
+    assert not list((tmp_path / "out").rglob("*"))
+    assert not (shards / "out").exists()
