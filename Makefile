@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos scale memory curation bench lint check clean
+.PHONY: help demo test fuzz chaos scale memory curation bench reference lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,9 @@ curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
 	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
 	$(BIN)/python -m jobs.bench
+
+reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
+	$(BIN)/python -m jobs.reference
 
 lint: $(STAMP)  ## formatting, lints, layers and types
 	$(BIN)/ruff format --check .

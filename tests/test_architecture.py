@@ -63,6 +63,7 @@ def test_files_stay_under_400_lines_and_functions_under_40(path: Path) -> None:
     source = path.read_text()
     assert len(source.splitlines()) <= 400
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and path.parent != PACKAGE / "cli":
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
             assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < 40, f"{node.name} is too long"
+            assert node.end_lineno - first.lineno < 40, f"{node.name} is too long"

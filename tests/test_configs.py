@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.config import RunConfig, bundled_configs, load_settings
-from shardsift.curation.settings import FilterConfig
+from shardsift.config import RunConfig, bundled_configs, load_config
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import ConfigError
-from shardsift.reshard.settings import ReshardConfig
+from shardsift.reshard.reshard_config import ReshardConfig
 
 CONFIGS = bundled_configs()
 
 
 def load(name: str) -> RunConfig:
-    return load_settings(RunConfig, name)
+    return load_config(RunConfig, name)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_loads(name: str) -> None:
     if name == "filter":
-        load_settings(FilterConfig, name, {"annotations": "scores", "output": "kept"})
+        load_config(FilterConfig, name, {"annotations": "scores", "output": "kept"})
     elif name == "reshard":
-        assert load_settings(ReshardConfig, name) == ReshardConfig(
+        assert load_config(ReshardConfig, name) == ReshardConfig(
             keep="corpus-kept", samples_per_shard=10_000
         )
     else:
-        load_settings(RunConfig, name)
+        load_config(RunConfig, name)
 
 
 def test_a_file_of_the_same_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ from shardsift.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchSettings:
+class Conditions:
     """What all contestants share: weights file, `cpu` or `cuda`, torch's threads, crops a call."""
 
     weights: str
@@ -68,7 +68,7 @@ Contestant = Callable[[str], Lap]
 """Takes a shard's path."""
 
 
-def published(settings: BenchSettings) -> Contestant:
+def published(settings: Conditions) -> Contestant:
     """PyPI's `Maclip`, its model loaded from our weights; on CPUs its `.cuda()` does nothing."""
     tokenizer = ModuleType("clip")
     cast(Any, tokenizer).tokenize = open_clip.get_tokenizer(MODEL)
@@ -109,7 +109,7 @@ def published(settings: BenchSettings) -> Contestant:
     return score
 
 
-def plain_loop(settings: BenchSettings) -> Contestant:
+def plain_loop(settings: Conditions) -> Contestant:
     """What one would write with open_clip: image by image, prompts encoded once."""
     model: Any = open_clip.create_model(MODEL, pretrained=settings.weights, device=settings.device)
     model.eval()
@@ -149,7 +149,7 @@ def plain_loop(settings: BenchSettings) -> Contestant:
     return score
 
 
-def shardsift(settings: BenchSettings, crops: str, dtype: str) -> Contestant:
+def shardsift(settings: Conditions, crops: str, dtype: str) -> Contestant:
     """Ours, as an actor does it: tar to Parquet."""
     scorer = Scorer(_config(settings, crops, dtype), **_placed(settings))
 
@@ -166,7 +166,7 @@ def shardsift(settings: BenchSettings, crops: str, dtype: str) -> Contestant:
     return score
 
 
-def encoder_alone(settings: BenchSettings, dtype: str) -> Contestant:
+def encoder_alone(settings: Conditions, dtype: str) -> Contestant:
     """Our encoder on crops that lie ready in memory: what the whole way is measured by."""
     encoder = Encoder(_config(settings, "paper", dtype), settings.device)
     ready: dict[str, tuple[int, Tensor]] = {}
@@ -201,7 +201,7 @@ TAR_TO_PARQUET = {dtype: f"shardsift paper {dtype}" for dtype in get_args(Dtype)
 ENCODER_ALONE = {dtype: f"encoder alone {dtype}" for dtype in get_args(Dtype)}
 """Names of contestants by dtype: all of the work, and the encoder's part of it."""
 
-CONTESTANTS: dict[str, Callable[[BenchSettings], Contestant]] = {
+CONTESTANTS: dict[str, Callable[[Conditions], Contestant]] = {
     "published (Maclip)": published,
     "plain open_clip loop": plain_loop,
     **{name: partial(shardsift, crops="paper", dtype=d) for d, name in TAR_TO_PARQUET.items()},
@@ -214,12 +214,12 @@ CONTESTANTS: dict[str, Callable[[BenchSettings], Contestant]] = {
 """By the name in tables; the first is what speed and agreement are relative to."""
 
 
-def _config(settings: BenchSettings, crops: str, dtype: str) -> ScoreConfig:
+def _config(settings: Conditions, crops: str, dtype: str) -> ScoreConfig:
     values = {"model": MODEL, "pretrained": settings.weights, "crops": crops, "dtype": dtype}
     return ScoreConfig.model_validate(values)
 
 
-def _placed(settings: BenchSettings) -> dict[str, Any]:
+def _placed(settings: Conditions) -> dict[str, Any]:
     return {"device": settings.device, "batch_size": settings.batch_size}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from jobs.bench.contestants import CONTESTANTS, BenchSettings, Lap
+from jobs.bench.contestants import CONTESTANTS, Conditions, Lap
 
 _KIBIBYTE = 1024
 
@@ -23,7 +23,7 @@ class BenchmarkError(RuntimeError):
 
 
 @contextmanager
-def starting_line(name: str, settings: BenchSettings) -> Generator[Connection]:
+def starting_line(name: str, settings: Conditions) -> Generator[Connection]:
     """A contestant that waits for laps, in a new process, which ends with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -55,7 +55,7 @@ def run_laps(line: Connection, name: str, shard: str) -> Lap:
 
 
 def race(
-    names: Sequence[str], settings: BenchSettings, warm_up: str, shard: str, rounds: int
+    names: Sequence[str], settings: Conditions, warm_up: str, shard: str, rounds: int
 ) -> Iterator[tuple[str, Lap]]:
     """Yield each lap as it is done: one a round for each contestant, after a warm-up.
 
@@ -70,7 +70,7 @@ def race(
                 yield name, run_laps(line, name, shard)
 
 
-def _compete(line: Connection, name: str, settings: BenchSettings) -> None:
+def _compete(line: Connection, name: str, settings: Conditions) -> None:
     torch.set_num_threads(settings.threads)
     contestant: Any = None
     while True:

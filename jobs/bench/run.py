@@ -17,7 +17,7 @@ from jobs.bench.contestants import (
     CONTESTANTS,
     ENCODER_ALONE,
     TAR_TO_PARQUET,
-    BenchSettings,
+    Conditions,
     Lap,
 )
 from jobs.bench.corpus import write_shard, write_weights
@@ -60,7 +60,7 @@ def run_bench(output: Path, config: BenchConfig, console: Console) -> int:
     output.mkdir(parents=True, exist_ok=True)
     report = BenchReport(machine=_machine(config))
     with tempfile.TemporaryDirectory() as scratch:
-        settings = BenchSettings(
+        settings = Conditions(
             weights=str(write_weights(Path(scratch, "weights.pt"))),
             device=config.device,
             threads=report.machine["cores"],
@@ -92,7 +92,7 @@ def _machine(config: BenchConfig) -> dict[str, Any]:
 
 
 def _race(
-    scratch: Path, settings: BenchSettings, config: BenchConfig, console: Console
+    scratch: Path, settings: Conditions, config: BenchConfig, console: Console
 ) -> dict[str, list[Lap]]:
     wanted = config.only or [""]
     names = [name for name in CONTESTANTS if any(word in name for word in wanted)]
@@ -122,7 +122,7 @@ def _share_of_encoder(laps: Mapping[str, Sequence[Lap]]) -> dict[str, float]:
 
 
 def _measure_engine(
-    scratch: Path, settings: BenchSettings, config: BenchConfig, console: Console
+    scratch: Path, settings: Conditions, config: BenchConfig, console: Console
 ) -> dict[str, float]:
     from jobs.bench.engine import Load, measure_dispatch, measure_second_actor
     from shardsift.engine.cluster import connected

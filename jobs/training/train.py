@@ -21,7 +21,7 @@ from jobs.training.photos import load_photos
 from jobs.training.trainer import MODEL, Progress, TrainConfig, Trainer
 from shardsift.cli.console import start_console
 from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
-from shardsift.config import load_settings
+from shardsift.config import load_config
 from shardsift.errors import ShardsiftError
 
 _LOG_EVERY = 50
@@ -42,7 +42,7 @@ def train(
     try:
         flags = {"steps": steps, "seed": seed}
         given = {name: value for name, value in flags.items() if value is not None}
-        settings = load_settings(TrainConfig, config, given)
+        settings = load_config(TrainConfig, config, given)
         torch.set_num_threads(threads)
         output.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(settings, load_photos(shards, held_out), output)

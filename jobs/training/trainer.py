@@ -19,7 +19,7 @@ from jobs.training.model import CONFIG_FILE, WEIGHTS_FILE, build_model, export, 
 from jobs.training.objective import batch_losses
 from jobs.training.photos import MAX_PIXELS, Photos
 from jobs.training.validation import Validation, validate
-from shardsift.config import ScoreConfig, Settings
+from shardsift.config import Config, ScoreConfig
 from shardsift.errors import ConfigError
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
@@ -32,7 +32,7 @@ MODEL: Final = "model"
 logger = logging.getLogger(__name__)
 
 
-class TrainConfig(Settings):
+class TrainConfig(Config):
     """Everything that decides the weights, but for the photographs and the number of threads."""
 
     steps: int = Field(default=600, ge=1, description="updates of the weights, at most")

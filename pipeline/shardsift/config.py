@@ -5,21 +5,22 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import (
     BaseModel,
-    ByteSize,
+    BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from shardsift.errors import ConfigError, ErrorCode
 
@@ -38,53 +39,90 @@ CropPlan = Literal["paper", "fast", "global", "dense"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class Settings(BaseModel):
-    """Base of all settings: immutable, and strict about unknown keys."""
+class Config(BaseModel):
+    """Base of what a person may set: immutable, and strict about unknown keys.
+
+    A field's description is the only text about it: flags and their help, the reference and the
+    comments of `configs/` are made from it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ScoreConfig(Settings):
+class Given(Enum):
+    """How a field is given, if not by a flag of its name: `Annotated[int, Given.IN_FILE]`."""
+
+    BY_PLACE = "by its place on the command line"
+    IN_FILE = "in a config file alone"
+
+
+def _split(value: Any) -> Any:
+    """Split `a,b`, or each of several such words, as they are typed on a command line."""
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)):
+        return value
+    return [
+        part
+        for word in cast(Sequence[Any], words)
+        for part in (map(str.strip, word.split(",")) if isinstance(word, str) else [word])
+    ]
+
+
+CommaSeparated = BeforeValidator(_split)
+"""Lets a tuple of words be typed as one: `decode_error,truncated`."""
+
+
+class ScoreConfig(Config):
     """Everything that decides a score; all of it goes into the fingerprint."""
 
     model: str = Field(
         default="RN50",
-        description="open_clip model name, `hf-hub:ORG/NAME`, path to an open_clip model config, "
-        "or `compact`, the small model that comes with the package",
+        description="an open_clip model name, `hf-hub:ORG/NAME`, the path of an open_clip model "
+        "config, or `compact`, the small model that comes with the package",
     )
     pretrained: str | None = Field(
         default=None,
-        description="weights tag, path to a weights file, or `random` (seeded, for tests); "
-        "by default `openai`, or what `compact` and `hf-hub:` models bring along",
+        description="a weights tag that open_clip knows, the path of a weights file, or `random` "
+        "(seeded, for tests); by default `openai`, or what `compact` and `hf-hub:` models bring "
+        "along",
     )
-    position_embedding: bool = Field(
+    position_embedding: Annotated[bool, Given.IN_FILE] = Field(
         default=False,
         description="keep the image tower's position embedding; MA-CLIP leaves it out of ResNets",
     )
-    prompts: tuple[tuple[str, str], ...] = Field(
+    prompts: Annotated[tuple[tuple[str, str], ...], Given.IN_FILE] = Field(
         default=PAPER_PROMPT_PAIRS,
         min_length=1,
-        description="antonym pairs, good prompt first",
+        description="antonym pairs, good prompt first; by default the paper's five",
     )
-    box_cox_lambda: float = Field(
+    box_cox_lambda: Annotated[float, Given.IN_FILE] = Field(
         default=0.5,
         ge=-5,
         le=5,
         description="λ of the Box-Cox transform of the feature magnitudes; 0 is the logarithm",
     )
-    base_sim: float = Field(default=1.0, description="fusion logit of the similarity cue")
-    base_mag: float = Field(default=0.6, description="fusion logit of the magnitude cue")
-    alpha: float = Field(default=1.0, description="how strongly the cues' difference moves weights")
+    base_sim: Annotated[float, Given.IN_FILE] = Field(
+        default=1.0, description="fusion logit of the similarity cue"
+    )
+    base_mag: Annotated[float, Given.IN_FILE] = Field(
+        default=0.6, description="fusion logit of the magnitude cue"
+    )
+    alpha: Annotated[float, Given.IN_FILE] = Field(
+        default=1.0, description="how strongly the difference of the cues moves their weights"
+    )
     crops: CropPlan = Field(
         default="paper",
-        description="`paper`: patches of 224 at stride 128, and the whole image resized; `fast`: "
-        "at most four of the patches, and the whole; `global`: the whole alone; `dense`: the "
-        "views of `paper`, patches read off one feature map (CLIP's ResNets and EfficientNets)",
+        description="the crop plan. `paper`: patches of 224 px at stride 128, and the whole image "
+        "resized; `fast`: at most four of the patches, and the whole; `global`: the whole alone; "
+        "`dense`: the views of `paper`, patches read off one feature map (CLIP's ResNets and "
+        "EfficientNets)",
     )
     dtype: Dtype = Field(
-        default="float32", description="arithmetic of the image encoder; float16 for GPUs"
+        default="float32",
+        description="arithmetic of the image encoder: `float32`, `bfloat16`, or `float16` on GPUs; "
+        "16 bits agree with 32 to about 0.01",
     )
-    max_pixels: int = Field(
+    max_pixels: Annotated[int, Given.IN_FILE] = Field(
         default=89_478_485,
         ge=1,
         le=PILLOW_BOMB_ERROR_PIXELS,
@@ -100,6 +138,11 @@ class ScoreConfig(Settings):
             raise ValueError("a prompt is empty")
         return pairs
 
+    def scoring(self) -> ScoreConfig:
+        """Return the part that decides scores, of a config that holds more."""
+        fields = ScoreConfig.model_fields
+        return ScoreConfig.model_validate({name: getattr(self, name) for name in fields})
+
     def fingerprint(self, model_digest: str) -> str:
         """Hash all that changes a score: 16 hexadecimal digits.
 
@@ -111,49 +154,73 @@ class ScoreConfig(Settings):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class RayConfig(Settings):
+class RayConfig(Config):
     """What a run on Ray may be given, whatever its actors do."""
 
     actors: int | None = Field(
-        default=None, ge=1, description="number of actors; by default as many as fit the cluster"
+        default=None,
+        ge=1,
+        description="number of actors; by default as many as fit now. On a cluster that is joined, "
+        "those that don't fit yet start when nodes join",
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     address: str | None = Field(
-        default=None, description="Ray cluster to join; by default one on this machine is started"
+        default=None,
+        description="the Ray cluster to join, such as `auto`; by default one on this machine is "
+        "started",
     )
     max_attempts: int = Field(
-        default=3, ge=1, description="how often a shard is tried before it is given up"
+        default=3,
+        ge=1,
+        description="tries of a shard before it is given up and recorded in `_failed/`; a lost or "
+        "preempted node costs none",
     )
     shard_timeout: float = Field(
-        default=3600.0, gt=0, description="seconds for one shard before its actor is killed"
+        default=3600.0,
+        gt=0,
+        description="seconds for one shard; then its actor is killed, and that was one try",
     )
     force: bool = Field(
-        default=False, description="go on though another run writes into this output"
+        default=False,
+        description="go on though another run writes into this output; equal runs write equal "
+        "files",
     )
 
 
 class RunConfig(ScoreConfig, RayConfig):
     """A `score` run: what to score, where to write, and with what resources."""
 
-    shards: tuple[str, ...] = Field(
-        default=(), description="tars: paths, globs, braces, folders, @lists, any fsspec URL"
+    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(),
+        description="tars: paths, globs, {000..123} braces, folders, @list.txt; any fsspec URL",
     )
-    output: str | None = Field(default=None, description="folder or URL for the annotations")
-    batch_size: int = Field(default=64, ge=1, description="crops in one encoder call")
-    decode_threads: int = Field(default=2, ge=1, description="threads that decode, for each actor")
+    output: str | None = Field(
+        default=None, description="folder or URL for the annotations; not a folder of shards"
+    )
     gpus_per_actor: float = Field(
-        default=1.0, ge=0, description="GPUs of an actor; 0 scores on the CPU, 0.5 shares a GPU"
+        default=1.0, ge=0, description="GPUs of an actor; 0.5 shares a GPU, 0 scores on CPUs"
     )
-    retry_errors: tuple[ErrorCode, ...] = Field(
-        default=(), description="score committed shards again that have rows with these errors"
+    decode_threads: Annotated[int, Given.IN_FILE] = Field(
+        default=2, ge=1, description="threads that decode images, for each actor"
+    )
+    batch_size: Annotated[int, Given.IN_FILE] = Field(
+        default=64,
+        ge=1,
+        description="crops in one call of the encoder; changes no score by more than 1e-6",
+    )
+    retry_errors: Annotated[tuple[ErrorCode, ...], CommaSeparated] = Field(
+        default=(),
+        description="score shards again that have rows with these errors, such as "
+        "`decode_error,truncated`",
     )
     check_inputs: bool = Field(
-        default=False, description="score committed shards again whose tar has changed"
+        default=False, description="score shards again whose tar has changed since"
     )
     overwrite: bool = Field(
-        default=False, description="delete this output's annotations and start anew"
+        default=False,
+        description="replace this output's annotations: our own, nothing else",
     )
-    dry_run: bool = Field(default=False, description="check everything and score nothing")
+    dry_run: bool = Field(default=False, description="check everything, score nothing")
 
     @model_validator(mode="after")
     def _float16_has_a_gpu(self) -> RunConfig:
@@ -161,13 +228,8 @@ class RunConfig(ScoreConfig, RayConfig):
             raise ValueError("float16 is for GPUs; on CPUs take bfloat16 or float32")
         return self
 
-    def scoring(self) -> ScoreConfig:
-        """The part that decides scores."""
-        fields = ScoreConfig.model_fields
-        return ScoreConfig.model_validate({name: getattr(self, name) for name in fields})
 
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def bundled_configs() -> dict[str, Path]:
@@ -179,11 +241,11 @@ def bundled_configs() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def load_settings(
-    kind: type[SettingsT],
+def load_config(
+    kind: type[ConfigT],
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> SettingsT:
+) -> ConfigT:
     """Read settings from a YAML file and let `overrides` win over it.
 
     `config` is a path, or the name of a config that comes with Shardsift; a path wins.
@@ -194,7 +256,7 @@ def load_settings(
     """
     file = None if config is None else _find_config(str(config))
     values = (_read_yaml(file) if file else {}) | dict(overrides or {})
-    _refuse_unknown_keys(values, set(kind.model_fields), file)
+    _refuse_unknown_keys(values, set(keys(kind)), file)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -208,15 +270,9 @@ def load_settings(
         raise ConfigError(f"{where}: {reason} (got {first['input']!r})") from error
 
 
-def parse_bytes(name: str, text: str) -> int:
-    """A size such as `1GB` or `256MiB`. Raises ConfigError, which says what `name` is for."""
-    try:
-        size = TypeAdapter(ByteSize).validate_python(text)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: a size such as 256MiB (got {text!r})") from error
-    if size < 1:
-        raise ConfigError(f"{name}: has to be more than nothing (got {text!r})")
-    return size
+def keys(kind: type[Config]) -> dict[str, FieldInfo]:
+    """Give the fields of a config by the names that people type."""
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
 
 
 def nearest(word: str, known: set[str]) -> str | None:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from shardsift.annotations.survey import survey
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_ROWS", 200_000))
@@ -125,7 +125,7 @@ def measure(code: str) -> tuple[float, int]:
 
 OURS = """
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 curate(FilterConfig(annotations={scores!r}, {output}keep_top=0.3{more}))
 """
 DUCKDB = """

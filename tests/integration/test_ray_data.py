@@ -14,7 +14,7 @@ import ray
 from shardsift import ScoreConfig, Scorer
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from tests.fakes import FakeScorer
 from tests.runs import write_run
 from tests.samples import picture, write_shards

@@ -16,7 +16,7 @@ from shardsift.annotations.parquet import read, read_footer
 from shardsift.config import RunConfig
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import InputError, OutputError
 from shardsift.records import ShardIdentity
 from shardsift.runs.score import score

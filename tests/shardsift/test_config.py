@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.config import RunConfig, ScoreConfig, load_settings
+from shardsift.config import RunConfig, ScoreConfig, load_config
 from shardsift.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def yaml_file(folder: Path, content: str) -> Path:
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "actors: 4\nbatch-size: 8\n")
-    settings = load_settings(RunConfig, file, {"actors": 2})
+    settings = load_config(RunConfig, file, {"actors": 2})
     assert (settings.actors, settings.batch_size) == (2, 8)
 
 
@@ -38,13 +38,13 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
 )
 def test_a_mistake_gets_one_line(content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        load_settings(RunConfig, yaml_file(tmp_path, content))
+        load_config(RunConfig, yaml_file(tmp_path, content))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.yaml: can't be read: No such file"):
-        load_settings(RunConfig, tmp_path / "gone.yaml")
+        load_config(RunConfig, tmp_path / "gone.yaml")
 
 
 @pytest.mark.parametrize("name", sorted(set(ScoreConfig.model_fields) - {"model", "pretrained"}))

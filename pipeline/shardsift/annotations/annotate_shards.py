@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import OutputFolder, check_output
@@ -49,37 +49,35 @@ def annotate_shards(
         OutputError: if the output can't be written, belongs to another configuration, or another
             run writes there.
     """
-    started = perf_counter()
     plan = plan_shards([shards] if isinstance(shards, str) else shards)
     check_output(output, {*plan.folders, plan.root})
     plan.check_found()
     folder = OutputFolder(output)
     config = scorer.config.model_dump(mode="json")
     plan = folder.claim(plan, scorer.fingerprint, config, overwrite)
-    waiting = [task for task in plan if task.annotation not in folder.committed]
-    if not waiting and folder.is_finished:
+    tasks = [task for task in plan if task.annotation not in folder.committed]
+    if not tasks and folder.is_finished:
         return []
     outcomes: list[ShardReport | FailedShard] = []
+    started = perf_counter()
     with held(folder.url), ManifestWriter() as manifest:
         folder.begin(plan, scorer.fingerprint, config)
-        for task in track(waiting, "scoring", len(waiting)):
+        for task in track(tasks, "scoring", len(tasks)):
             outcome = _attempt(task, scorer, folder, decode_threads)
             outcomes.append(outcome)
             manifest.add(outcome)
-        images = sum(outcome.rows for outcome in outcomes if isinstance(outcome, ShardReport))
-        seconds = perf_counter() - started
-        complete(
-            folder,
-            plan,
-            manifest,
-            {
-                "seconds": round(seconds, 3),
-                "images_per_second": round(images / seconds, 3),
-                "actors": 0,
-                "fingerprint": scorer.fingerprint,
-            },
-        )
+        facts = _facts(outcomes, perf_counter() - started) | {"fingerprint": scorer.fingerprint}
+        complete(folder, plan, manifest, facts)
     return outcomes
+
+
+def _facts(outcomes: Sequence[ShardReport | FailedShard], seconds: float) -> dict[str, Any]:
+    images = sum(outcome.rows for outcome in outcomes if isinstance(outcome, ShardReport))
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 3),
+        "actors": 0,
+    }
 
 
 def _attempt(

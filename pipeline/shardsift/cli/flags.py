@@ -1,15 +1,100 @@
-"""Flags that several verbs take."""
+"""Commands whose arguments, flags and help are made from the fields of a config."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
+from pydantic import ByteSize
+from pydantic.fields import FieldInfo
 
-ConfigFile = Annotated[
-    str | None,
-    typer.Option(help="YAML file with settings, or a name such as laptop; flags win over it."),
-]
-Actors = Annotated[int | None, typer.Option(help="Number of actors; by default as many as fit.")]
-CpusPerActor = Annotated[float | None, typer.Option(help="CPU cores of an actor.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster; by default one is started here.")]
+from shardsift.config import Config, Given, keys
+
+CONFIG_HELP = "A YAML file with settings, or a name such as laptop; flags win over it."
+
+Run = Callable[[typer.Context, dict[str, Any]], int]
+"""Takes what was typed, by the names of the config's keys; the exit code."""
+
+
+def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
+    """Make a function that typer turns into a command: a parameter for each field, and `config`."""
+
+    def command(context: typer.Context, **given: Any) -> int:
+        return run(context, {k: v for k, v in given.items() if v not in (None, [], ())})
+
+    parameters = [
+        Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *(_parameter(key, field) for key, field in own_first(kind) if not is_in_file(field)),
+        _optional("config", str, typer.Option(help=CONFIG_HELP)),
+    ]
+    command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def own_first(kind: type[Config]) -> list[tuple[str, FieldInfo]]:
+    """List the fields of a config by key: its own, then those that it shares with others."""
+    shared = {key for base in kind.__bases__ for key in keys(base)}
+    return sorted(keys(kind).items(), key=lambda item: item[0] in shared)
+
+
+def is_in_file(field: FieldInfo) -> bool:
+    """Tell whether a field is given in a config file alone."""
+    return Given.IN_FILE in field.metadata
+
+
+def flag_of(key: str, field: FieldInfo) -> str:
+    """Spell the flag of a field, or the name of an argument that has its place."""
+    name = key.replace("_", "-")
+    if Given.BY_PLACE in field.metadata:
+        return name.upper()
+    return f"--{name}/--no-{name}" if field.get_default() is True else f"--{name}"
+
+
+def sentence_of(field: FieldInfo) -> str:
+    """Make a sentence of a field's description."""
+    text = field.description or ""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def default_of(field: FieldInfo) -> str | None:
+    """Tell a field's default as one would type it; None if it has none, or nothing to show."""
+    default = field.get_default()
+    if field.is_required() or default is None or isinstance(default, bool) or default == ():
+        return None
+    if isinstance(default, tuple):
+        words: tuple[object, ...] = default
+        return None if isinstance(words[0], tuple) else ",".join(map(str, words))
+    if isinstance(default, ByteSize):
+        return default.human_readable(separator=" ")
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _parameter(key: str, field: FieldInfo) -> Parameter:
+    default = default_of(field)
+    told = sentence_of(field) + (f" Default: {default}." if default else "")
+    about: dict[str, Any] = {"help": told, "show_default": False}
+    kind = _typed(field.annotation)
+    flag = flag_of(key, field)
+    if Given.BY_PLACE in field.metadata:
+        return _optional(key, kind, typer.Argument(metavar=flag, **about))
+    return _optional(key, kind, typer.Option(flag, **about))
+
+
+def _optional(name: str, kind: Any, about: Any) -> Parameter:
+    annotation = Annotated[kind | None, about]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _typed(annotation: Any) -> Any:
+    """What typer reads a value as; whatever isn't a number or a flag is checked by the config."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is tuple:
+        return list[_typed(get_args(annotation)[0])]
+    return annotation if annotation in (bool, int, float) else str

@@ -1,7 +1,6 @@
 """From annotations to the samples worth keeping: `filter`, its keep-lists, and `keep` to load them.
 
-settings.py   what a person may ask for
-survey.py     what lies in a folder of annotations, from footers alone
+filter_config.py   what a person may ask for
 where.py      a SQL condition as an expression of pyarrow
 ordering.py   the one order of all rows: quality, then a hash of shard and index
 buckets.py    `--per`: which bucket a row belongs to
@@ -12,11 +11,19 @@ kept.py       the output folder
 uids.py       DataComp's subset file
 curate.py     all of it together
 loading.py    `keep`, for training loops
-reshard/      the kept samples into new tars
-stats.py      counts and quantiles, from metadata alone
-compact.py    many small annotation files into few
 """
 
-from shardsift.curation.loading import KeepList, keep
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shardsift.curation.loading import KeepList, keep
 
 __all__ = ["KeepList", "keep"]
+
+
+def __getattr__(name: str) -> Any:  # `filter --help` needs this package, and no pyarrow
+    if name in __all__:
+        from shardsift.curation import loading
+
+        return getattr(loading, name)
+    raise AttributeError(f"module 'shardsift.curation' has no attribute {name!r}")

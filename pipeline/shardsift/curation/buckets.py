@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part
 from shardsift.config import nearest
+from shardsift.curation.filter_config import MEGAPIXELS, PREFIX
 from shardsift.curation.ordering import Hashes, combine, hash_strings
-from shardsift.curation.settings import MEGAPIXELS, PREFIX
 from shardsift.errors import InputError
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_read

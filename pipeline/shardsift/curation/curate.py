@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.curation.buckets import make_buckets
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.kept import KeptFolder
-from shardsift.curation.settings import FilterConfig
 from shardsift.curation.sieve import THREADS, Counts, Sieve
 from shardsift.curation.threshold import Threshold, find_threshold
 from shardsift.curation.uids import UidWriter, parse_uids
@@ -26,7 +26,7 @@ _KEPT_COLUMNS = ("key", "index", "uid", "quality")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Filtered:
     """What a filter found, and did.
 
     `counts` are None where rows were not read: a dry run with approximate. `uids` are the counts
@@ -39,7 +39,7 @@ class Outcome:
     uids: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def curate(config: FilterConfig, track: Track = no_track) -> Outcome:
+def curate(config: FilterConfig, track: Track = no_track) -> Filtered:
     """Keep what `config` asks for.
 
     Raises:
@@ -62,7 +62,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> Outcome:
             stack.enter_context(folder)
         threshold = find_threshold(config, found, sieve, track)
         if folder is None and config.approximate:
-            return Outcome(survey=found, threshold=threshold)
+            return Filtered(survey=found, threshold=threshold)
         return _write(config, found, threshold, sieve, folder, track)
 
 
@@ -73,7 +73,7 @@ def _write(
     sieve: Sieve,
     folder: KeptFolder | None,
     track: Track,
-) -> Outcome:
+) -> Filtered:
     """Read all rows once more, and write those that are kept."""
     if folder:
         folder.begin(config.rule(), threshold.quality, found.fingerprint)
@@ -98,7 +98,7 @@ def _write(
         _check_kept(config, found, counts)
         told = _finish_uids(folder, uids, counts) if folder and with_uids else {}
     assert counts.rows == found.rows, "every row is counted once"
-    outcome = Outcome(survey=found, threshold=threshold, counts=counts, uids=told)
+    outcome = Filtered(survey=found, threshold=threshold, counts=counts, uids=told)
     if folder:
         folder.finish(_summary(config, outcome))
     return outcome
@@ -127,7 +127,7 @@ def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping
     }
 
 
-def _summary(config: FilterConfig, outcome: Outcome) -> dict[str, Any]:
+def _summary(config: FilterConfig, outcome: Filtered) -> dict[str, Any]:
     counts = outcome.counts
     assert counts is not None, "all rows were read"
     return {

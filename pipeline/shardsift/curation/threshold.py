@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.sketch import shortest
 from shardsift.annotations.survey import Survey
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.ordering import LAST, rank, unrank
 from shardsift.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
-from shardsift.curation.settings import FilterConfig
 from shardsift.curation.sieve import THREADS, Sieve
 from shardsift.errors import InputError
 from shardsift.storage.redaction import redact

@@ -39,7 +39,7 @@ Work = Callable[[Any], Report]
 """Does a task and commits its result. Raises ShardError where it can't be done."""
 
 
-class ActorSettings(Protocol):
+class ActorSpec(Protocol):
     """How to make an actor, and what it takes."""
 
     @property
@@ -76,7 +76,7 @@ class ShardTrouble:
 class ShardActor:
     """Makes ready once, then works on one shard a call."""
 
-    def __init__(self, settings: ActorSettings) -> None:
+    def __init__(self, settings: ActorSpec) -> None:
         self._work = settings.make_work()
 
     def ready(self) -> Place:

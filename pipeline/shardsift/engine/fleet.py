@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from shardsift.engine.actor import ActorSettings, Place, Report, ShardActor, ShardTrouble, Task
+from shardsift.engine.actor import ActorSpec, Place, Report, ShardActor, ShardTrouble, Task
 from shardsift.engine.cluster import live_node_ids
 
 Call = Hashable
@@ -88,7 +88,7 @@ class Fleet(Protocol):
 class RayFleet:
     """Actors on the Ray cluster that this process is connected to."""
 
-    def __init__(self, settings: ActorSettings) -> None:
+    def __init__(self, settings: ActorSpec) -> None:
         self._settings = settings
 
     def start_actor(self) -> Any:

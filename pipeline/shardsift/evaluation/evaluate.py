@@ -22,7 +22,7 @@ MAGNITUDE = "q_mag"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class Experiment:
     """What to evaluate and against what.
 
     Attributes:
@@ -64,7 +64,7 @@ class Evaluation:
     """
 
     fingerprint: str
-    config: EvaluateConfig
+    config: Experiment
     keys: Sequence[str]
     opinions: Values
     predictions: Mapping[str, Values]
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 def evaluate(
-    urls: Sequence[str], config: EvaluateConfig, advance: Callable[[], None] = lambda: None
+    urls: Sequence[str], config: Experiment, advance: Callable[[], None] = lambda: None
 ) -> Evaluation:
     """Score all rated images, and compare. `advance` is called after each image.
 
@@ -116,7 +116,7 @@ def evaluate(
     )
 
 
-def _passes(config: EvaluateConfig) -> list[list[Variant]]:
+def _passes(config: Experiment) -> list[list[Variant]]:
     """Variants that share an encoder, the configuration under test first of all."""
     base = config.scoring
     variants = [
@@ -157,7 +157,7 @@ def _score(
 
 def _further_pass(
     urls: Iterable[str],
-    config: EvaluateConfig,
+    config: Experiment,
     variants: list[Variant],
     opinions_N: Values,
     advance: Callable[[], None],

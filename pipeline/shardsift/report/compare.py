@@ -15,7 +15,6 @@ from scipy import stats
 from shardsift.annotations.folder import OutputFolder
 from shardsift.errors import InputError
 
-KEEP_TOPS = (0.1, 0.3, 0.5, 0.7)
 LARGEST = 10
 """So many of the largest differences are named."""
 
@@ -77,7 +76,7 @@ class Comparison:
     largest: Sequence[Difference]
 
 
-def compare(url_a: str, url_b: str, keep_tops: Sequence[float] = KEEP_TOPS) -> Comparison:
+def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
     """Compare the annotations in two folders, sample by sample.
 
     Holds two numbers a sample. Raises InputError where no sample has a score in both.

@@ -21,7 +21,7 @@ from typing import Any, cast
 from shardsift import __version__
 from shardsift.annotations.folder import SUMMARY, RunFolder, as_json, local_folder
 from shardsift.errors import OutputError
-from shardsift.reshard.plan import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
+from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardReport
 from shardsift.storage.files import (
     FAILED_FOLDER,

@@ -20,9 +20,9 @@ from shardsift.curation.kept import KEEP_LIST, Filtered, read_filtered
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
 from shardsift.reshard.folder import ReshardFolder, ReshardRecord
 from shardsift.reshard.headers import BLOCK
-from shardsift.reshard.plan import Packer, ReshardPlan
-from shardsift.reshard.settings import ReshardConfig
-from shardsift.reshard.write import CopySettings, KeptOfShard, check_source, read_matching
+from shardsift.reshard.packing import Packer, ReshardPlan
+from shardsift.reshard.reshard_config import ReshardConfig
+from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import is_annotation, join, list_files
 from shardsift.storage.redaction import redact
@@ -40,7 +40,7 @@ class Reshard:
     folder: ReshardFolder
     record: ReshardRecord
     plan: ReshardPlan
-    copy: CopySettings
+    copy: ReshardInputs
     missing: Sequence[str]
 
 
@@ -66,7 +66,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     folder = ReshardFolder(config.output)
     record = _record(config, filtered, sources.root)
     folder.claim(record, overwrite=config.overwrite)
-    copy = CopySettings(
+    copy = ReshardInputs(
         keep=config.keep,
         annotations=scores.annotations,
         annotate=config.annotate,
@@ -152,7 +152,7 @@ class _Kept:
 def _plan(
     output: str,
     root: str,
-    copy: CopySettings,
+    copy: ReshardInputs,
     record: ReshardRecord,
     names: Sequence[str],
     track: Track,
@@ -173,7 +173,7 @@ def _plan(
     return packer.plan(root, output)
 
 
-def _look(name: str, root: str, copy: CopySettings) -> _Kept:
+def _look(name: str, root: str, copy: ReshardInputs) -> _Kept:
     """What is kept of a source shard, and whether it is the one that was scored."""
     kept = read_matching(name, copy, ["key", "tar_offset"])
     if not len(kept.index_N):

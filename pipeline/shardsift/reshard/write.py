@@ -16,7 +16,7 @@ from shardsift.errors import AnnotationError, InputError, ShardError
 from shardsift.records import ShardIdentity
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import sample_chunks
-from shardsift.reshard.plan import ReshardTask, Segment, stats_name
+from shardsift.reshard.packing import ReshardTask, Segment, stats_name
 from shardsift.reshard.rows import CUES, kept_rows
 from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
@@ -28,7 +28,7 @@ _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CopySettings:
+class ReshardInputs:
     """What is the same for all output shards of a run.
 
     `keep` is the output of `filter`, `annotations` are those that were filtered; `in_place` says
@@ -68,7 +68,7 @@ class ReshardReport:
         }
 
 
-def write_shard(task: ReshardTask, settings: CopySettings) -> ReshardReport:
+def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
     """Copy the samples of an output shard, and commit it.
 
     Raises:
@@ -103,7 +103,7 @@ def write_shard(task: ReshardTask, settings: CopySettings) -> ReshardReport:
     return report
 
 
-def _samples_of(segment: Segment, shard: str, settings: CopySettings) -> Iterator[RawSample]:
+def _samples_of(segment: Segment, shard: str, settings: ReshardInputs) -> Iterator[RawSample]:
     """The samples of a part of a source shard, which is what was scored before and after."""
     try:
         kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
@@ -130,7 +130,7 @@ class KeptOfShard:
     rows: Any
 
 
-def read_matching(name: str, settings: CopySettings, columns: Sequence[str]) -> KeptOfShard:
+def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) -> KeptOfShard:
     """The keep-list and the annotation of a shard, once it is known that they match.
 
     `columns` are those of the annotation; `key` has to be one.

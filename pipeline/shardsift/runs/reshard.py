@@ -16,17 +16,17 @@ from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
 from shardsift.engine.progress import Tally
 from shardsift.records import FailedShard
-from shardsift.reshard.plan import ReshardTask
+from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard
-from shardsift.reshard.write import CopySettings, ReshardReport, write_shard
+from shardsift.reshard.write import ReshardInputs, ReshardReport, write_shard
 from shardsift.scoring.heap import keep_heap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CopyingSettings:
+class CopyingSpec:
     """How to make an actor that writes tars."""
 
-    copy: CopySettings
+    copy: ReshardInputs
     cpus: float
     gpus: float = 0
 
@@ -85,7 +85,7 @@ def write_tars(run: Reshard, tasks: Sequence[ReshardTask], console: Console) -> 
         run.folder.begin(run.record, run.plan)
         result = ReshardResult(tally=CopyTally(len(tasks)))
         coordinator = Coordinator(
-            RayFleet(CopyingSettings(copy=run.copy, cpus=config.cpus_per_actor)),
+            RayFleet(CopyingSpec(copy=run.copy, cpus=config.cpus_per_actor)),
             min(fitting, len(tasks)),
             max_attempts=config.max_attempts,
             shard_timeout=config.shard_timeout,

@@ -13,7 +13,7 @@ RANDOM_WEIGHTS = "random"
 BUNDLED_MODEL = "compact"
 """In place of a model name: the small CLIP that comes with the package."""
 
-_BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / BUNDLED_MODEL
+_BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / "compact_model"
 
 
 def with_default_weights(config: ScoreConfig) -> ScoreConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.bench.contestants import BenchSettings
+from jobs.bench.contestants import Conditions
 from jobs.bench.race import BenchmarkError, race
 from jobs.bench.run import BenchConfig, run_bench
 
@@ -33,6 +33,6 @@ def test_ours_scores_as_the_published_code_does(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("SHARDSIFT_BENCH" not in os.environ, reason="make bench runs it: 8 s")
 def test_a_contestant_that_cannot_run_is_named(tmp_path: Path) -> None:
-    settings = BenchSettings(weights="/gone.pt", device="cpu", threads=1, batch_size=2)
+    settings = Conditions(weights="/gone.pt", device="cpu", threads=1, batch_size=2)
     with pytest.raises(BenchmarkError, match=r"plain open_clip loop: .*gone"):
         next(race(["plain open_clip loop"], settings, "warm.tar", "race.tar", 1))

@@ -20,7 +20,7 @@ from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
 from shardsift.annotations.stats import read_stats
 from shardsift.annotations.verify import claim_output
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
 from shardsift.report.compare import compare
 from shardsift.report.gather import gather

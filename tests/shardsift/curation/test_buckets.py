@@ -11,7 +11,7 @@ import pytest
 
 from shardsift.curation.buckets import UNMATCHED
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import InputError
 from tests.generated import row, write_annotations
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import (
     AnnotationError,
     ConfigError,

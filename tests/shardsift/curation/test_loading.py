@@ -17,7 +17,7 @@ from webdataset.shardlists import split_by_node
 
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import InputError
 from tests.fakes import FakeScorer
 from tests.runs import write_run

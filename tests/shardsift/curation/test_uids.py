@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.uids import UidWriter, parse_uids
 from shardsift.errors import InputError
 from tests.generated import row, write_annotations

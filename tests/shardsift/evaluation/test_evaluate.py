@@ -15,8 +15,8 @@ from shardsift.evaluation.evaluate import (
     MAGNITUDE,
     OURS,
     SIMILARITY,
-    EvaluateConfig,
     Evaluation,
+    Experiment,
     bin_means,
     evaluate,
 )
@@ -42,7 +42,7 @@ def a_rated_shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="evaluation", scope="module")
 def the_evaluation(shard: Path) -> Evaluation:
-    config = EvaluateConfig(
+    config = Experiment(
         scoring=SCORING,
         question=question(group_field="kind"),
         resamples=50,
@@ -89,7 +89,7 @@ def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> No
         ("dense", "dense", {"crops": "dense"}),
         ("prompts", "Sharp image | blurry image", {"prompts": (("Sharp image", "blurry image"),)}),
     ):
-        alone = EvaluateConfig(
+        alone = Experiment(
             scoring=SCORING.model_copy(update=change), question=question(), resamples=0
         )
         expected = evaluate([str(shard)], alone).agreements[OURS]
@@ -98,7 +98,7 @@ def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> No
 
 
 def test_dmos_gives_the_same_correlations(shard: Path, evaluation: Evaluation) -> None:
-    config = EvaluateConfig(
+    config = Experiment(
         scoring=SCORING,
         question=question(mos_field="dmos"),
         higher_is_worse=True,
@@ -123,13 +123,13 @@ def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
 
 
 def test_an_unknown_field_names_the_nearest(shard: Path) -> None:
-    config = EvaluateConfig(scoring=SCORING, question=question(mos_field="moss"))
+    config = Experiment(scoring=SCORING, question=question(mos_field="moss"))
     with pytest.raises(InputError, match="did you mean mos"):
         evaluate([str(shard)], config)
 
 
 def test_an_unknown_family_is_refused(shard: Path) -> None:
-    config = EvaluateConfig(scoring=SCORING, question=question(), ablate=("gamma",))
+    config = Experiment(scoring=SCORING, question=question(), ablate=("gamma",))
     with pytest.raises(ConfigError, match="known are lambda"):
         evaluate([str(shard)], config)
 

@@ -14,6 +14,8 @@ from tests.fakes import FakeScorer, fake_score
 from tests.runs import write_run
 from tests.samples import write_shards
 
+KEEP_TOPS = (0.1, 0.3, 0.5, 0.7)
+
 
 class BrighterScorer(FakeScorer):
     """Gives each image a tenth more than the fake does."""
@@ -41,7 +43,7 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_equal_runs_keep_the_same(runs: tuple[Path, Path]) -> None:
-    comparison = compare(str(runs[0]), str(runs[0]))
+    comparison = compare(str(runs[0]), str(runs[0]), KEEP_TOPS)
     assert (comparison.scored, comparison.max_absolute, comparison.srcc) == (30, 0.0, 1.0)
     assert all(overlap.of_kept == overlap.jaccard == 1.0 for overlap in comparison.overlaps)
     assert comparison.largest == []
@@ -49,7 +51,7 @@ def test_equal_runs_keep_the_same(runs: tuple[Path, Path]) -> None:
 
 
 def test_a_shift_changes_scores_and_not_what_is_kept(runs: tuple[Path, Path]) -> None:
-    comparison = compare(str(runs[0]), str(runs[1]))
+    comparison = compare(str(runs[0]), str(runs[1]), KEEP_TOPS)
     assert comparison.mean == pytest.approx(0.1, abs=1e-6)
     assert comparison.fingerprints == ("fake-scorer", "brighter")
     assert comparison.srcc == pytest.approx(1.0)
@@ -60,7 +62,7 @@ def test_a_shift_changes_scores_and_not_what_is_kept(runs: tuple[Path, Path]) ->
 def test_shards_of_one_run_alone_are_counted(runs: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("00000.parquet", "_run.json"):
         (tmp_path / name).write_bytes((runs[0] / name).read_bytes())
-    comparison = compare(str(runs[0]), str(tmp_path))
+    comparison = compare(str(runs[0]), str(tmp_path), KEEP_TOPS)
     assert (comparison.shards_only_a, comparison.shards_only_b) == (1, 0)
     assert comparison.samples == 15
 
@@ -74,4 +76,4 @@ def test_overlap_is_what_sets_say() -> None:
 
 def test_runs_over_other_shards_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="same shard"):
-        compare(str(runs[0]), str(tmp_path))
+        compare(str(runs[0]), str(tmp_path), KEEP_TOPS)

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from shardsift.curation.curate import curate
-from shardsift.curation.settings import FilterConfig
-from shardsift.reshard.plan import ReshardTask
+from shardsift.curation.filter_config import FilterConfig
+from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
-from shardsift.reshard.settings import ReshardConfig
+from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import ReshardReport, write_shard
 from shardsift.shards.samples import key_and_extension
 from tests.fakes import FakeScorer

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from shardsift.cli.configs import CompareConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.report.compare import Comparison, compare
 
 
-def run_compare(
-    run_a: str, run_b: str, output: Path | None, keep_tops: Sequence[float], console: Console
-) -> int:
-    """Compare, print, and write `comparison.json` below `output`; the exit code."""
+def run(config: CompareConfig, console: Console) -> int:
+    """Compare, print, and write `comparison.json` below the output; the exit code."""
+    run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.status("reading annotations"):
-        comparison = compare(run_a, run_b, keep_tops)
+        comparison = compare(run_a, run_b, config.keep_top)
     out = Console(highlight=False)
     out.print(f"A {run_a}\nB {run_b}", soft_wrap=True)
     for key, (a, b) in comparison.settings.items():

@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from webdataset.writer import TarWriter
 
+from shardsift.cli.configs import DemoConfig
 from shardsift.cli.verbs.score import report_result
-from shardsift.config import RunConfig, bundled_configs, load_settings
+from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.curation.curate import curate
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.kept import KEEP_LIST
-from shardsift.curation.settings import FilterConfig
 from shardsift.errors import ConfigError
 from shardsift.runs.score import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS
@@ -82,20 +83,21 @@ class DemoSample:
     image: bytes | None
 
 
-def run_demo(folder: Path, console: Console) -> int:
+def run(config: DemoConfig, console: Console) -> int:
     """Build the shards, score them, and print the table; the exit code."""
+    folder = config.output
     shards, output = folder / "shards", folder / "annotations"
     console.print(f"making {SHARDS} shards of distorted photographs in {shards}")
     write_shards(shards)
     overrides = {"shards": [str(shards)], "output": str(output), "overwrite": True}
-    config = load_settings(RunConfig, bundled_configs()["demo"], overrides)
-    result = score(config, console)
-    exit_code = report_result(result, config, console)
+    settings = load_config(RunConfig, bundled_configs()["demo"], overrides)
+    result = score(settings, console)
+    exit_code = report_result(result, settings, console)
     rows = cast(list[dict[str, Any]], pq.read_table(output).to_pylist())
     console.print(quality_table(rows))
     for row in [row for row in rows if row["error"]]:
         console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
-    if config.pretrained == RANDOM_WEIGHTS:
+    if settings.pretrained == RANDOM_WEIGHTS:
         console.print("[bold]The weights are random: these scores carry no meaning.[/]")
     console.print(f"annotations: {output}/*.parquet   per shard: {output}/_manifest.parquet")
     console.print(kept_table(keep_better_half(output, folder / "kept"), rows))

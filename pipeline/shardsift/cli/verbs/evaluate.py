@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shardsift.cli.configs import EvaluateConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.drawing import new_figure
 from shardsift.evaluation.baselines import Brisque, laplacian_variance
-from shardsift.evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
+from shardsift.evaluation.evaluate import Evaluation, Experiment, evaluate
 from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.opinions import Baseline
+from shardsift.evaluation.opinions import Baseline, Question
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
 from shardsift.storage.files import expand
@@ -28,24 +29,13 @@ from shardsift.storage.files import expand
 LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 
 
-def baselines(*, with_brisque: bool) -> dict[str, Baseline]:
-    """The measures that MA-CLIP is compared with. Raises ConfigError without their packages."""
-    simple: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
-    return simple | ({BRISQUE: Brisque()} if with_brisque else {})
-
-
-def run_evaluate(
-    shards: list[str],
-    output: Path,
-    config: EvaluateConfig,
-    iqa_set: str | None,
-    console: Console,
-) -> int:
-    """Evaluate, write all results below `output`, and print the table; the exit code."""
+def run(config: EvaluateConfig, console: Console) -> int:
+    """Evaluate, write all results below the output, and print the table; the exit code."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
-    urls = list(expand(shards))
-    with _progress(console, config.question.limit) as advance:
-        evaluation = evaluate(urls, config, advance)
+    urls = list(expand(config.shards))
+    output, iqa_set = config.output, config.iqa_set
+    with _progress(console, config.limit) as advance:
+        evaluation = evaluate(urls, _experiment(config), advance)
     output.mkdir(parents=True, exist_ok=True)
     (output / "evaluation.json").write_text(json.dumps(as_json(evaluation, iqa_set), indent=2))
     (output / "table.md").write_text(as_markdown(evaluation, iqa_set))
@@ -58,6 +48,30 @@ def run_evaluate(
         console.print(f"left out: {count:,} samples: {reason}")
     console.print(f"table, figures and every prediction: {output}")
     return DONE
+
+
+def _experiment(config: EvaluateConfig) -> Experiment:
+    scoring = config.scoring()
+    baselines: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
+    if config.brisque:
+        baselines[BRISQUE] = Brisque()
+    question = Question(
+        mos_field=config.mos_field,
+        group_field=config.group_field,
+        baselines=baselines,
+        max_pixels=scoring.max_pixels,
+        limit=config.limit,
+    )
+    backbones = [name.partition("=") for name in config.backbone]
+    return Experiment(
+        scoring=scoring,
+        question=question,
+        device=config.device,
+        higher_is_worse=config.higher_is_worse,
+        resamples=config.resamples,
+        ablate=config.ablate,
+        backbones=[(name, weights or None) for name, _, weights in backbones],
+    )
 
 
 def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from shardsift.cli.configs import ExplainConfig
 from shardsift.cli.exit_codes import DONE
-from shardsift.config import ScoreConfig
 from shardsift.errors import ImageError, InputError
 from shardsift.report.explain import Explanation, draw, explain
 from shardsift.scoring.scorer import Scorer
@@ -18,27 +18,19 @@ from shardsift.storage.files import read_bytes
 _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
 
-def run_explain(
-    images: list[str],
-    output: Path | None,
-    config: ScoreConfig,
-    device: str,
-    console: Console,
-    *,
-    every_crop: bool = False,
-) -> int:
-    """Explain each image; the exit code. The tables go to stdout, pictures below `output`."""
+def run(config: ExplainConfig, console: Console) -> int:
+    """Explain each image; the exit code. The tables go to stdout, pictures below the output."""
     with console.status("loading the model"):
-        scorer = Scorer(config, device=device)
+        scorer = Scorer(config.scoring(), device=config.device)
     out = Console(highlight=False)
     overview = _table("image", "size", "crops", *_COLUMNS, "lowest patch")
-    for url in images:
+    for url in config.images:
         explanation = _explain(url, scorer)
         _add(overview, explanation)
-        if every_crop:
+        if config.every_crop:
             out.print(crop_table(explanation))
-        if output is not None:
-            console.print(f"heat map: {_save(explanation, output)}")
+        if config.output is not None:
+            console.print(f"heat map: {_save(explanation, config.output)}")
     out.print(overview)
     return DONE
 

@@ -8,19 +8,20 @@ from rich.table import Table
 
 from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE
-from shardsift.curation.curate import Outcome, curate
-from shardsift.curation.settings import FilterConfig
+from shardsift.curation.curate import Filtered, curate
+from shardsift.curation.filter_config import FilterConfig
+from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.storage.redaction import redact
 
 _MOST_BUCKETS = 40
 
 
-def run_filter(config: FilterConfig, console: Console, results: Console | None = None) -> int:
+def run(config: FilterConfig, console: Console) -> int:
     """Keep what is asked for, and tell what became of all rows; the exit code.
 
-    The counts go to `results`, by default stdout; progress to `console`.
+    The counts go to stdout, progress to `console`.
     """
-    results = results or Console(highlight=False)
+    results = Console(highlight=False)
     with tracking(console) as track:
         outcome = curate(config, track)
     results.print(_table(config, outcome))
@@ -28,10 +29,16 @@ def run_filter(config: FilterConfig, console: Console, results: Console | None =
         results.print(_buckets_table(config, outcome))
     for line in _remarks(config, outcome):
         results.print(escape(line), soft_wrap=True)
-    return DONE
+    if "shards" not in config.emit or config.output is None or config.dry_run:
+        return DONE
+    from shardsift.cli.verbs import reshard  # and Ray, which no other filter needs
+
+    output = f"{config.output.rstrip('/')}/shards"
+    shards = ReshardConfig(keep=config.output, output=output, overwrite=config.overwrite)
+    return reshard.run(shards, console)
 
 
-def _table(config: FilterConfig, outcome: Outcome) -> Table:
+def _table(config: FilterConfig, outcome: Filtered) -> Table:
     table = Table(title=escape(redact(config.annotations)), show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -61,7 +68,7 @@ def _table(config: FilterConfig, outcome: Outcome) -> Table:
     return table
 
 
-def _buckets_table(config: FilterConfig, outcome: Outcome) -> Table:
+def _buckets_table(config: FilterConfig, outcome: Filtered) -> Table:
     largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)[:_MOST_BUCKETS]
     more = len(outcome.threshold.buckets) - len(largest)
     caption = f"and {more:,} smaller ones, see _summary.json" if more else None
@@ -74,7 +81,7 @@ def _buckets_table(config: FilterConfig, outcome: Outcome) -> Table:
     return table
 
 
-def _remarks(config: FilterConfig, outcome: Outcome) -> list[str]:
+def _remarks(config: FilterConfig, outcome: Filtered) -> list[str]:
     lines: list[str] = []
     if outcome.threshold.quality is not None:
         lines.append(f"threshold: --min-quality {outcome.threshold.quality!r}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 
+from shardsift.cli.configs import IqaShardsConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.config import nearest
 from shardsift.errors import ConfigError
@@ -13,16 +12,17 @@ from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS
 
 
-def run_iqa_shards(
-    name: str, folder: Path, output: str, images_per_shard: int, console: Console
-) -> int:
+def run(config: IqaShardsConfig, console: Console) -> int:
     """Write the shards, and say how to evaluate them; the exit code."""
+    name, output = config.name, config.output
     if name not in IQA_SETS:
         guess = nearest(name, set(IQA_SETS))
         hint = f"did you mean {guess}?" if guess else f"known are {', '.join(IQA_SETS)}"
         raise ConfigError(f"{name}: no such set; {hint}")
     iqa_set = IQA_SETS[name]
-    images, shards = write_shards(iqa_set.read(folder), output, name, images_per_shard)
+    images, shards = write_shards(
+        iqa_set.read(config.folder), output, name, config.images_per_shard
+    )
     console.print(f"{images:,} images with opinions in {shards:,} shards: {output}")
     flag = " --higher-is-worse" if iqa_set.higher_is_worse else ""
     console.print(f"next: shardsift evaluate {output} --iqa-set {name}{flag} --output DIR")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from shardsift.cli.configs import ReportConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.report.gather import gather
 from shardsift.report.live import Start
@@ -14,28 +15,20 @@ from shardsift.storage.files import absolute, commit, join
 REPORT = "report.html"
 
 
-def run_report(
-    annotations: str,
-    output: str,
-    console: Console,
-    *,
-    shards: str | None,
-    start: Start,
-    thumbnails: int,
-    rows: int,
-) -> int:
-    """Write `report.html` below `output`; the exit code. `shards` wins over what the run says."""
+def run(config: ReportConfig, console: Console) -> int:
+    """Write `report.html` below the output; the exit code."""
     with console.status("reading annotations"):
-        run = gather(annotations, limit=rows)
-    root = absolute(shards) if shards is not None else run.root
+        data = gather(config.annotations, limit=config.rows)
+    root = absolute(config.shards) if config.shards is not None else data.root
     with console.status("fetching pictures"):
-        pictures, problem = fetch_thumbnails(run, root, thumbnails)
-    page = render(run, pictures, problem, start).encode()
-    location = join(output, REPORT)
+        pictures, problem = fetch_thumbnails(data, root, config.thumbnails)
+    start = Start(min_quality=config.min_quality, keep_top=config.keep_top)
+    page = render(data, pictures, problem, start).encode()
+    location = join(config.output, REPORT)
     commit(location, page)
     if problem is not None:
         console.print(problem, soft_wrap=True)
-    if run.is_sampled:
-        console.print(f"a sample: {run.rows_read:,} rows of {run.files_read:,} annotation files")
+    if data.is_sampled:
+        console.print(f"a sample: {data.rows_read:,} rows of {data.files_read:,} annotation files")
     console.print(f"report: {location} ({len(page) / 1e6:.1f} MB)", soft_wrap=True)
     return DONE

@@ -10,7 +10,7 @@ from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.engine.progress import count
 from shardsift.reshard.prepare import Reshard, prepare
-from shardsift.reshard.settings import ReshardConfig
+from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import ReshardResult, write_tars
 from shardsift.storage.lease import check_free, held
 from shardsift.storage.redaction import redact
@@ -18,31 +18,31 @@ from shardsift.storage.redaction import redact
 _FAILURES_SHOWN = 20
 
 
-def run_reshard(config: ReshardConfig, console: Console) -> int:
+def run(config: ReshardConfig, console: Console) -> int:
     """Write all tars of the plan that are not there yet; the exit code.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed.
     """
     with tracking(console) as track:
-        run = prepare(config, track)
-    for shard in run.missing:
+        prepared = prepare(config, track)
+    for shard in prepared.missing:
         console.print(f"nothing is kept of {shard}, which was never scored", soft_wrap=True)
-    tasks = [task for task in run.plan if task.shard not in run.folder.committed]
-    what = f"{run.plan.samples:,} samples in {count(len(run.plan), 'shard')}"
+    tasks = [task for task in prepared.plan if task.shard not in prepared.folder.committed]
+    what = f"{prepared.plan.samples:,} samples in {count(len(prepared.plan), 'shard')}"
     if config.dry_run:
         if not config.force:
-            check_free(run.folder.url)
-        size = decimal(sum(task.bytes for task in run.plan))
+            check_free(prepared.folder.url)
+        size = decimal(sum(task.bytes for task in prepared.plan))
         console.print(f"dry run: would write {what}, about {size}", soft_wrap=True)
         return DONE
-    if not tasks and run.folder.is_finished:
-        where = redact(run.folder.url)
+    if not tasks and prepared.folder.is_finished:
+        where = redact(prepared.folder.url)
         console.print(f"nothing to do: {what} are in {where} already", soft_wrap=True)
         return DONE
-    with held(run.folder.url, force=config.force):
-        result = write_tars(run, tasks, console)
-        return _finish(run, result, console)
+    with held(prepared.folder.url, force=config.force):
+        result = write_tars(prepared, tasks, console)
+        return _finish(prepared, result, console)
 
 
 def _finish(run: Reshard, result: ReshardResult, console: Console) -> int:

@@ -1,4 +1,4 @@
-"""`shardsift score`: tell how a run went."""
+"""`shardsift score`: annotate the shards, and tell how it went."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from rich.console import Console
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.config import RunConfig
 from shardsift.engine.progress import count
-from shardsift.runs.score import ScoreResult
+from shardsift.runs.preflight import ScorerFactory
+from shardsift.runs.score import ScoreResult, maclip_scorer, score
 
 
-def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
+def run(config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip_scorer) -> int:
+    """Score what isn't scored yet; the exit code."""
+    return report_result(score(config, console, make_scorer), config, console)
+
+
+def report_result(result: ScoreResult, config: RunConfig, console: Console) -> int:
     """Tell how it went; exit code 0, 1 where shards failed, 130 where the run was stopped."""
-    tally = run.tally
+    tally = result.tally
     if tally.shards:
         console.print(
             f"scored {tally.images - tally.errors:,} of {tally.images:,} images "
@@ -21,7 +27,7 @@ def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
             soft_wrap=True,
         )
         console.print(tally.pace, soft_wrap=True)
-    for failed in run.failed:
+    for failed in result.failed:
         console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
     if tally.failed:
         console.print(
@@ -29,7 +35,7 @@ def report_result(run: ScoreResult, config: RunConfig, console: Console) -> int:
             "the same command tries them again",
             soft_wrap=True,
         )
-    if run.interrupted:
+    if result.interrupted:
         left = tally.shards_total - tally.shards
         console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED

@@ -11,20 +11,19 @@ from rich.table import Table
 
 from shardsift.annotations.manifest import QUANTILE_RANKS
 from shardsift.annotations.stats import Group, Stats, read_stats
+from shardsift.cli.configs import StatsConfig
 from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE
 
 _Cells = Callable[[Group], list[str]]
 
 
-def run_stats(
-    annotations: str, console: Console, *, as_json: bool, results: Console | None = None
-) -> int:
+def run(config: StatsConfig, console: Console) -> int:
     """Tell what a folder of annotations holds; the exit code. Numbers go to stdout."""
-    results = results or Console(highlight=False)
+    results = Console(highlight=False)
     with tracking(console) as track:
-        stats = read_stats(annotations, track)
-    if as_json:
+        stats = read_stats(config.annotations, track)
+    if config.as_json:
         results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True, markup=False)
         return DONE
     results.print(_table(stats, stats.total.name, ["shards", "rows", "scored"], _counts))

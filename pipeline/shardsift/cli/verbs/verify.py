@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from shardsift.annotations.verify import Claim, Verification, claim_output, repair, verify
+from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE, FAILED
 from shardsift.storage.redaction import redact
 
 
-def run_verify(
-    output: str,
-    shards: Sequence[str],
-    console: Console,
-    *,
-    mend: bool = False,
-    recount: bool = False,
-    results: Console | None = None,
-) -> int:
-    """Check an output and tell what was found; exit code 0, or 1 where something is wrong.
+def run(config: VerifyConfig, console: Console) -> int:
+    """Check an output and tell what was found; exit code 0, or 1 if something is wrong.
 
-    What was found goes to `results`, by default stdout; progress to `console`.
+    What was found goes to stdout, progress to `console`.
     """
-    results = results or Console(highlight=False)
+    results = Console(highlight=False)
     with console.status("looking up the shards"):
-        claim = claim_output(output, shards)
+        claim = claim_output(config.annotations, config.shards)
     with tracking(console) as track:
-        found = verify(claim, recount=recount, track=track)
-    results.print(_table(claim, found, recount=recount))
+        found = verify(claim, recount=config.recount, track=track)
+    results.print(_table(claim, found, recount=config.recount))
     for problem in found.problems:
         rest = escape(f": {problem.trouble}; {problem.remedy}")
         results.print(f"[red]{escape(problem.place)}[/red]{rest}", soft_wrap=True)
@@ -41,7 +33,7 @@ def run_verify(
         given_up = f" but for {len(found.failed):,} shards that were given up"
         results.print(f"complete and consistent{given_up if found.failed else ''}")
         return DONE
-    if mend:
+    if config.repair:
         deleted = repair(claim, found)
         results.print(
             f"repaired: {len(deleted):,} files deleted, {found.to_rescore:,} shards to score again"

@@ -33,5 +33,5 @@ def test_a_size_that_is_none_is_one_line(
 ) -> None:
     command = ["compact", scores, "--output", str(tmp_path / "few"), f"--bytes-per-file={size}"]
     assert main(command) == 2
-    assert "--bytes-per-file: " in capsys.readouterr().err
+    assert "bytes_per_file: " in capsys.readouterr().err
     assert not (tmp_path / "few").exists()

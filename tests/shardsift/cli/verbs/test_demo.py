@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run_demo
+from shardsift.cli.configs import DemoConfig
+from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo has run; what it said lies in `said.txt`."""
     folder = tmp_path_factory.mktemp("demo")
     said = io.StringIO()
-    assert run_demo(folder, Console(file=said, width=120)) == 0
+    assert run(DemoConfig(output=folder), Console(file=said, width=120)) == 0
     (folder / "said.txt").write_text(said.getvalue())
     return folder
 

@@ -3,67 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from shardsift.config import Settings
+from shardsift.config import CommaSeparated, Config, Given
 
 Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
 
 
-class FilterConfig(Settings):
+class FilterConfig(Config):
     """Which samples to keep, and how to write them down."""
 
-    annotations: str = Field(description="the output of a `score` run: a folder or URL")
-    output: str | None = Field(default=None, description="folder or URL for what is kept")
+    annotations: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of `score`: a folder or URL"
+    )
+    output: str | None = Field(
+        default=None, description="folder or URL for what is kept; not in the annotations"
+    )
     min_quality: float | None = Field(
         default=None, allow_inf_nan=False, description="keep samples of this quality or more"
     )
-    keep_top: float | None = Field(default=None, gt=0, le=1, description="keep this best share")
+    keep_top: float | None = Field(
+        default=None, gt=0, le=1, description="keep this best share, such as 0.3"
+    )
     keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
     of: Literal["scored", "all"] = Field(
         default="scored",
-        description="what `keep_top` is a share of: samples that are scored and pass `where`, or "
-        "all that have a row",
+        description="what `keep_top` is a share of: `scored` samples that pass `where`, or `all` "
+        "that have a row",
     )
     where: str | None = Field(
-        default=None, description="SQL condition on annotation columns that kept samples fulfil"
+        default=None,
+        description="a condition in SQL on the columns of annotations, which kept samples fulfil: "
+        "comparisons, `AND`, `OR`, `NOT`, `IN`, `BETWEEN`, `LIKE`, `IS NULL`, arithmetic, such as "
+        "`width >= 256 AND q_mag > 0.7`. Row groups that can't match are not read",
     )
     per: str | None = Field(
         default=None,
-        description="take `keep_top` within buckets: `prefix` of the shard, `megapixels`, or a "
-        "column of `join`",
+        description="take `keep_top` within buckets: `prefix` (the shard's folder, else its name "
+        "without numbers), `megapixels`, or a column of `join`",
     )
     join: str | None = Field(
         default=None,
-        description="Parquet file, or folder of them, that has the column `per`, and `uid`, "
-        "`key`, or `shard` and `key`",
+        description="a Parquet file, or a folder of them, with the column of `per` and `uid`, "
+        "`key`, or `shard` and `key`. It is held in memory, 12 bytes a row; rows that it doesn't "
+        "have are a bucket of their own",
     )
     errors: Literal["drop", "keep"] = Field(
-        default="drop", description="what becomes of samples without a score"
+        default="drop",
+        description="`drop` or `keep` samples without a score; those come on top of what was asked "
+        "for, and fulfil `where` too",
     )
-    emit: tuple[Emit, ...] = Field(
+    emit: Annotated[tuple[Emit, ...], CommaSeparated] = Field(
         default=("keep-list",),
         min_length=1,
-        description="what to write: `keep-list`, `uids`, `shards`",
+        description="what to write, comma-separated: `keep-list`, `uids` (what DataComp's "
+        "resharder takes) and `shards`, which is `reshard` with its defaults, into `shards/`",
     )
     approximate: bool = Field(
-        default=False, description="find the threshold from sketches, without reading rows"
+        default=False,
+        description="find the threshold from the sketches in the footers, without reading a row; "
+        "tells how far off its rank may be",
     )
     allow_missing: bool = Field(
-        default=False, description="go on though annotations are missing or the run isn't finished"
+        default=False,
+        description="go on though annotation files are missing, or the run hasn't come to its end",
     )
     overwrite: bool = Field(default=False, description="replace what an earlier filter wrote")
-    dry_run: bool = Field(default=False, description="count, and write nothing")
-
-    @field_validator("emit", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return [word.strip() for word in value.split(",")]
-        return value
+    dry_run: bool = Field(default=False, description="find the threshold and count, write nothing")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

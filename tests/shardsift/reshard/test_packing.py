@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardsift.errors import OutputError
-from shardsift.reshard.plan import Packer, ReshardPlan, read_plan
+from shardsift.reshard.packing import Packer, ReshardPlan, read_plan
 from shardsift.storage.files import commit
 
 Kept = Mapping[str, Sequence[tuple[str, int]]]

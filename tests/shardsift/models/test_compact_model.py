@@ -17,7 +17,7 @@ from shardsift.config import ScoreConfig
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
 
-COMPACT = Path(str(shardsift.__file__)).parent / "models" / "compact"
+COMPACT = Path(str(shardsift.__file__)).parent / "models" / "compact_model"
 
 
 @pytest.fixture(scope="module")

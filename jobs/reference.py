@@ -1,0 +1,88 @@
+"""Write what is said of settings from the fields that declare them: `python -m jobs.reference`.
+
+That is `docs/reference.md`, and the comments of `configs/`, whose headers are written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from shardsift.cli.app import VERBS, Verb
+from shardsift.cli.flags import CONFIG_HELP, default_of, flag_of, is_in_file, own_first, sentence_of
+from shardsift.config import Config, keys
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference.md"
+
+_WIDTH = 96
+_OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+): (?P<value>.*?)(?: +#.*)?")
+"""A line of a config: a setting, or one that is commented out."""
+
+
+def reference() -> str:
+    """Describe every verb, flag and key, in Markdown."""
+    parts = [
+        "# Reference",
+        "Made by `make reference` from the fields that declare the settings.",
+        "Flags may be typed with underscores, too. A key of a config file is its flag's name with "
+        "underscores; flags win over the file.",
+        *(part for name, verb in VERBS.items() for part in _of_verb(name, verb)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def commented(config: str, kind: type[Config]) -> str:
+    """Put the description of each setting over it, in the text of a config file."""
+    lines = config.splitlines()
+    head = list(takewhile(lambda line: line.startswith("#") and not _OPTION.fullmatch(line), lines))
+    options = [match for line in lines[len(head) :] if (match := _OPTION.fullmatch(line))]
+    body = (line for option in options for line in _commented_option(option, kind))
+    return "\n".join([*head, *body]) + "\n"
+
+
+def kind_of(config: str) -> type[Config]:
+    """Tell what a config of `configs/` sets, by its name."""
+    return VERBS[config if config in ("filter", "reshard") else "score"].config
+
+
+def _of_verb(name: str, verb: Verb) -> Iterator[str]:
+    fields = own_first(verb.config)
+    yield f"## shardsift {name}"
+    yield verb.summary
+    rows = [_row(flag_of(key, field), field) for key, field in fields if not is_in_file(field)]
+    yield "\n".join(
+        ["| flag | | default |", "| --- | --- | --- |", *rows, f"| `--config` | {CONFIG_HELP} | |"]
+    )
+    if rows := [_row(key, field) for key, field in fields if is_in_file(field)]:
+        yield "In a config file alone:"
+        yield "\n".join(["| key | | default |", "| --- | --- | --- |", *rows])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    spelled = ", ".join(f"`{word}`" for word in name.split("/"))
+    default = default_of(field)
+    told = f"`{default}`" if default else ""
+    return f"| {spelled} | {field.description} | {told} |"
+
+
+def _commented_option(option: re.Match[str], kind: type[Config]) -> list[str]:
+    sentence = sentence_of(keys(kind)[option["key"]])
+    comment = [f"# {line}" for line in textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False)]
+    return ["", *comment, f"{option['off'] or ''}{option['key']}: {option['value']}"]
+
+
+def main() -> None:
+    """Write the reference, and the comments of all configs."""
+    REFERENCE.write_text(reference())
+    for file in sorted((ROOT / "configs").glob("*.yaml")):
+        file.write_text(commented(file.read_text(), kind_of(file.stem)))
+
+
+if __name__ == "__main__":
+    main()

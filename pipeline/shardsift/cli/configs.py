@@ -1,0 +1,168 @@
+"""What the verbs may be asked for that have no config in the library.
+
+Light: `shardsift --help` reads all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ByteSize, Field
+
+from shardsift.config import CommaSeparated, Config, Given, ScoreConfig
+
+_ANNOTATIONS = "the output of a `score` run: a folder or URL"
+
+
+class CompactConfig(Config):
+    """Few large annotation files in place of many small ones."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    output: str = Field(description="folder or URL for the few files")
+    bytes_per_file: ByteSize = Field(
+        default=ByteSize(256 << 20), ge=1, description="size of a file, about, such as 1GB"
+    )
+    overwrite: bool = Field(default=False, description="replace what an earlier `compact` wrote")
+
+
+class StatsConfig(Config):
+    """A run in numbers."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    as_json: bool = Field(default=False, alias="json", description="print JSON, not tables")
+
+
+class VerifyConfig(Config):
+    """What to check of an output."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    shards: tuple[str, ...] = Field(
+        default=(),
+        description="what should be annotated, instead of the inputs that the run recorded; may be "
+        "repeated",
+    )
+    recount: bool = Field(
+        default=False, description="read the tars, too, and compare their number of samples"
+    )
+    repair: bool = Field(
+        default=False,
+        description="delete what is damaged, stale or left over, so that the same `score` command "
+        "scores just these shards again; files of others stay",
+    )
+
+
+class ReportConfig(Config):
+    """What a report shows, and where its slider stands at first."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    output: str = Field(description="folder or URL for `report.html`")
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
+    )
+    min_quality: float | None = Field(
+        default=None, description="the quality at which the slider stands at first"
+    )
+    keep_top: float = Field(
+        default=0.3, ge=0, le=1, description="or the share that it keeps at first"
+    )
+    thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
+    rows: int = Field(
+        default=200_000, ge=1, description="rows to read; of a larger run a sample is shown"
+    )
+
+
+class CompareConfig(Config):
+    """Two runs over the same shards."""
+
+    run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    run_b: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of another one over the same shards"
+    )
+    output: Path | None = Field(default=None, description="folder for `comparison.json`")
+    keep_top: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=(0.1, 0.3, 0.5, 0.7),
+        description="shares to keep, whose overlap is told; may be repeated",
+    )
+
+
+class ModelConfig(ScoreConfig):
+    """A score, and the device that computes it in this process."""
+
+    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`")
+
+
+class ExplainConfig(ModelConfig):
+    """Single images to look into."""
+
+    images: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        min_length=1, description="image files; any fsspec URL"
+    )
+    output: Path | None = Field(
+        default=None, description="folder for heat maps; without it, the table alone"
+    )
+    every_crop: bool = Field(
+        default=False, description="print a table of all crops of each image, too"
+    )
+
+
+class EvaluateConfig(ModelConfig):
+    """Scores against human opinion."""
+
+    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        min_length=1, description="tars whose samples' `.json` holds an opinion score"
+    )
+    output: Path = Field(
+        description="folder for `evaluation.json`, `table.md`, `predictions.csv` and the figures"
+    )
+    mos_field: str = Field(
+        default="mos", description="name of the opinion score in the samples' `.json`"
+    )
+    higher_is_worse: bool = Field(default=False, description="the opinions are DMOS")
+    group_field: str | None = Field(
+        default=None,
+        description="name of the semantic group in the `.json`, for the spread of the magnitude "
+        "cue; by default zero-shot labels",
+    )
+    ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=(),
+        description="a table of variants: `lambda`, `weights`, `alpha`, `crops`, `dense`, "
+        "`prompts`, comma-separated",
+    )
+    backbone: tuple[str, ...] = Field(
+        default=(),
+        description="a further model in that table, `NAME` or `NAME=WEIGHTS`; may be repeated",
+    )
+    iqa_set: str | None = Field(
+        default=None,
+        description="name of the set, so that the paper's figure, if known, stands beside ours",
+    )
+    limit: int | None = Field(default=None, ge=8, description="read the first images only")
+    resamples: int = Field(
+        default=1000, ge=0, description="resamples of the bootstrap; 0 for no intervals"
+    )
+    brisque: bool = Field(
+        default=True, description="compare with BRISQUE, which takes most of the time"
+    )
+
+
+class IqaShardsConfig(Config):
+    """A set of images with opinions, as it is downloaded."""
+
+    name: Annotated[str, Given.BY_PLACE] = Field(
+        description="`koniq10k`, `spaq`, `livec`, `kadid10k`, `tid2013`, `csiq`, `agiqa3k`, "
+        "`pipal` or `flive`"
+    )
+    folder: Annotated[Path, Given.BY_PLACE] = Field(description="the download, unpacked")
+    output: str = Field(description="folder or URL for the shards")
+    images_per_shard: int = Field(default=1000, ge=1, description="images in a shard")
+
+
+class DemoConfig(Config):
+    """The whole way on made-up shards."""
+
+    output: Path = Field(
+        default=Path("demo"), description="folder for shards, annotations and what is kept"
+    )
