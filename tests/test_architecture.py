@@ -24,7 +24,7 @@ OWNERS = {
     "tenacity": ["storage/remote.py"],
     "torch": ["scoring/", "evaluation/", "engine/cluster.py", "runs/score.py"],
     "typer": ["cli/"],
-    "webdataset": ["cli/verbs/demo.py"],
+    "webdataset": ["cli/verbs/demo.py", "evaluation/set_shards.py"],
     "yaml": ["config.py"],
 }
 """Who may import what; anything else goes through the owner."""

@@ -69,7 +69,7 @@ Contestant = Callable[[str], Lap]
 
 
 def published(settings: Conditions) -> Contestant:
-    """PyPI's `Maclip`, its model loaded from our weights; on CPUs its `.cuda()` does nothing."""
+    """Race PyPI's `Maclip` with our weights; on CPUs its `.cuda()` does nothing."""
     tokenizer = ModuleType("clip")
     cast(Any, tokenizer).tokenize = open_clip.get_tokenizer(MODEL)
     sys.modules["clip"] = tokenizer  # only tokenize is used of OpenAI's package
@@ -110,7 +110,7 @@ def published(settings: Conditions) -> Contestant:
 
 
 def plain_loop(settings: Conditions) -> Contestant:
-    """What one would write with open_clip: image by image, prompts encoded once."""
+    """Race what one would write with open_clip: image by image, prompts encoded once."""
     model: Any = open_clip.create_model(MODEL, pretrained=settings.weights, device=settings.device)
     model.eval()
     model.visual.attnpool.positional_embedding.data.zero_()
@@ -150,7 +150,7 @@ def plain_loop(settings: Conditions) -> Contestant:
 
 
 def shardsift(settings: Conditions, crops: str, dtype: str) -> Contestant:
-    """Ours, as an actor does it: tar to Parquet."""
+    """Race ours, as an actor does it: tar to Parquet."""
     scorer = Scorer(_config(settings, crops, dtype), **_placed(settings))
 
     def score(shard: str) -> Lap:
@@ -167,7 +167,7 @@ def shardsift(settings: Conditions, crops: str, dtype: str) -> Contestant:
 
 
 def encoder_alone(settings: Conditions, dtype: str) -> Contestant:
-    """Our encoder on crops that lie ready in memory: what the whole way is measured by."""
+    """Race our encoder on crops that lie ready in memory: what the whole way is measured by."""
     encoder = Encoder(_config(settings, "paper", dtype), settings.device)
     ready: dict[str, tuple[int, Tensor]] = {}
 
@@ -224,7 +224,7 @@ def _placed(settings: Conditions) -> dict[str, Any]:
 
 
 def _images(shard: str, clock: StageClock) -> Iterator[bytes]:
-    """The JPEGs of a tar as a plain loop reads them."""
+    """Yield the JPEGs of a tar as a plain loop reads them."""
 
     def read() -> Iterator[bytes]:
         with tarfile.open(shard) as tar:

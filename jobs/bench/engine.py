@@ -39,14 +39,14 @@ class GreyLevel:
     fingerprint = "grey"
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
-        """One crop an image, all cues alike."""
+        """Yield scores of one crop an image, all cues alike."""
         for image in images:
             grey = np.array([image.mean() / 255], np.float32)
             yield ImageScore(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
 
 
 def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
-    """Shards a second of our engine and of a plain Ray Data pipeline, the model left out."""
+    """Measure shards a second of our engine and of a plain Ray Data pipeline, without a model."""
     shards = _write(scratch, load, 128, 96)
     ours = time_coordinator(shards, 2, GreyLevel, GreyLevel.fingerprint)
     theirs = time_ray_data(shards, 2, GreyLevel)
@@ -58,7 +58,7 @@ def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
 
 
 def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[int, int]) -> float:
-    """How many times as fast two actors of one thread are as one of them."""
+    """Measure how many times as fast two actors of one thread are as one of them."""
     shards = _write(scratch, load, *size)
     config = ScoreConfig(model=MODEL, pretrained=weights)
     make_scorer, fingerprint = partial(_one_core, config), Scorer(config).fingerprint
@@ -69,7 +69,7 @@ def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[in
 def time_coordinator(
     shards: Sequence[str], actors: int, make_scorer: ScorerFactory, fingerprint: str
 ) -> float:
-    """Seconds for all shards, once every actor has scored one."""
+    """Time all shards in seconds, once every actor has scored one."""
     with tempfile.TemporaryDirectory() as folder:
         spec = ScoringSpec(
             make_scorer=make_scorer,

@@ -23,14 +23,14 @@ _ROUNDS = 10
 
 
 def count_flops(encoder: Encoder, crops_N3SS: Tensor) -> float:
-    """Floating-point operations a crop, a multiplication and an addition being two."""
+    """Count floating-point operations a crop, a multiplication and an addition being two."""
     with FlopCounterMode(display=False, custom_mapping=_fused_convolutions()) as counter:
         encoder.encode(crops_N3SS)
     return counter.get_total_flops() / len(crops_N3SS)
 
 
 def _fused_convolutions() -> dict[Any, Callable[..., int]]:
-    """How to count what torch's counter doesn't know."""
+    """Tell how to count what torch's counter doesn't know."""
     onednn = cast(Any, torch.ops).mkldnn
 
     def plain(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
@@ -43,7 +43,7 @@ def _fused_convolutions() -> dict[Any, Callable[..., int]]:
 
 
 def measure_peak(device: str, dtype: str) -> float:
-    """Floating-point operations a second of a large matrix product, with torch's threads."""
+    """Measure the floating-point operations a second of a large matrix product."""
     side = _SIDE[device]
     factor = torch.ones(side, side, dtype=getattr(torch, dtype), device=device)
 

@@ -24,7 +24,7 @@ class BenchmarkError(RuntimeError):
 
 @contextmanager
 def starting_line(name: str, settings: Conditions) -> Generator[Connection]:
-    """A contestant that waits for laps, in a new process, which ends with the block."""
+    """Start a contestant that waits for laps, in a new process, which ends with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_compete, args=(theirs, name, settings), daemon=True)
@@ -42,7 +42,7 @@ def run_laps(line: Connection, name: str, shard: str) -> Lap:
     """Let a contestant score a shard.
 
     Raises:
-        BenchmarkError: where it can't.
+        BenchmarkError: if it can't.
     """
     line.send(shard)
     try:

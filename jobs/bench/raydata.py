@@ -24,7 +24,7 @@ class ScoreBatch:
         self._scorer = make_scorer()
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Keys and mean scores of a batch."""
+        """Return keys and mean scores of a batch."""
         quality = [float(score.quality.mean()) for score in self._scorer.score(batch["jpg"])]
         return {"key": batch["__key__"], "quality": np.array(quality, np.float32)}
 
@@ -32,7 +32,7 @@ class ScoreBatch:
 def time_ray_data(
     shards: Sequence[str], actors: int, make_scorer: Callable[[], ImageScorer]
 ) -> float:
-    """Seconds for all shards, the pipeline's start among them; nothing is written.
+    """Time all shards in seconds, the pipeline's start among them; nothing is written.
 
     The start can't be told from the work: it varies by more than small shards take.
     """

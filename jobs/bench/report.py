@@ -56,7 +56,7 @@ class BenchReport:
 
 
 def summarise(name: str, laps: Sequence[Lap], first: Sequence[Lap]) -> Entry:
-    """A contestant's entry from its laps, and from those of the first contestant."""
+    """Sum up a contestant's laps beside those of the first contestant."""
     lap, base = laps[0], first[0]
     seconds = [lap.seconds for lap in laps]
     comparable = lap.quality and base.quality and lap.crops == base.crops
@@ -78,12 +78,12 @@ def summarise(name: str, laps: Sequence[Lap], first: Sequence[Lap]) -> Entry:
 
 
 def ratio(slow: Sequence[Lap], fast: Sequence[Lap]) -> float:
-    """How many times as fast. Laps of one round ran one after another, so they are compared."""
+    """Tell how many times as fast one is as the other, by the laps of each round, run in turn."""
     return median(a.seconds / b.seconds for a, b in zip(slow, fast, strict=True))
 
 
 def speed_table(report: BenchReport) -> Table:
-    """A row a contestant."""
+    """Tabulate the speeds, a row a contestant."""
     width, height = report.machine["size"]
     table = _table(
         f"RN50, {width}x{height} JPEGs in a tar, {report.machine['device']}",
@@ -110,7 +110,7 @@ def speed_table(report: BenchReport) -> Table:
 
 
 def stage_table(report: BenchReport) -> Table:
-    """In which stages contestants were busy; stages of Shardsift overlap."""
+    """Tabulate in which stages contestants were busy; stages of Shardsift overlap."""
     stages = list(dict.fromkeys(stage for entry in report.entries for stage in entry.stages))
     table = _table("share of busy time", ["", *stages])
     timed = [entry for entry in report.entries if entry.stages]
@@ -125,7 +125,7 @@ def stage_table(report: BenchReport) -> Table:
 
 
 def engine_table(report: BenchReport) -> Table:
-    """What the engine does with the model left out, and with two actors."""
+    """Tabulate what the engine does with the model left out, and with two actors."""
     table = _table("engine", ["", ""])
     table.show_header = False
     for name, value in report.engine.items():
@@ -134,7 +134,7 @@ def engine_table(report: BenchReport) -> Table:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    """Of a first column of names, and numbers in the others."""
+    """Make a table of a first column of names, and numbers in the others."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)

@@ -55,7 +55,7 @@ def run_bench(output: Path, config: BenchConfig, console: Console) -> int:
     """Measure, print tables, write `bench.json` and `bench.png`; the exit code.
 
     Raises:
-        EngineError: where a contestant can't run.
+        EngineError: if a contestant can't run.
     """
     output.mkdir(parents=True, exist_ok=True)
     report = BenchReport(machine=_machine(config))

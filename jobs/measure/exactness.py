@@ -62,7 +62,7 @@ def measure(
 def _in_memory(
     config: ScoreConfig, pictures: list[RgbImage], device: str
 ) -> dict[str, tuple[Qualities, Qualities]]:
-    """Qualities in float32, and under another condition, by its name."""
+    """Score in float32, and under another condition, by its name."""
 
     def qualities(
         images: list[RgbImage], dtype: str = "float32", batch_size: int = 64
@@ -90,7 +90,7 @@ def _in_memory(
 def _on_ray(
     config: ScoreConfig, shards: str, device: str
 ) -> dict[str, tuple[Qualities, Qualities]]:
-    """Qualities by one actor, and by two."""
+    """Score by one actor, and by two."""
 
     def annotate(actors: int) -> Qualities:
         resources: dict[str, Any] = {"actors": actors}

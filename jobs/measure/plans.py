@@ -66,7 +66,7 @@ def measure(
 
 
 def read_pictures(shards: str, count: int) -> list[RgbImage]:
-    """The first images of some shards, decoded."""
+    """Decode the first images of some shards."""
     found: list[RgbImage] = []
     for url in expand([shards]):
         for sample in read_samples(url):

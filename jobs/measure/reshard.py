@@ -40,7 +40,7 @@ class Race:
         self._coordinator: Coordinator | None = None
 
     def write(self) -> float:
-        """Seconds in which the actors write all tars, synced to disk as they do it."""
+        """Let the actors write all tars, synced to disk as they do it; the seconds."""
         shutil.rmtree(self._ours, ignore_errors=True)
         run = prepare(self._config.model_copy(update={"output": str(self._ours)}))
         run.folder.begin(run.record, run.plan)
@@ -54,13 +54,13 @@ class Race:
         return took
 
     def keep_as_reference(self) -> int:
-        """Bytes of the tars that `cp` will copy: those that were written last."""
+        """Keep the tars that were written last for `cp` to copy; their bytes."""
         self._reference.mkdir()
         tars = list(self._ours.glob("*.tar"))
         return sum(tar.rename(self._reference / tar.name).stat().st_size for tar in tars)
 
     def copy(self) -> tuple[float, float]:
-        """Seconds of `cp`, and of `cp` and a sync of what it wrote."""
+        """Time `cp`, and `cp` with a sync of what it wrote, in seconds."""
         shutil.rmtree(self._copy, ignore_errors=True)
         self._rest()
         started = perf_counter()

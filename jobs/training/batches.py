@@ -57,7 +57,7 @@ class GradedCrops(Dataset[Batch]):
     """Item i is the batch of step i. Photographs are decoded once in each process."""
 
     def __init__(self, photos: list[bytes], *, groups: int, side: int, seed: int) -> None:
-        """`side` of the crops in px; `groups` is even, for they come in pairs."""
+        """Take the photographs; `side` of crops is in px, `groups` is even: they come in pairs."""
         self._encoded = photos
         self._decoded: list[RgbImage] = []
         self._groups = groups
@@ -83,7 +83,7 @@ class GradedCrops(Dataset[Batch]):
 
 
 def load_batches(dataset: GradedCrops, begin: int, end: int, workers: int) -> DataLoader[Batch]:
-    """Batches of steps begin to end - 1, in order."""
+    """Load the batches of steps begin to end - 1, in order."""
     return DataLoader(
         dataset,
         batch_size=None,
@@ -114,7 +114,7 @@ def _collate(groups: list[list[Item]], rng: np.random.Generator) -> Batch:
 
 
 def _kind(item: Item) -> int:
-    """Number of what a caption can tell apart: the distortions and how heavy they are."""
+    """Give a number to what a caption can tell apart: the distortions and how heavy they are."""
     if not item.names:
         return 0
     number = 0

@@ -21,7 +21,7 @@ seldom in 250 steps that a blurred photograph scored less for them than a noisy 
 
 
 def prompt(word: str, rng: np.random.Generator) -> str:
-    """A short prompt around one word or phrase: "sharp" gives "a sharp photo" and the like."""
+    """Make a short prompt around a word or phrase: "sharp" gives "a sharp photo" and the like."""
     noun = str(rng.choice(_NOUNS)) if rng.random() < 0.5 else "image"
     joined = (
         f"{noun} {word}"
@@ -32,7 +32,7 @@ def prompt(word: str, rng: np.random.Generator) -> str:
 
 
 def attribute_prompts(rng: np.random.Generator) -> list[tuple[str, str]]:
-    """(Good, bad) paraphrases: one of each attribute in the order of `ATTRIBUTES`, then again."""
+    """Paraphrase (good, bad), one of each attribute in the order of `ATTRIBUTES`, then again."""
     return [
         (prompt(str(rng.choice(good)), rng), prompt(str(rng.choice(bad)), rng))
         for good, bad in [*WORDS.values()] * _PARAPHRASES
@@ -40,12 +40,12 @@ def attribute_prompts(rng: np.random.Generator) -> list[tuple[str, str]]:
 
 
 def severity_bin(severity: float) -> int:
-    """0 for a slight, 1 for a clear and 2 for a heavy distortion of severity 0 to 1."""
+    """Bin a severity of 0 to 1: 0 for a slight, 1 for a clear and 2 for a heavy distortion."""
     return min(2, int(severity * 3.0))
 
 
 def caption(names: tuple[str, ...], severity: float, rng: np.random.Generator) -> str:
-    """Caption of a picture after the named distortions (none: pristine) of a severity of 0 to 1."""
+    """Caption a picture after the named distortions (none: pristine) of a severity of 0 to 1."""
     if not names:
         return prompt(str(rng.choice(NAMES["pristine"])), rng)
     grade = str(rng.choice(_SEVERITY[severity_bin(severity)]))

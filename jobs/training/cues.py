@@ -27,7 +27,7 @@ class Cues:
 
 
 def pair_probabilities(features_ND: Tensor, text_P2D: Tensor, scale: Tensor) -> Tensor:
-    """Probability of the good prompt of each pair, shape (N, P); the good one comes first.
+    """Return the probability of the good prompt of each pair, the first of it, shape (N, P).
 
     `scoring.maclip.similarity_cue` is its mean over the pairs.
     """
@@ -36,7 +36,7 @@ def pair_probabilities(features_ND: Tensor, text_P2D: Tensor, scale: Tensor) -> 
 
 
 def cues(features_ND: Tensor, text_P2D: Tensor, scale: Tensor) -> Cues:
-    """Both cues and their fusion with the paper's constants."""
+    """Compute both cues and their fusion with the paper's constants."""
     pairs_NP = pair_probabilities(features_ND, text_P2D, scale)
     scores = fuse(
         pairs_NP.mean(dim=-1),

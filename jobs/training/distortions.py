@@ -28,7 +28,7 @@ LEVELS: Final = (1, 2, 3, 4, 5)
 
 
 def strength(table: Sequence[float], level: float) -> float:
-    """The strength at a (fractional) level from five values, one for each whole level.
+    """Interpolate the strength at a (fractional) level from five values, one for each whole level.
 
     Raises ValueError when the level is outside 1 to 5.
     """
@@ -61,7 +61,7 @@ def convolve(image: RgbImage, kernel: NDArray[np.float32]) -> RgbImage:
 
 
 def gaussian(image: RgbImage, sigma: float) -> FloatImage:
-    """Gaussian blur with standard deviation `sigma` in pixels, as float32."""
+    """Blur by a Gaussian with standard deviation `sigma` in pixels, as float32."""
     blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma))
     return np.asarray(blurred).astype(np.float32)
 
@@ -76,7 +76,7 @@ def recode(image: RgbImage, codec: str, quality: int) -> RgbImage:
 
 
 def luminance(values_HW3: FloatImage) -> FloatImage:
-    """BT.601 luma, shape (height, width, 1)."""
+    """Return the BT.601 luma, shape (height, width, 1)."""
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
     return (values_HW3 @ weights)[:, :, None]
 
@@ -108,7 +108,7 @@ def defocus_blur(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
 
 
 def gaussian_blur(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Soft blur, 0.6 to 4.5 px standard deviation."""
+    """Blur softly, by 0.6 to 4.5 px standard deviation."""
     return to_uint8(gaussian(image, strength((0.6, 1.0, 1.7, 2.8, 4.5), level)))
 
 
@@ -120,7 +120,7 @@ def motion_blur(image: RgbImage, level: float, rng: np.random.Generator) -> RgbI
 
 
 def sensor_noise(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Shot and read noise of a sensor, on all channels, independent at each pixel."""
+    """Add shot and read noise of a sensor, on all channels, independent at each pixel."""
     values = image.astype(np.float32)
     sigma = strength((5.0, 10.0, 17.0, 28.0, 45.0), level)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
@@ -128,7 +128,7 @@ def sensor_noise(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
 
 
 def chroma_noise(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Blotches of colour two to three pixels wide, with luma left alone."""
+    """Add blotches of colour two to three pixels wide, with luma left alone."""
     height, width = image.shape[:2]
     sigma = strength((12.0, 21.0, 33.0, 50.0, 75.0), level)
     blotch = int(rng.integers(2, 4))
@@ -138,7 +138,7 @@ def chroma_noise(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
 
 
 def impulse_noise(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Salt and pepper: 0.4 to 12 percent of the values are lost, each to black or to white."""
+    """Add salt and pepper: 0.4 to 12 percent of the values turn black or white."""
     share = strength((0.004, 0.01, 0.025, 0.055, 0.12), level)
     drawn = rng.random(image.shape, dtype=np.float32)
     extreme = np.where(rng.random(image.shape, dtype=np.float32) < 0.5, 0, 255)
@@ -146,12 +146,12 @@ def impulse_noise(image: RgbImage, level: float, rng: np.random.Generator) -> Rg
 
 
 def jpeg(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """JPEG at quality 45 down to 4."""
+    """Compress as a JPEG at quality 45 down to 4."""
     return recode(image, "JPEG", round(strength((45, 26, 16, 9, 4), level)))
 
 
 def webp(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """WebP at quality 40 down to 0, shrunk first at the worst levels as low-rate streams are."""
+    """Compress as WebP at quality 40 down to 0, shrunk first at the worst levels."""
     quality = round(strength((40, 20, 8, 2, 0), level))
     factor = strength((1.0, 1.0, 1.1, 1.5, 2.2), level)
     if factor == 1.0:
@@ -164,7 +164,7 @@ def webp(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
 
 
 def downscaling(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Pixels dropped without a filter and repeated: aliasing, stairs and blocks, 1.25 to 5 fold."""
+    """Drop pixels without a filter and repeat them: aliasing, stairs and blocks, 1.25 to 5 fold."""
     height, width = image.shape[:2]
     factor = strength((1.25, 1.7, 2.4, 3.4, 5.0), level)
     small = resize(
@@ -177,7 +177,7 @@ def downscaling(image: RgbImage, level: float, rng: np.random.Generator) -> RgbI
 
 
 def upscaling(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """A small picture enlarged 1.4 to 7 fold with a bilinear, bicubic or Lanczos filter."""
+    """Enlarge a small picture 1.4 to 7 fold with a bilinear, bicubic or Lanczos filter."""
     height, width = image.shape[:2]
     factor = strength((1.4, 1.9, 2.8, 4.3, 7.0), level)
     filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
@@ -192,21 +192,21 @@ def upscaling(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIma
 
 
 def exposure(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Over- or underexposure by 0.6 to 3.2 stops of linear light, clipped."""
+    """Over- or underexpose by 0.6 to 3.2 stops of linear light, clipped."""
     stops = strength((0.6, 1.1, 1.7, 2.4, 3.2), level) * (1.0 if rng.random() < 0.5 else -1.15)
     linear = (image.astype(np.float32) / 255.0) ** 2.2 * 2.0**stops
     return to_uint8(255.0 * np.clip(linear, 0.0, 1.0) ** np.float32(1 / 2.2))
 
 
 def low_contrast(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """A grey veil: contrast falls to 0.72 down to 0.12 about a random grey, as does saturation."""
+    """Veil in grey: contrast and saturation fall to 0.72 down to 0.12 about a random grey."""
     keep = strength((0.72, 0.54, 0.38, 0.24, 0.12), level)
     veil = rng.uniform(90.0, 200.0)
     return to_uint8(keep * image.astype(np.float32) + (1.0 - keep) * np.float32(veil))
 
 
 def saturation(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Colours too strong, 1.5 to 4.2 fold, or fading to grey."""
+    """Make colours too strong, 1.5 to 4.2 fold, or fade them to grey."""
     excess = strength((0.5, 0.9, 1.5, 2.2, 3.2), level)
     loss = strength((0.35, 0.55, 0.72, 0.87, 1.0), level)
     factor = np.float32(1.0 + excess if rng.random() < 0.5 else 1.0 - loss)
@@ -216,20 +216,20 @@ def saturation(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIm
 
 
 def banding(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Each channel cut to 22 down to 4 tones."""
+    """Cut each channel to 22 down to 4 tones."""
     step = 255.0 / (strength((22.0, 14.0, 9.0, 6.0, 4.0), level) - 1.0)
     return to_uint8(np.rint(image.astype(np.float32) / step) * step)
 
 
 def oversharpening(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Unsharp masking far beyond taste: halos, crisped noise, clipped edges."""
+    """Sharpen far beyond taste: halos, crisped noise, clipped edges."""
     amount = strength((1.0, 2.0, 3.5, 6.0, 10.0), level)
     values = image.astype(np.float32)
     return to_uint8(values + amount * (values - gaussian(image, rng.uniform(0.9, 1.6))))
 
 
 def jitter(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Every pixel is taken from up to 0.6 to 6 px away: frosted glass."""
+    """Take every pixel from up to 0.6 to 6 px away: frosted glass."""
     height, width = image.shape[:2]
     reach = strength((0.6, 1.1, 2.0, 3.4, 6.0), level)
     rows, columns = np.mgrid[0:height, 0:width]

@@ -43,7 +43,7 @@ class Item:
 def make_group(
     photo: RgbImage, side: int, plans: list[Plan], rng: np.random.Generator
 ) -> list[Item]:
-    """A view of one place in one photograph for each plan; crops are `side` px square."""
+    """Make a view of one place in one photograph for each plan; crops are `side` px square."""
     source, whole = _source(photo, side, rng)
     seed, (top, left) = int(rng.integers(1 << 31)), rng.integers(0, _JITTER + 1, size=2)
     items: list[Item] = []
@@ -59,7 +59,7 @@ def make_group(
 
 
 def draw_plans(rng: np.random.Generator) -> list[Plan]:
-    """What to do to the GROUP members of a group."""
+    """Draw what to do to the GROUP members of a group."""
     names = list(DISTORTIONS)
     shares = np.array([_OFTEN.get(name, 1.0) for name in names])
     graded = str(rng.choice(names, p=shares / shares.sum()))
@@ -70,7 +70,7 @@ def draw_plans(rng: np.random.Generator) -> list[Plan]:
 
 
 def _grain(rng: np.random.Generator) -> Plan:
-    """Light noise below a whole series, or none.
+    """Draw light noise below a whole series, or none.
 
     The photographs to train on are cleaner than most, and a model that saw no grain preferred the
     JPEG that hides it.
@@ -80,7 +80,7 @@ def _grain(rng: np.random.Generator) -> Plan:
 
 
 def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
-    """One to four other distortions on top of each other."""
+    """Draw one to four other distortions on top of each other."""
     others = [name for name in DISTORTIONS if name != taken]
     count = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.35, 0.17, 0.08]))
     names = rng.choice(others, size=count, replace=False)
@@ -89,7 +89,7 @@ def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
 
 
 def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbImage, bool]:
-    """What a group shows of a photograph, and whether that is a whole image still to be shrunk."""
+    """Draw what a group shows of a photograph, and whether that is a whole image to be shrunk."""
     if rng.random() < 0.5:
         photo = np.ascontiguousarray(photo[:, ::-1])
     whole = bool(rng.random() < 0.25)
@@ -106,13 +106,13 @@ def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbIm
 
 
 def _padded(photo: RgbImage, height: int, width: int) -> RgbImage:
-    """The photograph, mirrored out at bottom and right where it is smaller than that."""
+    """Mirror the photograph out at bottom and right if it is smaller than that."""
     missing = [max(0, height - photo.shape[0]), max(0, width - photo.shape[1])]
     return np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
 def _scaled(photo: RgbImage, smallest: int, rng: np.random.Generator) -> RgbImage:
-    """Shrunk, to no side under `smallest`, as it is, or enlarged a little.
+    """Shrink, to no side under `smallest`, keep as it is, or enlarge a little.
 
     Good pictures differ in how crisp their pixels are; what is enlarged so little is still good.
     """
@@ -125,7 +125,7 @@ def _scaled(photo: RgbImage, smallest: int, rng: np.random.Generator) -> RgbImag
 
 
 def _shrink(image: RgbImage, side: int) -> RgbImage:
-    """The scorer's view of a whole image, without antialiasing, so that training sees aliasing."""
+    """Shrink a whole image as the scorer does, so that training sees its aliasing."""
     view_13HW = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
     small_13SS = functional.interpolate(view_13HW, size=(side, side), mode="bilinear")
     return small_13SS[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()

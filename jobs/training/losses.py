@@ -20,7 +20,7 @@ _GAP: Final = 0.04
 
 
 def ranking_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
-    """Logistic loss over all pairs of crops, whatever their content, whose targets differ enough.
+    """Rank all pairs of crops by logistic loss, whatever their content, if targets differ enough.
 
     Wider target gaps weigh more, in proportion up to 0.3.
     """
@@ -31,7 +31,7 @@ def ranking_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
-    """Hinge over neighbours of a series: each member must score `margins` above the next.
+    """Return a hinge over neighbours of a series: each must score `margins` above the next.
 
     Neighbours count alike, however small their margin, for any wrong order is one.
 
@@ -42,7 +42,7 @@ def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
 
 
 def tie_loss(scores_N: Tensor, group: int) -> Tensor:
-    """How far apart two photographs score after equal treatment.
+    """Measure how far apart two photographs score after equal treatment.
 
     Crops stand group by group, `group` crops each; a pair of groups shares its treatment.
     """
@@ -52,13 +52,13 @@ def tie_loss(scores_N: Tensor, group: int) -> Tensor:
 
 
 def correlation_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
-    """One minus Pearson's correlation over the batch."""
+    """Return one minus Pearson's correlation over the batch."""
     a, b = scores_N - scores_N.mean(), targets_N - targets_N.mean()
     return 1.0 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
 
 
 def cue_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
-    """How far a cue is from its target in value, in rank and in correlation."""
+    """Measure how far a cue is from its target in value, in rank and in correlation."""
     value = functional.smooth_l1_loss(scores_N, targets_N, beta=0.1)
     return 2.0 * value + ranking_loss(scores_N, targets_N) + correlation_loss(scores_N, targets_N)
 
@@ -69,19 +69,19 @@ def shaping_loss(scores: CropScores) -> Tensor:
 
 
 def drift_loss(features_NF: Tensor, before_NF: Tensor) -> Tensor:
-    """How far features have turned from what they were before training: 1 less mean cosine."""
+    """Measure how far features have turned since before training: 1 less mean cosine."""
     return 1.0 - functional.cosine_similarity(features_NF, before_NF).mean()
 
 
 def attribute_loss(probabilities_NA: Tensor, targets_NA: Tensor) -> Tensor:
-    """Cross-entropy of soft targets over attributes, less its floor, so that 0 is perfect."""
+    """Return the cross-entropy of soft targets over attributes, less its floor: 0 is perfect."""
     p = probabilities_NA.clamp(1e-4, 1.0 - 1e-4)
     floor = functional.binary_cross_entropy(targets_NA, targets_NA)
     return functional.binary_cross_entropy(p, targets_NA) - floor
 
 
 def contrastive_loss(logits_NT: Tensor, kinds_N: Tensor) -> Tensor:
-    """Symmetric InfoNCE with N = T in which all texts of a crop's kind count as its positives.
+    """Return symmetric InfoNCE with N = T; all texts of a crop's kind count as its positives.
 
     `kinds_N` numbers what was done to a crop (distortions, severity), which is all a caption tells.
     """

@@ -37,7 +37,7 @@ _SPEED_REPEATS = 5
 
 
 def measure_speeds(scorers: Mapping[str, Scorer]) -> dict[str, float]:
-    """Crops a second of each, the median over laps in turn: 512 px images cut, encoded, fused."""
+    """Measure crops a second of each, on 512 px images: the median over laps in turn."""
     images = np.random.default_rng(0).integers(0, 256, (_SPEED_IMAGES, 512, 512, 3), np.uint8)
     speeds: dict[str, list[float]] = {name: [] for name in scorers}
     for _ in range(1 + _SPEED_REPEATS):
@@ -49,7 +49,7 @@ def measure_speeds(scorers: Mapping[str, Scorer]) -> dict[str, float]:
 
 
 def _order(validation: Validation) -> dict[str, Any]:
-    """The figures of the model card."""
+    """Return the figures of the model card."""
     return {
         "series_in_order": validation.quality.series,
         "neighbours_in_order": validation.quality.neighbours,

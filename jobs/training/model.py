@@ -50,13 +50,13 @@ _TRAIN_CONTEXT: Final = 24
 
 
 def build_model(frozen_blocks: int) -> Clip:
-    """A model whose image tower knows ImageNet, and whose projection and text tower are new.
+    """Build a model whose image tower knows ImageNet, and whose projection and text tower are new.
 
     Its stem and first `frozen_blocks` groups of blocks (of 7) are not trained. In evaluation mode,
     so that its batch norms keep the statistics of real photographs instead of learning those of
     ruined ones; nothing else in it depends on the mode.
 
-    Raises ConfigError where ImageNet's weights can't be had.
+    Raises ConfigError if ImageNet's weights can't be had.
     """
     model = open_clip.CLIP(**MODEL_CONFIG)
     trunk = cast(Any, _tower(model).trunk)
@@ -67,19 +67,19 @@ def build_model(frozen_blocks: int) -> Clip:
 
 
 def pooled_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
-    """What the trunk makes of uint8 crops of any side, averaged over each, shape (N, F)."""
+    """Average what the trunk makes of uint8 crops of any side, shape (N, F)."""
     mean_311, std_311 = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     x = (crops_N3SS.float() / 255.0 - mean_311) / std_311
     return cast(Any, _tower(model).trunk)(x.contiguous(memory_format=torch.channels_last))
 
 
 def projected_features(model: Clip, pooled_NF: Tensor) -> Tensor:
-    """Features before normalisation, shape (N, D), of what the trunk made of crops."""
+    """Project what the trunk made of crops to features before normalisation, shape (N, D)."""
     return _tower(model).head(pooled_NF)
 
 
 def text_features(model: Clip, texts: list[str]) -> Tensor:
-    """Unit features, shape (T, D)."""
+    """Encode texts to unit features, shape (T, D)."""
     tokens_TL = cast(Tensor, _tokenizer()(texts))[:, :_TRAIN_CONTEXT]
     length = tokens_TL.shape[1]
     tower = cast(Any, model)  # the attributes of a module are typed as anything but what they are
@@ -93,7 +93,7 @@ def text_features(model: Clip, texts: list[str]) -> Tensor:
 def parameter_groups(
     model: Clip, *, new: float, trunk: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Optimiser groups, with learning rates for new parameters and for the trunk's.
+    """Group parameters for the optimiser: learning rates for new ones and for the trunk's.
 
     New matrices decay; vectors and embeddings do not, nor does the trunk, which has a start to
     stay near instead of zero.

@@ -26,7 +26,7 @@ _PAIR_COLUMNS: Final = [ATTRIBUTES.index(name) for name in PAIR_ATTRIBUTES]
 
 
 def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
-    """The terms of the loss by name, weighted; their sum is minimised.
+    """Return the terms of the loss by name, weighted; their sum is minimised.
 
     `start` is the model as it was before training.
     """
@@ -55,7 +55,7 @@ def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
 
 
 def in_pairs(text_TD: Tensor) -> Tensor:
-    """Features of alternating good and bad prompts, shape (T, D), as pairs, shape (T/2, 2, D)."""
+    """Pair features of alternating good and bad prompts, shape (T, D), to shape (T/2, 2, D)."""
     return text_TD.view(-1, 2, text_TD.shape[1])
 
 

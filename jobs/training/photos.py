@@ -22,13 +22,13 @@ class Photos:
 
 
 def load_photos(shards: str, held_out: int) -> Photos:
-    """All images of the shards, every k-th held out.
+    """Load all images of the shards, every k-th held out.
 
     `shards` is whatever `shardsift score` takes: a path, glob, folder, braces, `@list.txt`, URL.
 
     Raises:
-        InputError: where nothing matches.
-        ShardError: where a shard can't be read to its end.
+        InputError: if nothing matches.
+        ShardError: if a shard can't be read to its end.
         ConfigError: with too few images to hold `held_out` of them out.
     """
     found = [

@@ -42,23 +42,23 @@ Set near the square root of how far the distortion moves the features of an Imag
 
 
 def severity(name: str, level: float) -> float:
-    """Share of quality that a distortion of a fractional level takes away; nothing at level 0."""
+    """Tell the share of quality that a distortion of a (fractional) level takes."""
     share = np.interp(level, (0, 1, 2, 3, 4, 5), (0.0, *SEVERITIES))
     return float(1.0 - (1.0 - share) ** WEIGHTS[name])
 
 
 def joint_severity(severities: list[float]) -> float:
-    """Severity of several distortions on top of each other: what is left multiplies."""
+    """Join the severities of distortions on top of each other: what is left multiplies."""
     return 1.0 - float(np.prod([1.0 - value for value in severities]))
 
 
 def quality_target(harm: float) -> float:
-    """Target score of a crop, 0.93 down to 0.06, for a harm of 0 to 1."""
+    """Return the target score of a crop, 0.93 down to 0.06, for a harm of 0 to 1."""
     return 0.06 + 0.87 * (1.0 - harm)
 
 
 def attribute_targets(names: tuple[str, ...], severities: list[float]) -> NDArray[np.float32]:
-    """Probability of the good end of each attribute after the named distortions, shape (A,)."""
+    """Return the probability of each attribute's good end after distortions, shape (A,)."""
     left = np.ones(len(ATTRIBUTES))
     for name, value in zip(names, severities, strict=True):
         harms = np.array(

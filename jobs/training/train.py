@@ -69,7 +69,7 @@ def _show(trainer: Trainer, workers: int, console: Console) -> None:
 
 
 def _line(progress: Progress) -> str:
-    """Losses, and how far the order of held-out series has come where it was examined."""
+    """Tell losses, and how far the order of held-out series has come if it was examined."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
     line = f"step {progress.step}: {losses}"
     if progress.validation is None:

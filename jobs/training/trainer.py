@@ -62,7 +62,7 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands after a step; `validation` is set where one was due."""
+    """Where a run stands after a step; `validation` is set if one was due."""
 
     step: int
     losses: dict[str, float]
@@ -82,7 +82,7 @@ class Trainer:
         """Go on from the checkpoint in `output`, else begin with ImageNet's weights.
 
         Raises:
-            ConfigError: where that checkpoint belongs to other settings, or there are no weights.
+            ConfigError: if that checkpoint belongs to other settings, or there are no weights.
         """
         torch.manual_seed(config.seed)
         self.config = config
@@ -136,7 +136,7 @@ class Trainer:
         return {name: value.item() for name, value in parts.items()}
 
     def _update_average(self) -> None:
-        """Mean of the weights of about the last `averaged_share` of the steps so far."""
+        """Average the weights of about the last `averaged_share` of the steps so far."""
         keep = (1.0 + self.step) / (1.0 + self.step + 1.0 / self.config.averaged_share)
         theirs = self._model.state_dict()
         for name, mine in self._average.state_dict().items():

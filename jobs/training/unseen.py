@@ -20,7 +20,7 @@ _ZOOMS: Final = 12
 
 
 def jpeg2000(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """JPEG 2000 at 25 to 300 times fewer bytes."""
+    """Compress as JPEG 2000 at 25 to 300 times fewer bytes."""
     rate = strength((25.0, 50.0, 90.0, 160.0, 300.0), level)
     buffer = io.BytesIO()
     Image.fromarray(image).save(
@@ -30,7 +30,7 @@ def jpeg2000(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImag
 
 
 def chromatic_aberration(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Red and blue slide apart, 0.7 to 7 px each way."""
+    """Slide red and blue apart, 0.7 to 7 px each way."""
     shift = strength((0.7, 1.4, 2.5, 4.2, 7.0), level)
     angle = rng.uniform(0.0, 2.0 * np.pi)
     offset = np.array([np.sin(angle), np.cos(angle)]) * shift
@@ -56,7 +56,7 @@ def zoom_blur(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIma
 
 
 def haze(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Fog of uneven depth lets 80 to 15 percent of the light through."""
+    """Add fog of uneven depth, which lets 80 to 15 percent of the light through."""
     through = strength((0.8, 0.63, 0.46, 0.3, 0.15), level)
     shape = image.shape[:2]
     depth = 1.0 + 0.35 * np.clip(_smooth_field(shape, max(shape) / 2.5, rng), -1.5, 1.5)
@@ -65,14 +65,14 @@ def haze(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
 
 
 def stripes(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Every row is a little too bright or too dark, as of a bad sensor."""
+    """Make every row a little too bright or too dark, as of a bad sensor."""
     sigma = strength((4.0, 8.0, 14.0, 23.0, 36.0), level)
     rows = rng.standard_normal((image.shape[0], 1, 1), dtype=np.float32)
     return to_uint8(image.astype(np.float32) + sigma * rows)
 
 
 def interlacing(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Every other row is of a moment later: 1 to 14 px to the side."""
+    """Take every other row from a moment later: 1 to 14 px to the side."""
     shift = strength((1.0, 2.0, 4.0, 8.0, 14.0), level)
     result = image.astype(np.float32)
     result[1::2] = cast(Any, ndimage).shift(
@@ -82,7 +82,7 @@ def interlacing(image: RgbImage, level: float, rng: np.random.Generator) -> RgbI
 
 
 def ringing(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """All frequencies above 0.3 to 0.05 cycles a pixel are cut off, and edges ring."""
+    """Cut off all frequencies above 0.3 to 0.05 cycles a pixel, so that edges ring."""
     cut = strength((0.3, 0.22, 0.15, 0.09, 0.05), level)
     height, width = image.shape[:2]
     mirrored = np.pad(image.astype(np.float32), ((0, height), (0, width), (0, 0)), "symmetric")
@@ -94,7 +94,7 @@ def ringing(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage
 
 
 def lost_blocks(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Blocks of 16 px were lost on the way and show what stands to their left: 2 to 45 percent."""
+    """Lose blocks of 16 px, which show what stands to their left: 2 to 45 percent."""
     share = strength((0.02, 0.06, 0.13, 0.25, 0.45), level)
     size = 16
     result = image.copy()
@@ -109,7 +109,7 @@ def lost_blocks(image: RgbImage, level: float, rng: np.random.Generator) -> RgbI
 
 
 def dithering(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """A palette of 40 down to 3 colours, mixed by error diffusion."""
+    """Dither to a palette of 40 down to 3 colours, by error diffusion."""
     colours = round(strength((40.0, 20.0, 10.0, 5.0, 3.0), level))
     picture = Image.fromarray(image)
     palette = picture.quantize(colours, Image.Quantize.MEDIANCUT)
@@ -120,7 +120,7 @@ def dithering(image: RgbImage, level: float, rng: np.random.Generator) -> RgbIma
 def _smooth_field(
     shape: tuple[int, int], cell: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """A field of about zero mean and unit deviation that varies over `cell` pixels."""
+    """Make a field of about zero mean and unit deviation that varies over `cell` pixels."""
     height, width = shape
     rows, columns = max(3, round(height / cell) + 2), max(3, round(width / cell) + 2)
     rough = Image.fromarray(rng.standard_normal((rows, columns), dtype=np.float32))

@@ -89,7 +89,7 @@ def validate(
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's correlation of two rows of N numbers."""
+    """Compute Spearman's correlation of two rows of N numbers."""
     return float(cast(Any, stats.spearmanr(a, b)).statistic)
 
 

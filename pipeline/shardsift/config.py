@@ -276,7 +276,7 @@ def keys(kind: type[Config]) -> dict[str, FieldInfo]:
 
 
 def nearest(word: str, known: set[str]) -> str | None:
-    """The known word that was probably meant, if one is close."""
+    """Return the known word that was probably meant, if one is close."""
     return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)
 
 

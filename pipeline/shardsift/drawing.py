@@ -8,7 +8,7 @@ from shardsift.errors import ConfigError
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of so many inches. Raises ConfigError without matplotlib."""
+    """Make an empty figure of so many inches. Raises ConfigError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ RgbImage = npt.NDArray[np.uint8]
 class ImageFile:
     """The bytes of a sample's image, and where they lie in the tar.
 
-    `data` is None where the file is larger than the reader may load; `size` is in bytes,
-    `offset` counts from the start of the tar and is None where the bytes do not lie in one piece.
+    `data` is None if the file is larger than the reader may load; `size` is in bytes,
+    `offset` counts from the start of the tar and is None if the bytes do not lie in one piece.
     """
 
     extension: str
@@ -54,7 +54,7 @@ class ImageScore:
         return len(self.quality)
 
     def is_finite(self) -> bool:
-        """Whether every value of every crop is a number."""
+        """Tell whether every value of every crop is a number."""
         cues = (self.quality, self.q_sim, self.q_mag, self.w_sim)
         return all(bool(np.isfinite(cue).all()) for cue in cues)
 
@@ -86,7 +86,7 @@ class Annotation:
     error_message: str | None = None
 
     def set_score(self, score: ImageScore) -> None:
-        """Take over the means over crops, or `non_finite` where a crop has no finite value."""
+        """Take over the means over crops, or `non_finite` if a crop has no finite value."""
         if not score.is_finite():
             self.set_error(ErrorCode.NON_FINITE, "the encoder gave a value that is not finite")
             return
@@ -143,7 +143,7 @@ class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `seconds` the wall time of scoring, None
-    where the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
+    if the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
     `write`.
     """
 

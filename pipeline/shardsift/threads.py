@@ -1,4 +1,4 @@
-"""Reading and decoding while the scorer works: bounded, in order, errors where they occurred."""
+"""Read and decode while the scorer works: bounded, in order, errors in their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def no_track(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-    """Shows nothing."""
+    """Pass the items on, and show nothing."""
     return items
 
 

@@ -73,7 +73,7 @@ def annotate(
 
 
 def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str, StageSeconds]:
-    """A stage that is not busy waits: for what comes before it, or for room behind it."""
+    """Tell how long each stage was busy, and how long it waited for the others."""
     busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
     wait_for_images = busy.pop("wait", 0.0)
     busy["score"] -= wait_for_images  # the scorer draws the images that it waits for
@@ -87,7 +87,7 @@ def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str,
 def _score_rows(
     task: ShardTask, scorer: ImageScorer, decode_threads: int, clock: StageClock
 ) -> tuple[list[Annotation], int]:
-    """A row for every sample, and how many further images the samples held."""
+    """Make a row for every sample; also count the further images that the samples held."""
     rows: list[Annotation] = []
     unscored: deque[Annotation] = deque()
     samples = further_images = 0
@@ -112,7 +112,7 @@ def _score_rows(
                 unscored.append(row)
                 yield image
 
-    with closing(images()) as stream:  # ends the threads where the scorer raises
+    with closing(images()) as stream:  # ends the threads if the scorer raises
         for score in clock.iterate("score", scorer.score(stream)):
             unscored.popleft().set_score(score)
     assert not unscored, "the scorer gave fewer scores than it took images"
@@ -121,7 +121,7 @@ def _score_rows(
 
 
 def decode_sample(sample: Sample, max_pixels: int) -> tuple[Annotation, RgbImage | None]:
-    """A sample's row, and its image unless the row carries an error."""
+    """Make a sample's row, and decode its image unless the row carries an error."""
     row = Annotation(key=sample.key, index=sample.index, uid=sample.uid)
     if sample.image is None:
         row.set_error(ErrorCode.MISSING_IMAGE, "none of the sample's files is an image")

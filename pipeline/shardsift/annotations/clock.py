@@ -35,7 +35,7 @@ class StageClock:
             self.add(stage, perf_counter() - started)
 
     def iterate(self, stage: str, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """The same items; counts the time that it takes to get each of them."""
+        """Pass the items on, and count the time that it takes to get each of them."""
         iterator = iter(items)
         while True:
             with self.measure(stage):

@@ -91,8 +91,8 @@ def compact(
     as they read `url`; nothing can be added to it.
 
     Raises:
-        UserError: where the run isn't complete, or the output holds something else.
-        AnnotationError: where a file isn't one of ours, or has other rows than its footer says.
+        UserError: if the run isn't complete, or the output holds something else.
+        AnnotationError: if a file isn't one of ours, or has other rows than its footer says.
     """
     check_apart(output, url)
     source = find_annotations(url)
@@ -115,7 +115,7 @@ def compact(
 
 
 def _claim(output: str, *, overwrite: bool) -> RunFolder:
-    """The output folder, of which everything may be deleted. Raises OutputError."""
+    """Open the output folder, of which everything may be deleted. Raises OutputError."""
     target = RunFolder(output)
     if target.files and RECORD not in target.files:
         raise OutputError(
@@ -152,7 +152,7 @@ def _write(
 
 
 def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
-    """The parts, once it is known that each has the rows that its footer counts."""
+    """Pass the parts on once it is known that each has the rows that its footer counts."""
     for footer, table in parts:
         report = footer.report
         scored = report.rows - sum(report.errors.values())
@@ -201,7 +201,7 @@ def _write_file(
 
 
 def _copy_records(source: OutputFolder, output: str) -> None:
-    """What else the run left behind; the summary last."""
+    """Copy what else the run left behind, the summary last."""
     names = {RUN_RECORD, MANIFEST, *source.failed} & source.files
     for name in [*sorted(names), SUMMARY]:
         commit(join(output, name), read_bytes(join(source.url, name)))

@@ -59,10 +59,10 @@ class CompactedAnnotations:
     """A folder of compacted annotations, read as `AnnotationFiles` are; may be pickled."""
 
     def __init__(self, url: str, fingerprint: str, config: Mapping[str, Any]) -> None:
-        """`fingerprint` and `config` are those of the run.
+        """Read the index of a run; `fingerprint` and `config` are the run's.
 
         Raises:
-            AnnotationError: where the index can't be read.
+            AnnotationError: if the index can't be read.
         """
         self.url = url
         self._fingerprint = fingerprint
@@ -81,7 +81,7 @@ class CompactedAnnotations:
         return self._slots.keys()
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-        """As `annotations.read`, of one shard. Raises AnnotationError."""
+        """Read rows of one shard, as `parquet.read` does. Raises AnnotationError."""
         slot = self._slots[name]
         url = join(self.url, slot.file)
         schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
@@ -98,11 +98,11 @@ class CompactedAnnotations:
             raise _damaged(url, error) from error
 
     def scored(self, name: str) -> Scored:
-        """What an annotation was made of."""
+        """Tell what an annotation was made of."""
         return Scored(self._shards[name], self._fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """What the annotation files of some shards said of themselves, in the index's order."""
+        """Yield what the annotations of some shards said of themselves, in the index's order."""
         wanted = set(names)
         for row in self._index(_INDEX_SCHEMA.names) if wanted else ():
             if annotation_name(row["shard"]) in wanted:
@@ -133,7 +133,7 @@ class CompactedAnnotations:
 
 
 def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
-    """A shard's row of the index."""
+    """Make a shard's row of the index."""
     report = footer.report
     return {
         "shard": footer.shard.path,
@@ -150,7 +150,7 @@ def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
 
 
 def encode_index(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """The bytes of an index; equal rows give equal bytes."""
+    """Encode an index; equal rows give equal bytes."""
     sink = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), _INDEX_SCHEMA)
     pq.write_table(table, sink, compression="zstd", row_group_size=_BATCH_ROWS)
@@ -163,7 +163,7 @@ def _identity(row: Mapping[str, Any]) -> ShardIdentity:
 
 @lru_cache(maxsize=16)
 def _metadata(url: str, opened: str) -> Any:
-    """The footer of a file, which takes as long to read as a shard's rows.
+    """Read the footer of a file, which takes as long as reading a shard's rows.
 
     Kept for one opening of its folder.
     """

@@ -78,7 +78,7 @@ class RunFolder:
             sweep(folder)
 
     def write_failed(self, failed: FailedShard) -> None:
-        """Record a shard that was given up. Raises OutputError where nothing can be written."""
+        """Record a shard that was given up. Raises OutputError if nothing can be written."""
         try:
             commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
         except OSError as error:
@@ -124,7 +124,7 @@ class OutputFolder(RunFolder):
         Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
 
         Raises:
-            OutputError: where the folder holds annotations of another configuration, or Parquet
+            OutputError: if the folder holds annotations of another configuration, or Parquet
                 files that are not ours.
         """
         if self.is_compacted:
@@ -164,14 +164,14 @@ class OutputFolder(RunFolder):
         commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """Footers of annotations, in the order of sorted names. Raises AnnotationError."""
+        """Read footers of annotations, in the order of sorted names. Raises AnnotationError."""
         return self.annotations.footers(names)
 
     def reports(self, names: Iterable[str]) -> Iterator[ShardReport]:
-        """What annotations report: from the manifest, of those it doesn't know from their footers.
+        """Yield what annotations report: the manifest's reports, else those of the footers.
 
         Raises:
-            AnnotationError: where the manifest or an annotation is damaged.
+            AnnotationError: if the manifest or an annotation is damaged.
         """
         unknown = dict.fromkeys(names)
         with closing(read_manifest(join(self.url, MANIFEST))) as known:
@@ -183,7 +183,7 @@ class OutputFolder(RunFolder):
             yield footer.report
 
     def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
-        """Footers of committed shards, read by many threads, in order. Raises AnnotationError."""
+        """Read footers of committed shards, by many threads, in order. Raises AnnotationError."""
 
         tasks, again = tee(tasks)
         return zip(tasks, self.read_footers(task.annotation for task in again), strict=True)
@@ -227,7 +227,7 @@ class OutputFolder(RunFolder):
 
 
 def find_annotations(url: str) -> OutputFolder:
-    """A folder that has annotations. Raises InputError where it has none."""
+    """Open a folder that has annotations. Raises InputError if it has none."""
     folder = OutputFolder(url)
     if not folder.committed:
         raise InputError(
@@ -266,13 +266,13 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
 
 
 def local_folder(url: str) -> Path | None:
-    """Where a folder lies on this machine; None where it doesn't."""
+    """Tell where a folder lies on this machine; None if it doesn't."""
     location = absolute(url)
     return None if "://" in location else Path(location)
 
 
 def failed_name(shard: str) -> str:
-    """Where the failure of a shard is recorded, below the output."""
+    """Name the record of a shard's failure, below the output."""
     return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
 
 
@@ -283,5 +283,5 @@ def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:
-    """The bytes of a record, for people and programs to read."""
+    """Encode a record, for people and programs to read."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
 """Columns of the manifest: counts are null for a shard that was given up (`failed`).
 
 sketch           KLL sketch of the shard's `quality`
-seconds          that scoring took; null where a run that did not finish committed the shard
+seconds          that scoring took; null if a run that did not finish committed the shard
 unscored_images  images that share a sample with the one that was scored
 """
 
@@ -63,7 +63,7 @@ class Totals:
         self._quality.add(outcome.sketch)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `_summary.json`: counts, and quantiles of `quality` (null without scored rows)."""
+        """Return counts, and quantiles of `quality` (null without scored rows), for a summary."""
         quantiles = self._quality.quantiles(QUANTILE_RANKS)
         names = [f"{rank:g}" for rank in QUANTILE_RANKS]
         return {
@@ -118,10 +118,10 @@ class ManifestWriter:
 
 
 def read_manifest(url: str) -> Generator[ShardReport]:
-    """Yield the committed shards of a manifest; none where there is no manifest.
+    """Yield the committed shards of a manifest; none if there is no manifest.
 
     Raises:
-        AnnotationError: where the file is not a manifest.
+        AnnotationError: if the file is not a manifest.
     """
     for _, report in read_outcomes(url):
         if report is not None:
@@ -129,7 +129,7 @@ def read_manifest(url: str) -> Generator[ShardReport]:
 
 
 def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
-    """As `read_manifest`, with the names of all shards: None in place of a report is a failure."""
+    """Yield the names of all shards of a manifest, and their reports: None for one that failed."""
     try:
         with open_read(url) as file:
             for batch in pq.ParquetFile(file).iter_batches(_ROWS_HELD):

@@ -62,7 +62,7 @@ crops           number of views scored
 quality         MA-CLIP: the fused score, mean over the crops
 q_sim, q_mag    its cues; w_sim: weight of q_sim in the fusion (w_mag is 1 - w_sim)
 quality_min     lowest, and quality_std: population standard deviation, over the crops
-error           null where scored, else an `ErrorCode`; error_message: one line about it
+error           null if scored, else an `ErrorCode`; error_message: one line about it
 """
 
 ROW_GROUP_ROWS = 65_536
@@ -97,7 +97,7 @@ def encode(
     config: Mapping[str, Any],
     unscored_images: int = 0,
 ) -> bytes:
-    """The Parquet file of a shard. `config` is what `fingerprint` was made of, for people."""
+    """Encode a shard's Parquet file. `config` is what `fingerprint` was made of, for people."""
     metadata = {
         "fingerprint": fingerprint,
         "config": json.dumps(config, sort_keys=True),
@@ -121,18 +121,18 @@ def encode(
 
 
 def count_errors(rows: Sequence[Annotation]) -> dict[str, int]:
-    """Rows of each error code that occurs, in the order of the codes' names."""
+    """Count the rows of each error code that occurs, in the order of the codes' names."""
     return dict(sorted(Counter(str(row.error) for row in rows if row.error).items()))
 
 
 def sketch_quality(rows: Sequence[Annotation]) -> bytes:
-    """A serialised KLL sketch of the `quality` of the scored rows."""
+    """Serialise a KLL sketch of the `quality` of the scored rows."""
     qualities = [row.quality for row in rows if row.quality is not None]
     return quantile_sketch(np.array(qualities, np.float32))
 
 
 def read(url: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-    """Rows of an annotation file, a `pyarrow.Table`: all of them, or those that pass `where`.
+    """Read rows of an annotation file into a `pyarrow.Table`: all, or those that pass `where`.
 
     `where`, a `pyarrow.compute.Expression`, skips row groups by their statistics. Raises
     AnnotationError.
@@ -147,7 +147,7 @@ def read(url: str, columns: Sequence[str] | None = None, where: Any = None) -> A
 
 
 def read_footer(url: str) -> Footer:
-    """The metadata of an annotation file. Raises AnnotationError where it isn't one of ours."""
+    """Read the metadata of an annotation file. Raises AnnotationError if it isn't one of ours."""
     try:
         with open_read(url) as file:
             return parse_footer(pq.read_schema(file).metadata or {})
@@ -156,7 +156,7 @@ def read_footer(url: str) -> Footer:
 
 
 def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
-    """The footer in the metadata of a Parquet schema. Raises ValueError, KeyError or TypeError."""
+    """Parse the metadata of a Parquet schema. Raises ValueError, KeyError or TypeError."""
 
     def value(key: str) -> str:
         return metadata[(_PREFIX + key).encode()].decode()
@@ -191,21 +191,21 @@ class AnnotationFiles:
     url: str
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-        """Rows of an annotation, as `read` gives them. Raises AnnotationError."""
+        """Read rows of an annotation, as the function `read` does. Raises AnnotationError."""
         return read(join(self.url, name), columns, where)
 
     def scored(self, name: str) -> Scored:
-        """What an annotation was made of. Raises AnnotationError."""
+        """Tell what an annotation was made of. Raises AnnotationError."""
         footer = read_footer(join(self.url, name))
         return Scored(footer.shard, footer.fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """Footers, read by many threads, in order. Raises AnnotationError."""
+        """Read footers by many threads, in order. Raises AnnotationError."""
         return map_ordered(read_footer, (join(self.url, name) for name in names), _THREADS)
 
 
 def count_values(column: Any) -> dict[str, int]:
-    """How often each value of a column of strings occurs, nulls left out, most frequent first."""
+    """Count the values of a column of strings, most frequent first; nulls are left out."""
     counted = column.cast(pa.string()).value_counts()
     pairs = ((item["values"], item["counts"]) for item in counted.to_pylist())
     return dict(sorted(((v, n) for v, n in pairs if v is not None), key=lambda pair: -pair[1]))

@@ -82,7 +82,7 @@ class QuantileMerger:
             self._added, self._held = [], 0
 
     def quantiles(self, ranks: Sequence[float]) -> list[float] | None:
-        """Values at normalised ranks 0..1; None where nothing was added."""
+        """Return the values at normalised ranks 0..1; None if nothing was added."""
         values_N, weights_N = self._ordered()
         if not len(values_N):
             return None
@@ -92,7 +92,7 @@ class QuantileMerger:
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The lowest and the highest of all values, exactly; None where nothing was added."""
+        """The lowest and the highest of all values, exactly; None if nothing was added."""
         return (self._low, self._high) if self._low <= self._high else None
 
     @property
@@ -106,7 +106,7 @@ class QuantileMerger:
         return (self._error + step) / float(weights_N.sum())
 
     def _ordered(self) -> tuple[_Values, _Weights]:
-        """All values in order, and their weights."""
+        """Return all values in order, and their weights."""
         return _by_value([*self._added, *(piece for level in self._levels for piece in level)])
 
     def _push(self, block: _Piece, level: int) -> None:
@@ -128,7 +128,7 @@ class QuantileMerger:
 
 
 def shortest(quality: float | np.float32) -> float:
-    """The number of the fewest digits that is this float32 again, as a person would type it."""
+    """Return the number of the fewest digits that is this float32 again."""
     return float(str(np.float32(quality)))
 
 
@@ -141,9 +141,9 @@ def _by_value(pieces: list[_Piece]) -> tuple[_Values, _Weights]:
 
 
 def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
-    """The lowest value, the highest, and what each level holds, the heaviest last.
+    """Return the lowest value, the highest, and what each level holds, the heaviest last.
 
-    DataSketches' own iterator gives wrong weights where the lowest level is empty.
+    DataSketches' own iterator gives wrong weights if the lowest level is empty.
     """
     levels = sketch[_LEVELS_BYTE]
     starts = struct.unpack_from(f"<{levels}I", sketch, _HEADER.size)
@@ -175,7 +175,7 @@ def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
 
 
 def _take_middles(ordered: npt.NDArray[np.float32], n: int, height: int) -> npt.NDArray[np.float32]:
-    """The one value that stands for 2^height neighbours, where n's binary digit asks for one."""
+    """Pick the one value that stands for 2^height neighbours, if n's binary digit asks for one."""
     if not n >> height & 1:
         return ordered[:0]
     start = n >> (height + 1) << (height + 1)
@@ -183,7 +183,7 @@ def _take_middles(ordered: npt.NDArray[np.float32], n: int, height: int) -> npt.
 
 
 def _total_capacity(levels: int) -> int:
-    """How many items KLL makes room for: level sizes shrink by 2/3 from the top down."""
+    """Count the items that KLL makes room for: level sizes shrink by 2/3 from the top down."""
     return sum(
         max(_MIN_LEVEL_SIZE, ((2 * K << depth) // 3**depth + 1) >> 1) for depth in range(levels)
     )

@@ -19,7 +19,7 @@ _CUES = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 
 
 class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
-    """What is wrong with a file; `is_ours` is False where somebody else wrote it."""
+    """What is wrong with a file; `is_ours` is False if somebody else wrote it."""
 
     def __init__(self, trouble: str, *, is_ours: bool = True) -> None:
         super().__init__(" ".join(trouble.split())[:300])
@@ -27,11 +27,11 @@ class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the ver
 
 
 def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardReport:
-    """What a sound annotation file reports.
+    """Return what a sound annotation file reports.
 
     Raises:
-        Unsound: where anything in it is wrong.
-        OSError: where it can't be fetched, which says nothing about it.
+        Unsound: if anything in it is wrong.
+        OSError: if it can't be fetched, which says nothing about it.
     """
     # Fetched whole, and parsed from memory: so errors of the store and of the file stay apart.
     data = read_bytes(join(output, task.annotation))
@@ -58,7 +58,7 @@ def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardRep
 
 
 def check_failed(url: str, task: ShardTask) -> None:
-    """Raises Unsound where the file is not the record of this shard's failure."""
+    """Raise Unsound if the file is not the record of this shard's failure."""
     try:
         failed = FailedShard(**json.loads(read_bytes(url)))
     except (ValueError, TypeError) as error:
@@ -68,7 +68,7 @@ def check_failed(url: str, task: ShardTask) -> None:
 
 
 def disagreements(url: str, totals: Totals, fingerprint: str) -> list[str]:
-    """The counts of a summary that are not those of the manifest."""
+    """List the counts of a summary that are not those of the manifest."""
     try:
         summary: dict[str, Any] = json.loads(read_bytes(url))
         told = {**summary}

@@ -41,7 +41,7 @@ class Group:
         return self.rows - self.errors.total()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Quantiles are named by their ranks; null where nothing is scored."""
+        """Return it for JSON. Quantiles are named by their ranks; null if nothing is scored."""
         values, span = self.quality.quantiles(QUANTILE_RANKS), self.quality.range
         names = [f"{rank:g}" for rank in QUANTILE_RANKS]
         return {
@@ -68,7 +68,7 @@ class Stats:
     is_finished: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return self.total.as_dict() | {
             "run_is_finished": self.is_finished,
             "failed_shards": list(self.failed),
@@ -81,8 +81,8 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
     """Add up what the manifest of a finished run says, else the footers of all files.
 
     Raises:
-        InputError: where there are no annotations.
-        AnnotationError: where a file isn't one of ours.
+        InputError: if there are no annotations.
+        AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
@@ -103,7 +103,7 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
 
 
 def _reports(folder: OutputFolder) -> Iterable[ShardReport]:
-    """Reports of all annotations; the manifest of a run that goes on may be out of date."""
+    """Yield the reports of all annotations; a run that goes on makes its manifest out of date."""
     names = sorted(folder.committed)
     if folder.is_finished:
         return folder.reports(names)

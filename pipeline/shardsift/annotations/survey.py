@@ -63,9 +63,9 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
     """Look at all annotation files of a folder.
 
     Raises:
-        InputError: where there are none, some are missing, or they were made with two
+        InputError: if there are none, some are missing, or they were made with two
             configurations.
-        AnnotationError: where a file isn't one of ours.
+        AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
     names = sorted(folder.committed)
@@ -95,7 +95,7 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
 
 
 def without_annotation(folder: OutputFolder) -> tuple[list[str], list[str]]:
-    """Shards that were given up, and those whose annotation the manifest knows and nobody finds."""
+    """List the shards that were given up, and those that only the manifest knows."""
     if MANIFEST not in folder.files:
         prefix, suffix = f"{FAILED_FOLDER}/", ".json"
         names = sorted(name.removeprefix(prefix).removesuffix(suffix) for name in folder.failed)

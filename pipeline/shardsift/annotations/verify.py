@@ -1,7 +1,7 @@
-"""Whether an output folder is complete and consistent, and what to delete where it isn't.
+"""Tell whether an output folder is complete and consistent, and what to delete if it isn't.
 
 Every planned shard has one sound annotation, or one record of its failure; nothing else is there.
-A file is deleted only where this folder has a `_run.json`, and the file is Shardsift's by its
+A file is deleted only if this folder has a `_run.json`, and the file is Shardsift's by its
 footer, by its name that begins with `_`, or, too damaged to tell, by the name of a planned shard.
 """
 
@@ -86,8 +86,8 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     """Find what an output should hold: `shards`, else the inputs that its run recorded.
 
     Raises:
-        OutputError: where the folder is no output of Shardsift.
-        InputError: where the shards can't be found.
+        OutputError: if the folder is no output of Shardsift.
+        InputError: if the shards can't be found.
     """
     folder = OutputFolder(output)
     if folder.record is None:
@@ -115,7 +115,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
     """Check everything; `recount` reads the tars, too. `track` shows the shards that are done.
 
     Raises:
-        OutputError: where a file can't be fetched, which says nothing about the file.
+        OutputError: if a file can't be fetched, which says nothing about the file.
     """
     found = Verification(shards=claim.plan.count)
     outcomes: dict[str, ShardReport | None] = {}
@@ -137,7 +137,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
 def repair(claim: Claim, found: Verification) -> list[str]:
     """Delete what is damaged, stale or left over, so that the next run scores it again.
 
-    The names of what was deleted. Raises OutputError where a run writes into the folder now.
+    The names of what was deleted. Raises OutputError if a run writes into the folder now.
     """
     try:
         check_free(claim.folder.url)
@@ -178,7 +178,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
 
 
 def _recount(shard: _Shard) -> None:
-    """Raises Unsound where the tar holds more or fewer samples than the annotation rows."""
+    """Raise Unsound if the tar holds more or fewer samples than the annotation has rows."""
     task, report = shard.task, shard.report
     assert report is not None, "only sound annotations are compared"
     try:
@@ -203,7 +203,7 @@ def _count(found: Verification, shard: _Shard) -> None:
 
 
 def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Generator[Problem]:
-    """Compare manifest and files where these are sound, and the summary with the manifest."""
+    """Compare manifest and files if these are sound, and the summary with the manifest."""
     files, url = claim.folder.files, claim.folder.url
     if SUMMARY not in files:
         trouble = "is missing: no run has come to its end here"
@@ -225,7 +225,7 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
 
 
 def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: Totals) -> list[str]:
-    """Shards of which manifest and files say different things; fills `totals`."""
+    """List the shards of which manifest and files say different things, and fill `totals`."""
     wrong: list[str] = []
     planned = {task.shard for task in claim.plan}
     for shard, report in read_outcomes(join(claim.folder.url, MANIFEST)):
@@ -242,7 +242,7 @@ def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: T
 
 
 def _is_there(claim: Claim, shard: str) -> bool:
-    """Whether a shard that was not asked for has left something, which is told of by itself."""
+    """Tell whether a shard that was not asked for has left something."""
     names = {shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX, failed_name(shard)}
     return bool(names & claim.folder.files)
 

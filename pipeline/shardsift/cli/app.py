@@ -93,7 +93,7 @@ VERBS = {
 
 
 def _with_dashes(token: str) -> str:
-    """img2dataset's users type `--keep_top`."""
+    """Read `--keep_top`, as img2dataset's users type it, as `--keep-top`."""
     return token.replace("_", "-")
 
 

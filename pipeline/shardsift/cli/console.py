@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def start_console() -> Console:
-    """A console on stderr, and log lines through it."""
+    """Make a console on stderr, and send log lines through it."""
     from rich.console import Console
     from rich.logging import RichHandler
 
@@ -31,7 +31,7 @@ def start_console() -> Console:
 
 @contextmanager
 def tracking(console: Console) -> Generator[Callable[[Iterable[Any], str, int], Iterable[Any]]]:
-    """A function that passes items on and shows how far they have come: items, title, total."""
+    """Yield a function that passes items on and shows how far they are: items, title, total."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     title = TextColumn("{task.description}")

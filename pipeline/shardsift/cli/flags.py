@@ -90,7 +90,7 @@ def _optional(name: str, kind: Any, about: Any) -> Parameter:
 
 
 def _typed(annotation: Any) -> Any:
-    """What typer reads a value as; whatever isn't a number or a flag is checked by the config."""
+    """Choose what typer reads a value as; the config checks what is no number and no flag."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
     if get_origin(annotation) is Annotated:

@@ -38,10 +38,10 @@ class Buckets:
 
 
 def make_buckets(per: str | None, joined: str | None, parts: Sequence[Part]) -> Buckets:
-    """The buckets of `--per`; a single one without it.
+    """Make the buckets of `--per`; a single one without it.
 
     Raises:
-        InputError: where the Parquet file to join can't be used.
+        InputError: if the Parquet file to join can't be used.
     """
     if per is None:
         return Buckets(
@@ -115,7 +115,7 @@ def _by_join(column: str, url: str) -> Buckets:
 
 
 def _joined_batches(column: str, url: str) -> tuple[list[str], Iterator[Any]]:
-    """The columns to join by, and what the files hold of them and of `column`."""
+    """Yield the columns to join by, and what the files hold of them and of `column`."""
     is_file = url.endswith(ANNOTATION_SUFFIX)
     names = sorted(name for name in list_files(url) if name.endswith(ANNOTATION_SUFFIX))
     files = [url] if is_file else [join(url, name) for name in names]

@@ -26,11 +26,11 @@ _KEPT_COLUMNS = ("key", "index", "uid", "quality")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Filtered:
+class FilterResult:
     """What a filter found, and did.
 
-    `counts` are None where rows were not read: a dry run with approximate. `uids` are the counts
-    of the subset file, where one was asked for.
+    `counts` are None if rows were not read: a dry run with approximate. `uids` are the counts
+    of the subset file, if one was asked for.
     """
 
     survey: Survey
@@ -39,12 +39,12 @@ class Filtered:
     uids: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def curate(config: FilterConfig, track: Track = no_track) -> Filtered:
+def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
     """Keep what `config` asks for.
 
     Raises:
         UserError: for what a person has to mend; no output is left behind then.
-        AnnotationError: where a file isn't one of ours, or a damaged one.
+        AnnotationError: if a file isn't one of ours, or a damaged one.
     """
     where = None if config.where is None else parse_where(config.where)
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> Filtered:
             stack.enter_context(folder)
         threshold = find_threshold(config, found, sieve, track)
         if folder is None and config.approximate:
-            return Filtered(survey=found, threshold=threshold)
+            return FilterResult(survey=found, threshold=threshold)
         return _write(config, found, threshold, sieve, folder, track)
 
 
@@ -73,7 +73,7 @@ def _write(
     sieve: Sieve,
     folder: KeptFolder | None,
     track: Track,
-) -> Filtered:
+) -> FilterResult:
     """Read all rows once more, and write those that are kept."""
     if folder:
         folder.begin(config.rule(), threshold.quality, found.fingerprint)
@@ -98,7 +98,7 @@ def _write(
         _check_kept(config, found, counts)
         told = _finish_uids(folder, uids, counts) if folder and with_uids else {}
     assert counts.rows == found.rows, "every row is counted once"
-    outcome = Filtered(survey=found, threshold=threshold, counts=counts, uids=told)
+    outcome = FilterResult(survey=found, threshold=threshold, counts=counts, uids=told)
     if folder:
         folder.finish(_summary(config, outcome))
     return outcome
@@ -127,7 +127,7 @@ def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping
     }
 
 
-def _summary(config: FilterConfig, outcome: Filtered) -> dict[str, Any]:
+def _summary(config: FilterConfig, outcome: FilterResult) -> dict[str, Any]:
     counts = outcome.counts
     assert counts is not None, "all rows were read"
     return {

@@ -102,6 +102,6 @@ class FilterConfig(Config):
         return problems
 
     def rule(self) -> dict[str, object]:
-        """What decides which samples are kept, for records: no locations but that of `join`."""
+        """Return what decides which samples are kept: no locations but that of `join`."""
         left_out = {"annotations", "output", "emit", "overwrite", "dry_run", "allow_missing"}
         return self.model_dump(mode="json", exclude=left_out, exclude_none=True)

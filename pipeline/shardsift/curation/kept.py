@@ -46,13 +46,13 @@ RECORD = "_filter.json"
 
 
 class KeptFolder:
-    """Writes what a filter keeps; where the block raises, nothing of it stays."""
+    """Writes what a filter keeps; if the block raises, nothing of it stays."""
 
     def __init__(self, url: str, annotations: str, *, overwrite: bool) -> None:
         """Claim the folder, and change nothing in it.
 
         Raises:
-            OutputError: where it holds something else, or a finished filter without `overwrite`.
+            OutputError: if it holds something else, or a finished filter without `overwrite`.
         """
         self.url = url
         self._annotations = absolute(annotations)
@@ -110,7 +110,7 @@ class KeptFolder:
         self._commit(RECORD, as_json(record))
 
     def add(self, part: Part, rows: Any) -> None:
-        """Write the keep-list of a shard; also where it is empty. Threads may."""
+        """Write the keep-list of a shard, even an empty one. Threads may call it."""
         shard = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [part.shard])
         table = rows.append_column("shard", shard).select(SCHEMA.names).cast(SCHEMA)
         sink = io.BytesIO()
@@ -142,7 +142,7 @@ class Filtered:
     """What a filter that has come to its end says of itself.
 
     `annotations` are those that were filtered, `without` the shards that have none; `digest` is
-    that of the summary, and another one where another rule or other scores were used.
+    that of the summary, and another one if another rule or other scores were used.
     """
 
     annotations: str
@@ -152,7 +152,7 @@ class Filtered:
 
 
 def read_filtered(url: str) -> Filtered:
-    """Read what a filter says of itself. Raises InputError where none has come to its end."""
+    """Read what a filter says of itself. Raises InputError if none has come to its end."""
     try:
         told = read_bytes(join(url, SUMMARY))
         record = json.loads(read_bytes(join(url, RECORD)))
@@ -181,7 +181,7 @@ class KeepListFile:
 
 
 def read_keep_list(url: str) -> KeepListFile:
-    """The keep-list of one shard. Raises AnnotationError where it isn't one."""
+    """Read the keep-list of one shard. Raises AnnotationError if it isn't one."""
     try:
         with open_read(url) as file:
             table = pq.read_table(file)

@@ -24,7 +24,7 @@ _SHARDS_HELD = 64
 
 
 def keep(keep_list: str) -> KeepList:
-    """The samples that a filter has kept.
+    """Load the samples that a filter has kept.
 
     >>> kept = keep("corpus-kept")  # the --output of `shardsift filter`
     >>> webdataset.WebDataset(shards).compose(kept)
@@ -32,7 +32,7 @@ def keep(keep_list: str) -> KeepList:
     >>> ray.data.read_webdataset(shards, include_paths=True).filter(kept.has)
 
     Raises:
-        InputError: where no filter has come to its end there.
+        InputError: if no filter has come to its end there.
     """
     return KeepList(keep_list)
 
@@ -58,7 +58,7 @@ class KeepList:
         return filter(self.has, samples)
 
     def has(self, sample: Mapping[str, Any]) -> bool:
-        """Whether a sample is kept, from its `__key__` and its `__url__`, in Ray Data `path`.
+        """Tell whether a sample is kept, by its `__key__` and its `__url__`, in Ray Data `path`.
 
         Raises:
             InputError: for a shard that the filter has not seen.
@@ -96,7 +96,7 @@ class KeepList:
 
 
 def _names(url: str) -> Iterator[str]:
-    """What a shard may be called in a keep-list, the longest name first.
+    """List what a shard may be called in a keep-list, the longest name first.
 
     `url` may be a command, as in `pipe:aws s3 cp s3://bucket/00000.tar -`.
     """

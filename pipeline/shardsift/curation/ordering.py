@@ -28,24 +28,24 @@ _SIGN = np.uint32(1 << 31)
 
 
 def rank(quality_N: NDArray[np.float32]) -> Ranks:
-    """Integers in the order of finite float32 values; -0.0 and 0.0 are equal."""
+    """Turn finite float32 values into integers of the same order; -0.0 and 0.0 are equal."""
     bits_N = (quality_N + np.float32(0)).view(np.uint32)
     return np.where(bits_N & _SIGN, ~bits_N, bits_N | _SIGN)
 
 
 def unrank(ranks_N: Ranks) -> NDArray[np.float32]:
-    """The values that have these ranks."""
+    """Return the values that have these ranks."""
     return np.where(ranks_N & _SIGN, ranks_N ^ _SIGN, ~ranks_N).view(np.float32)
 
 
 def tie_hashes(shard: str, index_N: NDArray[np.int32]) -> Hashes:
-    """Hashes that decide between equal qualities; within a shard no two are equal."""
+    """Hash rows to decide between equal qualities; within a shard no two hashes are equal."""
     seed = int.from_bytes(hashlib.blake2b(shard.encode(), digest_size=8).digest(), "little")
     return _mix(index_N.astype(np.uint64) + np.uint64(seed))
 
 
 def hash_strings(column: Any) -> Hashes:
-    """64-bit hashes of an Arrow column of strings; nulls count as empty."""
+    """Hash an Arrow column of strings to 64 bits; nulls count as empty."""
     strings = pc.fill_null(column.cast(pa.string()), "")
     if isinstance(strings, pa.ChunkedArray):
         strings = strings.combine_chunks()
@@ -62,12 +62,12 @@ def hash_strings(column: Any) -> Hashes:
 
 
 def combine(left_N: Hashes, right_N: Hashes) -> Hashes:
-    """Hashes of pairs."""
+    """Hash pairs of hashes."""
     return _mix(_mix(left_N) ^ right_N)
 
 
 def _mix(hashes_N: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): one to one on 64 bits."""
+    """Mix bits one to one, by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
     mixed_N = hashes_N + np.uint64(0x9E37_79B9_7F4A_7C15)
     mixed_N = (mixed_N ^ (mixed_N >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)

@@ -45,7 +45,7 @@ class Cuts:
     tie_B: Hashes
 
     def keep(self, keys: Keys) -> NDArray[np.bool_]:
-        """Which rows are at or above the cut of their bucket."""
+        """Tell which rows are at or above the cut of their bucket."""
         cut_N = self.rank_B[keys.bucket_N]
         is_tie = (keys.rank_N == cut_N) & (keys.tie_N >= self.tie_B[keys.bucket_N])
         return (keys.rank_N > cut_N) | is_tie
@@ -84,9 +84,9 @@ def select_near(
     high: int,
     gathered: int = GATHERED,
 ) -> Selection | None:
-    """As `select` for a single bucket, in one pass, if its cut's rank is from `low` to `high`.
+    """Select as `select` does, for one bucket in one pass, if its cut's rank is in `low` to `high`.
 
-    None where it isn't, or more than `gathered` rows lie there.
+    None if it isn't, or more than `gathered` rows lie there.
     """
     ranks, ties = [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
     total = above = held = 0

@@ -25,7 +25,7 @@ from shardsift.storage.redaction import redact
 SCHEMA = pa.schema(
     [ANNOTATIONS.field(name) for name in ("shard", "key", "index", "uid", "quality")]
 )
-"""Columns of a keep-list; `quality` is null where a sample without a score is kept."""
+"""Columns of a keep-list; `quality` is null if a sample without a score is kept."""
 
 THREADS = 2 * (os.cpu_count() or 1)
 """They let go of Python's lock; while one waits for a disk, another works."""
@@ -75,7 +75,7 @@ class Sieve:
     """What rows of a folder of annotations are chosen from.
 
     `where` is an expression of pyarrow, None for all rows; with `keeps_errors` rows without a
-    score are kept where they pass it.
+    score are kept if they pass it.
     """
 
     annotations: Annotations
@@ -84,12 +84,12 @@ class Sieve:
     keeps_errors: bool
 
     def keys(self, part: Part) -> Keys:
-        """The place in the order of all rows that can be selected. Raises AnnotationError."""
+        """Return the places of selectable rows in the order of all rows. Raises AnnotationError."""
         table = self._read(part, {"index", "quality", *self.buckets.columns})
         return self._keys(part, table, table["quality"].is_valid())
 
     def sift(self, part: Part, cuts: Cuts, columns: Sequence[str]) -> tuple[Any, Counts]:
-        """The kept rows of a file, those `columns` of them, and what became of all its rows."""
+        """Return a file's kept rows, those `columns` of them, and what became of all its rows."""
         wanted = {*columns, "index", "quality", *self.buckets.columns}
         table = self._read(part, wanted | {"error"} if self.keeps_errors else wanted)
         is_scored = table["quality"].is_valid()
@@ -116,7 +116,7 @@ class Sieve:
         )
 
     def _read(self, part: Part, columns: Iterable[str]) -> Any:
-        """Rows that pass `where`, those without a score among them."""
+        """Read the rows that pass `where`, those without a score among them."""
         url = join(self.annotations.url, part.name)
         table = self.annotations.read(part.name, sorted(columns), self.where)
         quality = table["quality"]

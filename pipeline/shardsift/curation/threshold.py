@@ -36,8 +36,8 @@ class Threshold:
 
     Attributes:
         cuts: the same in the order of all rows, which decides ties.
-        quality: the worst one kept; None where each of `buckets` has its own.
-        rank_error: how far off its rank may be, 0..1; None where it is exact.
+        quality: the worst one kept; None if each of `buckets` has its own.
+        rank_error: how far off its rank may be, 0..1; None if it is exact.
     """
 
     cuts: Cuts
@@ -47,11 +47,11 @@ class Threshold:
 
 
 def find_threshold(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> Threshold:
-    """The threshold that keeps what `config` asks for.
+    """Find the threshold that keeps what `config` asks for.
 
     Raises:
-        InputError: where that is nothing, or more than there is.
-        AnnotationError: where a file is damaged.
+        InputError: if that is nothing, or more than there is.
+        AnnotationError: if a file is damaged.
     """
     if config.min_quality is not None:
         _check_range(config.min_quality, found)
@@ -92,7 +92,7 @@ def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> T
 
 
 def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
-    """Between which ranks the sketches say that the cut is; None where too many rows lie there."""
+    """Tell between which ranks the cut is, by the sketches; None if too many rows lie there."""
     error = found.quality.rank_error
     if not found.scored or 2 * error * found.scored > GATHERED:
         return None
@@ -105,7 +105,7 @@ def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
 
 
 def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many rows of each bucket are kept. Raises InputError where that can't be done."""
+    """Tell how many rows of each bucket are kept. Raises InputError if that can't be done."""
     if not sizes_B.sum():
         raise InputError(f"{redact(found.url)}: keeps nothing, for {_nothing(config, found)}")
     if config.keep_count is not None:

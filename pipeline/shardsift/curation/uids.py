@@ -28,7 +28,7 @@ _SCRATCH_FILES = 64
 
 
 def parse_uids(column: Any) -> NDArray[np.uint64]:
-    """Pairs, shape (N, 2), of those strings of an Arrow column that are 32 hexadecimal digits."""
+    """Parse those strings of a column that are 32 hexadecimal digits into pairs, shape (N, 2)."""
     strings = column.cast(pa.string())
     digits = strings.filter(pc.fill_null(pc.match_substring_regex(strings, _HEX), fill_value=False))
     data = bytes.fromhex("".join(digits.to_pylist()))

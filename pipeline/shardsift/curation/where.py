@@ -37,10 +37,10 @@ _ARITHMETIC: dict[type[Any], Callable[[Any, Any], Any]] = {
 
 
 def parse_where(condition: str) -> Any:
-    """The `pyarrow.compute.Expression` of a condition on annotation columns.
+    """Turn a condition on annotation columns into a `pyarrow.compute.Expression`.
 
     Raises:
-        ConfigError: where it isn't one, naming the column that an unknown one may have meant.
+        ConfigError: if it isn't one, naming the column that an unknown one may have meant.
     """
     try:
         tree = sqlglot.parse_one(condition, dialect="duckdb")
@@ -69,7 +69,7 @@ class _Translator:
         self._condition = condition
 
     def translate(self, node: Any) -> Any:
-        """The expression of a node that is true, false or null."""
+        """Turn a node that is true, false or null into an expression."""
         match node:
             case exp.Paren():
                 return self.translate(node.this)

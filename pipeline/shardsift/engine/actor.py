@@ -36,7 +36,7 @@ class Report(Protocol):
 
 
 Work = Callable[[Any], Report]
-"""Does a task and commits its result. Raises ShardError where it can't be done."""
+"""Does a task and commits its result. Raises ShardError if it can't be done."""
 
 
 class ActorSpec(Protocol):

@@ -32,7 +32,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
     to already is used as it is.
 
     Raises:
-        ConfigError: where there is no cluster at the address.
+        ConfigError: if there is no cluster at the address.
     """
     if ray.is_initialized():
         yield
@@ -64,7 +64,7 @@ def _init(address: str | None, cpus: int | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray would try for minutes."""
+    """Raise OSError if nobody listens: Ray would try for minutes."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     if address == "auto" and _LATEST_CLUSTER.exists():
@@ -80,7 +80,7 @@ def check_gpu(address: str | None, gpus: float) -> None:
     Where a cluster is joined, only it knows; `choose_actors` asks it later.
 
     Raises:
-        ConfigError: where actors need GPUs, are to run on this machine, and it has none.
+        ConfigError: if actors need GPUs, are to run on this machine, and it has none.
     """
     if gpus == 0 or is_joined(address) or ray.is_initialized():
         return
@@ -91,23 +91,23 @@ def check_gpu(address: str | None, gpus: float) -> None:
 
 
 def fitting_actors(gpus: float, cpus: float) -> int:
-    """How many actors of this size the cluster's live nodes hold when nothing else runs."""
+    """Count the actors of this size that the cluster's live nodes hold when nothing else runs."""
     return sum(_fit_on(node["Resources"], gpus, cpus) for node in _live_nodes())
 
 
 def live_node_ids() -> set[str]:
-    """Ids of the nodes that Ray believes alive."""
+    """List the ids of the nodes that Ray believes alive."""
     return {node["NodeID"] for node in _live_nodes()}
 
 
 def choose_actors(wanted: int | None, gpus: float, cpus: float, *, may_grow: bool = False) -> int:
-    """The number of actors to start: `wanted`, or as many as fit.
+    """Choose the number of actors to start: `wanted`, or as many as fit.
 
     On a cluster that may grow, `wanted` may be more than fit now: Ray starts the others as soon
     as there are nodes for them.
 
     Raises:
-        ConfigError: where they don't fit, with what to change.
+        ConfigError: if they don't fit, with what to change.
     """
     fitting = fitting_actors(gpus, cpus)
     if wanted is not None and may_grow:

@@ -97,7 +97,7 @@ class Coordinator:
         """Yield an outcome for each task, in the order in which they come about.
 
         Raises:
-            EngineError: where an actor can't be constructed.
+            EngineError: if an actor can't be constructed.
         """
         self._waiting = iter(tasks)
         self._upcoming = next(self._waiting, None)

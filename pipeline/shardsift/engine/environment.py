@@ -8,7 +8,7 @@ import sys
 
 
 def is_joined(address: str | None) -> bool:
-    """Whether a run joins a cluster rather than start one of its own."""
+    """Tell whether a run joins a cluster rather than start one of its own."""
     return address != "local" and bool(address or os.environ.get("RAY_ADDRESS"))
 
 

@@ -69,19 +69,19 @@ class Fleet(Protocol):
         ...
 
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
-        """Those of the calls that have an answer, waiting at most so long for the first."""
+        """Return those of the calls that have an answer, waiting at most so long for the first."""
         ...
 
     def answer(self, call: Call) -> Answer:
-        """What came of a call that has an answer."""
+        """Return what came of a call that has an answer."""
         ...
 
     def live_nodes(self) -> set[str]:
-        """Ids of the nodes that are believed alive."""
+        """List the ids of the nodes that are believed alive."""
         ...
 
     def now(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return seconds on a clock that never goes back."""
         ...
 
 
@@ -92,7 +92,7 @@ class RayFleet:
         self._settings = settings
 
     def start_actor(self) -> Any:
-        """Ask Ray for an actor, which waits where the cluster has no room for it yet."""
+        """Ask Ray for an actor, which waits if the cluster has no room for it yet."""
         settings = self._settings
         remote = ray.remote(
             num_gpus=settings.gpus, num_cpus=settings.cpus, max_restarts=-1, max_task_retries=0
@@ -100,15 +100,15 @@ class RayFleet:
         return remote(ShardActor).remote(settings)
 
     def ready(self, actor: Any) -> Call:
-        """Not with Ray's own retries: of each it would tell the user."""
+        """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""
         return actor.ready.remote()
 
     def process(self, actor: Any, task: Task) -> Call:
-        """One call a shard; only its counts come back."""
+        """Ask for a shard in one call; only its counts come back."""
         return actor.process.remote(task)
 
     def restart(self, actor: Any) -> None:
-        """Takes a moment: the old process may still answer once."""
+        """Kill the actor's process, which takes a moment: it may still answer once."""
         ray.kill(actor, no_restart=False)
 
     def stop(self, actor: Any) -> None:
@@ -116,7 +116,7 @@ class RayFleet:
         ray.kill(actor)
 
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
-        """All that is there, once one is there."""
+        """Return all calls that have an answer, once one has."""
         refs = cast(list[Any], list(calls))
         done, _ = ray.wait(refs, num_returns=1, timeout=seconds)
         if done:
@@ -124,7 +124,7 @@ class RayFleet:
         return done
 
     def answer(self, call: Call) -> Answer:
-        """The answer, or what happened to the actor."""
+        """Return the answer, or what happened to the actor."""
         try:
             return cast(Answer, ray.get(cast(Any, call)))
         except RayActorError as error:
@@ -137,11 +137,11 @@ class RayFleet:
             return ActorFailure(fate=Fate.BROKEN, reason=_describe(error))
 
     def live_nodes(self) -> set[str]:
-        """After a node is lost, Ray takes some 10 s to notice."""
+        """List the live nodes; after a node is lost, Ray takes some 10 s to notice."""
         return live_node_ids()
 
     def now(self) -> float:
-        """This machine's monotonic clock."""
+        """Return this machine's monotonic clock."""
         return monotonic()
 
 
@@ -152,7 +152,7 @@ def _fate(error: RayActorError) -> Fate:
 
 
 def _describe(error: RayError) -> str:
-    """One line of what Ray says: the cause's."""
+    """Put what Ray says of an error into one line: the cause's."""
     if isinstance(error, RayTaskError):
         cause = getattr(error, "cause", error)
         return f"{type(cause).__name__}: {cause}".splitlines()[0]

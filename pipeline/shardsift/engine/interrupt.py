@@ -13,7 +13,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
-    """While the block runs, the first signal calls `finish`, the next raises KeyboardInterrupt.
+    """Let the first signal call `finish`, and the next raise KeyboardInterrupt, in the block.
 
     For the main thread alone, which is where Python handles signals. Ray, too, sets a handler for
     SIGTERM when it starts: enter the block after that.

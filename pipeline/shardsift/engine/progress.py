@@ -59,7 +59,7 @@ class Display(Protocol):
 
 @contextmanager
 def show_progress(console: Console, verb: str, shards: int) -> Generator[Display]:
-    """A display for a run of so many shards, until the block ends; `verb` as in `scoring`."""
+    """Show how far a run of so many shards is, until the block ends; `verb` as in `scoring`."""
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task("starting actors", total=shards, detail="")
@@ -106,7 +106,7 @@ def _detail(tally: Tally) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number and its noun: `1 shard`, `1,234 shards`."""
+    """Join a number and its noun: `1 shard`, `1,234 shards`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

@@ -19,7 +19,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def laplacian_variance(image: RgbImage) -> float:
-    """Variance of the Laplacian of the luma (ITU-R BT.601): plain sharpness."""
+    """Compute the variance of the Laplacian of the luma (ITU-R BT.601): plain sharpness."""
     return float(ndimage.laplace(image.astype(np.float32) @ _LUMA).var())
 
 
@@ -32,7 +32,7 @@ class Brisque:
     """
 
     def __init__(self) -> None:
-        """Load the parameters. Raises ConfigError where the package is missing."""
+        """Load the parameters. Raises ConfigError if the package is missing."""
         try:
             from brisque import BRISQUE
         except ImportError as error:
@@ -54,7 +54,7 @@ class Brisque:
         )
 
     def __call__(self, image: RgbImage) -> float:
-        """The negated score; NaN where it has none, as for an image of one colour."""
+        """Return the negated score; NaN if it has none, as for an image of one colour."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
@@ -64,7 +64,7 @@ class Brisque:
 
 
 def _blur(image_HW: Any, kernel_KK: Any) -> Any:
-    """What `scipy.signal.convolve2d(…, "same")` gives with a kernel that is an outer product."""
+    """Convolve as `scipy.signal.convolve2d(…, "same")`, with a kernel that is an outer product."""
     kernel_K = kernel_KK.sum(axis=0) / math.sqrt(kernel_KK.sum())
     rows_HW = ndimage.convolve1d(image_HW, kernel_K, axis=0, mode="constant")
     return ndimage.convolve1d(rows_HW, kernel_K, axis=1, mode="constant")

@@ -60,7 +60,7 @@ class Evaluation:
         opinions: as they stand in the shards, shape (N,).
         predictions: of each method, higher is better, shape (N,).
         skipped: samples without an image or an opinion, by reason.
-        spread: of the magnitude cue between groups; None where there are not enough.
+        spread: of the magnitude cue between groups; None if there are not enough.
     """
 
     fingerprint: str
@@ -80,7 +80,7 @@ def evaluate(
     """Score all rated images, and compare. `advance` is called after each image.
 
     Raises:
-        UserError: where shards, opinions or weights can't be had, or images are too few.
+        UserError: if shards, opinions or weights can't be had, or images are too few.
     """
     first, *others = _passes(config)
     engine = Variants(first, config.device)
@@ -117,7 +117,7 @@ def evaluate(
 
 
 def _passes(config: Experiment) -> list[list[Variant]]:
-    """Variants that share an encoder, the configuration under test first of all."""
+    """Group variants that share an encoder, the configuration under test first of all."""
     base = config.scoring
     variants = [
         Variant(family="", name=OURS, config=base),
@@ -174,7 +174,7 @@ def _further_pass(
 def _compare(
     variants: Sequence[Variant], cues: Sequence[ImageCues], opinions_N: Values
 ) -> list[Ablation]:
-    """The table's rows; the configuration under test is no variant of itself."""
+    """Make the table's rows; the configuration under test is no variant of itself."""
     return [
         Ablation(
             family=variant.family,
@@ -189,7 +189,7 @@ def _compare(
 def bin_means(
     opinions_N: Values, values_N: Values, bins: int = 10
 ) -> tuple[Values, Values, Values]:
-    """Mean opinion, and mean and standard deviation of a cue, over bins of equally many images.
+    """Average opinions and a cue over bins of equally many images, with the cue's deviation.
 
     Three arrays of shape (bins,), from the lowest opinions to the highest.
     """

@@ -19,7 +19,7 @@ _SHOWN = 5000
 
 
 def draw_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `fit.png`, `cues.png` and, where there are groups, `groups.png`.
+    """Write `fit.png`, `cues.png` and, if there are groups, `groups.png`.
 
     Raises:
         ConfigError: without matplotlib.
@@ -36,7 +36,7 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def _draw_fits(evaluation: Evaluation) -> Any:
-    """Opinion over prediction with the fitted curve, a panel a method."""
+    """Draw opinion over prediction with the fitted curve, a panel a method."""
     names = list(evaluation.predictions)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -64,7 +64,7 @@ def _draw_fits(evaluation: Evaluation) -> Any:
 
 
 def _draw_cues(evaluation: Evaluation) -> Any:
-    """Both cues over bins of opinion."""
+    """Draw both cues over bins of opinion."""
     figure = new_figure(6.4, 3.6)
     left = figure.subplots()
     right = left.twinx()
@@ -81,9 +81,9 @@ def _draw_cues(evaluation: Evaluation) -> Any:
 
 
 def _draw_groups(evaluation: Evaluation) -> Any:
-    """The magnitude cue of each group, before and after Box-Cox."""
+    """Draw the magnitude cue of each group, before and after Box-Cox."""
     spread = evaluation.spread
-    assert spread is not None, "asked for where there are groups"
+    assert spread is not None, "asked for if there are groups"
     figure = new_figure(8.4, 0.34 * len(spread.before) + 1.6)
     sides = figure.subplots(1, 2, sharey=True)
     titles = (
@@ -109,7 +109,7 @@ def _as_rows(values: dict[str, Values]) -> Sequence[Values]:
 
 
 def _inner_range(x_N: Values) -> tuple[float, float]:
-    """Without the outermost hundredth, where a straight tail would rule the picture."""
+    """Leave out the outermost hundredth, whose straight tail would rule the picture."""
     low, high = np.quantile(x_N, [0.002, 0.998])
     return float(low), float(high)
 

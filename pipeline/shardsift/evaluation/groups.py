@@ -40,7 +40,7 @@ class GroupSpread:
 def spread_between_groups(
     groups: Sequence[str], before_N: Values, after_N: Values
 ) -> GroupSpread | None:
-    """The largest groups' values; None with fewer than two groups of 10 images."""
+    """Collect the largest groups' values; None with fewer than two groups of 10 images."""
     common = Counter(groups).most_common(MAX_GROUPS)
     names = [name for name, count in common if count >= MIN_GROUP]
     if len(names) < 2:
@@ -61,6 +61,6 @@ def spread_between_groups(
 
 
 def mean_distance(values: dict[str, Values]) -> float:
-    """Wasserstein distance, mean over all pairs of groups."""
+    """Average the Wasserstein distance over all pairs of groups."""
     pairs = combinations(values.values(), 2)
     return float(np.mean([cast(float, stats.wasserstein_distance(a, b)) for a, b in pairs]))

@@ -67,7 +67,7 @@ def rated_images(
     The others are counted in `skipped`, by error code, `no_opinion` or `not_loaded`.
 
     Raises:
-        InputError: where a shard can't be read to its end, or no sample has the opinion's field.
+        InputError: if a shard can't be read to its end, or no sample has the opinion's field.
     """
 
     def answer(pair: tuple[Sample, Mapping[str, Any]]) -> RatedImage | str:
@@ -121,7 +121,7 @@ def _answer(sample: Sample, fields: Mapping[str, Any], question: Question) -> Ra
 
 
 def _read_fields(url: str) -> dict[str, Mapping[str, Any]]:
-    """The `.json` of each sample by its key."""
+    """Read the `.json` of each sample, by its key."""
     found: dict[str, Mapping[str, Any]] = {}
     try:
         with open_read(url) as file, tarfile.open(fileobj=file) as tar:
@@ -160,5 +160,5 @@ class Ratings:
             self.baselines.setdefault(name, []).append(value)
 
     def turned(self, *, higher_is_worse: bool) -> Values:
-        """Opinions turned so that higher is better, shape (N,)."""
+        """Turn opinions so that higher is better, shape (N,)."""
         return np.array(self.opinions) * (-1.0 if higher_is_worse else 1.0)

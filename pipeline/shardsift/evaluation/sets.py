@@ -50,21 +50,21 @@ class IqaSet:
 
 
 def koniq10k(folder: Path) -> Iterator[Opinion]:
-    """KonIQ-10k: 10,073 photographs, MOS 1 to 5."""
+    """Read KonIQ-10k: 10,073 photographs, MOS 1 to 5."""
     images = _index(folder, "1024x768") or _index(folder, "512x384") or _index(folder)
     for row in _csv(folder, "koniq10k_scores_and_distributions.csv"):
         yield Opinion(path=_find(images, row["image_name"]), mos=float(row["MOS"]))
 
 
 def spaq(folder: Path) -> Iterator[Opinion]:
-    """SPAQ: 11,125 smartphone photographs, MOS 0 to 100."""
+    """Read SPAQ: 11,125 smartphone photographs, MOS 0 to 100."""
     images = _index(folder, "TestImage")
     for row in _xlsx(_file(folder, "MOS and Image attribute scores.xlsx")):
         yield Opinion(path=_find(images, str(row["Image name"])), mos=float(row["MOS"]))
 
 
 def livec(folder: Path) -> Iterator[Opinion]:
-    """LIVE in the Wild Challenge: 1,162 photographs, MOS 0 to 100."""
+    """Read LIVE in the Wild Challenge: 1,162 photographs, MOS 0 to 100."""
     images = _index(folder, "Images")
     names, opinions = (
         scipy_io.loadmat(_file(folder, f"{name}.mat"), squeeze_me=True)[name]
@@ -76,7 +76,7 @@ def livec(folder: Path) -> Iterator[Opinion]:
 
 
 def kadid10k(folder: Path) -> Iterator[Opinion]:
-    """KADID-10k: 10,125 distorted images, DMOS 1 to 5 that rises with quality."""
+    """Read KADID-10k: 10,125 distorted images, DMOS 1 to 5 that rises with quality."""
     images = _index(folder, "images")
     for row in _csv(folder, "dmos.csv"):
         name = row["dist_img"]
@@ -85,7 +85,7 @@ def kadid10k(folder: Path) -> Iterator[Opinion]:
 
 
 def tid2013(folder: Path) -> Iterator[Opinion]:
-    """TID2013: 3,000 distorted images, MOS 0 to 9."""
+    """Read TID2013: 3,000 distorted images, MOS 0 to 9."""
     images = _index(folder, "distorted_images")
     for line in _file(folder, "mos_with_names.txt").read_text().splitlines():
         if line.strip():
@@ -96,7 +96,7 @@ def tid2013(folder: Path) -> Iterator[Opinion]:
 
 
 def csiq(folder: Path) -> Iterator[Opinion]:
-    """CSIQ: 866 distorted images, DMOS 0 to 1: higher is worse."""
+    """Read CSIQ: 866 distorted images, DMOS 0 to 1: higher is worse."""
     images = _index(folder, "dst_imgs")
     for row in _xlsx(_file(folder, "csiq.DMOS.xlsx"), sheet="all_by_image"):
         kind = str(row["dst_type"]).lower()
@@ -107,7 +107,7 @@ def csiq(folder: Path) -> Iterator[Opinion]:
 
 
 def agiqa3k(folder: Path) -> Iterator[Opinion]:
-    """AGIQA-3K: 2,982 generated pictures, MOS 0 to 5."""
+    """Read AGIQA-3K: 2,982 generated pictures, MOS 0 to 5."""
     images = _index(folder)
     for row in _csv(folder, "data.csv"):
         fields = {"generator": row["name"].split("_")[0], "style": row.get("style") or ""}
@@ -115,7 +115,7 @@ def agiqa3k(folder: Path) -> Iterator[Opinion]:
 
 
 def pipal(folder: Path) -> Iterator[Opinion]:
-    """PIPAL's training part: 23,200 restored images, Elo ratings around 1,500."""
+    """Read PIPAL's training part: 23,200 restored images, Elo ratings around 1,500."""
     images = _index(folder)
     for labels in sorted(folder.rglob("Train_Label/*.txt")):
         for line in labels.read_text().splitlines():
@@ -126,7 +126,7 @@ def pipal(folder: Path) -> Iterator[Opinion]:
 
 
 def flive(folder: Path) -> Iterator[Opinion]:
-    """FLIVE (PaQ-2-PiQ): 39,810 photographs, MOS 0 to 100."""
+    """Read FLIVE (PaQ-2-PiQ): 39,810 photographs, MOS 0 to 100."""
     labels = _file(folder, "labels_image.csv")
     for row in _csv(folder, labels.name):
         name = row.get("name_image") or row["name"]
@@ -185,7 +185,7 @@ def _xlsx(file: Path, sheet: str | None = None) -> Iterator[dict[str, Any]]:
 
 
 def _index(folder: Path, below: str | None = None) -> dict[str, Path]:
-    """Files by their name in lower case: lists and files differ in case."""
+    """Index files by their name in lower case: lists and files differ in case."""
     start = folder if below is None else next(iter(sorted(folder.rglob(below))), None)
     if start is None:
         return {}

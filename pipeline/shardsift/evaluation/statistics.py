@@ -68,7 +68,7 @@ class Logistic:
     spread: float
 
     def __call__(self, predictions_N: ArrayLike) -> Values:
-        """Opinions that the curve expects, shape (N,)."""
+        """Return the opinions that the curve expects, shape (N,)."""
         x_N = (np.asarray(predictions_N, np.float64) - self.centre) / self.spread
         return _logistic(x_N, *self.betas)
 
@@ -76,7 +76,7 @@ class Logistic:
 def fit_logistic(
     predictions_N: ArrayLike, opinions_N: ArrayLike, start: Logistic | None = None
 ) -> Logistic:
-    """Least squares; `start` is the curve of similar data, which saves time.
+    """Fit by least squares; `start` is the curve of similar data, which saves time.
 
     The better of two descents, from an S and from a straight line, because either may end in a
     local minimum.
@@ -96,13 +96,13 @@ def fit_logistic(
 def measure_agreement(
     predictions: ArrayLike, opinions: ArrayLike, *, resamples: int = 0, seed: int = 0
 ) -> Agreement:
-    """All statistics, with bootstrap intervals over images where `resamples` is not 0.
+    """Compute all statistics, with bootstrap intervals over images unless `resamples` is 0.
 
     Higher predictions and higher opinions have to mean better. Predictions that are not finite are
     left out, and `images` says how many count.
 
     Raises:
-        InputError: with fewer than 8 images, or where all predictions or opinions are equal.
+        InputError: with fewer than 8 images, or if all predictions or opinions are equal.
     """
     x_N, y_N = (np.asarray(values, np.float64) for values in (predictions, opinions))
     finite_N = np.isfinite(x_N) & np.isfinite(y_N)
@@ -126,7 +126,7 @@ def measure_agreement(
 
 
 def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
-    """In the order of `STATISTICS`."""
+    """Compute the statistics in the order of `STATISTICS`."""
     fitted_N = curve(x_N)
     return [
         float(cast(Any, stats.spearmanr(x_N, y_N)).statistic),
@@ -138,7 +138,7 @@ def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
 
 
 def _bootstrap(x_N: Values, y_N: Values, curve: Logistic, resamples: int, seed: int) -> Values:
-    """Lower and upper bounds of the statistics, shape (2, statistics); the curve is fitted anew."""
+    """Bound the statistics below and above, shape (2, statistics); the curve is fitted anew."""
     random = np.random.default_rng(seed)
     drawn: list[Sequence[float]] = []
     for _ in range(resamples):
@@ -162,7 +162,7 @@ def _jacobian(x_N: Values, b1: float, b2: float, b3: float, b4: float, b5: float
 
 
 def _descend(x_N: Values, y_N: Values, betas: Sequence[float]) -> tuple[float, tuple[float, ...]]:
-    """Squared error and parameters at the end of a descent, or where the limit stopped it."""
+    """Descend, and return squared error and parameters at the end or at the limit of steps."""
 
     def misses(betas: Values) -> Values:
         return _logistic(x_N, *betas) - y_N

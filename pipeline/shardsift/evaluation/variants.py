@@ -27,7 +27,7 @@ GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),
     *("landscape", "indoor scene", "everyday objects", "drawing"),
 )
-"""Semantic groups that an image is put into where no column says."""
+"""Semantic groups that an image is put into if no column says."""
 
 _MIN_BATCH = 2
 """As in the scorer: a lone crop would be rounded otherwise."""
@@ -58,7 +58,7 @@ class ImageCues:
 
 
 def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
-    """The table's rows, one setting changed at a time. Raises ConfigError on an unknown family."""
+    """List the table's variants, one setting changed at a time. Raises ConfigError."""
     changes: dict[str, list[tuple[str, dict[str, object]]]] = {
         "lambda": [(f"λ = {x:g}", {"box_cox_lambda": x}) for x in (0.0, 0.25, 0.5, 0.75, 1.0)],
         "weights": [
@@ -84,7 +84,7 @@ class Variants:
     """Scores images under variants of one encoder: all have its weights and its dtype."""
 
     def __init__(self, variants: Sequence[Variant], device: str) -> None:
-        """Load the encoder. Raises ModelError where it can't be had."""
+        """Load the encoder. Raises ModelError if it can't be had."""
         self.variants = variants
         first = variants[0].config
         pairs = list(dict.fromkeys(pair for v in variants for pair in v.config.prompts))
@@ -102,7 +102,7 @@ class Variants:
 
     @torch.inference_mode()
     def score(self, image: RgbImage) -> ImageCues:
-        """All variants of one image."""
+        """Score all variants of one image."""
         height, width = image.shape[:2]
         plan: CropPlan = self.variants[0].config.crops
         if plan != "dense":
@@ -142,7 +142,7 @@ class Variants:
         return self._encoder.encode(crops_NSS3.permute(0, 3, 1, 2))[:count]
 
     def _score(self, features_ND: Tensor, place: int) -> tuple[float, float, float]:
-        """Means over crops of quality, q_sim and q_mag."""
+        """Average quality, q_sim and q_mag over crops."""
         config = self.variants[place].config
         text_P2D = self._encoder.text_P2D[self._places[place]]
         scores = fuse(
@@ -160,6 +160,6 @@ class Variants:
 def _views(
     corners: Sequence[tuple[int, int]], height: int, width: int, plan: CropPlan
 ) -> list[int]:
-    """Places, among views with these corners and the whole image, of the views of a plan."""
+    """Find the views of a plan among views with these corners and the whole image."""
     wanted = patch_corners(height, width, plan)
     return [corners.index(corner) for corner in wanted] + [len(corners)]

@@ -15,7 +15,7 @@ _SHADES = 8
 
 
 def histogram(values: Floats, label: str, *, name: str = "", bins: int = 60) -> str:
-    """Bars of equal width; `name` becomes the id, for a script that marks a place in it."""
+    """Draw bars of equal width; `name` becomes the id, for a script that marks a place in it."""
     values = values[np.isfinite(values)]
     if not len(values):
         return ""
@@ -40,7 +40,7 @@ def histogram(values: Floats, label: str, *, name: str = "", bins: int = 60) -> 
 
 
 def density(x: Floats, y: Floats, x_label: str, y_label: str, *, log_x: bool = False) -> str:
-    """How many samples lie where, in eight shades; axes leave out the outermost thousandths."""
+    """Draw how many samples lie at each place, without the outermost thousandths."""
     both = np.isfinite(x) & np.isfinite(y) & ((x > 0) | (not log_x))
     x, y = x[both], y[both]
     if not len(x):
@@ -73,7 +73,7 @@ def _range(values: Floats) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Places and labels at round steps, three to seven of them."""
+    """Choose places and labels at round steps, three to seven of them."""
     raw = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(raw))
     step = power * min((1, 2, 2.5, 5, 10), key=lambda m: abs(m * power - raw))
@@ -82,7 +82,7 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Places at 1, 2 and 5 of each power of ten; round steps where there are too few of those."""
+    """Choose places at 1, 2 and 5 of each power of ten, or round steps if those are too few."""
     places = [m * 10.0**e for e in range(-4, 10) for m in (1, 2, 5)]
     inside = [place for place in places if low <= np.log10(place) <= high]
     if len(inside) < 3:

@@ -79,7 +79,7 @@ class Comparison:
 def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
     """Compare the annotations in two folders, sample by sample.
 
-    Holds two numbers a sample. Raises InputError where no sample has a score in both.
+    Holds two numbers a sample. Raises InputError if no sample has a score in both.
     """
     folder_a, folder_b = OutputFolder(url_a), OutputFolder(url_b)
     common = sorted(folder_a.committed & folder_b.committed)
@@ -117,7 +117,7 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
 
 
 def measure_overlap(a_N: NDArray[np.float64], b_N: NDArray[np.float64], keep_top: float) -> Overlap:
-    """Each run keeps what is at least as good as its own quantile."""
+    """Measure what both keep if each keeps what is at least as good as its own quantile."""
     lowest_a, lowest_b = (float(np.quantile(values, 1 - keep_top)) for values in (a_N, b_N))
     kept_a, kept_b = a_N >= lowest_a, b_N >= lowest_b
     shared = int((kept_a & kept_b).sum())
@@ -141,7 +141,7 @@ def _pairs(
 
 
 def _pair(table_a: Any, table_b: Any) -> tuple[Qualities, Qualities, list[Difference]]:
-    """Qualities of the samples that both files have, NaN where not scored."""
+    """Pair the qualities of the samples that both files have, NaN if not scored."""
     if not (table_a["key"].equals(table_b["key"]) and table_a["index"].equals(table_b["index"])):
         place = {pair: n for n, pair in enumerate(_identities(table_b))}
         matches = [(n, place[pair]) for n, pair in enumerate(_identities(table_a)) if pair in place]

@@ -30,8 +30,8 @@ class Explanation:
 
     Attributes:
         corners: top and left of each patch, in pixels; the last crop is the whole image.
-        heat: mean quality of the patches over each pixel, shape (height, width), NaN where no
-            patch reaches; that of the whole image everywhere, where there are no patches.
+        heat: mean quality of the patches over each pixel, shape (height, width), NaN if no
+            patch reaches; that of the whole image everywhere if there are no patches.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Explanation:
 
     @property
     def worst(self) -> int | None:
-        """Which patch has the lowest quality; None where there are no patches."""
+        """Which patch has the lowest quality; None if there are no patches."""
         patches = self.score.quality[: len(self.corners)]
         return int(patches.argmin()) if len(patches) else None
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """Cues by crop: their means first, then each patch by `left,top`, then the whole image."""
+        """Return cues by crop: their means, then each patch by `left,top`, then the whole image."""
         score = self.score
         cues = {
             "quality": score.quality,
@@ -75,7 +75,7 @@ def explain(image: RgbImage, scorer: Scorer, name: str = "") -> Explanation:
 def lay_out(
     quality: NDArray[np.float32], corners: list[tuple[int, int]], height: int, width: int
 ) -> NDArray[np.float32]:
-    """Mean quality of the patches over each pixel, shape (height, width)."""
+    """Average the patches' quality over each pixel, shape (height, width)."""
     if not corners:
         return np.full((height, width), quality[-1], np.float32)
     total = np.zeros((height, width), np.float64)
@@ -89,7 +89,7 @@ def lay_out(
 
 
 def draw(explanation: Explanation) -> Any:
-    """The image beside itself under its heat map, as a matplotlib figure; the worst patch outlined.
+    """Draw the image beside its heat map, as a matplotlib figure; the worst patch is outlined.
 
     Colours span the image's own patches; the bar says which quality they stand for.
 
@@ -145,6 +145,6 @@ def _outline_worst(axes: Any, explanation: Explanation) -> None:
 
 
 def _size(image: RgbImage) -> tuple[float, float]:
-    """Inches of a figure that shows the image twice."""
+    """Choose the inches of a figure that shows the image twice."""
     height, width = image.shape[:2]
     return 9.6, min(max(4.4 * height / width, 1.6), 9.0) + 0.5

@@ -44,9 +44,9 @@ class RunData:
 
     Attributes:
         table: rows of the annotation files that were read, columns as in `annotations.SCHEMA`.
-        files_read, files: of annotation files. rows: of the whole run, None where no manifest says.
-        errors: rows of the whole run by error code, of those read where no manifest says.
-        summary, record: what `_summary.json` and `_run.json` hold; empty where they are missing.
+        files_read, files: of annotation files. rows: of the whole run, None if no manifest says.
+        errors: rows of the whole run by error code, of those read if no manifest says.
+        summary, record: what `_summary.json` and `_run.json` hold; empty if they are missing.
         failed: names of shards that were given up.
     """
 
@@ -76,12 +76,12 @@ class RunData:
         return self.record.get("root")
 
     def numbers(self, name: str) -> Floats:
-        """A column of the rows read, NaN where null."""
+        """Return a column of the rows read, NaN if null."""
         column = self.table[name].cast(pa.float64())
         return cast(Floats, column.to_numpy(zero_copy_only=False))
 
     def strings(self, name: str) -> NDArray[np.object_]:
-        """A column of the rows read, None where null."""
+        """Return a column of the rows read, None if null."""
         column = self.table[name].cast(pa.string()).combine_chunks()
         return cast(NDArray[np.object_], column.to_numpy(zero_copy_only=False))
 
@@ -90,8 +90,8 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
     """Read the run in a folder of annotations.
 
     Raises:
-        InputError: where there are none.
-        AnnotationError: where a file isn't one of ours.
+        InputError: if there are none.
+        AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
     found, names = folder.files, sorted(folder.committed)
@@ -120,7 +120,7 @@ def _totals(url: str) -> Totals:
 
 
 def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: int) -> list[Any]:
-    """Tables of all files; with a limit, of some of them, none with more than its share."""
+    """Read the tables of all files; with a limit, of some, none with more than its share."""
     if limit is not None:
         order = np.random.default_rng(seed).permutation(len(names))[:MAX_FILES]
         names = [names[place] for place in order]

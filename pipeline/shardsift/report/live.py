@@ -30,7 +30,7 @@ class Start:
 
 
 def live_data(run: RunData, start: Start) -> dict[str, Any]:
-    """How many images are at least so good at each place of the slider, in all and by group."""
+    """Count the images that are as good as each place of the slider, in all and by group."""
     quality_N = run.numbers("quality")
     scored_N = np.isfinite(quality_N)
     edges = _edges(quality_N[scored_N])
@@ -61,7 +61,7 @@ def live_data(run: RunData, start: Start) -> dict[str, Any]:
 
 
 def _edges(scored: Floats) -> Floats:
-    """Thresholds of four decimals, as they are shown; the first keeps all, the last nothing."""
+    """Choose thresholds of four decimals, as shown; the first keeps all, the last nothing."""
     if not len(scored):
         return np.zeros(1)
     low = np.floor(scored.min() * 1e4) / 1e4
@@ -75,7 +75,7 @@ def _at_least(scored: Floats, edges: Floats) -> list[int]:
 def _rows(
     labels_N: NDArray[np.object_], names: Iterable[str], quality_N: Floats, edges: Floats
 ) -> list[dict[str, Any]]:
-    """A row for each name that has scored images."""
+    """Make a row for each name that has scored images."""
     found: list[dict[str, Any]] = []
     for name in names:
         own = quality_N[(labels_N == name) & np.isfinite(quality_N)]
@@ -86,7 +86,7 @@ def _rows(
 
 
 def _side_labels(run: RunData) -> tuple[NDArray[np.object_], list[str]]:
-    """The class of each row's shorter side, and the classes in order."""
+    """Return the class of each row's shorter side, and the classes in order."""
     names = [f"{low} to {high - 1}" for low, high in pairwise(_SIDES)]
     names.append(f"{_SIDES[-1]} and more")
     side_N = np.nan_to_num(np.minimum(run.numbers("width"), run.numbers("height")))

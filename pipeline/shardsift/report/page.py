@@ -20,7 +20,7 @@ _SHEET = 12
 
 
 def render(run: RunData, thumbnails: Sequence[Thumbnail], problem: str | None, start: Start) -> str:
-    """The page's HTML; `problem` says why pictures are missing."""
+    """Render the page's HTML; `problem` says why pictures are missing."""
     quality_N = run.numbers("quality")
     parts = {
         "title": escape(f"Shardsift report: {run.url.rstrip('/').rpartition('/')[2]}"),

@@ -28,7 +28,7 @@ _THREADS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thumbnail:
-    """A sample that is shown: `picture` is a data URI, None where the tar can't be read."""
+    """A sample that is shown: `picture` is a data URI, None if the tar can't be read."""
 
     key: str
     shard: str
@@ -41,7 +41,7 @@ class Thumbnail:
 
 
 def spread_over_quality(quality_N: Floats, usable_N: NDArray[np.bool_], count: int) -> list[int]:
-    """Places of `count` usable rows at even ranks of quality, from the lowest to the highest."""
+    """Choose `count` usable rows at even ranks of quality, from the lowest to the highest."""
     places = np.flatnonzero(usable_N & np.isfinite(quality_N))
     places = places[np.argsort(quality_N[places], kind="stable")]
     if len(places) > count:
@@ -53,7 +53,7 @@ def spread_over_quality(quality_N: Floats, usable_N: NDArray[np.bool_], count: i
 def fetch_thumbnails(
     run: RunData, root: str | None, count: int
 ) -> tuple[list[Thumbnail], str | None]:
-    """Thumbnails over the whole range of quality, and why some are missing, if they are."""
+    """Fetch thumbnails over the whole range of quality; also tell why some are missing."""
     quality_N, offset_N = run.numbers("quality"), run.numbers("tar_offset")
     size_N = run.numbers("tar_size")
     places = spread_over_quality(quality_N, np.isfinite(offset_N) & np.isfinite(size_N), count)
@@ -87,7 +87,7 @@ def _picture(url: str, row: dict[str, object]) -> str:
 
 
 def encode(image: NDArray[np.uint8]) -> str:
-    """A data URI of an RGB image, made small."""
+    """Encode an RGB image as a data URI, made small."""
     small = Image.fromarray(image)
     small.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

@@ -77,7 +77,7 @@ class ReshardFolder(RunFolder):
         Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
 
         Raises:
-            OutputError: where the folder holds tars of something else.
+            OutputError: if the folder holds tars of something else.
         """
         tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
         ours = set(filter(_OWN_TAR.fullmatch, tars)) if RECORD in self.files else set[str]()
@@ -114,7 +114,7 @@ class ReshardFolder(RunFolder):
             commit(join(self.url, RECORD), as_json(asdict(record)))
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
-        """The report of a tar that was committed, though nobody heard of it; None without one."""
+        """Return the report of a tar that was committed unheard; None if none was."""
         try:
             size = identify(task.url, task.shard).size
         except OSError:

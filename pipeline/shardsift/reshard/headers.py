@@ -44,14 +44,14 @@ class Member(NamedTuple):
 
 
 class TarPiece:
-    """A piece of an archive; `file` is the same bytes, where they are a file already."""
+    """A piece of an archive; `file` is the same bytes, if they are a file already."""
 
     def __init__(self, data: memoryview, file: mmap.mmap | None = None) -> None:
         self.data = data
         self._file: io.BytesIO | mmap.mmap | None = file
 
     def next_file(self, position: int) -> Member | None:
-        """The first regular file whose headers begin at a place or behind it; None at the end.
+        """Find the first regular file whose headers begin at a place or behind it; None at the end.
 
         Its content may lie behind the end of the piece. Raises tarfile.TarError for what is no
         header.
@@ -67,7 +67,7 @@ class TarPiece:
         return self._extended_file(position) or self._any_file(position)
 
     def _extended_file(self, position: int) -> Member | None:
-        """A file with a pax header before its own; None where it is something else, or unusual."""
+        """Read a file that has a pax header; None if it has none, or an unusual one."""
         _, digits, kind, _, _ = _FIELDS.unpack_from(self.data, position)
         size = _size(digits)
         if kind != _PAX or size is None:
@@ -103,12 +103,12 @@ SizeT = TypeVar("SizeT", int, NDArray[np.int64])
 
 
 def padded(size: SizeT) -> SizeT:
-    """The size of whole blocks that hold so many bytes."""
+    """Round up to the size of whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
 def resized(headers: bytes, size: int) -> bytes:
-    """The headers of a file whose content has another size now."""
+    """Change the headers of a file whose content has another size now."""
     last = headers[-BLOCK:]
     digits = b"%011o\0" % size
     checksum = int(last[_SUM].strip(b"\0 "), 8) - sum(last[_SIZE]) + sum(digits)
@@ -118,14 +118,14 @@ def resized(headers: bytes, size: int) -> bytes:
 
 
 def new_headers(name: bytes, size: int) -> bytes:
-    """Headers of a file that wasn't there before; equal arguments give equal bytes."""
+    """Make the headers of a new file; equal arguments give equal bytes."""
     member = tarfile.TarInfo(name.decode(**_ENCODING))
     member.size = size
     return member.tobuf(tarfile.GNU_FORMAT, **_ENCODING)
 
 
 def end_of_archive(size: int) -> bytes:
-    """What ends an archive of so many bytes, up to a whole record."""
+    """Return what ends an archive of so many bytes, up to a whole record."""
     marker = 2 * BLOCK
     return bytes(marker + -(size + marker) % tarfile.RECORDSIZE)
 
@@ -136,7 +136,7 @@ def _name(prefix: bytes, name: bytes) -> bytes:
 
 
 def _size(digits: bytes) -> int | None:
-    """None where it isn't written in octal digits."""
+    """Read a size; None if it isn't written in octal digits."""
     try:
         return int(digits.partition(b"\0")[0] or b"0", 8)
     except ValueError:
@@ -144,7 +144,7 @@ def _size(digits: bytes) -> int | None:
 
 
 def _pax_records(data: bytes) -> dict[bytes, bytes] | None:
-    """Keywords and values of a pax header; None where they change more than name and size."""
+    """Parse a pax header; None if its keywords change more than name and size."""
     records: dict[bytes, bytes] = {}
     while data:
         length = data.partition(b" ")[0]

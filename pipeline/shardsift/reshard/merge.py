@@ -26,7 +26,7 @@ class SampleChunks(NamedTuple):
 
 
 def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
-    """A sample as it was, but for its `.json`, into which its cues are merged if asked for."""
+    """Return a sample as it was; its cues are merged into its `.json` if asked for."""
     data, old = sample.data, sample.json
     as_it_was = [data[begin:end] for begin, end in sample.spans]
     if not merge:
@@ -49,7 +49,7 @@ def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
 
 
 def _merged(content: bytes, cues: str) -> bytes | None:
-    """A JSON object with the cues behind its fields, which stay as they are; None where it is none.
+    """Add the cues behind the fields of a JSON object, which stay as they are; None if it is none.
 
     Fields that have a cue's name are replaced.
     """

@@ -90,7 +90,7 @@ class ReshardPlan:
         yield self._task(number, segments)
 
     def __len__(self) -> int:
-        """Output shards."""
+        """Count the output shards."""
         return self.table["output"][-1].as_py() + 1
 
     @property
@@ -99,7 +99,7 @@ class ReshardPlan:
         return sum(self.table["samples"].to_pylist())
 
     def encode(self) -> bytes:
-        """As a Parquet file; equal plans give equal bytes."""
+        """Encode it as a Parquet file; equal plans give equal bytes."""
         sink = io.BytesIO()
         pq.write_table(self.table, sink, compression="zstd")
         return sink.getvalue()
@@ -110,7 +110,7 @@ class ReshardPlan:
 
 
 def read_plan(url: str, root: str, output: str) -> ReshardPlan:
-    """A plan that was saved. Raises OutputError where it isn't one."""
+    """Read a plan that was saved. Raises OutputError if it isn't one."""
     try:
         with open_read(url) as file:
             return ReshardPlan(pq.read_table(file).cast(_SCHEMA), root, output)
@@ -121,7 +121,7 @@ def read_plan(url: str, root: str, output: str) -> ReshardPlan:
 
 
 def stats_name(shard: str) -> str:
-    """Where the counts of a shard lie, as img2dataset and DataComp's resharder name them."""
+    """Name the counts of a shard, as img2dataset and DataComp's resharder do."""
     return f"{shard.removesuffix(SHARD_SUFFIX)}_stats.json"
 
 
@@ -161,7 +161,7 @@ class Packer:
                 self._close()
 
     def plan(self, root: str, output: str) -> ReshardPlan:
-        """What came of it."""
+        """Return the plan."""
         table = pa.table([pa.array(self._rows[f.name], f.type) for f in _SCHEMA], schema=_SCHEMA)
         return ReshardPlan(table, root, output)
 

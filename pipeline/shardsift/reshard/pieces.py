@@ -20,7 +20,7 @@ PIECE_BYTES = 8 << 20
 """A piece is as large at most, unless one sample is larger."""
 
 ANNOUNCED_BYTES = 32 << 20
-"""So far ahead the disk is told."""
+"""How far ahead the disk is told what will be read."""
 
 
 class Piece(NamedTuple):
@@ -45,7 +45,7 @@ class _Range(NamedTuple):
 
 
 def read_pieces(ranges: Ranges, rows: Sequence[KeptRow]) -> Iterator[Piece]:
-    """The bytes of all rows, in order. Raises OSError, and EOFError where the shard is shorter."""
+    """Read the bytes of all rows, in order. Raises OSError, or EOFError for a shorter shard."""
     planned = _announced(_planned(_close_together(rows, ranges.gap), ranges.in_piece), ranges)
     if ranges.threads == 1:
         return (_read(ranges, parts) for parts in planned)
@@ -66,7 +66,7 @@ def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[_Range]:
 
 
 def _planned(parts: Iterable[_Range], most: int) -> Iterator[Sequence[_Range]]:
-    """The ranges of each piece, at most so many."""
+    """Group ranges into pieces of at most so many."""
     planned: list[_Range] = []
     size = 0
     for part in parts:
@@ -80,7 +80,7 @@ def _planned(parts: Iterable[_Range], most: int) -> Iterator[Sequence[_Range]]:
 
 
 def _announced(pieces: Iterable[Sequence[_Range]], ranges: Ranges) -> Iterator[Sequence[_Range]]:
-    """The same, a while after they were announced."""
+    """Announce the pieces to the disk, and pass each on a while later."""
     waiting: deque[Sequence[_Range]] = deque()
     ahead = 0
     for parts in pieces:

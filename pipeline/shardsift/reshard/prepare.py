@@ -51,7 +51,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
 
     Raises:
         UserError: with one line that says what to do.
-        AnnotationError: where a file of the annotations or of the keep-list is damaged.
+        AnnotationError: if a file of the annotations or of the keep-list is damaged.
     """
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the new tars")
@@ -94,10 +94,10 @@ def _record(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardReco
 def _find_sources(
     config: ReshardConfig, scores: OutputFolder, names: Sequence[str], filtered: Filtered
 ) -> tuple[ShardPlan, Sequence[str]]:
-    """The shards that were filtered, and the names of those among them that never were scored.
+    """Find the shards that were filtered, and name those among them that never were scored.
 
     Raises:
-        InputError: where other shards are given than were filtered.
+        InputError: if other shards are given than were filtered.
     """
     plan = _plan_sources(config.shards, scores)
     if scores.record is not None and f"{plan.root}/".startswith(f"{scores.record.root}/"):
@@ -126,7 +126,7 @@ def _find_sources(
 
 
 def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
-    """The shards that are named, else those that the run recorded."""
+    """Plan the shards that are named, else those that the run recorded."""
     if shards:
         return plan_shards(shards)
     try:
@@ -174,7 +174,7 @@ def _plan(
 
 
 def _look(name: str, root: str, copy: ReshardInputs) -> _Kept:
-    """What is kept of a source shard, and whether it is the one that was scored."""
+    """Look up what is kept of a source shard, and whether it is the one that was scored."""
     kept = read_matching(name, copy, ["key", "tar_offset"])
     if not len(kept.index_N):
         return _Kept(kept, [], None)
@@ -188,8 +188,7 @@ def _look(name: str, root: str, copy: ReshardInputs) -> _Kept:
 
 
 def _estimate(offsets: Sequence[int | None], size: int) -> NDArray[np.int64]:
-    """Bytes of all samples of a shard: from one image to the next, which is exact but at its end
-    where images stand first."""
+    """Estimate the bytes of a shard's samples: exact but for the last one."""
     known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
     places = [*(place for place, _ in known), len(offsets)]
     begins = [*(offset - BLOCK for _, offset in known), size - 2 * BLOCK]

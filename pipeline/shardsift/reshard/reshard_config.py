@@ -9,7 +9,7 @@ from pydantic import ByteSize, Field
 from shardsift.config import Given, RayConfig
 
 SAMPLES_PER_SHARD = 10_000
-"""As img2dataset and DataComp's resharder; where nothing else is asked for."""
+"""As img2dataset and DataComp's resharder have it, if nothing else is asked for."""
 
 
 class ReshardConfig(RayConfig):
@@ -42,7 +42,7 @@ class ReshardConfig(RayConfig):
     dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
 
     def limits(self) -> tuple[int | None, int | None]:
-        """Samples and bytes of a tar; None for no limit."""
+        """Return samples and bytes of a tar; None for no limit."""
         samples = self.samples_per_shard
         if samples is None and self.bytes_per_shard is None:
             samples = SAMPLES_PER_SHARD

@@ -42,7 +42,7 @@ class KeptRow:
 
 
 def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]:
-    """Rows with the indices `kept_N`, of a table of all annotations of a shard of `size` bytes."""
+    """Make the rows of the indices `kept_N`, from all annotations of a shard of `size` bytes."""
     offset_R, length_R = (
         pc.fill_null(table[name], -1).to_numpy().astype(np.int64)
         for name in ("tar_offset", "tar_size")
@@ -68,7 +68,7 @@ def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]
 
 
 def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64]) -> int:
-    """Where the last image before a sample ends that has a place, and another key."""
+    """Find the end of the last image before a sample that has a place, and another key."""
     before = index - 1
     while before >= 0 and (end_R[before] < 0 or keys[before] == keys[index]):
         before -= 1
@@ -76,7 +76,7 @@ def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64])
 
 
 def _cues(table: Any) -> Sequence[str]:
-    """Each row's cues as JSON spells them, with as few digits as a float32 needs."""
+    """Spell each row's cues as JSON does, with as few digits as a float32 needs."""
     pairs = (
         pc.binary_join_element_wise(
             f'"{name}": ', pc.fill_null(table[name].cast(pa.string()), "null"), ""

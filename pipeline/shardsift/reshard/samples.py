@@ -25,7 +25,7 @@ class RawSample(NamedTuple):
 
 
 def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:
-    """A sample of these files, which are in order."""
+    """Make a sample of these files, which are in order."""
     spans: list[tuple[int, int]] = []
     for member in files.values():
         begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
@@ -35,7 +35,7 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
 
 
 def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
-    """The files of a row's sample, by extension in lower case; none where its image isn't there.
+    """Find the files of a row's sample, by extension in lower case; none if its image isn't there.
 
     `begin` is a place in the piece where a sample begins, `shift` how much less places in the
     piece are than in the shard.
@@ -50,7 +50,7 @@ def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[s
 def samples_from(
     tar: TarPiece, begin: int = 0, stop: int | None = None
 ) -> Iterator[tuple[str, Mapping[str, Member]]]:
-    """Keys of samples and their files, whose headers begin from one place to before another."""
+    """Yield keys and files of the samples that begin from one place to before another."""
     sample = ""
     files: dict[str, Member] = {}
     position, stop = begin, len(tar.data) if stop is None else stop

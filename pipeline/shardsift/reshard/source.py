@@ -1,6 +1,6 @@
 """The kept samples of a source shard, as they lie in its tar.
 
-Where each image has a place, samples are read by byte range; else (in a gzip'd tar, or where a
+If each image has a place, samples are read by byte range; else (in a gzip'd tar, or if a
 sample has no image) the shard is unpacked into a scratch file and read from its beginning.
 """
 
@@ -25,10 +25,10 @@ from shardsift.storage.redaction import reason
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
-    """The samples of these rows, in order.
+    """Yield the samples of these rows, in order.
 
     Raises:
-        ShardError: where the tar can't be read, or isn't what was scored.
+        ShardError: if the tar can't be read, or isn't what was scored.
     """
     has_places = all(row.offset is not None for row in rows)
     try:

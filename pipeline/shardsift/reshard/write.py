@@ -54,7 +54,7 @@ class ReshardReport:
     seconds: float = 0.0
 
     def as_stats(self) -> dict[str, Any]:
-        """For `_stats.json`, in img2dataset's words."""
+        """Return it for `_stats.json`, in img2dataset's words."""
         return {
             "count": self.samples,
             "successes": self.samples,
@@ -72,7 +72,7 @@ def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
     """Copy the samples of an output shard, and commit it.
 
     Raises:
-        ShardError: where a source can't be read or isn't what was scored, or the output can't be
+        ShardError: if a source can't be read or isn't what was scored, or the output can't be
             written; nothing is left of it then.
     """
     started = perf_counter()
@@ -104,7 +104,7 @@ def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
 
 
 def _samples_of(segment: Segment, shard: str, settings: ReshardInputs) -> Iterator[RawSample]:
-    """The samples of a part of a source shard, which is what was scored before and after."""
+    """Yield the samples of a part of a source shard, which is what was scored before and after."""
     try:
         kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
         index_N = kept.index_N
@@ -131,13 +131,13 @@ class KeptOfShard:
 
 
 def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) -> KeptOfShard:
-    """The keep-list and the annotation of a shard, once it is known that they match.
+    """Read a shard's keep-list and annotation, and check that they match.
 
     `columns` are those of the annotation; `key` has to be one.
 
     Raises:
-        InputError: where they don't.
-        AnnotationError: where one of them is damaged.
+        InputError: if they don't.
+        AnnotationError: if one of them is damaged.
     """
     kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
     scored = settings.annotations.scored(name)
@@ -157,7 +157,7 @@ def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) ->
 
 
 def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:
-    """Raise ShardError where a shard isn't the one that was scored: by its size, and where it
+    """Raise ShardError if a shard isn't the one that was scored: by its size, and if it
     hasn't moved by its etag, else its modification time."""
     try:
         now = identify(url, scored.path)

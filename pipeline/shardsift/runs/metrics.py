@@ -23,7 +23,7 @@ class ActorMetrics:
         )
         self._shards = Counter(
             "shardsift_shards",
-            description="Shards by `status`: committed, or failed, where an attempt went wrong.",
+            description="Shards by `status`: committed, or failed for an attempt that went wrong.",
             tag_keys=("status",),
         )
         self._stage_seconds = Counter(

@@ -46,12 +46,12 @@ class Run:
         return "cuda" if self.config.gpus_per_actor else "cpu"
 
     def tasks(self) -> Iterator[ShardTask]:
-        """Shards that have no annotation yet."""
+        """Yield the shards that have no annotation yet."""
         return (task for task in self.plan if task.annotation not in self.folder.committed)
 
 
 def prepare(config: RunConfig, console: Console, make_scorer: ScorerFactory) -> Run:
-    """Inputs found, output writable, weights loadable, configuration that of the output.
+    """Check that inputs are there, the output is writable and of this configuration, weights load.
 
     Changes nothing on disk but for a probe that it removes.
 

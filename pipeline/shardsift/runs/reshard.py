@@ -31,7 +31,7 @@ class CopyingSpec:
     gpus: float = 0
 
     def make_work(self) -> partial[ReshardReport]:
-        """Nothing has to be loaded."""
+        """Make the work; nothing has to be loaded."""
         keep_heap()
         return partial(write_shard, settings=self.copy)
 

@@ -45,7 +45,7 @@ class ScoreResult:
 
 
 def maclip_scorer(config: RunConfig, device: str) -> ImageScorer:
-    """MA-CLIP, the scorer of every real run."""
+    """Load MA-CLIP, the scorer of every real run."""
     import torch
 
     from shardsift.scoring.scorer import Scorer
@@ -132,7 +132,7 @@ def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
 
 
 def _facts(run: Run, tally: ScoreTally, actors: int) -> dict[str, Any]:
-    """What `_summary.json` tells of the run itself."""
+    """Return what `_summary.json` tells of the run itself."""
     return {
         "seconds": round(tally.seconds, 3),
         "images_per_second": round(tally.images_per_second, 3),
@@ -158,7 +158,7 @@ def _spec(run: Run) -> ScoringSpec:
 
 
 def _find_committed(run: Run, task: ShardTask) -> ShardReport | None:
-    """The report of a shard that was committed in this run, though nobody heard of it."""
+    """Return the report of a shard that was committed in this run, though nobody heard of it."""
     if task.annotation in run.reopened:
         return None
     try:

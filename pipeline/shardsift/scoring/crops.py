@@ -30,12 +30,12 @@ _BLOCK = 8
 
 
 def count_crops(height: int, width: int, plan: CropPlan) -> int:
-    """How many views an image of this size has."""
+    """Count the views that an image of this size has."""
     return len(patch_corners(height, width, plan)) + 1
 
 
 def patch_corners(height: int, width: int, plan: CropPlan) -> list[tuple[int, int]]:
-    """Top and left of each patch, in pixels, in the order of the scores."""
+    """Return top and left of each patch, in pixels, in the order of the scores."""
     if plan == "global":
         return []
     rows: Sequence[int]
@@ -47,7 +47,7 @@ def patch_corners(height: int, width: int, plan: CropPlan) -> list[tuple[int, in
 
 
 def patch_grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of patches in the paper's plan; 0 patches where a side is under S."""
+    """Count rows and columns of patches in the paper's plan; 0 patches if a side is under S."""
     if min(height, width) < CROP_SIZE:
         return 0, 0
     return (height - CROP_SIZE) // STRIDE + 1, (width - CROP_SIZE) // STRIDE + 1
@@ -106,7 +106,7 @@ def resize_whole(image_HW3: Tensor) -> Tensor:
 
 
 def _sample_axis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source places of each target place, and how far it lies towards the second."""
+    """Return the two source places of each target place, and how far it lies towards the second."""
     place_S = (torch.arange(CROP_SIZE, device=device) + 0.5) * (length / CROP_SIZE) - 0.5
     place_S = place_S.clamp(min=0)
     first_S = place_S.long().clamp(max=length - 1)
@@ -114,10 +114,10 @@ def _sample_axis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Ten
 
 
 def _spread(rows: Sequence[int], columns: Sequence[int], limit: int) -> tuple[list[int], list[int]]:
-    """Evenly spread rows and columns of a grid: as many places as can be, `limit` at most.
+    """Spread places evenly over a grid: as many rows and columns as can be, `limit` places at most.
 
     Of equal numbers the one whose shape is most like the grid's. The outermost rows and columns
-    are always among them, or the middle one where there is one only.
+    are always among them, or the middle one if there is one only.
     """
     if not rows or not columns:
         return [], []

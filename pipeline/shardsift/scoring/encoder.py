@@ -72,7 +72,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, crops_N3SS: Tensor) -> Tensor:
-        """Image features (before normalisation) of crops of 0..255: float32, shape (N, D)."""
+        """Encode crops of 0..255 to image features before normalisation: float32, shape (N, D)."""
         parts = math.ceil(len(crops_N3SS) / (self.crops_at_a_time or len(crops_N3SS)))
         with _exact_convolutions():
             features = [self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)]
@@ -80,7 +80,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_patches(self, image_HW3: Tensor) -> Tensor:
-        """Features of an image's patches, read off feature maps, float32, shape (M, D).
+        """Encode an image's patches, read off feature maps: float32, shape (M, D).
 
         Convolutions are shared where patches overlap, and a patch sees its neighbours where
         `encode` sees zeros beyond its border. For encoders made with crop plan `dense`.
@@ -100,7 +100,7 @@ class Encoder:
 
 
 def _exact_convolutions() -> Any:
-    """TF32 would cost three digits, and autotuning would make equal runs differ."""
+    """Keep out TF32, which costs three digits, and autotuning, which makes equal runs differ."""
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
@@ -111,7 +111,7 @@ class _Architecture:
     Attributes:
         name: what open_clip knows the model by.
         config: its model config, QuickGELU decided.
-        normalisation: mean and std of its pixels where a model config file has its own.
+        normalisation: mean and std of its pixels if a model config file has its own.
     """
 
     name: str
@@ -165,10 +165,10 @@ def _register(file: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
-    """OpenAI's weights, and all published ones of the ResNets, were trained with QuickGELU.
+    """Tell whether the weights were trained with QuickGELU, as OpenAI's and all ResNets' were.
 
     open_clip's plain `RN50` config says otherwise and only warns. A weights file carries no hint,
-    so it counts as QuickGELU where every published tag of that model does.
+    so it counts as QuickGELU if every published tag of that model does.
     """
     tags = open_clip.list_pretrained_tags_by_model(name)
     asked = [pretrained] if pretrained in tags else tags
@@ -203,7 +203,7 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
 
 
 def _is_torchscript(pretrained: str | None) -> bool:
-    """OpenAI's own `RN50.pt` is a TorchScript archive, which `weights_only` refuses."""
+    """Tell a TorchScript archive, as OpenAI's own `RN50.pt` is, which `weights_only` refuses."""
     if pretrained is None or not Path(pretrained).is_file():
         return False
     try:
@@ -231,7 +231,7 @@ def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError:
 def _cannot_download(config: ScoreConfig, error: Exception) -> ModelError:
     logger.debug("download failed", exc_info=error)
     return ModelError(
-        f"the weights of {config.model} ({config.pretrained}) can't be downloaded; where there is "
+        f"the weights of {config.model} ({config.pretrained}) can't be downloaded; if there is "
         f"no network, copy them here and pass --model NAME --pretrained /path/to/weights.pt"
     )
 
@@ -272,7 +272,7 @@ def _encode_prompts(model: Any, name: str, prompts: tuple[tuple[str, str], ...])
 
 
 def _normalisation(model: Any, device: str) -> tuple[Tensor, Tensor]:
-    """What pixels of 0..255 are multiplied with, and what is added then, shape (3, 1, 1) each.
+    """Return what pixels of 0..255 are multiplied with, and what is added then, shape (3, 1, 1).
 
     Makes channels of 0..1 less the mean, over the standard deviation, that the model was trained
     with.

@@ -15,7 +15,7 @@ from shardsift.config import Dtype
 
 
 def can_fuse(dtype: Dtype) -> bool:
-    """Whether this CPU and this torch have the calls, for arithmetic in a dtype."""
+    """Tell whether this CPU and this torch have the calls, for arithmetic in a dtype."""
     if not torch.backends.mkldnn.is_available() or dtype == "float16":
         return False
     return dtype == "float32" or bool(_onednn()._is_mkldnn_bf16_supported())
@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
 
 
 def fused_stages(resnet: nn.Module) -> list[nn.Module]:
-    """The stem and layers of CLIP's modified ResNet whose batch norms are folded."""
+    """Fuse the stem and layers of CLIP's modified ResNet whose batch norms are folded."""
     parts = cast(Any, resnet)
     stem = map(ActivatedConvolution, (parts.conv1, parts.conv2, parts.conv3))
     layers = parts.layer1, parts.layer2, parts.layer3, parts.layer4

@@ -27,7 +27,7 @@ class CropScores:
 
 
 def similarity_cue(features_ND: Tensor, text_P2D: Tensor, logit_scale: float) -> Tensor:
-    """CLIP-IQA: the mean probability of the good prompts, in 0..1, shape (N,).
+    """Compute CLIP-IQA's cue: the mean probability of the good prompts, in 0..1, shape (N,).
 
     `text_P2D` holds unit vectors, the good prompt of a pair first; `logit_scale` is the factor on
     the cosine (the exponential of CLIP's parameter).
@@ -38,7 +38,7 @@ def similarity_cue(features_ND: Tensor, text_P2D: Tensor, logit_scale: float) ->
 
 
 def magnitude_cue(features_ND: Tensor, box_cox_lambda: float) -> Tensor:
-    """The mean Box-Cox-transformed magnitude of the features, at least 0, shape (N,).
+    """Compute the mean Box-Cox-transformed magnitude of the features, at least 0, shape (N,).
 
     x = |f| / (std(|f|) + 1e-6) with the unbiased standard deviation over D; then
     ((x + 1)^λ - 1) / λ, or log(x + 1) for λ = 0.
@@ -53,7 +53,7 @@ def magnitude_cue(features_ND: Tensor, box_cox_lambda: float) -> Tensor:
 def fuse(
     q_sim_N: Tensor, q_mag_N: Tensor, *, base_sim: float, base_mag: float, alpha: float
 ) -> CropScores:
-    """Weight the cues by softmax(base_sim + Δ, base_mag - Δ), where Δ = α (q_sim - q_mag)."""
+    """Weight the cues by softmax(base_sim + Δ, base_mag - Δ), with Δ = α (q_sim - q_mag)."""
     shift_N = alpha * (q_sim_N - q_mag_N)
     weights_N2 = torch.stack([base_sim + shift_N, base_mag - shift_N], dim=-1).softmax(dim=-1)
     w_sim_N, w_mag_N = weights_N2.unbind(dim=-1)

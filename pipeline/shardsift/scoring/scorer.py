@@ -56,7 +56,7 @@ class Scorer:
     """
 
     def __init__(self, config: ScoreConfig, *, device: str = "cpu", batch_size: int = 64) -> None:
-        """Load the model. Raises ModelError where the weights can't be had.
+        """Load the model. Raises ModelError if the weights can't be had.
 
         Args:
             device: `cpu`, `cuda` or `cuda:N`.
@@ -136,14 +136,14 @@ class Scorer:
             yield from cut_crops(self._upload(image), self.config.crops)
 
     def _upload(self, image: RgbImage) -> Tensor:
-        """A whole image, uint8, shape (H, W, 3), on the device, where its crops are cut."""
+        """Put a whole image, uint8, shape (H, W, 3), on the device, which cuts its crops."""
         pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"]))
         if self._encoder.device.type == "cpu":
             return pixels_HW3
         return pixels_HW3.pin_memory().to(self._encoder.device, non_blocking=True)
 
     def _score_batch(self, filled: int) -> Tensor:
-        """Scores of the first crops of the batch, shape (4, filled)."""
+        """Score the first crops of the batch, shape (4, filled)."""
         padded = math.ceil(filled / self._step) * self._step  # with crops that were there before
         return self._fuse(self._encode(self._batch_NSS3[:padded])[:filled])
 
@@ -159,7 +159,7 @@ class Scorer:
         return self._encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
 
     def _fuse(self, features_ND: Tensor) -> Tensor:
-        """quality, q_sim, q_mag and w_sim, shape (4, N)."""
+        """Fuse features to quality, q_sim, q_mag and w_sim, shape (4, N)."""
         config, encoder = self.config, self._encoder
         scores = fuse(
             similarity_cue(features_ND, encoder.text_P2D, encoder.logit_scale),

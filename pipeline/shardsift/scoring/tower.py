@@ -71,7 +71,7 @@ class ConvolutionalTower(nn.Module):
         return self.pool(self.trunk(pixels_N3HW))
 
     def patches(self, pixels_13HW: Tensor) -> Tensor:
-        """Features of all patches of an image, pooled from one feature map, shape (R, K, D)."""
+        """Encode all patches of an image, pooled from one feature map, shape (R, K, D)."""
         map_CHW = self.trunk(pixels_13HW)[0]
         windows_CRKHW = map_CHW.unfold(1, _WINDOW, _STEP).unfold(2, _WINDOW, _STEP)
         rows, columns = windows_CRKHW.shape[1:3]
@@ -115,7 +115,7 @@ class MeanQueryPool(nn.Module):
 def build_tower(
     visual: nn.Module, feature_values: int, dtype: Dtype, device: torch.device
 ) -> ImageTower | ConvolutionalTower:
-    """The tower that computes what open_clip's does, fast on a device; takes over its parts."""
+    """Build a fast tower of the parts of open_clip's, which computes the same."""
     parts = cast(Any, visual)
     if hasattr(visual, "attnpool"):
         _fold_batch_norms(visual)
@@ -131,14 +131,14 @@ def build_tower(
 
 
 def _resnet_stages(visual: Any) -> list[nn.Module]:
-    """Of CLIP's modified ResNet."""
+    """List the stages of CLIP's modified ResNet."""
     stem = [visual.conv1, visual.bn1, visual.act1, visual.conv2, visual.bn2, visual.act2]
     stem += [visual.conv3, visual.bn3, visual.act3, visual.avgpool]
     return [nn.Sequential(*stem), visual.layer1, visual.layer2, visual.layer3, visual.layer4]
 
 
 def _efficient_net_stages(trunk: Any) -> list[nn.Module]:
-    """Of a timm EfficientNet without classifier."""
+    """List the stages of a timm EfficientNet without classifier."""
     stem = nn.Sequential(trunk.conv_stem, trunk.bn1)
     return [stem, *trunk.blocks, nn.Sequential(trunk.conv_head, trunk.bn2)]
 
@@ -162,14 +162,14 @@ def _in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 def _in_dtypes(
     stages: Sequence[nn.Module], feature_values: int, dtype: Dtype
 ) -> Iterator[nn.Module]:
-    """Stages, each in its dtype; neighbours of one dtype as one, which saves conversions."""
+    """Put each stage in its dtype; neighbours of one dtype become one, which saves conversions."""
     dtype_of = partial(_stage_dtype, feature_values=feature_values, dtype=dtype)
     for own_dtype, alike in groupby(stages, key=dtype_of):
         yield _in_dtype(nn.Sequential(*alike), own_dtype)
 
 
 def _stage_dtype(stage: nn.Module, *, feature_values: int, dtype: Dtype) -> torch.dtype:
-    """The dtype that a stage computes in: bfloat16 only where its rounding averages out."""
+    """Choose the dtype of a stage: bfloat16 only if its rounding averages out."""
     *_, last = (conv.out_channels for conv in stage.modules() if isinstance(conv, nn.Conv2d))
     narrow = last * feature_values < _BFLOAT16_AVERAGED
     return torch.float32 if dtype == "bfloat16" and narrow else _DTYPES[dtype]

@@ -17,10 +17,10 @@ _BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / "compact_model"
 
 
 def with_default_weights(config: ScoreConfig) -> ScoreConfig:
-    """The same, with model and weights as open_clip takes them.
+    """Fill in model and weights as open_clip takes them.
 
     Raises:
-        ModelError: where model and weights don't go together.
+        ModelError: if model and weights don't go together.
     """
     if config.model == BUNDLED_MODEL:
         if config.pretrained is not None:

@@ -77,7 +77,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
 
 
 def as_rgb(image: AnyImage, name: str) -> RgbImage:
-    """RGB of an image in memory, as `decode_rgb` gives it: uint8, shape (height, width, 3).
+    """Turn an image in memory into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
 
     Raises:
         ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
@@ -134,7 +134,7 @@ def _convert(image: Image.Image) -> RgbImage:
 
 
 def _has_known_signature(data: bytes) -> bool:
-    """Whether the first bytes are those of a format that we know, so that the rest is damaged."""
+    """Tell whether the first bytes are those of a format that we know: then the rest is damaged."""
     is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     return data.startswith(_SIGNATURES) or is_webp or (_HAS_AVIF and is_avif(data))
 

@@ -38,7 +38,7 @@ class ShardPlan:
         """Refuse a list of which nothing seems to exist, as after a typing error in its braces.
 
         Raises:
-            InputError: where none of `probes` is there, or the storage can't tell.
+            InputError: if none of `probes` is there, or the storage can't tell.
         """
         first = redact(self.probes[0])
         try:
@@ -48,10 +48,10 @@ class ShardPlan:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 
     def below(self, root: str) -> ShardPlan:
-        """The same shards, named from a folder further up, as an earlier run named them.
+        """Name the same shards from a folder further up, as an earlier run named them.
 
         Raises:
-            OutputError: where the shards don't lie below it.
+            OutputError: if the shards don't lie below it.
         """
         if not f"{self.root}/".startswith(f"{root.rstrip('/')}/"):
             raise OutputError(
@@ -62,12 +62,12 @@ class ShardPlan:
 
 
 def annotation_name(shard: str) -> str:
-    """What the annotation of a shard is called, below the output."""
+    """Name the annotation of a shard, below the output."""
     return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
 
 
 def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
-    """The part of the corpus of each shard: its folder, else its name without numbers, else it."""
+    """Name the part of the corpus of each shard: its folder, else its name without numbers."""
     folders = {shard: shard.rpartition("/")[0] for shard in shards}
     stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
     names = next(
@@ -81,7 +81,7 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
     """Find all shards and the deepest folder that holds them.
 
     Raises:
-        InputError: where there is no shard, or the shards lie on several storages.
+        InputError: if there is no shard, or the shards lie on several storages.
     """
     patterns = tuple(patterns)
     folders: set[str] = set()
@@ -121,7 +121,7 @@ def _shared_folder(root: str, folder: str) -> str:
 
 
 def _unique(patterns: Iterable[str]) -> Iterator[str]:
-    """Absolute locations; a shard that is named twice is scored once."""
+    """Yield absolute locations; a shard that is named twice is scored once."""
     seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
     folders: dict[str, str] = {}  # `absolute` takes a while, and most shards share their folder
     for location in expand(patterns):

@@ -54,7 +54,7 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
     """Stream the samples of a tar, in the order of the tar.
 
     Raises:
-        ShardError: where the tar can't be opened, isn't a tar, is cut short or damaged; samples
+        ShardError: if the tar can't be opened, isn't a tar, is cut short or damaged; samples
             before that place have been yielded already, and it says how many. `shard` is the name
             used in it.
     """
@@ -75,7 +75,7 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
 
 
 def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
-    """What a tar holds where it is gzip'd, else the tar itself."""
+    """Return what a tar holds if it is gzip'd, else the tar itself."""
     begin = file.peek(_BLOCK)
     # The first name of a tar may begin so, too.
     is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
@@ -83,7 +83,7 @@ def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
 
 
 def key_and_extension(name: str) -> tuple[str, str] | None:
-    """The key of a file and its extension, in lower case; None where it belongs to no sample."""
+    """Split a name into key and extension, in lower case; None if it belongs to no sample."""
     dot = name.find(".", name.rfind("/") + 1)
     if dot < 1 or (name.startswith("__") and _METADATA_NAME.match(name)):
         return None
@@ -92,7 +92,7 @@ def key_and_extension(name: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of the tar; `data` is None where it was not loaded."""
+    """A file of the tar; `data` is None if it was not loaded."""
 
     key: str
     extension: str
@@ -102,7 +102,7 @@ class _File:
 
 
 class _ForwardReader:
-    """What `tarfile` needs of a file, unpacked where it is gzip'd, without ever going back.
+    """What `tarfile` needs of a file, unpacked if it is gzip'd, without ever going back.
 
     Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
     silence at a cut or a damaged header just as at the end-of-archive marker.
@@ -183,7 +183,7 @@ def _load(
 
 
 def _check_end(reader: _ForwardReader) -> None:
-    """Two blocks of zeros end an archive, and only zeros follow."""
+    """Check that two blocks of zeros end the archive, and that only zeros follow."""
     end = reader.tell() - len(reader.last_read)
     if len(reader.last_read) < _BLOCK:
         raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
@@ -213,7 +213,7 @@ class _Group:
     uid: str | None = None
 
     def takes(self, file: _File) -> bool:
-        """A file of another key, or of an extension seen before, begins a new sample."""
+        """Tell whether a file belongs to the sample: by its key, and an extension not seen yet."""
         return file.key == self.key and file.extension not in self.extensions
 
     def add(self, file: _File) -> None:
@@ -254,7 +254,7 @@ def _group_by_key(files: Iterator[_File]) -> Iterator[Sample]:
 
 
 def _image_rank(file: _File) -> tuple[bool, bool]:
-    """What can be decoded before what can't, then `.jpg` before `.mask.png`, then tar order."""
+    """Rank what can be decoded first, then `.jpg` before `.mask.png`, then tar order."""
     return _image_kind(file.extension) not in SUPPORTED_EXTENSIONS, "." in file.extension
 
 
@@ -264,12 +264,12 @@ def _is_image(file: _File) -> bool:
 
 
 def _image_kind(extension: str) -> str:
-    """`2020.jpg` is a JPEG: webdataset cuts keys at the first dot."""
+    """Tell the kind of an image: `2020.jpg` is a JPEG, as webdataset cuts keys at the first dot."""
     return extension.rpartition(".")[2]
 
 
 def _uid(content: bytes | None) -> str | None:
-    """`uid`, else `sha256`, of a sample's `.json`; None where it has none or isn't JSON."""
+    """Read `uid`, else `sha256`, of a sample's `.json`; None if it has none or isn't JSON."""
     try:
         fields = json.loads(content or b"null")
     except (ValueError, RecursionError):

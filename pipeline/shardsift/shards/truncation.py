@@ -1,6 +1,6 @@
 """Whether an image file lacks its end.
 
-Pillow has one error for files that end early and for damaged ones, and where a JPEG was cut and
+Pillow has one error for files that end early and for damaged ones, and if a JPEG was cut and
 closed again with an end-of-image marker it has none: libjpeg paints grey what is missing, and only
 warns. What of a container says how long the file should be is read here.
 """
@@ -28,7 +28,7 @@ _TIFF_STRIPS = ((273, 279), (324, 325))
 
 
 def ends_early(data: bytes) -> bool:
-    """Whether a container lacks the end that its format demands. For files that don't decode."""
+    """Tell whether a container that doesn't decode lacks the end that its format demands."""
     if data.startswith(b"\xff\xd8\xff"):
         return _JPEG_END not in data[-64:]
     if data.startswith(b"\x89PNG"):
@@ -45,13 +45,13 @@ def ends_early(data: bytes) -> bool:
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether the brands of an ISO media file say that AV1 is in it."""
+    """Tell whether the brands of an ISO media file say that AV1 is in it."""
     brands = data[8 : min(64, int.from_bytes(data[:4], "big"))]
     return data[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands)
 
 
 def lacks_pixels(data: bytes, image: Image.Image) -> bool:
-    """Whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
+    """Tell whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
 
     `image` is loaded and has the colours of the file. A picture may end in that very grey by
     itself; it then looks the same whatever stands behind its data, and one that lacks data doesn't.
@@ -67,7 +67,7 @@ def lacks_pixels(data: bytes, image: Image.Image) -> bool:
 
 
 def _find_scan(data: bytes) -> int:
-    """Where a JPEG's pixels begin: behind the thumbnail, which has an end of its own."""
+    """Find the beginning of a JPEG's pixels: behind the thumbnail, which has an end of its own."""
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -100,7 +100,7 @@ def _tiff_ends_early(data: bytes) -> bool:
 
 
 def _boxes_end_early(data: bytes) -> bool:
-    """ISO media files are boxes that begin with their size; 1 means 64 bits, 0 up to the end."""
+    """Walk an ISO media file's boxes, which begin with their size: 1: 64 bits, 0: to the end."""
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")

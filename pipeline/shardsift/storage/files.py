@@ -46,7 +46,7 @@ _HTTP_LOGIN = re.compile(r"https?://[^/]*@")
 
 
 def join(folder: str, name: str) -> str:
-    """The location of `name` (with forward slashes) below a folder."""
+    """Locate `name` (with forward slashes) below a folder."""
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
 
 
@@ -61,7 +61,7 @@ def expand(patterns: Iterable[str]) -> Iterator[str]:
     Lazy: a million shards named by braces or a list are never held in memory at once.
 
     Raises:
-        InputError: where a glob, folder or list yields nothing.
+        InputError: if a glob, folder or list yields nothing.
     """
     for pattern in patterns:
         if pattern.startswith("@"):
@@ -154,13 +154,13 @@ def open_read(url: str) -> io.BufferedReader:
 
 
 def read_bytes(url: str) -> bytes:
-    """The whole content of a small file. Raises FileNotFoundError or another OSError."""
+    """Read the whole content of a small file. Raises FileNotFoundError or another OSError."""
     filesystem, path = _locate(url)
     return _ask(filesystem, url, lambda: cast(bytes, filesystem.cat_file(path)))
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
-    """Some bytes of a file, without the rest of it. Raises OSError."""
+    """Read some bytes of a file, without the rest of it. Raises OSError."""
     filesystem, path = _locate(url)
     end = offset + size
     return _ask(
@@ -169,7 +169,7 @@ def read_range(url: str, offset: int, size: int) -> bytes:
 
 
 def identify(url: str, shard: str) -> ShardIdentity:
-    """Size and etag (else modification time) of a shard of this name. Raises OSError."""
+    """Look up size and etag (else modification time) of a shard of this name. Raises OSError."""
     filesystem, path = _locate(url)
     info = _ask(filesystem, url, lambda: cast(dict[str, Any], filesystem.info(path)))
     return ShardIdentity(path=shard, size=int(info["size"]), version=version_of(info))
@@ -183,7 +183,7 @@ def commit(url: str, data: bytes) -> None:
 
     Local: a temporary name, fsync, rename. Object store: one PUT. Raises OSError.
     """
-    # Trying a PUT again is safe, also where only its answer was lost: it puts the same bytes.
+    # Trying a PUT again is safe, even if only its answer was lost: it puts the same bytes.
     # From 100 MiB on s3fs puts parts instead, which appear as one when all have come.
     filesystem, path = _locate(url)
     if isinstance(filesystem, LocalFileSystem):
@@ -195,7 +195,7 @@ def commit(url: str, data: bytes) -> None:
 
 @contextmanager
 def committing(url: str) -> Generator[BinaryIO]:
-    """A file to write, which appears at `url` at once when the block ends without an error.
+    """Open a file to write, which appears at `url` at once if the block ends without an error.
 
     For content that may not fit the memory: what goes to an object store waits on a local disk.
     Raises OSError.
@@ -212,7 +212,7 @@ def committing(url: str) -> Generator[BinaryIO]:
 
 
 def commit_file(url: str, source: Path) -> None:
-    """As `commit`, with the content of a local file that may not fit the memory."""
+    """Commit the content of a local file, which may not fit the memory."""
     filesystem, path = _locate(url)
     if isinstance(filesystem, LocalFileSystem):
         with appearing(Path(path)) as file, source.open("rb") as content:
@@ -229,7 +229,7 @@ def delete(url: str) -> None:
 
 
 def list_files(folder: str) -> set[str]:
-    """Names of all files below a folder, relative to it; empty where it does not exist."""
+    """List all files below a folder, relative to it; none if it does not exist."""
     filesystem, path = _locate(folder, _PAGE_ATTEMPTS)
     filesystem.invalidate_cache()
     prefix = path.rstrip("/") + "/"
@@ -241,7 +241,7 @@ def list_files(folder: str) -> set[str]:
 
 
 def is_annotation(name: str) -> bool:
-    """Whether a name from `list_files` is an annotation file and not one of ours."""
+    """Tell whether a name from `list_files` is an annotation file and not one of ours."""
     own = any(part.startswith(OWN_PREFIX) for part in name.split("/"))
     return name.endswith(ANNOTATION_SUFFIX) and not own
 
@@ -250,7 +250,7 @@ def is_annotation(name: str) -> bool:
 
 
 def absolute(location: str) -> str:
-    """One spelling for every location, so that prefixes can be compared. Raises UserError."""
+    """Spell every location in one way, so that prefixes can be compared. Raises UserError."""
     try:
         filesystem, path = _locate(location)
     except (ImportError, ValueError) as error:
@@ -259,14 +259,14 @@ def absolute(location: str) -> str:
 
 
 def lies_in(location: str, folder: str) -> bool:
-    """Whether a location is an absolute folder or lies below it; links are followed."""
+    """Tell whether a location is an absolute folder or lies below it; links are followed."""
     places = absolute(location), folder
     target, source = (p if "://" in p else os.path.realpath(p) for p in places)
     return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")
 
 
 def _locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
-    """The filesystem of a URL, and the path in it. Raises UserError for a login that is in vain."""
+    """Find the filesystem of a URL, and the path in it. Raises UserError for a login in vain."""
     if _HTTP_LOGIN.match(url):  # it would end up in `_run.json`
         raise UserError(
             f"{redact(url)}: URLs take no login; put its header into FSSPEC_HTTP's headers instead"
@@ -288,7 +288,7 @@ def _locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
 
 
 def _ask(filesystem: Any, url: str, call: Callable[[], ResultT]) -> ResultT:
-    """What `call` returns, with patience where the filesystem is remote."""
+    """Return what `call` returns, with patience if the filesystem is remote."""
     return call() if isinstance(filesystem, LocalFileSystem) else patiently(url, call)
 
 

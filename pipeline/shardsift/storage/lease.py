@@ -47,7 +47,7 @@ def held(
     """Hold the folder while the block runs.
 
     Raises:
-        OutputError: where another run holds it; `force` takes it over.
+        OutputError: if another run holds it; `force` takes it over.
     """
     if not force:
         check_free(folder, beat_seconds=beat_seconds)
@@ -71,10 +71,10 @@ def held(
 def check_free(folder: str, *, beat_seconds: float = BEAT_SECONDS) -> None:
     """Return once it is known that no run writes into the folder.
 
-    At once, but where a run on another machine ended without a word: it takes a few beats to tell.
+    It takes a few heartbeats to tell if a run on another machine ended without a word.
 
     Raises:
-        OutputError: where one does.
+        OutputError: if one does.
     """
     holder = _read(folder)
     if holder is None or not _is_alive(folder, holder, beat_seconds):

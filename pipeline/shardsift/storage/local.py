@@ -21,7 +21,7 @@ _EARLY_BYTES: Final = 8 << 20
 
 @contextmanager
 def appearing(path: Path) -> Generator[BinaryIO]:
-    """A file to write, which takes its name when the block ends without an error."""
+    """Open a file to write, which takes its name if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"_{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
     try:
@@ -58,7 +58,7 @@ class _EarlyWriter(io.FileIO):
     _announced = 0
 
     def write(self, data: Any, /) -> int:
-        """As `FileIO` does it."""
+        """Write as `FileIO` does."""
         size = super().write(data)
         self._written += size
         waiting = self._written - self._announced

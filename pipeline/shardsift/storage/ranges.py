@@ -30,9 +30,9 @@ class Ranges:
 
 @contextmanager
 def open_ranges(url: str) -> Generator[Ranges | None]:
-    """A file on disk is opened once, of a remote one each range is a request. Raises OSError.
+    """Open a file on disk once; of a remote one each range is a request. Raises OSError.
 
-    None where the store can't give ranges, as some web servers.
+    None if the store can't give ranges, as some web servers.
     """
     location = absolute(url)
     if "://" in location:
@@ -63,4 +63,4 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
 
 
 def _no_matter(offset: int, size: int) -> None:
-    """Where nobody listens."""
+    """Announce nothing: nobody listens."""

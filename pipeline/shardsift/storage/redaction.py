@@ -16,17 +16,17 @@ _QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*")
 
 
 def redact(text: str) -> str:
-    """Without passwords and tokens of URLs, nor the query strings that presigned URLs carry."""
+    """Remove passwords and tokens of URLs, and the query strings that presigned URLs carry."""
     return _QUERY.sub("?…", _LOGIN.sub("…@", text))
 
 
 def reason(error: BaseException) -> str:
-    """One line of a third party's error."""
+    """Put a third party's error into one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return redact(" ".join(str(text).split()))
 
 
 def shown_cause(error: BaseException) -> BaseException | None:
-    """For `raise … from`: the error, unless its traceback would tell a secret."""
+    """Return the error, for `raise … from`, unless its traceback would tell a secret."""
     chain = "".join(traceback.format_exception(error))
     return error if redact(chain) == chain else None

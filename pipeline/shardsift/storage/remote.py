@@ -90,12 +90,12 @@ class ChangedError(OSError):
 
 
 def version_of(info: dict[str, Any]) -> str:
-    """Etag, else modification time, of a file as fsspec describes it; empty where it has none."""
+    """Return the etag, else the modification time, as fsspec tells it; empty if there is none."""
     return next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
 
 
 def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
-    """What `call` returns, tried again while it fails for a reason that may pass.
+    """Return what `call` returns, tried again while it fails for a reason that may pass.
 
     `name` is the URL that the log shows, less its secrets.
 
@@ -176,19 +176,19 @@ class ResumingReader(io.RawIOBase):
         patiently(name, self._open)
 
     def readable(self) -> bool:
-        """Yes."""
+        """Say yes."""
         return True
 
     def seekable(self) -> bool:
-        """Not where an HTTP server tells no size or can't give ranges."""
+        """Say yes, unless an HTTP server tells no size or can't give ranges."""
         return self._size is not None
 
     def tell(self) -> int:
-        """The place of the byte that comes next."""
+        """Return the place of the byte that comes next."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Costs nothing; the next read asks for what lies there."""
+        """Go to a place, which costs nothing; the next read asks for what lies there."""
         if self._size is None:
             raise io.UnsupportedOperation("seek")
         starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
@@ -196,7 +196,7 @@ class ResumingReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill at most one block. Raises OSError, where it was tried often enough."""
+        """Fill at most one block. Raises OSError, if it was tried often enough."""
         view = memoryview(buffer).cast("B")
         left = len(view)
         if self._size is not None:

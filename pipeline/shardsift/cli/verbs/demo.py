@@ -41,12 +41,12 @@ _WINDOWS = (0.0, 0.5, 1.0)
 
 
 def blur(photograph: Image.Image, level: int) -> Image.Image:
-    """Gaussian, with a standard deviation of 0.8 to 6 pixels."""
+    """Blur by a Gaussian with a standard deviation of 0.8 to 6 pixels."""
     return photograph.filter(ImageFilter.GaussianBlur((0.8, 1.4, 2.4, 4.0, 6.0)[level - 1]))
 
 
 def noise(photograph: Image.Image, level: int) -> Image.Image:
-    """Gaussian, with a standard deviation of 8 to 80 of 255 grey levels."""
+    """Add Gaussian noise with a standard deviation of 8 to 80 of 255 grey levels."""
     sigma = (8.0, 16.0, 28.0, 48.0, 80.0)[level - 1]
     pixels = np.asarray(photograph, np.float32)
     noisy = pixels + np.random.default_rng(level).normal(0.0, sigma, pixels.shape)
@@ -54,14 +54,14 @@ def noise(photograph: Image.Image, level: int) -> Image.Image:
 
 
 def jpeg(photograph: Image.Image, level: int) -> Image.Image:
-    """Compressed with quality 24 down to 4; from the grain of these photographs 50 would gain."""
+    """Compress with quality 24 down to 4; from the grain of these photographs 50 would gain."""
     file = io.BytesIO()
     photograph.save(file, "JPEG", quality=(24, 16, 11, 7, 4)[level - 1])
     return Image.open(file).convert("RGB")
 
 
 def downscaling(photograph: Image.Image, level: int) -> Image.Image:
-    """Shrunk 1.5 to 8 times, and enlarged again."""
+    """Shrink 1.5 to 8 times, and enlarge again."""
     factor = (1.5, 2.2, 3.3, 5.0, 8.0)[level - 1]
     small = photograph.resize([round(side / factor) for side in photograph.size])
     return small.resize(photograph.size, Image.Resampling.BICUBIC)
@@ -105,7 +105,7 @@ def run(config: DemoConfig, console: Console) -> int:
 
 
 def keep_better_half(annotations: Path, output: Path) -> set[str]:
-    """What `shardsift filter --keep-top 0.5` does; the keys that it keeps."""
+    """Filter as `shardsift filter --keep-top 0.5` does; the keys that it keeps."""
     config = FilterConfig(
         annotations=str(annotations), output=str(output), keep_top=0.5, overwrite=True
     )
@@ -126,14 +126,14 @@ def write_shards(folder: Path) -> None:
 
 
 def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Mean quality of each distortion, from the untouched photographs to the worst level."""
+    """Tabulate the mean quality of each distortion, from the untouched to the worst level."""
     return _by_level(
         "mean quality by level of distortion", lambda ending: f"{_mean_quality(rows, ending):.3f}"
     )
 
 
 def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """How many of each distortion's photographs are kept, of how many."""
+    """Tabulate how many of each distortion's photographs are kept, of how many."""
 
     def count(ending: str) -> str:
         keys = [row["key"] for row in rows if row["key"].endswith(ending)]
@@ -143,7 +143,7 @@ def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Tabl
 
 
 def _by_level(title: str, cell: Callable[[str], str]) -> Table:
-    """A row for each distortion; `cell` says something of the keys with an ending."""
+    """Make a table, a row a distortion; `cell` tells something of keys with an ending."""
     table = Table(title=title)
     table.add_column("distortion")
     for level in range(LEVELS + 1):
@@ -171,7 +171,7 @@ def _samples() -> Iterator[DemoSample]:
 
 
 def _photographs() -> Iterator[tuple[str, Image.Image]]:
-    """Windows of scikit-image's photographs, so that there are a few hundred samples."""
+    """Yield windows of scikit-image's photographs, so that there are a few hundred samples."""
     try:
         from skimage import data
     except ImportError as error:

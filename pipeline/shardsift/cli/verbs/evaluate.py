@@ -75,7 +75,7 @@ def _experiment(config: EvaluateConfig) -> Experiment:
 
 
 def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:
-    """All figures, for machines."""
+    """Return all figures, for machines."""
     config, spread = evaluation.config, evaluation.spread
     return {
         "fingerprint": evaluation.fingerprint,
@@ -97,7 +97,7 @@ def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:
 
 
 def as_markdown(evaluation: Evaluation, iqa_set: str | None) -> str:
-    """The tables, for papers and READMEs."""
+    """Return the tables, for papers and READMEs."""
     head = "| | images | " + " | ".join(_HEADINGS.values()) + " |\n"
     rule = "|---" * (len(_HEADINGS) + 2) + "|\n"
     lines = [head, rule]
@@ -154,7 +154,7 @@ def _ablation_table(evaluation: Evaluation) -> Table:
 
 
 def _write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Every image's opinion and predictions, so that anybody can compute the table again."""
+    """Write every image's opinion and predictions, so that anybody can compute the table again."""
     columns: Mapping[str, Any] = {
         "key": evaluation.keys,
         "opinion": evaluation.opinions,

@@ -36,7 +36,7 @@ def run(config: ExplainConfig, console: Console) -> int:
 
 
 def crop_table(explanation: Explanation) -> Table:
-    """A row a crop: its left and top corner, and its cues."""
+    """Tabulate the crops: their left and top corner, and their cues."""
     table = _table("crop (left, top)", *_COLUMNS)
     table.title = explanation.name
     for crop, cues in explanation.rows().items():

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE
-from shardsift.curation.curate import Filtered, curate
+from shardsift.curation.curate import FilterResult, curate
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.storage.redaction import redact
@@ -38,7 +38,7 @@ def run(config: FilterConfig, console: Console) -> int:
     return reshard.run(shards, console)
 
 
-def _table(config: FilterConfig, outcome: Filtered) -> Table:
+def _table(config: FilterConfig, outcome: FilterResult) -> Table:
     table = Table(title=escape(redact(config.annotations)), show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -68,7 +68,7 @@ def _table(config: FilterConfig, outcome: Filtered) -> Table:
     return table
 
 
-def _buckets_table(config: FilterConfig, outcome: Filtered) -> Table:
+def _buckets_table(config: FilterConfig, outcome: FilterResult) -> Table:
     largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)[:_MOST_BUCKETS]
     more = len(outcome.threshold.buckets) - len(largest)
     caption = f"and {more:,} smaller ones, see _summary.json" if more else None
@@ -81,7 +81,7 @@ def _buckets_table(config: FilterConfig, outcome: Filtered) -> Table:
     return table
 
 
-def _remarks(config: FilterConfig, outcome: Filtered) -> list[str]:
+def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     lines: list[str] = []
     if outcome.threshold.quality is not None:
         lines.append(f"threshold: --min-quality {outcome.threshold.quality!r}")

@@ -17,7 +17,7 @@ def run(config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip
 
 
 def report_result(result: ScoreResult, config: RunConfig, console: Console) -> int:
-    """Tell how it went; exit code 0, 1 where shards failed, 130 where the run was stopped."""
+    """Tell how it went; exit code 0, 1 if shards failed, 130 if the run was stopped."""
     tally = result.tally
     if tally.shards:
         console.print(

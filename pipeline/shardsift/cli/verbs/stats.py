@@ -43,7 +43,7 @@ def run(config: StatsConfig, console: Console) -> int:
 
 
 def _table(stats: Stats, title: str, columns: Sequence[str], cells: _Cells) -> Table:
-    """A row for each prefix, where there are several, and one for all."""
+    """Make a table with a row for each prefix, if there are several, and one for all."""
     table = Table(title=escape(title))
     table.add_column("prefix")
     for name in columns:
