@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from shardsift.cli.app import VERBS, Verb
-from shardsift.cli.flags import CONFIG_HELP, default_of, flag_of, is_in_file, own_first, sentence_of
+from shardsift.cli.flags import CONFIG, default_of, flag_of, is_in_file, own_first, sentence
 from shardsift.config import Config, keys
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def _of_verb(name: str, verb: Verb) -> Iterator[str]:
     yield verb.summary
     rows = [_row(flag_of(key, field), field) for key, field in fields if not is_in_file(field)]
     yield "\n".join(
-        ["| flag | | default |", "| --- | --- | --- |", *rows, f"| `--config` | {CONFIG_HELP} | |"]
+        ["| flag | | default |", "| --- | --- | --- |", *rows, f"| `--config` | {CONFIG} |  |"]
     )
     if rows := [_row(key, field) for key, field in fields if is_in_file(field)]:
         yield "In a config file alone:"
@@ -72,8 +72,8 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _commented_option(option: re.Match[str], kind: type[Config]) -> list[str]:
-    sentence = sentence_of(keys(kind)[option["key"]])
-    comment = [f"# {line}" for line in textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False)]
+    text = sentence(keys(kind)[option["key"]].description)
+    comment = [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]
     return ["", *comment, f"{option['off'] or ''}{option['key']}: {option['value']}"]
 
 

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from shardsift.config import Config, Given, keys
 
-CONFIG_HELP = "A YAML file with settings, or a name such as laptop; flags win over it."
+CONFIG = "a YAML file with settings, or a name such as `laptop`; flags win over it"
+"""What `--config` is."""
 
 Run = Callable[[typer.Context, dict[str, Any]], int]
 """Takes what was typed, by the names of the config's keys; the exit code."""
@@ -28,7 +29,7 @@ def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(key, field) for key, field in own_first(kind) if not is_in_file(field)),
-        _optional("config", str, typer.Option(help=CONFIG_HELP)),
+        _optional("config", str, typer.Option(help=sentence(CONFIG))),
     ]
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -54,9 +55,9 @@ def flag_of(key: str, field: FieldInfo) -> str:
     return f"--{name}/--no-{name}" if field.get_default() is True else f"--{name}"
 
 
-def sentence_of(field: FieldInfo) -> str:
+def sentence(description: str | None) -> str:
     """Make a sentence of a field's description."""
-    text = field.description or ""
+    text = description or ""
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -75,7 +76,7 @@ def default_of(field: FieldInfo) -> str | None:
 
 def _parameter(key: str, field: FieldInfo) -> Parameter:
     default = default_of(field)
-    told = sentence_of(field) + (f" Default: {default}." if default else "")
+    told = sentence(field.description) + (f" Default: {default}." if default else "")
     about: dict[str, Any] = {"help": told, "show_default": False}
     kind = _typed(field.annotation)
     flag = flag_of(key, field)
