@@ -1,8 +1,8 @@
 """A CLIP image tower made fast without changing what it computes.
 
-Of convolutional towers, batch norms become part of the convolutions before them, on CPUs ReLUs and
-additions too, attention pooling computes the one query that is used, and 16-bit arithmetic goes
-where it stays within the tolerance.
+Of convolutional towers, batch norms become part of the convolutions before them (in bfloat16 on
+CPUs ReLUs and additions, too), attention pooling computes the one query that is used, and 16-bit
+arithmetic goes where it stays within the tolerance.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.
