@@ -40,6 +40,21 @@ class Golden:
         return np.asarray(Image.open(self.file(row)).convert("RGB"))
 
 
+@pytest.fixture(scope="module")
+def local_ray() -> None:
+    """Ray on this machine, which pretends to have 4 CPUs and 2 GPUs.
+
+    It is left for the next module that asks for it: to start it takes seconds. A module that needs
+    another cluster calls `ray.shutdown` first.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(
+            address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False
+        )
+
+
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Golden:
     """The golden values; `config` points at their weights."""

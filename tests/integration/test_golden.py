@@ -18,6 +18,7 @@ from tests.samples import write_tar
 TOLERANCE = 1e-5
 
 
+@pytest.mark.usefixtures("local_ray")
 def test_all_twelve_pictures_score_as_published_and_as_without_ray(
     golden: Golden, tmp_path: Path
 ) -> None:

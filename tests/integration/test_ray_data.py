@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from shardsift import ScoreConfig, Scorer
 from shardsift.curation import keep
@@ -27,15 +25,9 @@ KEEPING, SCORING = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Generator[None]:
-    """Ray on this machine."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
-@pytest.mark.usefixtures("cluster")
 def test_ray_data_scores_as_the_scorer_does(
     tmp_path: Path,
 ) -> None:
@@ -53,7 +45,6 @@ def test_ray_data_scores_as_the_scorer_does(
     )
 
 
-@pytest.mark.usefixtures("cluster")
 def test_ray_data_keeps_the_better_half(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "corpus", shards=2, samples=4)
     write_run(shards, tmp_path / "scores", FakeScorer())

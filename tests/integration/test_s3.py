@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import s3fs
 from rich.console import Console
 
@@ -26,6 +28,15 @@ from tests.fakes import make_fake_scorer
 from tests.generated import Quality, write_annotations
 from tests.samples import write_shards
 from tests.shardsift.reshard.corpora import plain_corpus
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(s3: s3fs.S3FileSystem) -> Iterator[None]:
+    """A cluster whose workers know where the bucket is."""
+    ray.shutdown()  # another module may have left its own
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture

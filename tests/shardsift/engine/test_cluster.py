@@ -28,6 +28,7 @@ from tests.samples import encoded, write_shards, write_tar
 @pytest.fixture(scope="module", autouse=True)
 def metrics_ports() -> Iterator[list[int]]:
     """The cluster; where each of its nodes answers Prometheus."""
+    ray.shutdown()  # another module may have left its own
     ports = free_ports(2)
     node: dict[str, Any] = {"num_cpus": 4, "num_gpus": 1}
     often = {"metrics_report_interval_ms": 500}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from open_clip_train.data import get_dataset_size
 from webdataset.compat import WebDataset
 
@@ -16,12 +14,7 @@ from shardsift.cli.app import main
 from shardsift.storage.lease import RUNNING
 from tests.shardsift.reshard.corpora import Corpus, files_of, plain_corpus
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from rich.console import Console
 
 from shardsift import annotate_shards
@@ -22,12 +20,7 @@ from tests.fakes import make_fake_scorer
 from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 class Corpus:
