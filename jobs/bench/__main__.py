@@ -6,52 +6,36 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
+from jobs.bench.bench_config import BenchConfig
 from shardsift.cli.console import start_console
-from shardsift.cli.exit_codes import USER_ERROR
+from shardsift.cli.exit_codes import DONE, USER_ERROR
+from shardsift.cli.flags import make_command
+from shardsift.config import load_config
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import ShardsiftError
 
 
-def bench(
-    output: Annotated[Path, typer.Option(help="Folder for figures and chart.")] = Path("bench"),
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Images in the shard that is raced.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Laps of each contestant.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Less of everything: minutes, and rougher figures.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    no_ray: Annotated[bool, typer.Option("--no-ray", help="Leave out what needs Ray.")] = False,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Contestants with this word in their name.")
-    ] = None,
-) -> None:
+def bench(_: typer.Context, given: dict[str, Any]) -> int:
     """Measure speed side by side with the published code and plain loops."""
     prepare_ray()
     console = start_console()
-    with console.status("loading torch"):
-        from jobs.bench.run import BenchConfig, run_bench
-
-    config = BenchConfig(
-        images=images or (6 if quick else 24),
-        rounds=rounds or (2 if quick else 3),
-        quick=quick,
-        device=device,
-        with_ray=not no_ray,
-        only=only or (),
-    )
     try:
-        run_bench(output, config, console)
+        config = load_config(BenchConfig, given.pop("config", None), given)
+        with console.status("loading torch"):
+            from jobs.bench.run import run_bench
+
+        run_bench(config, console)
     except (ShardsiftError, OSError) as error:
         console.print(f"bench: {error}", soft_wrap=True)
         sys.exit(USER_ERROR)
+    return DONE
 
 
 if __name__ == "__main__":
-    typer.run(bench)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command("bench", help=bench.__doc__)(make_command(BenchConfig, bench))
+    app()

@@ -68,7 +68,7 @@ Contestant = Callable[[str], Lap]
 """Takes a shard's path."""
 
 
-def published(settings: Conditions) -> Contestant:
+def published(conditions: Conditions) -> Contestant:
     """Race PyPI's `Maclip` with our weights; on CPUs its `.cuda()` does nothing."""
     tokenizer = ModuleType("clip")
     cast(Any, tokenizer).tokenize = open_clip.get_tokenizer(MODEL)
@@ -78,11 +78,11 @@ def published(settings: Conditions) -> Contestant:
         model,
     )
 
-    state = torch.load(settings.weights, weights_only=True)
+    state = torch.load(conditions.weights, weights_only=True)
     built = clip_model.build_model(state).float()
     module = cast(Any, model)
     with mock.patch.object(module, "load", return_value=built):
-        scorer = module.Maclip().to(settings.device).eval()
+        scorer = module.Maclip().to(conditions.device).eval()
     cut = module.preprocess
 
     def score(shard: str) -> Lap:
@@ -95,7 +95,7 @@ def published(settings: Conditions) -> Contestant:
         module.preprocess = timed_cut
         quality: list[float] = []
         crops = 0
-        with tempfile.TemporaryDirectory() as folder, _without_cuda(settings.device):
+        with tempfile.TemporaryDirectory() as folder, _without_cuda(conditions.device):
             for number, data in enumerate(_images(shard, clock)):
                 file = Path(folder, f"{number}.jpg")
                 file.write_bytes(data)
@@ -109,19 +109,21 @@ def published(settings: Conditions) -> Contestant:
     return score
 
 
-def plain_loop(settings: Conditions) -> Contestant:
+def plain_loop(conditions: Conditions) -> Contestant:
     """Race what one would write with open_clip: image by image, prompts encoded once."""
-    model: Any = open_clip.create_model(MODEL, pretrained=settings.weights, device=settings.device)
+    model: Any = open_clip.create_model(
+        MODEL, pretrained=conditions.weights, device=conditions.device
+    )
     model.eval()
     model.visual.attnpool.positional_embedding.data.zero_()
     config = ScoreConfig()
     prompts = [prompt for pair in config.prompts for prompt in pair]
     mean_311, std_311 = (
-        torch.tensor(values, device=settings.device).view(3, 1, 1)
+        torch.tensor(values, device=conditions.device).view(3, 1, 1)
         for values in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     )
     with torch.no_grad():
-        tokens = open_clip.get_tokenizer(MODEL)(prompts).to(settings.device)
+        tokens = open_clip.get_tokenizer(MODEL)(prompts).to(conditions.device)
         text_P2D = model.encode_text(tokens, normalize=True).unflatten(0, (-1, 2))
     scale = float(model.logit_scale.detach().exp())
 
@@ -140,7 +142,7 @@ def plain_loop(settings: Conditions) -> Contestant:
                 image_HW3 = torch.tensor(_decode(data))
                 crops_NSS3 = torch.stack([crop.float() for crop in cut_crops(image_HW3, "paper")])
             with clock.measure("score"), torch.no_grad():
-                pixels_N3SS = crops_NSS3.permute(0, 3, 1, 2).contiguous().to(settings.device)
+                pixels_N3SS = crops_NSS3.permute(0, 3, 1, 2).contiguous().to(conditions.device)
                 features_ND = model.encode_image((pixels_N3SS / 255 - mean_311) / std_311)
                 quality.append(float(fused(features_ND).mean()))
             crops += len(crops_NSS3)
@@ -149,9 +151,9 @@ def plain_loop(settings: Conditions) -> Contestant:
     return score
 
 
-def shardsift(settings: Conditions, crops: str, dtype: str) -> Contestant:
+def shardsift(conditions: Conditions, crops: str, dtype: str) -> Contestant:
     """Race ours, as an actor does it: tar to Parquet."""
-    scorer = Scorer(_config(settings, crops, dtype), **_placed(settings))
+    scorer = Scorer(_config(conditions, crops, dtype), **_placed(conditions))
 
     def score(shard: str) -> Lap:
         with tempfile.TemporaryDirectory() as folder:
@@ -166,23 +168,23 @@ def shardsift(settings: Conditions, crops: str, dtype: str) -> Contestant:
     return score
 
 
-def encoder_alone(settings: Conditions, dtype: str) -> Contestant:
+def encoder_alone(conditions: Conditions, dtype: str) -> Contestant:
     """Race our encoder on crops that lie ready in memory: what the whole way is measured by."""
-    encoder = Encoder(_config(settings, "paper", dtype), settings.device)
+    encoder = Encoder(_config(conditions, "paper", dtype), conditions.device)
     ready: dict[str, tuple[int, Tensor]] = {}
 
     def score(shard: str) -> Lap:
         if shard not in ready:
             images = [torch.tensor(_decode(data)) for data in _images(shard, StageClock())]
             crops = [crop.float() for image in images for crop in cut_crops(image, "paper")]
-            ready[shard] = len(images), torch.stack(crops).to(settings.device)
+            ready[shard] = len(images), torch.stack(crops).to(conditions.device)
             return score(shard)  # the lap that counts has them ready
         images, crops_NSS3 = ready[shard]
         clock = StageClock()
         with clock.measure("score"):
             features = [
                 encoder.encode(batch_NSS3.permute(0, 3, 1, 2))
-                for batch_NSS3 in crops_NSS3.split(settings.batch_size)
+                for batch_NSS3 in crops_NSS3.split(conditions.batch_size)
             ]
             features[-1].cpu()  # waits for a GPU
         seconds = clock.seconds["score"]
@@ -191,7 +193,7 @@ def encoder_alone(settings: Conditions, dtype: str) -> Contestant:
             images=images,
             crops=len(crops_NSS3),
             seconds=seconds,
-            of_peak=flops / seconds / measure_peak(settings.device, dtype),
+            of_peak=flops / seconds / measure_peak(conditions.device, dtype),
         )
 
     return score
@@ -214,13 +216,13 @@ CONTESTANTS: dict[str, Callable[[Conditions], Contestant]] = {
 """By the name in tables; the first is what speed and agreement are relative to."""
 
 
-def _config(settings: Conditions, crops: str, dtype: str) -> ScoreConfig:
-    values = {"model": MODEL, "pretrained": settings.weights, "crops": crops, "dtype": dtype}
+def _config(conditions: Conditions, crops: str, dtype: str) -> ScoreConfig:
+    values = {"model": MODEL, "pretrained": conditions.weights, "crops": crops, "dtype": dtype}
     return ScoreConfig.model_validate(values)
 
 
-def _placed(settings: Conditions) -> dict[str, Any]:
-    return {"device": settings.device, "batch_size": settings.batch_size}
+def _placed(conditions: Conditions) -> dict[str, Any]:
+    return {"device": conditions.device, "batch_size": conditions.batch_size}
 
 
 def _images(shard: str, clock: StageClock) -> Iterator[bytes]:

@@ -23,11 +23,11 @@ class BenchmarkError(RuntimeError):
 
 
 @contextmanager
-def starting_line(name: str, settings: Conditions) -> Generator[Connection]:
+def starting_line(name: str, conditions: Conditions) -> Generator[Connection]:
     """Start a contestant that waits for laps, in a new process, which ends with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_compete, args=(theirs, name, settings), daemon=True)
+    process = context.Process(target=_compete, args=(theirs, name, conditions), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -55,14 +55,14 @@ def run_laps(line: Connection, name: str, shard: str) -> Lap:
 
 
 def race(
-    names: Sequence[str], settings: Conditions, warm_up: str, shard: str, rounds: int
+    names: Sequence[str], conditions: Conditions, warm_up: str, shard: str, rounds: int
 ) -> Iterator[tuple[str, Lap]]:
     """Yield each lap as it is done: one a round for each contestant, after a warm-up.
 
     The contestants take turns, so that a noisy machine is noisy for all of them.
     """
     with ExitStack() as stack:
-        lines = {name: stack.enter_context(starting_line(name, settings)) for name in names}
+        lines = {name: stack.enter_context(starting_line(name, conditions)) for name in names}
         for name, line in lines.items():
             run_laps(line, name, warm_up)
         for _ in range(rounds):
@@ -70,8 +70,8 @@ def race(
                 yield name, run_laps(line, name, shard)
 
 
-def _compete(line: Connection, name: str, settings: Conditions) -> None:
-    torch.set_num_threads(settings.threads)
+def _compete(line: Connection, name: str, conditions: Conditions) -> None:
+    torch.set_num_threads(conditions.threads)
     contestant: Any = None
     while True:
         try:
@@ -79,7 +79,7 @@ def _compete(line: Connection, name: str, settings: Conditions) -> None:
         except EOFError:
             return
         try:
-            contestant = contestant or CONTESTANTS[name](settings)
+            contestant = contestant or CONTESTANTS[name](conditions)
             started = perf_counter()
             lap = contestant(shard)
             seconds = lap.seconds or perf_counter() - started

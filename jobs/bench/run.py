@@ -6,13 +6,13 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from jobs.bench.bench_config import BenchConfig
 from jobs.bench.contestants import (
     CONTESTANTS,
     ENCODER_ALONE,
@@ -35,44 +35,29 @@ from shardsift.errors import EngineError
 WIDTH, HEIGHT = 512, 384
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchConfig:
-    """What to measure.
-
-    `only` keeps contestants that have one of these words in their name; `quick` leaves out the
-    engine with large shards.
-    """
-
-    images: int
-    rounds: int
-    quick: bool = False
-    device: str = "cpu"
-    with_ray: bool = True
-    only: Sequence[str] = ()
-
-
-def run_bench(output: Path, config: BenchConfig, console: Console) -> int:
+def run_bench(config: BenchConfig, console: Console) -> int:
     """Measure, print tables, write `bench.json` and `bench.png`; the exit code.
 
     Raises:
         EngineError: if a contestant can't run.
     """
+    output = config.output
     output.mkdir(parents=True, exist_ok=True)
     report = BenchReport(machine=_machine(config))
     with tempfile.TemporaryDirectory() as scratch:
-        settings = Conditions(
+        conditions = Conditions(
             weights=str(write_weights(Path(scratch, "weights.pt"))),
             device=config.device,
             threads=report.machine["cores"],
             batch_size=64 if config.device == "cpu" else 256,
         )
-        laps = _race(Path(scratch), settings, config, console)
+        laps = _race(Path(scratch), conditions, config, console)
         first = next(iter(laps.values()))
         report.entries = [summarise(name, own, first) for name, own in laps.items()]
         report.of_encoder = _share_of_encoder(laps)
         console.print(speed_table(report), stage_table(report))
-        if config.with_ray:
-            report.engine = _measure_engine(Path(scratch), settings, config, console)
+        if config.ray:
+            report.engine = _measure_engine(Path(scratch), conditions, config, console)
             console.print(engine_table(report))
     path = output / "bench.json"
     path.write_text(json.dumps(report, default=vars, indent=2) + "\n")
@@ -85,28 +70,28 @@ def _machine(config: BenchConfig) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
         "cores": os.cpu_count() or 1,
         "torch": torch.__version__,
-        "images": config.images,
+        "images": config.images_raced(),
         "size": [WIDTH, HEIGHT],
-        "rounds": config.rounds,
+        "rounds": config.laps(),
     }
 
 
 def _race(
-    scratch: Path, settings: Conditions, config: BenchConfig, console: Console
+    scratch: Path, conditions: Conditions, config: BenchConfig, console: Console
 ) -> dict[str, list[Lap]]:
     wanted = config.only or [""]
     names = [name for name in CONTESTANTS if any(word in name for word in wanted)]
-    if settings.device == "cpu":
+    if conditions.device == "cpu":
         names = [name for name in names if " float16" not in name]
     warm_up = str(write_shard(scratch / "warm.tar", 2, WIDTH, HEIGHT))
-    shard = str(write_shard(scratch / "race.tar", config.images, WIDTH, HEIGHT))
+    shard = str(write_shard(scratch / "race.tar", config.images_raced(), WIDTH, HEIGHT))
     laps: dict[str, list[Lap]] = {name: [] for name in names}
     with console.status("starting contestants") as status:
         try:
-            for name, lap in race(names, settings, warm_up, shard, config.rounds):
+            for name, lap in race(names, conditions, warm_up, shard, config.laps()):
                 laps[name].append(lap)
                 status.update(
-                    f"lap {len(laps[name])} of {config.rounds}: {name}, {lap.seconds:.1f} s"
+                    f"lap {len(laps[name])} of {config.laps()}: {name}, {lap.seconds:.1f} s"
                 )
         except BenchmarkError as error:
             raise EngineError(f"the benchmark stopped: {error}") from error
@@ -122,7 +107,7 @@ def _share_of_encoder(laps: Mapping[str, Sequence[Lap]]) -> dict[str, float]:
 
 
 def _measure_engine(
-    scratch: Path, settings: Conditions, config: BenchConfig, console: Console
+    scratch: Path, conditions: Conditions, config: BenchConfig, console: Console
 ) -> dict[str, float]:
     from jobs.bench.engine import Load, measure_dispatch, measure_second_actor
     from shardsift.engine.cluster import connected
@@ -136,7 +121,7 @@ def _measure_engine(
                 figures |= measure_dispatch(scratch, load)
         with console.status("one actor, then two"):
             figures["two actors over one, a core each"] = measure_second_actor(
-                scratch, real, settings.weights, (WIDTH, HEIGHT)
+                scratch, real, conditions.weights, (WIDTH, HEIGHT)
             )
     return figures
 

@@ -79,7 +79,7 @@ class Race:
     def _ready(self, run: Reshard) -> Coordinator:
         if self._coordinator is None:
             self._coordinator = Coordinator(
-                RayFleet(CopyingSpec(copy=run.copy, cpus=1)),
+                RayFleet(CopyingSpec(inputs=run.inputs, cpus=1)),
                 self._actors,
                 max_attempts=1,
                 shard_timeout=3600,

@@ -76,8 +76,8 @@ class ShardTrouble:
 class ShardActor:
     """Makes ready once, then works on one shard a call."""
 
-    def __init__(self, settings: ActorSpec) -> None:
-        self._work = settings.make_work()
+    def __init__(self, spec: ActorSpec) -> None:
+        self._work = spec.make_work()
 
     def ready(self) -> Place:
         """Answer once everything is loaded."""

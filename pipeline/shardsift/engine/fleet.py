@@ -88,16 +88,16 @@ class Fleet(Protocol):
 class RayFleet:
     """Actors on the Ray cluster that this process is connected to."""
 
-    def __init__(self, settings: ActorSpec) -> None:
-        self._settings = settings
+    def __init__(self, spec: ActorSpec) -> None:
+        self._spec = spec
 
     def start_actor(self) -> Any:
         """Ask Ray for an actor, which waits if the cluster has no room for it yet."""
-        settings = self._settings
+        spec = self._spec
         remote = ray.remote(
-            num_gpus=settings.gpus, num_cpus=settings.cpus, max_restarts=-1, max_task_retries=0
+            num_gpus=spec.gpus, num_cpus=spec.cpus, max_restarts=-1, max_task_retries=0
         )
-        return remote(ShardActor).remote(settings)
+        return remote(ShardActor).remote(spec)
 
     def ready(self, actor: Any) -> Call:
         """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""

@@ -40,7 +40,7 @@ class Reshard:
     folder: ReshardFolder
     record: ReshardRecord
     plan: ReshardPlan
-    copy: ReshardInputs
+    inputs: ReshardInputs
     missing: Sequence[str]
 
 
@@ -66,16 +66,16 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     folder = ReshardFolder(config.output)
     record = _record(config, filtered, sources.root)
     folder.claim(record, overwrite=config.overwrite)
-    copy = ReshardInputs(
+    inputs = ReshardInputs(
         keep=config.keep,
         annotations=scores.annotations,
         annotate=config.annotate,
         in_place=scores.record is not None and sources.root == scores.record.root,
     )
-    plan = folder.plan or _plan(config.output, sources.root, copy, record, names, track)
+    plan = folder.plan or _plan(config.output, sources.root, inputs, record, names, track)
     _check_room(folder, plan)
     return Reshard(
-        config=config, folder=folder, record=record, plan=plan, copy=copy, missing=missing
+        config=config, folder=folder, record=record, plan=plan, inputs=inputs, missing=missing
     )
 
 
@@ -152,13 +152,13 @@ class _Kept:
 def _plan(
     output: str,
     root: str,
-    copy: ReshardInputs,
+    inputs: ReshardInputs,
     record: ReshardRecord,
     names: Sequence[str],
     track: Track,
 ) -> ReshardPlan:
     def look(name: str) -> _Kept:
-        return _look(name, root, copy)
+        return _look(name, root, inputs)
 
     packer = Packer(max_samples=record.samples_per_shard, max_bytes=record.bytes_per_shard)
     troubles: list[str] = []
@@ -173,14 +173,14 @@ def _plan(
     return packer.plan(root, output)
 
 
-def _look(name: str, root: str, copy: ReshardInputs) -> _Kept:
+def _look(name: str, root: str, inputs: ReshardInputs) -> _Kept:
     """Look up what is kept of a source shard, and whether it is the one that was scored."""
-    kept = read_matching(name, copy, ["key", "tar_offset"])
+    kept = read_matching(name, inputs, ["key", "tar_offset"])
     if not len(kept.index_N):
         return _Kept(kept, [], None)
     trouble = None
     try:
-        check_source(join(root, kept.scored.path), kept.scored, in_place=copy.in_place)
+        check_source(join(root, kept.scored.path), kept.scored, in_place=inputs.in_place)
     except ShardError as error:
         trouble = str(error)
     sizes_N = _estimate(kept.rows["tar_offset"].to_pylist(), kept.scored.size)[kept.index_N]

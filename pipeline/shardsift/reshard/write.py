@@ -68,7 +68,7 @@ class ReshardReport:
         }
 
 
-def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
+def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
     """Copy the samples of an output shard, and commit it.
 
     Raises:
@@ -80,8 +80,8 @@ def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
     try:
         with committing(task.url) as file:
             for segment in task.segments:
-                for sample in _samples_of(segment, task.shard, settings):
-                    chunks = sample_chunks(sample, merge=settings.annotate)
+                for sample in _samples_of(segment, task.shard, inputs):
+                    chunks = sample_chunks(sample, merge=inputs.annotate)
                     file.writelines(chunks.chunks)
                     samples += 1
                     made += chunks.json_made
@@ -103,19 +103,19 @@ def write_shard(task: ReshardTask, settings: ReshardInputs) -> ReshardReport:
     return report
 
 
-def _samples_of(segment: Segment, shard: str, settings: ReshardInputs) -> Iterator[RawSample]:
+def _samples_of(segment: Segment, shard: str, inputs: ReshardInputs) -> Iterator[RawSample]:
     """Yield the samples of a part of a source shard, which is what was scored before and after."""
     try:
-        kept = read_matching(annotation_name(segment.shard), settings, _COLUMNS)
+        kept = read_matching(annotation_name(segment.shard), inputs, _COLUMNS)
         index_N = kept.index_N
         wanted_N = index_N[(index_N >= segment.first) & (index_N <= segment.last)]
         if len(wanted_N) != segment.samples:
             problem = "its keep-list has changed since the plan was made"
             raise ShardError(segment.shard, problem)
-        check_source(segment.url, kept.scored, in_place=settings.in_place)
+        check_source(segment.url, kept.scored, in_place=inputs.in_place)
         rows = kept_rows(kept.rows, wanted_N, kept.scored.size)
         yield from read_kept(segment.url, segment.shard, rows)
-        check_source(segment.url, kept.scored, in_place=settings.in_place)
+        check_source(segment.url, kept.scored, in_place=inputs.in_place)
     except (ShardError, InputError, AnnotationError) as error:
         raise ShardError(shard, str(error)) from error
 
@@ -130,7 +130,7 @@ class KeptOfShard:
     rows: Any
 
 
-def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) -> KeptOfShard:
+def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> KeptOfShard:
     """Read a shard's keep-list and annotation, and check that they match.
 
     `columns` are those of the annotation; `key` has to be one.
@@ -139,9 +139,9 @@ def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) ->
         InputError: if they don't.
         AnnotationError: if one of them is damaged.
     """
-    kept = read_keep_list(join(join(settings.keep, KEEP_LIST), name))
-    scored = settings.annotations.scored(name)
-    rows = settings.annotations.read(name, columns)
+    kept = read_keep_list(join(join(inputs.keep, KEEP_LIST), name))
+    scored = inputs.annotations.scored(name)
+    rows = inputs.annotations.read(name, columns)
     index_N, keys = kept.table["index"].to_numpy(), kept.table["key"].combine_chunks()
     if (
         annotation_name(scored.shard.path) != name
@@ -150,7 +150,7 @@ def read_matching(name: str, settings: ReshardInputs, columns: Sequence[str]) ->
         or not rows["key"].take(index_N).combine_chunks().equals(keys)
     ):
         raise InputError(
-            f"{redact(settings.annotations.url)}: {name} is not of the annotations that were "
+            f"{redact(inputs.annotations.url)}: {name} is not of the annotations that were "
             "filtered; filter them again, or name the others with --annotations"
         )
     return KeptOfShard(scored.shard, index_N, keys, rows)

@@ -26,14 +26,14 @@ from shardsift.scoring.heap import keep_heap
 class CopyingSpec:
     """How to make an actor that writes tars."""
 
-    copy: ReshardInputs
+    inputs: ReshardInputs
     cpus: float
     gpus: float = 0
 
     def make_work(self) -> partial[ReshardReport]:
         """Make the work; nothing has to be loaded."""
         keep_heap()
-        return partial(write_shard, settings=self.copy)
+        return partial(write_shard, inputs=self.inputs)
 
 
 @dataclass
@@ -85,7 +85,7 @@ def write_tars(run: Reshard, tasks: Sequence[ReshardTask], console: Console) -> 
         run.folder.begin(run.record, run.plan)
         result = ReshardResult(tally=CopyTally(len(tasks)))
         coordinator = Coordinator(
-            RayFleet(CopyingSpec(copy=run.copy, cpus=config.cpus_per_actor)),
+            RayFleet(CopyingSpec(inputs=run.inputs, cpus=config.cpus_per_actor)),
             min(fitting, len(tasks)),
             max_attempts=config.max_attempts,
             shard_timeout=config.shard_timeout,
