@@ -36,7 +36,7 @@ WIDTH, HEIGHT = 512, 384
 
 
 def run_bench(config: BenchConfig, console: Console) -> int:
-    """Measure, print tables, write `bench.json` and `bench.png`; the exit code.
+    """Measure, print tables, write `bench.json` and `bench.png`; return the exit code.
 
     Raises:
         EngineError: if a contestant can't run.

@@ -40,7 +40,7 @@ class Race:
         self._coordinator: Coordinator | None = None
 
     def write(self) -> float:
-        """Let the actors write all tars, synced to disk as they do it; the seconds."""
+        """Let the actors write all tars, synced to disk as they do it; return the seconds."""
         shutil.rmtree(self._ours, ignore_errors=True)
         run = prepare(self._config.model_copy(update={"output": str(self._ours)}))
         run.folder.begin(run.record, run.plan)
@@ -54,7 +54,7 @@ class Race:
         return took
 
     def keep_as_reference(self) -> int:
-        """Keep the tars that were written last for `cp` to copy; their bytes."""
+        """Keep the tars that were written last for `cp` to copy; return their bytes."""
         self._reference.mkdir()
         tars = list(self._ours.glob("*.tar"))
         return sum(tar.rename(self._reference / tar.name).stat().st_size for tar in tars)

@@ -140,7 +140,7 @@ def _claim(output: str, *, overwrite: bool) -> RunFolder:
 def _write(
     pairs: Iterable[Part], source: OutputFolder, output: str, bytes_per_file: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Write all rows; the rows of the index, and how many files there are."""
+    """Write all rows; return the rows of the index, and how many files there are."""
     index: list[dict[str, Any]] = []
     files = 0
     with closing(_checked(pairs, source)) as parts:
@@ -167,7 +167,7 @@ def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
 def _write_file(
     url: str, name: str, parts: Iterator[Part], bytes_per_file: int
 ) -> Sequence[dict[str, Any]]:
-    """Take in parts until the file is large enough; their rows of the index."""
+    """Take in parts until the file is large enough; return their rows of the index."""
     written = _Written()
     fingerprint = config = ""
     with (

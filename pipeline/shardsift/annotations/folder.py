@@ -119,7 +119,7 @@ class OutputFolder(RunFolder):
     def claim(
         self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any], overwrite: bool
     ) -> ShardPlan:
-        """Check that this run may write here; the plan with the names this folder uses.
+        """Check that this run may write here; return the plan with the folder's names.
 
         Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
 

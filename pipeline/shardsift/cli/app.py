@@ -150,7 +150,7 @@ for _name, _verb in VERBS.items():
 
 
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
-    """Run a command line (of this process, if none is given); the exit code.
+    """Run a command line (of this process, if none is given); return the exit code.
 
     `extra` goes to the verb: `make_scorer` takes the place of MA-CLIP in `score`.
     """

@@ -17,7 +17,7 @@ CONFIG = "a YAML file with settings, or a name such as `laptop`; flags win over 
 """What `--config` is."""
 
 Run = Callable[[typer.Context, dict[str, Any]], int]
-"""Takes what was typed, by the names of the config's keys; the exit code."""
+"""Takes what was typed, by the names of the config's keys; return the exit code."""
 
 
 def make_command(kind: type[Config], run: Run) -> Callable[..., int]:

@@ -38,7 +38,7 @@ class Buckets:
 
 
 def make_buckets(per: str | None, joined: str | None, parts: Sequence[Part]) -> Buckets:
-    """Make the buckets of `--per`; a single one without it.
+    """Make the buckets of `--per`, a single one without it.
 
     Raises:
         InputError: if the Parquet file to join can't be used.

@@ -20,7 +20,7 @@ from shardsift.curation.buckets import Codes
 from shardsift.curation.ordering import LAST, Hashes, Ranks
 
 GATHERED = 1 << 23
-"""So many rows at most are held, 16 bytes each."""
+"""How many rows are held at most, 16 bytes each."""
 
 _COUNTER_BITS = 22
 """There are 2^22 counters, 8 bytes each, for all buckets together."""
@@ -127,7 +127,7 @@ class _Search:
         self._left_B = self._kept_B
 
     def narrow(self, passing: Iterable[Keys]) -> int:
-        """Learn further bits from one pass; how many rows still share all known ones."""
+        """Learn further bits from one pass; count the rows that still share all known ones."""
         bits = min(self._digit_bits, _KEY_BITS - self.known)
         buckets = len(self._prefix_B)
         counts = np.zeros(buckets << bits, np.int64)

@@ -87,7 +87,7 @@ class UidWriter:
         self._held_rows = 0
 
     def _sort(self, place: int) -> int:
-        """Sort a scratch file, each uid once; how many are left."""
+        """Sort a scratch file, each uid once; return how many are left."""
         uids_N2 = np.fromfile(self._scratch(place), np.uint64).reshape(-1, 2)
         uids_N2 = uids_N2[np.lexsort((uids_N2[:, 1], uids_N2[:, 0]))]
         is_new_N = np.ones(len(uids_N2), np.bool_)

@@ -27,7 +27,7 @@ def drive(
     console: Console,
     verb: str,
 ) -> bool:
-    """Hand all tasks to the coordinator's actors; whether each of them has an outcome then.
+    """Hand all tasks to the coordinator's actors; return whether each has an outcome then.
 
     Shows how far it has come, keeps `_failed/` of the output, and leaves nothing half-written.
     """

@@ -16,7 +16,7 @@ from shardsift.storage.files import committing, join
 def write_shards(
     opinions: Iterable[Opinion], output: str, name: str, images_per_shard: int = 1000
 ) -> tuple[int, int]:
-    """Write `NAME-00000.tar` and so on, as they are read; how many images and shards.
+    """Write `NAME-00000.tar` and so on, as they are read; return how many images and shards.
 
     A sample is the image as it was, and a `.json` with `name`, `mos` and what else is known. Equal
     images give equal tars. Raises InputError if there is no image.

@@ -97,7 +97,7 @@ class Variants:
 
     @property
     def fingerprint(self) -> str:
-        """That of the first variant, as `score` would record it."""
+        """The fingerprint of the first variant, as `score` would record it."""
         return self.variants[0].config.fingerprint(self._encoder.digest)
 
     @torch.inference_mode()

@@ -16,7 +16,7 @@ from shardsift.annotations.folder import OutputFolder
 from shardsift.errors import InputError
 
 LARGEST = 10
-"""So many of the largest differences are named."""
+"""How many of the largest differences are named."""
 
 _THREADS = 8
 

@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 ROW_LIMIT = 200_000
 MAX_FILES = 512
-"""So many files at most are read of a run that is sampled."""
+"""How many files are read at most of a run that is sampled."""
 
 ERROR_EXAMPLES = 5
 _THREADS = 16

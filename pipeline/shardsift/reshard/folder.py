@@ -131,7 +131,7 @@ class ReshardFolder(RunFolder):
         return replace(report, **counts)
 
     def finish(self, plan: ReshardPlan, reports: Iterable[ReshardReport]) -> Mapping[str, Any]:
-        """Write what tells others that all tars are there; the summary.
+        """Write what tells others that all tars are there; return the summary.
 
         `reports` are those of this run; those of earlier ones are read.
         """

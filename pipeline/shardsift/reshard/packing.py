@@ -60,12 +60,12 @@ class ReshardTask:
 
     @property
     def samples(self) -> int:
-        """Of all segments."""
+        """The samples of all segments."""
         return sum(segment.samples for segment in self.segments)
 
     @property
     def bytes(self) -> int:
-        """About how large it will be."""
+        """Its size, about."""
         return sum(segment.bytes for segment in self.segments)
 
 
@@ -95,7 +95,7 @@ class ReshardPlan:
 
     @property
     def samples(self) -> int:
-        """Of all output shards."""
+        """The samples of all output shards."""
         return sum(self.table["samples"].to_pylist())
 
     def encode(self) -> bytes:
@@ -173,7 +173,7 @@ class Packer:
         begin: int,
         stop: int,
     ) -> int:
-        """Put samples into the shard that is open; how far it came."""
+        """Put samples into the shard that is open; return how far that came."""
         before = int(ends_N[begin - 1]) if begin else 0
         end = stop
         if self.max_samples is not None:

@@ -40,7 +40,7 @@ class _Range(NamedTuple):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Its size in bytes."""
         return self.end - self.begin
 
 

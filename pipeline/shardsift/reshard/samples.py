@@ -16,7 +16,7 @@ class RawSample(NamedTuple):
     data: memoryview
     """The piece."""
     cues: str
-    """As in `KeptRow`."""
+    """Its scores, as `KeptRow` has them."""
     spans: Sequence[tuple[int, int]]
     """From where to where its files and their headers lie, in order."""
     first: bytes

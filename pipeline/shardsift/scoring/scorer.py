@@ -172,7 +172,7 @@ class Scorer:
 
 
 def _fetch_later(scores_4N: Tensor) -> Callable[[], Scores]:
-    """Start to copy scores to the host; what is returned waits for them."""
+    """Start to copy scores to the host; return what waits for them."""
     if scores_4N.device.type == "cpu":
         return scores_4N.numpy
     host_4N = torch.empty(scores_4N.shape, pin_memory=True)

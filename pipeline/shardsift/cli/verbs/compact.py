@@ -12,7 +12,7 @@ from shardsift.storage.redaction import redact
 
 
 def run(config: CompactConfig, console: Console) -> int:
-    """Compact a folder of annotations, and tell what came of it; the exit code."""
+    """Compact a folder of annotations, and tell what came of it; return the exit code."""
     with tracking(console) as track:
         done = compact(
             config.annotations,

@@ -14,7 +14,7 @@ from shardsift.report.compare import Comparison, compare
 
 
 def run(config: CompareConfig, console: Console) -> int:
-    """Compare, print, and write `comparison.json` below the output; the exit code."""
+    """Compare, print, and write `comparison.json` below the output; return the exit code."""
     run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.status("reading annotations"):
         comparison = compare(run_a, run_b, config.keep_top)

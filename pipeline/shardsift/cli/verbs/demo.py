@@ -84,7 +84,7 @@ class DemoSample:
 
 
 def run(config: DemoConfig, console: Console) -> int:
-    """Build the shards, score them, and print the table; the exit code."""
+    """Build the shards, score them, and print the table; return the exit code."""
     folder = config.output
     shards, output = folder / "shards", folder / "annotations"
     console.print(f"making {SHARDS} shards of distorted photographs in {shards}")
@@ -105,7 +105,7 @@ def run(config: DemoConfig, console: Console) -> int:
 
 
 def keep_better_half(annotations: Path, output: Path) -> set[str]:
-    """Filter as `shardsift filter --keep-top 0.5` does; the keys that it keeps."""
+    """Filter as `shardsift filter --keep-top 0.5` does; return the keys that it keeps."""
     config = FilterConfig(
         annotations=str(annotations), output=str(output), keep_top=0.5, overwrite=True
     )

@@ -30,7 +30,7 @@ LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 
 
 def run(config: EvaluateConfig, console: Console) -> int:
-    """Evaluate, write all results below the output, and print the table; the exit code."""
+    """Evaluate, write all results below the output, and print the table; return the exit code."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
     output, iqa_set = config.output, config.iqa_set

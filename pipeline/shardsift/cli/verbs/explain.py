@@ -19,7 +19,7 @@ _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
 
 def run(config: ExplainConfig, console: Console) -> int:
-    """Explain each image; the exit code. The tables go to stdout, pictures below the output."""
+    """Explain each image, tables on stdout, pictures below the output; return the exit code."""
     with console.status("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)
     out = Console(highlight=False)

@@ -17,7 +17,7 @@ _MOST_BUCKETS = 40
 
 
 def run(config: FilterConfig, console: Console) -> int:
-    """Keep what is asked for, and tell what became of all rows; the exit code.
+    """Keep what is asked for, and tell what became of all rows; return the exit code.
 
     The counts go to stdout, progress to `console`.
     """

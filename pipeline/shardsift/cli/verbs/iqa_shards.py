@@ -13,7 +13,7 @@ from shardsift.evaluation.sets import IQA_SETS
 
 
 def run(config: IqaShardsConfig, console: Console) -> int:
-    """Write the shards, and say how to evaluate them; the exit code."""
+    """Write the shards, and say how to evaluate them; return the exit code."""
     name, output = config.name, config.output
     if name not in IQA_SETS:
         guess = nearest(name, set(IQA_SETS))

@@ -16,7 +16,7 @@ REPORT = "report.html"
 
 
 def run(config: ReportConfig, console: Console) -> int:
-    """Write `report.html` below the output; the exit code."""
+    """Write `report.html` below the output; return the exit code."""
     with console.status("reading annotations"):
         data = gather(config.annotations, limit=config.rows)
     root = absolute(config.shards) if config.shards is not None else data.root

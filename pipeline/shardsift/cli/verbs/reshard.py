@@ -19,7 +19,7 @@ _FAILURES_SHOWN = 20
 
 
 def run(config: ReshardConfig, console: Console) -> int:
-    """Write all tars of the plan that are not there yet; the exit code.
+    """Write all tars of the plan that are not there yet; return the exit code.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed.

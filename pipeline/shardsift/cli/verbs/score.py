@@ -12,7 +12,7 @@ from shardsift.runs.score import ScoreResult, maclip_scorer, score
 
 
 def run(config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip_scorer) -> int:
-    """Score what isn't scored yet; the exit code."""
+    """Score what isn't scored yet; return the exit code."""
     return report_result(score(config, console, make_scorer), config, console)
 
 

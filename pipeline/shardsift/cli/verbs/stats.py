@@ -19,7 +19,7 @@ _Cells = Callable[[Group], list[str]]
 
 
 def run(config: StatsConfig, console: Console) -> int:
-    """Tell what a folder of annotations holds; the exit code. Numbers go to stdout."""
+    """Tell what a folder of annotations holds; return the exit code. Numbers go to stdout."""
     results = Console(highlight=False)
     with tracking(console) as track:
         stats = read_stats(config.annotations, track)
