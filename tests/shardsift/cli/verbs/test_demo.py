@@ -18,7 +18,7 @@ from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo has run; what it said lies in `said.txt`."""
     folder = tmp_path_factory.mktemp("demo")
     said = io.StringIO()
