@@ -10,5 +10,5 @@ from shardsift.scoring.scorer import ImageScorer
 
 def write_run(shards: Path, output: Path, scorer: ImageScorer) -> Path:
     """Leave behind what `shardsift score` does; the output."""
-    annotate_shards(str(shards), scorer, str(output))
+    annotate_shards(shards, scorer, output)
     return output

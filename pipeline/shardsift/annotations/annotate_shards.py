@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from shardsift.threads import Track, no_track
 if TYPE_CHECKING:  # torch is loaded by who makes a scorer
     from shardsift.scoring.scorer import ImageScorer
 
+Location = str | PathLike[str]
+
 
 def annotate_shards(
-    shards: str | Iterable[str],
+    shards: Location | Iterable[Location],
     scorer: ImageScorer,
-    output: str,
+    output: Location,
     *,
     decode_threads: int = 2,
     overwrite: bool = False,
@@ -42,17 +45,19 @@ def annotate_shards(
         shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
         output: folder or URL for the annotations; not a folder of shards.
         overwrite: replace annotations that are there, even of another configuration.
-        track: is given the shards to pass on, and may show how far they have come.
+        track: is given the shards to pass on, and may show how far they have come, such as
+            `lambda items, title, total: tqdm(items, title, total)`.
 
     Raises:
         InputError: if no shard is found.
         OutputError: if the output can't be written, belongs to another configuration, or another
             run writes there.
     """
-    plan = plan_shards([shards] if isinstance(shards, str) else shards)
-    check_output(output, {*plan.folders, plan.root})
+    patterns = [shards] if isinstance(shards, str | PathLike) else shards
+    plan = plan_shards([fspath(pattern) for pattern in patterns])
+    check_output(fspath(output), {*plan.folders, plan.root})
     plan.check_found()
-    folder = OutputFolder(output)
+    folder = OutputFolder(fspath(output))
     config = scorer.config.model_dump(mode="json")
     plan = folder.claim(plan, scorer.fingerprint, config, overwrite)
     tasks = [task for task in plan if task.annotation not in folder.committed]
