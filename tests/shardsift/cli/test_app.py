@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from shardsift.cli.app import VERBS, main
 from tests.samples import encoded, write_tar
 
 
@@ -34,6 +36,21 @@ def test_help_loads_neither_torch_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_a_config_file(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some.yaml").write_text("colour: blue\n")
+    assert main([verb, "--config", str(tmp_path / "some.yaml")]) == 2
+    assert "unknown key 'colour'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_module_that_runs_it(verb: str) -> None:
+    module = import_module(f"shardsift.cli.verbs.{verb.replace('-', '_')}")
+    assert module.run.__annotations__["config"] == VERBS[verb].config.__name__
 
 
 @pytest.mark.parametrize(
