@@ -52,8 +52,8 @@ def _finish(run: Reshard, result: ReshardResult, console: Console) -> int:
         shards = count(tally.shards - tally.failed, "shard")
         console.print(f"wrote {shards}: {numbers}, into {where}", soft_wrap=True)
     for failed in result.failed[:_FAILURES_SHOWN]:
-        reason = escape(failed.reason)
-        console.print(f"[red]failed[/] {failed.shard}: {reason}", soft_wrap=True)
+        told = escape(f"{failed.shard}: {failed.reason}")
+        console.print(f"[red]failed[/] {told}", soft_wrap=True)
     if left := tally.shards_total - tally.shards:
         console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.config import RunConfig
@@ -28,7 +29,8 @@ def report_result(result: ScoreResult, config: RunConfig, console: Console) -> i
         )
         console.print(tally.pace, soft_wrap=True)
     for failed in result.failed:
-        console.print(f"[red]failed[/] {failed.shard}: {failed.reason}", soft_wrap=True)
+        told = escape(f"{failed.shard}: {failed.reason}")
+        console.print(f"[red]failed[/] {told}", soft_wrap=True)
     if tally.failed:
         console.print(
             f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "
