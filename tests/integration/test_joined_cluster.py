@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -107,6 +108,17 @@ def test_a_job_is_submitted_from_a_checkout(head: Head, shards: Path, tmp_path: 
     done = head.run(*submit, "--", *job)
     assert (done.returncode, "scored 12 of 12 images" in done.stdout) == (0, True), done.stdout
     check_annotated(tmp_path)
+
+
+def test_a_job_with_modules_of_its_own_is_a_mistake(
+    head: Head, shards: Path, tmp_path: Path
+) -> None:
+    job = json.dumps({"runtime_env": {"py_modules": ["gcs://theirs.zip"]}})
+    submitted = Head(head.dashboard, head.environment | {"RAY_JOB_CONFIG_JSON_ENV_VAR": job})
+    command = [sys.executable, "-m", "tests.command", "score", str(shards)]
+    done = submitted.run(*command, "--output", str(tmp_path), "--gpus-per-actor", "0")
+    assert "this job brings py_modules along" in done.stdout
+    assert (done.returncode, len(done.stdout.splitlines())) == (2, 1), done.stdout
 
 
 def test_a_cluster_that_isnt_there_is_a_mistake(shards: Path, tmp_path: Path) -> None:

@@ -60,6 +60,11 @@ def _init(address: str | None, cpus: int | None) -> None:
     except OSError as error:
         raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
     except ValueError as error:
+        if "merge" in str(error):  # the environment of a submitted job with ours
+            raise ConfigError(
+                "this job brings py_modules along, and the engine hands its own package to the "
+                "actors as one; submit the job without them"
+            ) from error
         raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
 
 
