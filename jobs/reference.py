@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from shardsift.cli.app import VERBS, Verb
 from shardsift.cli.flags import CONFIG, default_of, flag_of, is_in_file, own_first, sentence
-from shardsift.config import Config, keys
+from shardsift.config import Config, fields_by_key
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -72,7 +72,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _commented_option(option: re.Match[str], kind: type[Config]) -> list[str]:
-    text = sentence(keys(kind)[option["key"]].description)
+    text = sentence(fields_by_key(kind)[option["key"]].description)
     comment = [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]
     return ["", *comment, f"{option['off'] or ''}{option['key']}: {option['value']}"]
 

@@ -10,12 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift import annotate_shards
+from shardsift.scoring.scorer import ImageScorer
 from tests.fakes import FakeScorer
+
+
+def write_run(shards: Path, output: Path, scorer: ImageScorer) -> Path:
+    """Leave behind what `shardsift score` does; the output."""
+    annotate_shards(shards, scorer, output)
+    return output
 
 
 def score_again(shards: Path, out: Path) -> list[str]:
     """Do what `shardsift score` does, resuming included; the shards that it worked on."""
-    return [outcome.shard for outcome in annotate_shards(str(shards), FakeScorer(), str(out))]
+    return [outcome.shard for outcome in annotate_shards(shards, FakeScorer(), out)]
 
 
 def annotation_files(out: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import ErrorCode
 from tests.fakes import FakeScorer
 from tests.generated import write_annotations
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import picture, write_shards
 from tests.shardsift.reshard.corpora import plain_corpus
 

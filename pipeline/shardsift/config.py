@@ -154,6 +154,12 @@ class ScoreConfig(Config):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+class ModelConfig(ScoreConfig):
+    """A score, and the device that computes it in this process."""
+
+    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`")
+
+
 class RayConfig(Config):
     """What a run on Ray may be given, whatever its actors do."""
 
@@ -256,7 +262,7 @@ def load_config(
     """
     file = None if config is None else _find_config(str(config))
     values = (_read_yaml(file) if file else {}) | dict(overrides or {})
-    _refuse_unknown_keys(values, set(keys(kind)), file)
+    _refuse_unknown_keys(values, set(fields_by_key(kind)), file)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -270,7 +276,7 @@ def load_config(
         raise ConfigError(f"{where}: {reason} (got {first['input']!r})") from error
 
 
-def keys(kind: type[Config]) -> dict[str, FieldInfo]:
+def fields_by_key(kind: type[Config]) -> dict[str, FieldInfo]:
     """Give the fields of a config by the names that people type."""
     return {field.alias or name: field for name, field in kind.model_fields.items()}
 

@@ -14,7 +14,7 @@ from shardsift.curation import keep
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import picture, write_shards
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -19,7 +19,7 @@ import pytest
 from shardsift.storage.lease import RUNNING
 from tests.fakes import FakeScorer
 from tests.held import Command, Web
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import write_shards
 from tests.shardsift.reshard.corpora import Corpus
 from tests.shardsift.reshard.corpora import files_of as tar_files

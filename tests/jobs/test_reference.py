@@ -6,7 +6,7 @@ import pytest
 
 from jobs.reference import REFERENCE, ROOT, commented, kind_of, reference
 from shardsift.cli.app import VERBS
-from shardsift.config import keys
+from shardsift.config import fields_by_key
 
 STALE = "is stale; run `make reference`"
 
@@ -23,7 +23,7 @@ def test_comments_of_configs_are_those_of_the_code(name: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_setting_is_described(verb: str) -> None:
-    for key, field in keys(VERBS[verb].config).items():
+    for key, field in fields_by_key(VERBS[verb].config).items():
         text = field.description
         assert text, key
         assert not text.endswith("."), f"{key}: more may follow it in a sentence"

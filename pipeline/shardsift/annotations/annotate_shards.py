@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from os import PathLike, fspath
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import OutputFolder, check_output
@@ -71,18 +71,15 @@ def annotate_shards(
             outcome = _attempt(task, scorer, folder, decode_threads)
             outcomes.append(outcome)
             manifest.add(outcome)
-        facts = _facts(outcomes, perf_counter() - started) | {"fingerprint": scorer.fingerprint}
-        complete(folder, plan, manifest, facts)
+        complete(
+            folder,
+            plan,
+            manifest,
+            fingerprint=scorer.fingerprint,
+            actors=0,
+            seconds=perf_counter() - started,
+        )
     return outcomes
-
-
-def _facts(outcomes: Sequence[ShardReport | FailedShard], seconds: float) -> dict[str, Any]:
-    images = sum(outcome.rows for outcome in outcomes if isinstance(outcome, ShardReport))
-    return {
-        "seconds": round(seconds, 3),
-        "images_per_second": round(images / seconds, 3),
-        "actors": 0,
-    }
 
 
 def _attempt(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.sketch import QuantileMerger
 from shardsift.errors import AnnotationError, ErrorCode
-from shardsift.records import FailedShard, ShardReport
+from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file, open_read
 
 SCHEMA = pa.schema(
@@ -49,6 +49,7 @@ class Totals:
     rows: int = 0
     unscored_images: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
+    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     _quality: QuantileMerger = field(default_factory=QuantileMerger)
 
     def add(self, outcome: ShardReport | FailedShard) -> None:
@@ -60,6 +61,8 @@ class Totals:
         self.rows += outcome.rows
         self.unscored_images += outcome.unscored_images
         self.errors.update(outcome.errors)
+        for stage, seconds in outcome.stages.items():
+            self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
         self._quality.add(outcome.sketch)
 
     def as_dict(self) -> dict[str, Any]:

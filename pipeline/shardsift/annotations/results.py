@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from shardsift.annotations.folder import MANIFEST, OutputFolder
 from shardsift.annotations.manifest import ManifestWriter
@@ -15,23 +13,39 @@ logger = logging.getLogger(__name__)
 
 
 def complete(
-    folder: OutputFolder, plan: ShardPlan, manifest: ManifestWriter, facts: Mapping[str, Any]
+    folder: OutputFolder,
+    plan: ShardPlan,
+    manifest: ManifestWriter,
+    *,
+    fingerprint: str,
+    actors: int,
+    seconds: float,
 ) -> None:
     """Add the shards of earlier runs to a manifest that holds this run's, and sum all of them up.
 
-    `facts` of this run, such as its seconds, stand in `_summary.json` behind the counts.
+    Seconds, speed and stages in `_summary.json` are this run's alone; without Ray `actors` is 0.
 
     Raises:
         AnnotationError: if the last manifest or an annotation is damaged.
     """
+    totals = manifest.totals
+    pace = {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(totals.rows / max(seconds, 1e-9), 3),
+        "stage_seconds": {
+            name: {"busy": round(stage.busy, 3), "waiting": round(stage.waiting, 3)}
+            for name, stage in totals.stages.items()
+        },
+        "actors": actors,
+        "fingerprint": fingerprint,
+    }
     if folder.committed:  # the plan may be a listing of a bucket: not for nothing
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
         for report in folder.reports(earlier):
             manifest.add(report)
     manifest.commit(join(folder.url, MANIFEST))
-    totals = manifest.totals
     if totals.unscored_images:
         logger.warning(
             "%d images share a sample with another one and were not scored", totals.unscored_images
         )
-    folder.write_summary(totals.as_dict() | dict(facts))
+    folder.write_summary(totals.as_dict() | pace)

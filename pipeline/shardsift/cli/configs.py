@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 
-from shardsift.config import CommaSeparated, Config, Given, ScoreConfig
+from shardsift.config import Config, Given, ModelConfig
+from shardsift.evaluation.experiment_config import ExperimentConfig
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
 
@@ -88,12 +89,6 @@ class CompareConfig(Config):
     )
 
 
-class ModelConfig(ScoreConfig):
-    """A score, and the device that computes it in this process."""
-
-    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`")
-
-
 class ExplainConfig(ModelConfig):
     """Single images to look into."""
 
@@ -108,8 +103,8 @@ class ExplainConfig(ModelConfig):
     )
 
 
-class EvaluateConfig(ModelConfig):
-    """Scores against human opinion."""
+class EvaluateConfig(ExperimentConfig):
+    """An experiment, its shards, and where its results go."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         min_length=1, description="tars whose samples' `.json` holds an opinion score"
@@ -117,31 +112,9 @@ class EvaluateConfig(ModelConfig):
     output: Path = Field(
         description="folder for `evaluation.json`, `table.md`, `predictions.csv` and the figures"
     )
-    mos_field: str = Field(
-        default="mos", description="name of the opinion score in the samples' `.json`"
-    )
-    higher_is_worse: bool = Field(default=False, description="the opinions are DMOS")
-    group_field: str | None = Field(
-        default=None,
-        description="name of the semantic group in the `.json`, for the spread of the magnitude "
-        "cue; by default zero-shot labels",
-    )
-    ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
-        default=(),
-        description="a table of variants: `lambda`, `weights`, `alpha`, `crops`, `dense`, "
-        "`prompts`, comma-separated",
-    )
-    backbone: tuple[str, ...] = Field(
-        default=(),
-        description="a further model in that table, `NAME` or `NAME=WEIGHTS`; may be repeated",
-    )
     iqa_set: str | None = Field(
         default=None,
         description="name of the set, so that the paper's figure, if known, stands beside ours",
-    )
-    limit: int | None = Field(default=None, ge=8, description="read the first images only")
-    resamples: int = Field(
-        default=1000, ge=0, description="resamples of the bootstrap; 0 for no intervals"
     )
     brisque: bool = Field(
         default=True, description="compare with BRISQUE, which takes most of the time"

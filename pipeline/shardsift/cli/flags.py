@@ -11,7 +11,7 @@ import typer
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from shardsift.config import Config, Given, keys
+from shardsift.config import Config, Given, fields_by_key
 
 CONFIG = "a YAML file with settings, or a name such as `laptop`; flags win over it"
 """What `--config` is."""
@@ -38,8 +38,8 @@ def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
 
 def own_first(kind: type[Config]) -> list[tuple[str, FieldInfo]]:
     """List the fields of a config by key: its own, then those that it shares with others."""
-    shared = {key for base in kind.__bases__ for key in keys(base)}
-    return sorted(keys(kind).items(), key=lambda item: item[0] in shared)
+    shared = {key for base in kind.__bases__ for key in fields_by_key(base)}
+    return sorted(fields_by_key(kind).items(), key=lambda item: item[0] in shared)
 
 
 def is_in_file(field: FieldInfo) -> bool:

@@ -10,37 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardsift.config import ScoreConfig
+from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.groups import GroupSpread, spread_between_groups
-from shardsift.evaluation.opinions import Question, Ratings, rated_images
+from shardsift.evaluation.opinions import Baseline, Ratings, rated_images
 from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.evaluation.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
 
 OURS = "MA-CLIP"
 SIMILARITY = "q_sim (CLIP-IQA)"
 MAGNITUDE = "q_mag"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """What to evaluate and against what.
-
-    Attributes:
-        scoring: the configuration under test.
-        question: fields of the opinions, baselines, limit.
-        higher_is_worse: opinions are DMOS; predictions are compared with their negation.
-        resamples: of the bootstrap, for methods; ablations have no intervals.
-        ablate: families of variants. backbones: further (model, weights).
-    """
-
-    scoring: ScoreConfig
-    question: Question
-    device: str = "cpu"
-    higher_is_worse: bool = False
-    resamples: int = 1000
-    seed: int = 0
-    ablate: Sequence[str] = ()
-    backbones: Sequence[tuple[str, str | None]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +42,7 @@ class Evaluation:
     """
 
     fingerprint: str
-    config: Experiment
+    config: ExperimentConfig
     keys: Sequence[str]
     opinions: Values
     predictions: Mapping[str, Values]
@@ -75,9 +53,14 @@ class Evaluation:
 
 
 def evaluate(
-    urls: Sequence[str], config: Experiment, advance: Callable[[], None] = lambda: None
+    urls: Sequence[str],
+    config: ExperimentConfig,
+    baselines: Mapping[str, Baseline],
+    advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Score all rated images, and compare. `advance` is called after each image.
+    """Score all rated images, and compare with opinions; baselines are compared beside.
+
+    `advance` is called after each image.
 
     Raises:
         UserError: if shards, opinions or weights can't be had, or images are too few.
@@ -85,7 +68,7 @@ def evaluate(
     first, *others = _passes(config)
     engine = Variants(first, config.device)
     ratings = Ratings()
-    cues = list(_score(urls, config.question, engine, ratings, advance))
+    cues = list(_score(urls, config, baselines, engine, ratings, advance))
     opinions_N = ratings.turned(higher_is_worse=config.higher_is_worse)
     predictions = {
         OURS: np.array([cue.quality[0] for cue in cues]),
@@ -94,7 +77,7 @@ def evaluate(
         **{name: np.array(values) for name, values in ratings.baselines.items()},
     }
     agreements = {
-        name: measure_agreement(values_N, opinions_N, resamples=config.resamples, seed=config.seed)
+        name: measure_agreement(values_N, opinions_N, resamples=config.resamples)
         for name, values_N in predictions.items()
     }
     rows = [*_compare(first, cues, opinions_N)]
@@ -116,9 +99,10 @@ def evaluate(
     )
 
 
-def _passes(config: Experiment) -> list[list[Variant]]:
+def _passes(config: ExperimentConfig) -> list[list[Variant]]:
     """Group variants that share an encoder, the configuration under test first of all."""
-    base = config.scoring
+    base = config.scoring()
+    backbones = (name.partition("=") for name in config.backbone)
     variants = [
         Variant(family="", name=OURS, config=base),
         *ablations(base, config.ablate),
@@ -126,9 +110,9 @@ def _passes(config: Experiment) -> list[list[Variant]]:
             Variant(
                 family="backbone",
                 name=model,
-                config=base.model_copy(update={"model": model, "pretrained": weights}),
+                config=base.model_copy(update={"model": model, "pretrained": weights or None}),
             )
-            for model, weights in config.backbones
+            for model, _, weights in backbones
         ),
     ]
 
@@ -144,12 +128,13 @@ def _passes(config: Experiment) -> list[list[Variant]]:
 
 def _score(
     urls: Iterable[str],
-    question: Question,
+    config: ExperimentConfig,
+    baselines: Mapping[str, Baseline],
     engine: Variants,
     ratings: Ratings,
     advance: Callable[[], None],
 ) -> Iterator[ImageCues]:
-    for rated in rated_images(urls, question, ratings.skipped):
+    for rated in rated_images(urls, config, baselines, ratings.skipped):
         ratings.add(rated)
         yield engine.score(rated.image)
         advance()
@@ -157,18 +142,15 @@ def _score(
 
 def _further_pass(
     urls: Iterable[str],
-    config: Experiment,
+    config: ExperimentConfig,
     variants: list[Variant],
     opinions_N: Values,
     advance: Callable[[], None],
 ) -> list[Ablation]:
     engine = Variants(variants, config.device)
-    question = Question(
-        mos_field=config.question.mos_field,
-        max_pixels=config.question.max_pixels,
-        limit=config.question.limit,
+    return _compare(
+        variants, list(_score(urls, config, {}, engine, Ratings(), advance)), opinions_N
     )
-    return _compare(variants, list(_score(urls, question, engine, Ratings(), advance)), opinions_N)
 
 
 def _compare(

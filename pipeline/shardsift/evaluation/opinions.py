@@ -14,6 +14,7 @@ import numpy as np
 
 from shardsift.config import nearest
 from shardsift.errors import ImageError, InputError, ShardError
+from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage, Sample
 from shardsift.shards.images import decode_rgb
@@ -30,25 +31,6 @@ _NO_OPINION = "no_opinion"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What to read of each sample.
-
-    Attributes:
-        mos_field: name of the opinion score in the sample's `.json`.
-        group_field: name of the semantic group there, if there is one.
-        baselines: computed while images are decoded.
-        max_pixels: larger images are left out and counted.
-        limit: read no more than so many images.
-    """
-
-    mos_field: str = "mos"
-    group_field: str | None = None
-    baselines: Mapping[str, Baseline] = field(default_factory=dict[str, Baseline])
-    max_pixels: int
-    limit: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RatedImage:
     """An image, what people said of it, and what the baselines say."""
 
@@ -60,20 +42,24 @@ class RatedImage:
 
 
 def rated_images(
-    urls: Iterable[str], question: Question, skipped: Counter[str]
+    urls: Iterable[str],
+    config: ExperimentConfig,
+    baselines: Mapping[str, Baseline],
+    skipped: Counter[str],
 ) -> Iterator[RatedImage]:
     """Yield the images that can be decoded and have an opinion, in order.
 
-    The others are counted in `skipped`, by error code, `no_opinion` or `not_loaded`.
+    The others are counted in `skipped`, by error code, `no_opinion` or `not_loaded`. Baselines are
+    computed while images are decoded.
 
     Raises:
         InputError: if a shard can't be read to its end, or no sample has the opinion's field.
     """
 
     def answer(pair: tuple[Sample, Mapping[str, Any]]) -> RatedImage | str:
-        return _answer(*pair, question)
+        return _answer(*pair, config, baselines)
 
-    samples = islice(_samples_with_fields(urls, question.mos_field), question.limit)
+    samples = islice(_samples_with_fields(urls, config.mos_field), config.limit)
     for answered in map_ordered(answer, samples, _THREADS):
         if isinstance(answered, str):
             skipped[answered] += 1
@@ -100,23 +86,28 @@ def _samples_with_fields(
             raise InputError(str(error)) from error
 
 
-def _answer(sample: Sample, fields: Mapping[str, Any], question: Question) -> RatedImage | str:
-    opinion = fields.get(question.mos_field)
+def _answer(
+    sample: Sample,
+    fields: Mapping[str, Any],
+    config: ExperimentConfig,
+    baselines: Mapping[str, Baseline],
+) -> RatedImage | str:
+    opinion = fields.get(config.mos_field)
     if not isinstance(opinion, int | float) or not np.isfinite(opinion):
         return _NO_OPINION
     if sample.image is None or sample.image.data is None:
         return _NOT_LOADED
     try:
-        image = decode_rgb(sample.image.data, question.max_pixels)
+        image = decode_rgb(sample.image.data, config.max_pixels)
     except ImageError as error:
         return str(error.code)
-    group = fields.get(question.group_field) if question.group_field else None
+    group = fields.get(config.group_field) if config.group_field else None
     return RatedImage(
         key=sample.key,
         opinion=float(opinion),
         group=None if group is None else str(group),
         image=image,
-        baselines={name: measure(image) for name, measure in question.baselines.items()},
+        baselines={name: measure(image) for name, measure in baselines.items()},
     )
 
 

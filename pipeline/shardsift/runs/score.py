@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -70,7 +70,7 @@ def score(
         nothing = ScoreResult(tally=ScoreTally(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             with ManifestWriter() as manifest:
-                complete(run.folder, run.plan, manifest, _facts(run, nothing.tally, actors=0))
+                _complete(run, manifest, nothing.tally, actors=0)
         shards = count(run.plan.count, "shard")
         console.print(
             f"nothing to do: {shards} annotated already in {config.output}", soft_wrap=True
@@ -127,22 +127,19 @@ def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
             coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
         )
         if not result.interrupted:  # the summary says that a run came to its end
-            complete(run.folder, run.plan, manifest, _facts(run, result.tally, actors))
+            _complete(run, manifest, result.tally, actors)
     return result
 
 
-def _facts(run: Run, tally: ScoreTally, actors: int) -> dict[str, Any]:
-    """Return what `_summary.json` tells of the run itself."""
-    return {
-        "seconds": round(tally.seconds, 3),
-        "images_per_second": round(tally.images_per_second, 3),
-        "stage_seconds": {
-            name: {"busy": round(stage.busy, 3), "waiting": round(stage.waiting, 3)}
-            for name, stage in tally.stages.items()
-        },
-        "actors": actors,
-        "fingerprint": run.fingerprint,
-    }
+def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int) -> None:
+    complete(
+        run.folder,
+        run.plan,
+        manifest,
+        fingerprint=run.fingerprint,
+        actors=actors,
+        seconds=tally.seconds,
+    )
 
 
 def _spec(run: Run) -> ScoringSpec:

@@ -20,7 +20,7 @@ from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import InputError
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import encoded, write_tar
 
 SHARDS, SAMPLES = 4, 6

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shardsift.config import ScoreConfig
 from shardsift.errors import ConfigError, InputError
 from shardsift.evaluation.baselines import laplacian_variance
 from shardsift.evaluation.evaluate import (
@@ -16,23 +15,23 @@ from shardsift.evaluation.evaluate import (
     OURS,
     SIMILARITY,
     Evaluation,
-    Experiment,
     bin_means,
     evaluate,
 )
+from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.opinions import Question
+from shardsift.evaluation.opinions import Baseline
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.shardsift.evaluation.rated import write_rated_shard
 
-SCORING = ScoreConfig(model="compact")
+BASELINES: dict[str, Baseline] = {"sharpness": laplacian_variance}
 
 
-def question(**changes: object) -> Question:
-    values = {"max_pixels": 10**6, "baselines": {"sharpness": laplacian_variance}} | changes
-    return Question(**values)  # pyright: ignore[reportArgumentType]
+def experiment(**changes: object) -> ExperimentConfig:
+    values = {"model": "compact", "max_pixels": 10**6}
+    return ExperimentConfig.model_validate(values | changes)
 
 
 @pytest.fixture(name="shard", scope="module")
@@ -42,13 +41,9 @@ def a_rated_shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="evaluation", scope="module")
 def the_evaluation(shard: Path) -> Evaluation:
-    config = Experiment(
-        scoring=SCORING,
-        question=question(group_field="kind"),
-        resamples=50,
-        ablate=("lambda", "crops", "dense", "prompts"),
-    )
-    return evaluate([str(shard)], config)
+    families = ("lambda", "crops", "dense", "prompts")
+    config = experiment(group_field="kind", resamples=50, ablate=families)
+    return evaluate([str(shard)], config, BASELINES)
 
 
 def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Evaluation) -> None:
@@ -57,7 +52,7 @@ def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Evaluation
         for s in read_samples(str(shard))
         if s.image and s.image.data
     ]
-    scorer = Scorer(SCORING)
+    scorer = Scorer(experiment().scoring())
     scores = list(scorer.score(images))
     for name, cue in ((OURS, "quality"), (SIMILARITY, "q_sim"), (MAGNITUDE, "q_mag")):
         expected = [getattr(score, cue).mean() for score in scores]
@@ -89,22 +84,15 @@ def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> No
         ("dense", "dense", {"crops": "dense"}),
         ("prompts", "Sharp image | blurry image", {"prompts": (("Sharp image", "blurry image"),)}),
     ):
-        alone = Experiment(
-            scoring=SCORING.model_copy(update=change), question=question(), resamples=0
-        )
-        expected = evaluate([str(shard)], alone).agreements[OURS]
+        alone = experiment(**change, resamples=0)
+        expected = evaluate([str(shard)], alone, BASELINES).agreements[OURS]
         assert rows[family, name].srcc.value == pytest.approx(expected.srcc.value, abs=1e-3)
         assert rows[family, name].plcc_raw.value == pytest.approx(expected.plcc_raw.value, abs=1e-4)
 
 
 def test_dmos_gives_the_same_correlations(shard: Path, evaluation: Evaluation) -> None:
-    config = Experiment(
-        scoring=SCORING,
-        question=question(mos_field="dmos"),
-        higher_is_worse=True,
-        resamples=0,
-    )
-    turned = evaluate([str(shard)], config).agreements[OURS]
+    config = experiment(mos_field="dmos", higher_is_worse=True, resamples=0)
+    turned = evaluate([str(shard)], config, BASELINES).agreements[OURS]
     assert turned.srcc.value == pytest.approx(evaluation.agreements[OURS].srcc.value)
     assert turned.rmse.value == pytest.approx(evaluation.agreements[OURS].rmse.value, abs=1e-4)
 
@@ -123,15 +111,15 @@ def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
 
 
 def test_an_unknown_field_names_the_nearest(shard: Path) -> None:
-    config = Experiment(scoring=SCORING, question=question(mos_field="moss"))
+    config = experiment(mos_field="moss")
     with pytest.raises(InputError, match="did you mean mos"):
-        evaluate([str(shard)], config)
+        evaluate([str(shard)], config, BASELINES)
 
 
 def test_an_unknown_family_is_refused(shard: Path) -> None:
-    config = Experiment(scoring=SCORING, question=question(), ablate=("gamma",))
+    config = experiment(ablate=("gamma",))
     with pytest.raises(ConfigError, match="known are lambda"):
-        evaluate([str(shard)], config)
+        evaluate([str(shard)], config, BASELINES)
 
 
 def test_bins_hold_equally_many_images() -> None:

@@ -11,7 +11,7 @@ from shardsift.errors import InputError
 from shardsift.records import ImageScore, RgbImage
 from shardsift.report.compare import compare, measure_overlap
 from tests.fakes import FakeScorer, fake_score
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import write_shards
 
 KEEP_TOPS = (0.1, 0.3, 0.5, 0.7)

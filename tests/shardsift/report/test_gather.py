@@ -12,7 +12,7 @@ from shardsift.errors import InputError
 from shardsift.report.gather import gather
 from shardsift.report.thumbnails import fetch_thumbnails, spread_over_quality
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import write_shards, write_tar
 
 

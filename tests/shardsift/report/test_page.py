@@ -18,7 +18,7 @@ from shardsift.report.live import Start
 from shardsift.report.page import render
 from shardsift.report.thumbnails import fetch_thumbnails
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import encoded, write_shards, write_tar
 
 NASTY = "</script><b>&nasty"

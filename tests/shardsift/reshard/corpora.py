@@ -18,7 +18,7 @@ from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import ReshardReport, write_shard
 from shardsift.shards.samples import key_and_extension
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import File, encoded, write_tar
 
 Files = list[tuple[str, bytes]]

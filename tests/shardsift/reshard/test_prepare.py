@@ -12,7 +12,7 @@ import pytest
 from shardsift.errors import InputError, OutputError, UserError
 from shardsift.reshard import prepare as module
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import write_shards
 from tests.shardsift.reshard.corpora import Corpus, plain_corpus
 

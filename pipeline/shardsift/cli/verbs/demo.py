@@ -90,14 +90,14 @@ def run(config: DemoConfig, console: Console) -> int:
     console.print(f"making {SHARDS} shards of distorted photographs in {shards}")
     write_shards(shards)
     overrides = {"shards": [str(shards)], "output": str(output), "overwrite": True}
-    settings = load_config(RunConfig, bundled_configs()["demo"], overrides)
-    result = score(settings, console)
-    exit_code = report_result(result, settings, console)
+    run_config = load_config(RunConfig, bundled_configs()["demo"], overrides)
+    result = score(run_config, console)
+    exit_code = report_result(result, run_config, console)
     rows = cast(list[dict[str, Any]], pq.read_table(output).to_pylist())
     console.print(quality_table(rows))
     for row in [row for row in rows if row["error"]]:
         console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
-    if settings.pretrained == RANDOM_WEIGHTS:
+    if run_config.pretrained == RANDOM_WEIGHTS:
         console.print("[bold]The weights are random: these scores carry no meaning.[/]")
     console.print(f"annotations: {output}/*.parquet   per shard: {output}/_manifest.parquet")
     console.print(kept_table(keep_better_half(output, folder / "kept"), rows))

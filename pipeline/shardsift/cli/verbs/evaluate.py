@@ -19,9 +19,9 @@ from shardsift.cli.configs import EvaluateConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.drawing import new_figure
 from shardsift.evaluation.baselines import Brisque, laplacian_variance
-from shardsift.evaluation.evaluate import Evaluation, Experiment, evaluate
+from shardsift.evaluation.evaluate import Evaluation, evaluate
 from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.opinions import Baseline, Question
+from shardsift.evaluation.opinions import Baseline
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
 from shardsift.storage.files import expand
@@ -34,8 +34,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
     output, iqa_set = config.output, config.iqa_set
+    baselines = _baselines(config)
     with _progress(console, config.limit) as advance:
-        evaluation = evaluate(urls, _experiment(config), advance)
+        evaluation = evaluate(urls, config, baselines, advance)
     output.mkdir(parents=True, exist_ok=True)
     (output / "evaluation.json").write_text(json.dumps(as_json(evaluation, iqa_set), indent=2))
     (output / "table.md").write_text(as_markdown(evaluation, iqa_set))
@@ -50,28 +51,9 @@ def run(config: EvaluateConfig, console: Console) -> int:
     return DONE
 
 
-def _experiment(config: EvaluateConfig) -> Experiment:
-    scoring = config.scoring()
-    baselines: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
-    if config.brisque:
-        baselines[BRISQUE] = Brisque()
-    question = Question(
-        mos_field=config.mos_field,
-        group_field=config.group_field,
-        baselines=baselines,
-        max_pixels=scoring.max_pixels,
-        limit=config.limit,
-    )
-    backbones = [name.partition("=") for name in config.backbone]
-    return Experiment(
-        scoring=scoring,
-        question=question,
-        device=config.device,
-        higher_is_worse=config.higher_is_worse,
-        resamples=config.resamples,
-        ablate=config.ablate,
-        backbones=[(name, weights or None) for name, _, weights in backbones],
-    )
+def _baselines(config: EvaluateConfig) -> dict[str, Baseline]:
+    simple: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
+    return simple | ({BRISQUE: Brisque()} if config.brisque else {})
 
 
 def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:
@@ -79,7 +61,7 @@ def as_json(evaluation: Evaluation, iqa_set: str | None) -> dict[str, Any]:
     config, spread = evaluation.config, evaluation.spread
     return {
         "fingerprint": evaluation.fingerprint,
-        "config": config.scoring.model_dump(mode="json"),
+        "config": config.scoring().model_dump(mode="json"),
         "images": len(evaluation.keys),
         "skipped": dict(evaluation.skipped),
         "higher_is_worse": config.higher_is_worse,

@@ -45,8 +45,8 @@ def run(config: ReshardConfig, console: Console) -> int:
         return _finish(prepared, result, console)
 
 
-def _finish(run: Reshard, result: ReshardResult, console: Console) -> int:
-    tally, where = result.tally, redact(run.folder.url)
+def _finish(prepared: Reshard, result: ReshardResult, console: Console) -> int:
+    tally, where = result.tally, redact(prepared.folder.url)
     if tally.shards:
         numbers = ", ".join(tally.numbers)
         shards = count(tally.shards - tally.failed, "shard")
@@ -64,7 +64,7 @@ def _finish(run: Reshard, result: ReshardResult, console: Console) -> int:
             soft_wrap=True,
         )
         return FAILED
-    summary = run.folder.finish(run.plan, result.reports)
+    summary = prepared.folder.finish(prepared.plan, result.reports)
     if made := summary["json_made"]:
         console.print(f"{count(made, 'sample')} had no .json, and got one")
     if left := summary["json_left"]:

@@ -9,7 +9,7 @@ import pytest
 
 from shardsift.cli.app import main
 from tests.fakes import FakeScorer
-from tests.runs import write_run
+from tests.outputs import write_run
 from tests.samples import write_shards
 
 
