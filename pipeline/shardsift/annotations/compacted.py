@@ -80,19 +80,16 @@ class CompactedAnnotations:
         """What the annotation files of the shards were called."""
         return self._slots.keys()
 
-    def read(self, name: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-        """Read rows of one shard, as `parquet.read` does. Raises AnnotationError."""
+    def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
+        """Read the rows of one shard, as `parquet.read` does. Raises AnnotationError."""
         slot = self._slots[name]
         url = join(self.url, slot.file)
         schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
         groups = range(slot.first_group, slot.first_group + slot.groups)
-        wanted = schema.names if where is None else SCHEMA.names  # it may look at any column
         try:
             with open_read(url) as file:
                 parquet = pq.ParquetFile(file, metadata=_metadata(url, self._opened))
-                table = parquet.read_row_groups(list(groups), wanted, use_threads=False)
-            if where is not None:
-                table = table.filter(where)
+                table = parquet.read_row_groups(list(groups), schema.names, use_threads=False)
             return table.select(schema.names).cast(schema)
         except (OSError, pa.ArrowException, ValueError, IndexError) as error:
             raise _damaged(url, error) from error

@@ -131,17 +131,12 @@ def sketch_quality(rows: Sequence[Annotation]) -> bytes:
     return quantile_sketch(np.array(qualities, np.float32))
 
 
-def read(url: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-    """Read rows of an annotation file into a `pyarrow.Table`: all, or those that pass `where`.
-
-    `where`, a `pyarrow.compute.Expression`, skips row groups by their statistics. Raises
-    AnnotationError.
-    """
+def read(url: str, columns: Sequence[str] | None = None) -> Any:
+    """Read the rows of an annotation file into a `pyarrow.Table`. Raises AnnotationError."""
     schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
         with open_read(url) as file:
-            table = pq.read_table(file, columns=schema.names, filters=where, use_threads=False)
-            return table.cast(schema)
+            return pq.read_table(file, columns=schema.names, use_threads=False).cast(schema)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
 
@@ -190,9 +185,9 @@ class AnnotationFiles:
 
     url: str
 
-    def read(self, name: str, columns: Sequence[str] | None = None, where: Any = None) -> Any:
-        """Read rows of an annotation, as the function `read` does. Raises AnnotationError."""
-        return read(join(self.url, name), columns, where)
+    def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
+        """Read the rows of an annotation, as the function `read` does. Raises AnnotationError."""
+        return read(join(self.url, name), columns)
 
     def scored(self, name: str) -> Scored:
         """Tell what an annotation was made of. Raises AnnotationError."""

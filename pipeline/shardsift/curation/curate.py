@@ -17,7 +17,7 @@ from shardsift.curation.kept import KeptFolder
 from shardsift.curation.sieve import THREADS, Counts, Sieve
 from shardsift.curation.threshold import Threshold, find_threshold
 from shardsift.curation.uids import UidWriter, parse_uids
-from shardsift.curation.where import parse_where
+from shardsift.curation.where import Condition
 from shardsift.errors import InputError
 from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered, no_track
@@ -46,7 +46,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         UserError: for what a person has to mend; no output is left behind then.
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
-    where = None if config.where is None else parse_where(config.where)
+    where = None if config.where is None else Condition(config.where)
     with ExitStack() as stack:
         folder = None
         if config.output is not None and not config.dry_run:

@@ -36,9 +36,8 @@ class FilterConfig(Config):
     )
     where: str | None = Field(
         default=None,
-        description="a condition in SQL on the columns of annotations, which kept samples fulfil: "
-        "comparisons, `AND`, `OR`, `NOT`, `IN`, `BETWEEN`, `LIKE`, `IS NULL`, arithmetic, such as "
-        "`width >= 256 AND q_mag > 0.7`. Row groups that can't match are not read",
+        description="a condition in SQL on the columns of annotations, which kept samples fulfil, "
+        "such as `width >= 256 AND q_mag > 0.7`. It is DuckDB's SQL, with all functions of one row",
     )
     per: str | None = Field(
         default=None,

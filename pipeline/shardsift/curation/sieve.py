@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from shardsift.annotations.survey import Part
 from shardsift.curation.buckets import Buckets
 from shardsift.curation.ordering import rank, tie_hashes
 from shardsift.curation.selection import Cuts, Keys
+from shardsift.curation.where import Condition
 from shardsift.errors import AnnotationError
 from shardsift.storage.files import join
 from shardsift.storage.redaction import redact
@@ -74,12 +75,11 @@ class Counts:
 class Sieve:
     """What rows of a folder of annotations are chosen from.
 
-    `where` is an expression of pyarrow, None for all rows; with `keeps_errors` rows without a
-    score are kept if they pass it.
+    `where` is None for all rows; with `keeps_errors` rows without a score are kept if they pass it.
     """
 
     annotations: Annotations
-    where: Any
+    where: Condition | None
     buckets: Buckets
     keeps_errors: bool
 
@@ -115,16 +115,17 @@ class Sieve:
             tie_N=tie_hashes(part.shard, scored["index"].to_numpy()),
         )
 
-    def _read(self, part: Part, columns: Iterable[str]) -> Any:
+    def _read(self, part: Part, columns: Collection[str]) -> Any:
         """Read the rows that pass `where`, those without a score among them."""
         url = join(self.annotations.url, part.name)
-        table = self.annotations.read(part.name, sorted(columns), self.where)
+        looked_at = self.where.columns if self.where else frozenset[str]()
+        table = self.annotations.read(part.name, sorted({*columns, *looked_at}))
         quality = table["quality"]
         for what, expected, found in (
             ("rows", part.rows, len(table)),
             ("rows with a score", part.scored, len(table) - quality.null_count),
         ):
-            if found > expected or (self.where is None and found < expected):
+            if found != expected:
                 raise AnnotationError(
                     f"{redact(url)}: its footer counts {expected:,} {what}, it has {found:,}; "
                     "see `shardsift verify`"
@@ -133,4 +134,7 @@ class Sieve:
             raise AnnotationError(
                 f"{redact(url)}: has a quality that is not finite; see `shardsift verify`"
             )
-        return table
+        if self.where is None:
+            return table
+        passes_N = self.where.passes(table, part.shard)
+        return table.select(sorted(columns)).filter(pa.array(passes_N))

@@ -1,148 +1,214 @@
-"""A condition in SQL as an expression of pyarrow, which Parquet's statistics can answer."""
+"""A condition in SQL on the columns of annotations, as DuckDB understands it."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from functools import reduce
-from typing import Any
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, cast
 
+import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError
+from numpy.typing import NDArray
 
 from shardsift.annotations.parquet import SCHEMA
 from shardsift.config import nearest
 from shardsift.errors import ConfigError
 from shardsift.storage.redaction import reason
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+_MOST_CHARACTERS = 1 << 20
+"""A longer condition takes seconds for each annotation file."""
 
-_COMPARISONS: dict[type[Any], Callable[[Any, Any], Any]] = {
-    exp.EQ: operator.eq,
-    exp.NEQ: operator.ne,
-    exp.GT: operator.gt,
-    exp.GTE: operator.ge,
-    exp.LT: operator.lt,
-    exp.LTE: operator.le,
-}
-_ARITHMETIC: dict[type[Any], Callable[[Any, Any], Any]] = {
-    exp.Add: operator.add,
-    exp.Sub: operator.sub,
-    exp.Mul: operator.mul,
-    exp.Div: operator.truediv,
-}
+_TOO_DEEP = "is nested too deeply; `x IN (…)` does for many `x = … OR …`"
+
+_BEGIN = "SELECT (\n"
+
+_EXPRESSIONS = frozenset(
+    {"BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT"}
+    | {"FUNCTION", "OPERATOR", "TYPE"}
+)
+"""Classes of DuckDB's expressions that look at one row alone, unlike subqueries and windows."""
+
+_MORE_FUNCTIONS = frozenset({"+", "-", "if", "nullif"})
+"""Macros that are listed without saying so, and operators that take dates as well."""
+
+_PLACE = "row number"
+"""The name of a column that no condition can name."""
 
 
-def parse_where(condition: str) -> Any:
-    """Turn a condition on annotation columns into a `pyarrow.compute.Expression`.
+class Condition:
+    """Tells which rows of annotations fulfil a condition; threads may share it.
 
-    Raises:
-        ConfigError: if it isn't one, naming the column that an unknown one may have meant.
+    `columns` are those that it looks at.
     """
-    try:
-        tree = sqlglot.parse_one(condition, dialect="duckdb")
-    except ParseError as error:
-        place = error.errors[0].get("col") if error.errors else None
-        where = f"; see character {place}" if place else ""
-        raise _refusal(condition, f"not a condition in SQL{where}") from error
-    except SqlglotError as error:
-        raise _refusal(condition, f"not a condition in SQL: {reason(error)}") from error
-    expression = _Translator(condition).translate(tree)
-    try:
-        SCHEMA.empty_table().filter(expression)
-    except (pa.ArrowException, TypeError) as error:
-        raise _refusal(condition, reason(error)) from error
-    return expression
 
+    def __init__(self, text: str) -> None:
+        """Check a condition.
 
-def _refusal(condition: str, problem: str) -> ConfigError:
-    return ConfigError(f"where {condition!r}: {problem}")
+        Raises:
+            ConfigError: if it isn't one, naming the column that an unknown one may have meant.
+        """
+        self._text = text
+        if text != text.encode(errors="replace").decode():
+            raise self._refusal("not a condition in SQL: has bytes that aren't UTF-8")
+        if len(text) > _MOST_CHARACTERS:
+            raise self._refusal(
+                f"has {len(text):,} characters, and {_MOST_CHARACTERS:,} are the most; put long "
+                "lists of values into a Parquet file, and join it"
+            )
+        self.columns = frozenset(self._columns_of(self._parse()))
+        self._query = f"SELECT {_quoted(_PLACE)} FROM ({self._rows()}) WHERE (\n{text}\n)"
+        self._try_on_nulls()
 
+    def passes(self, table: Any, shard: str) -> NDArray[np.bool_]:
+        """Tell which rows of a `pyarrow.Table`, which has at least `columns`, fulfil it.
 
-class _Translator:
-    """Nodes of sqlglot's tree to expressions; holds the condition, for its errors."""
+        Raises:
+            ConfigError: if the condition has no value for one of them, as a cast that fails.
+        """
+        places = pa.array(np.arange(len(table)))
+        rows = table.select(sorted(self.columns)).append_column(_PLACE, places)
+        try:
+            with _database().cursor() as cursor:
+                found = cursor.register("annotations", rows).execute(self._query).fetchnumpy()
+        except duckdb.Error as error:
+            raise self._refusal(f"fails in {shard}: {_told(error)}") from error
+        passes_N = np.zeros(len(table), np.bool_)
+        passes_N[found[_PLACE]] = True
+        return passes_N
 
-    def __init__(self, condition: str) -> None:
-        self._condition = condition
+    def _rows(self) -> str:
+        """Select the columns. Integers become wide: areas of large images don't fit 32 bits."""
+        columns = (
+            f"{_quoted(name)}::BIGINT AS {_quoted(name)}"
+            if pa.types.is_integer(SCHEMA.field(name).type)
+            else _quoted(name)
+            for name in sorted(self.columns)
+        )
+        return f"SELECT {', '.join([_quoted(_PLACE), *columns])} FROM annotations"
 
-    def translate(self, node: Any) -> Any:
-        """Turn a node that is true, false or null into an expression."""
-        match node:
-            case exp.Paren():
-                return self.translate(node.this)
-            case exp.And():
-                return self.translate(node.left) & self.translate(node.right)
-            case exp.Or():
-                return self.translate(node.left) | self.translate(node.right)
-            case exp.Not():
-                return ~self.translate(node.this)
-            case exp.Is() if isinstance(node.expression, exp.Null):
-                return self._value(node.this).is_null()
-            case exp.Between():
-                low, high = node.args["low"], node.args["high"]
-                above = self._compare(operator.ge, node.this, low)
-                return above & self._compare(operator.le, node.this, high)
-            case exp.In() if node.expressions:
-                # `isin` takes null for a value like others, so that NOT IN would let it through
-                equals = [self._compare(operator.eq, node.this, v) for v in node.expressions]
-                return reduce(operator.or_, equals)
-            case exp.Like() | exp.ILike() if isinstance(node.expression, exp.Literal):
-                text = self._value(node.this).cast(pa.string())
-                pattern = node.expression.name
-                return pc.match_like(text, pattern, ignore_case=isinstance(node, exp.ILike))
-            case _ if type(node) in _COMPARISONS:
-                return self._compare(_COMPARISONS[type(node)], node.left, node.right)
-            case _:
-                raise _refusal(
-                    self._condition,
-                    f"{node.sql()} isn't understood; there are comparisons, AND, OR, NOT, IN, "
-                    "BETWEEN, LIKE, IS NULL and arithmetic",
-                )
+    def _parse(self) -> dict[str, Any]:
+        """Return DuckDB's tree of the condition: one expression, and nothing around it."""
+        query = f"{_BEGIN}{self._text}\n)"
+        try:
+            with _database().cursor() as cursor:
+                answer = cursor.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+            parsed = cast(dict[str, Any], json.loads(cast(tuple[str], answer)[0]))
+        except duckdb.Error as error:
+            raise self._refusal(f"not a condition in SQL: {_told(error)}") from error
+        except RecursionError as error:
+            raise self._refusal(_TOO_DEEP) from error
+        if parsed["error"]:
+            if "expression depth" in parsed["error_message"]:
+                raise self._refusal(_TOO_DEEP)
+            raise self._refusal(_syntax_error(parsed))
+        (statement,) = parsed["statements"]
+        node = statement["node"]
+        if not self._text.strip() or len(node["select_list"]) != 1 or not _is_bare(node):
+            raise self._refusal("not a condition in SQL, which is one expression")
+        return cast(dict[str, Any], node["select_list"][0])
 
-    def _compare(self, compare: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-        # A float32 is compared with the float32 nearest to the number, as DuckDB does: 0.7 = 0.7.
-        narrow = self._is_float32(left) or self._is_float32(right)
-        return compare(self._value(left, narrow), self._value(right, narrow))
-
-    def _value(self, node: Any, narrow: bool = False) -> Any:
-        match node:
-            case exp.Paren():
-                return self._value(node.this, narrow)
-            case exp.Column():
-                return pc.field(self._column(node.name))
-            case exp.Neg() if isinstance(node.this, exp.Literal):
-                return self._literal(node.this, narrow, sign=-1)
-            case exp.Literal():
-                return self._literal(node, narrow)
-            case _ if type(node) in _ARITHMETIC:
-                left, right = self._operand(node.left), self._operand(node.right)
-                return _ARITHMETIC[type(node)](left, right)
-            case _:
-                return self.translate(node)
-
-    def _operand(self, node: Any) -> Any:
-        # width * height of large images doesn't fit 32 bits, and SQL divides without a floor
-        return self._value(node).cast(pa.float64())
-
-    def _literal(self, node: Any, narrow: bool, sign: int = 1) -> Any:
-        if node.is_string:
-            return pc.scalar(node.name)
-        number = sign * float(node.name)
-        if narrow:
-            return pc.scalar(pa.scalar(number, pa.float32()))
-        return pc.scalar(int(number) if number.is_integer() else number)
+    def _columns_of(self, tree: dict[str, Any]) -> Iterator[str]:
+        """Yield the columns that are named; refuse what doesn't depend on one row alone."""
+        for expression in _expressions(tree):
+            if expression["class"] not in _EXPRESSIONS:
+                kind = str(expression["class"]).lower()
+                raise self._refusal(f"a {kind} isn't understood; it is about one row at a time")
+            if expression["class"] == "COLUMN_REF":
+                yield self._column(".".join(expression["column_names"]))
+            if expression["class"] == "FUNCTION":
+                self._check_function(str(expression["function_name"]).lower())
 
     def _column(self, name: str) -> str:
-        if name in SCHEMA.names:
-            return name
+        if name.lower() in SCHEMA.names:
+            return name.lower()
         guess = nearest(name, set(SCHEMA.names))
         hint = f"did you mean {guess}?" if guess else f"there are {', '.join(SCHEMA.names)}"
-        raise _refusal(self._condition, f"no column {name}; {hint}")
+        raise self._refusal(f"no column {name}; {hint}")
 
-    def _is_float32(self, node: Any) -> bool:
-        return isinstance(node, exp.Column) and SCHEMA.field(self._column(node.name)).type == (
-            pa.float32()
-        )
+    def _check_function(self, name: str) -> None:
+        if name in _pure_functions():
+            return
+        guess = nearest(name, set(_pure_functions()))
+        hint = f"did you mean {guess}?" if guess else "see DuckDB's list of functions"
+        raise self._refusal(f"{name} isn't a function of one row alone; {hint}")
+
+    def _try_on_nulls(self) -> None:
+        """Ask it about a row of nulls: types that don't fit show before any file is read."""
+        nulls = pa.Table.from_pylist([{_PLACE: 0}], schema=SCHEMA.append(pa.field(_PLACE, "int64")))
+        query = f"SELECT typeof(\n{self._text}\n) FROM ({self._rows()})"
+        try:
+            with _database().cursor() as cursor:
+                (kind,) = cursor.register("annotations", nulls).execute(query).fetchone() or ("",)
+                cursor.execute(self._query)
+        except duckdb.Error as error:
+            raise self._refusal(_told(error)) from error
+        if kind != "BOOLEAN":
+            raise self._refusal(f"is a {kind}, and not true or false")
+
+    def _refusal(self, problem: str) -> ConfigError:
+        shown = self._text if len(self._text) <= 200 else f"{self._text[:200]}…"
+        return ConfigError(f"where {shown!r}: {problem}")
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """Open an empty database that reads and writes no files.
+
+    Whoever asks does the work, in a thread of its own. Filters aren't pushed down: pyarrow would
+    answer them then, by other rules.
+    """
+    settings: dict[str, Any] = {
+        "threads": 1,
+        "enable_external_access": False,
+        "disabled_optimizers": "filter_pushdown",
+    }
+    return duckdb.connect(config=settings)
+
+
+@cache
+def _pure_functions() -> frozenset[str]:
+    """List the functions of one row that give equal values for equal arguments."""
+    query = """
+        SELECT function_name FROM duckdb_functions() WHERE function_type = 'scalar'
+        GROUP BY function_name HAVING bool_and(stability = 'CONSISTENT')
+    """
+    return frozenset(name for (name,) in _database().execute(query).fetchall()) | _MORE_FUNCTIONS
+
+
+def _expressions(tree: Any) -> Iterator[dict[str, Any]]:
+    """Go through all expressions of a tree, from the first on."""
+    waiting = [tree]
+    while waiting:
+        match waiting.pop():
+            case dict() as node:
+                if "class" in node:
+                    yield cast(dict[str, Any], node)
+                waiting += reversed(node.values())
+            case list() as nodes:
+                waiting += reversed(nodes)
+            case _:
+                pass
+
+
+def _is_bare(node: dict[str, Any]) -> bool:
+    """Tell whether a query selects, and does nothing else: the condition's text ends in itself."""
+    clauses = ("where_clause", "group_expressions", "having", "sample", "qualify", "modifiers")
+    return node["from_table"]["type"] == "EMPTY" and not any(map(node.get, clauses))
+
+
+def _syntax_error(parsed: dict[str, Any]) -> str:
+    problem = " ".join(str(parsed["error_message"]).split())
+    place = int(parsed.get("position") or 0) - len(_BEGIN) + 1
+    return f"not a condition in SQL: {problem}" + (f"; see character {place}" if place > 0 else "")
+
+
+def _told(error: Exception) -> str:
+    """Shorten what DuckDB says to its first line, and leave out the kind of error."""
+    kind, colon, problem = str(error).partition("\n")[0].partition(" Error: ")
+    return reason(Exception(problem if colon else kind))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
