@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part
 from shardsift.config import nearest
 from shardsift.curation.filter_config import MEGAPIXELS, PREFIX
-from shardsift.curation.ordering import Hashes, combine, hash_strings
+from shardsift.curation.joined import Codes, read_column
 from shardsift.errors import InputError
 from shardsift.shards.plan import shard_prefixes
-from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_read
-from shardsift.storage.redaction import reason, redact
 
-Codes = NDArray[np.int32]
-
-UNMATCHED = "(not joined)"
 _MAX_BUCKETS = 1 << 14
 _MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -85,78 +77,10 @@ def _by_megapixels() -> Buckets:
 
 
 def _by_join(column: str, url: str) -> Buckets:
-    keys, batches = _joined_batches(column, url)
-    names: dict[str, int] = {}
-    hashes: list[Hashes] = []
-    places: list[Codes] = []
-    for batch in batches:
-        hashes.append(_hash_keys(batch, keys))
-        values = batch[column].cast(pa.string()).fill_null(UNMATCHED).dictionary_encode()
-        own = [names.setdefault(value, len(names)) for value in values.dictionary.to_pylist()]
-        _check_number(f"--per {column}", len(names))
-        places.append(np.array(own, np.int32)[values.indices.to_numpy()])
-    unmatched = names.setdefault(UNMATCHED, len(names))
-    hashes_N, places_N = np.concatenate(hashes), np.concatenate(places)
-    order_N = np.argsort(hashes_N, kind="stable")
-    hashes_N, places_N = hashes_N[order_N], places_N[order_N]
-    twice = (hashes_N[1:] == hashes_N[:-1]) & (places_N[1:] != places_N[:-1])
-    if twice.any():
-        raise InputError(
-            f"{redact(url)}: says two things about {twice.sum():,} rows of equal "
-            f"{' and '.join(keys)}"
-        )
-
-    def codes(part: Part, table: Any) -> Codes:
-        wanted_N = _hash_keys(table, keys)
-        found_N = np.minimum(np.searchsorted(hashes_N, wanted_N), len(hashes_N) - 1)
-        return np.where(hashes_N[found_N] == wanted_N, places_N[found_N], unmatched)
-
-    return Buckets(names=list(names), columns=keys, codes=codes)
-
-
-def _joined_batches(column: str, url: str) -> tuple[list[str], Iterator[Any]]:
-    """Yield the columns to join by, and what the files hold of them and of `column`."""
-    is_file = url.endswith(ANNOTATION_SUFFIX)
-    names = sorted(name for name in list_files(url) if name.endswith(ANNOTATION_SUFFIX))
-    files = [url] if is_file else [join(url, name) for name in names]
-    if not files:
-        raise InputError(f"{redact(url)}: no {ANNOTATION_SUFFIX} file here")
-    try:
-        with open_read(files[0]) as file:
-            schema = pq.read_schema(file)
-        if column not in schema.names:
-            guess = nearest(column, set(schema.names))
-            hint = f"did you mean {guess}?" if guess else f"it has {', '.join(schema.names)}"
-            raise InputError(f"{redact(files[0])}: no column {column}; {hint}")
-        choices = (["shard", "key"], ["uid"], ["key"])
-        keys = next((keys for keys in choices if {*keys} <= {*schema.names}), None)
-        if keys is None:
-            raise InputError(f"{redact(files[0])}: has neither uid nor key to join it by")
-        if not any(_count_rows(file) for file in files):
-            raise InputError(f"{redact(url)}: holds no rows")
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{redact(url)}: not Parquet: {reason(error)}") from error
-    return keys, (batch for file in files for batch in _batches(file, [column, *keys]))
-
-
-def _batches(url: str, columns: Sequence[str]) -> Iterator[Any]:
-    try:
-        with open_read(url) as file:
-            yield from pq.ParquetFile(file).iter_batches(columns=list(columns))
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise InputError(f"{redact(url)}: can't be joined: {reason(error)}") from error
-
-
-def _count_rows(url: str) -> int:
-    with open_read(url) as file:
-        return pq.ParquetFile(file).metadata.num_rows
-
-
-def _hash_keys(table: Any, keys: Sequence[str]) -> Hashes:
-    first_N, *others = [hash_strings(table[key]) for key in keys]
-    for other_N in others:
-        first_N = combine(first_N, other_N)
-    return first_N
+    joined = read_column(column, url, _MAX_BUCKETS)
+    return Buckets(
+        names=joined.names, columns=joined.keys, codes=lambda part, table: joined.codes(table)
+    )
 
 
 def _check_number(what: str, number: int) -> None:

@@ -45,8 +45,8 @@ def tie_hashes(shard: str, index_N: NDArray[np.int32]) -> Hashes:
 
 
 def hash_strings(column: Any) -> Hashes:
-    """Hash an Arrow column of strings to 64 bits; nulls count as empty."""
-    strings = pc.fill_null(column.cast(pa.string()), "")
+    """Hash an Arrow column of strings without nulls to 64 bits."""
+    strings = column.cast(pa.string())
     if isinstance(strings, pa.ChunkedArray):
         strings = strings.combine_chunks()
     sizes_N = pc.binary_length(strings).to_numpy(zero_copy_only=False).astype(np.uint64)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.curation.buckets import UNMATCHED
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
+from shardsift.curation.joined import UNMATCHED
 from shardsift.errors import InputError
 from tests.generated import row, write_annotations
 
@@ -66,6 +66,55 @@ def test_a_folder_is_joined_as_one(scores: Path, tmp_path: Path) -> None:
     assert counts(scores, tmp_path / "domains") == {"x": (8, 4), "y": (8, 4)}
 
 
+@pytest.mark.parametrize("keys", [["uid"], ["shard", "key"]], ids="+".join)
+def test_a_null_key_matches_nothing(keys: list[str], tmp_path: Path) -> None:
+    samples = [row(0, 0.1, uid=None), row(1, 0.2, uid=""), row(2, 0.3, uid="u")]
+    scores = write_annotations(tmp_path / "scores", {"a.tar": samples})
+    table = {
+        "uid": [None, "u", None],
+        "shard": ["a.tar", "a.tar", None],
+        "key": [None, "k2", "k1"],
+        "domain": ["x", "y", "z"],
+    }
+    pq.write_table(pa.table(table).select([*keys, "domain"]), tmp_path / "domains.parquet")
+    found = counts(scores, tmp_path / "domains.parquet", keep_top=1)
+    assert found == {"y": (1, 1), UNMATCHED: (2, 2)}
+
+
+def test_keys_that_are_all_null_join_nothing(scores: Path, tmp_path: Path) -> None:
+    table = pa.table({"uid": pa.nulls(3, pa.string()), "domain": ["x", "y", "z"]})
+    pq.write_table(table, tmp_path / "domains.parquet")
+    assert counts(scores, tmp_path / "domains.parquet") == {UNMATCHED: (16, 8)}
+
+
+def test_a_value_spelled_as_the_unmatched_has_its_own_bucket(scores: Path, tmp_path: Path) -> None:
+    table = {"key": ["k0", "k1", "k2"], "domain": [UNMATCHED, f"({UNMATCHED})", None]}
+    pq.write_table(pa.table(table), tmp_path / "domains.parquet")
+    assert counts(scores, tmp_path / "domains.parquet") == {
+        UNMATCHED: (2, 1),
+        f"({UNMATCHED})": (2, 1),
+        f"(({UNMATCHED}))": (12, 6),
+    }
+
+
+@pytest.mark.parametrize("kind", ["large_string", "dictionary"])
+def test_text_joins_however_it_is_kept(kind: str, scores: Path, tmp_path: Path) -> None:
+    keys: Any = pa.array(["k0", "k1"])
+    keys = keys.dictionary_encode() if kind == "dictionary" else keys.cast(kind)
+    pq.write_table(pa.table({"key": keys, "domain": keys}), tmp_path / "domains.parquet")
+    found = counts(scores, tmp_path / "domains.parquet", keep_top=1)
+    assert found == {"k0": (2, 2), "k1": (2, 2), UNMATCHED: (12, 12)}
+
+
+def test_every_file_of_a_folder_is_checked(scores: Path, tmp_path: Path) -> None:
+    (tmp_path / "domains").mkdir()
+    for place, keys in enumerate((["k0"], [1])):
+        table = pa.table({"key": keys, "domain": ["x"]})
+        pq.write_table(table, tmp_path / "domains" / f"{place}.parquet")
+    with pytest.raises(InputError, match=r"1\.parquet: key is int64"):
+        counts(scores, tmp_path / "domains")
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [
@@ -73,6 +122,11 @@ def test_a_folder_is_joined_as_one(scores: Path, tmp_path: Path) -> None:
         ({"name": ["k1"], "domain": ["x"]}, "neither uid nor key"),
         ({"key": ["k1", "k1"], "domain": ["x", "y"]}, "says two things about 1 rows"),
         ({"key": pa.array([], "string"), "domain": pa.array([], "string")}, "holds no rows"),
+        ({"key": [1, 2], "domain": ["x", "y"]}, "key is int64, and in annotations it is text"),
+        ({"uid": [b"1"], "domain": ["x"]}, "uid is binary, and in annotations it is text"),
+        ({"key": ["k1"], "domain": [["x"]]}, "domain is list<element: string>, whose values"),
+        ({"key": ["k1"], "domain": [{"x": 1}]}, "domain is struct<x: int64>, whose values"),
+        ({"key": ["k1"], "domain": [b"\xff"]}, "domain is binary, whose values make no buckets"),
         (
             {"key": [f"k{n}" for n in range(20_000)], "domain": list(range(20_000))},
             "makes over 16,384 buckets",
@@ -86,6 +140,7 @@ def test_what_cannot_be_joined_is_refused(
     with pytest.raises(InputError) as error:
         counts(scores, tmp_path / "domains.parquet")
     assert says in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["nowhere.parquet", "nowhere", "text.parquet"])
