@@ -56,6 +56,7 @@ class Encoder:
         self.logit_scale = float(model.logit_scale.exp())
         self.text_P2D = _encode_prompts(model, architecture.name, config.prompts).to(device)
         self.device = torch.device(device)
+        _compute_exactly(self.device)
         self.crops_at_a_time = None
         if self.device.type == "cpu":
             self.crops_at_a_time = _CPU_BATCH[config.dtype]
@@ -74,9 +75,7 @@ class Encoder:
     def encode(self, crops_N3SS: Tensor) -> Tensor:
         """Encode crops of 0..255 to image features before normalisation: float32, shape (N, D)."""
         parts = math.ceil(len(crops_N3SS) / (self.crops_at_a_time or len(crops_N3SS)))
-        with _exact_convolutions():
-            features = [self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)]
-        return torch.cat(features)
+        return torch.cat([self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)])
 
     @torch.inference_mode()
     def encode_patches(self, image_HW3: Tensor) -> Tensor:
@@ -90,8 +89,7 @@ class Encoder:
         features_RKD = torch.empty(rows, columns, self.text_P2D.shape[2], device=self.device)
         for block in patch_blocks(rows, columns):
             pixels_1HW3 = image_HW3[block.pixels][None]
-            with _exact_convolutions():
-                block_RKD = self._tower.patches(self._normalise(pixels_1HW3.permute(0, 3, 1, 2)))
+            block_RKD = self._tower.patches(self._normalise(pixels_1HW3.permute(0, 3, 1, 2)))
             features_RKD[block.places] = block_RKD
         return features_RKD.flatten(0, 1)
 
@@ -99,9 +97,14 @@ class Encoder:
         return torch.addcmul(self._shift_311, pixels_N3HW.to(self.device), self._scale_311)
 
 
-def _exact_convolutions() -> Any:
-    """Keep out TF32, which costs three digits, and autotuning, which makes equal runs differ."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+def _compute_exactly(device: torch.device) -> None:
+    """Keep out TF32, which costs three digits, and autotuning, which makes equal runs differ.
+
+    For the whole process: a guard around each batch would be undone by that of another thread.
+    """
+    if device.type == "cuda":
+        cudnn = torch.backends.cudnn
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
 
 
 @dataclass(frozen=True, kw_only=True)

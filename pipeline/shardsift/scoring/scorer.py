@@ -45,7 +45,7 @@ class ImageScorer(Protocol):
 
 
 class Scorer:
-    """MA-CLIP of images in memory.
+    """MA-CLIP of images in memory. Threads may share it, and images may be scored on the way.
 
     >>> scorer = Scorer(ScoreConfig(), device="cuda")
     >>> [score] = scorer.score([image])  # PIL, or RGB as uint8, shape (height, width, 3)
@@ -59,7 +59,8 @@ class Scorer:
         """Load the model. Raises ModelError if the weights can't be had.
 
         Args:
-            device: `cpu`, `cuda` or `cuda:N`.
+            device: `cpu`, `cuda` or `cuda:N`. On these, convolutions of this process go without
+                TF32 and autotuning from now on, for exact scores.
             batch_size: crops in one call of the encoder, rounded up to whole steps of it; changes
                 scores by rounding alone.
         """
@@ -69,7 +70,6 @@ class Scorer:
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
         self._room = math.ceil(batch_size / self._step) * self._step
-        self._batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=device)
         # While a GPU computes a batch, the next one is packed.
         self._lag = 0 if self._encoder.device.type == "cpu" else 1
 
@@ -114,18 +114,22 @@ class Scorer:
         self, images: Iterable[RgbImage], crop_counts: deque[int]
     ) -> Iterator[Scores]:
         """Pack crops into batches; scores of a batch come when `lag` more have been started."""
+        # The call's own: other threads, and images that are scored on the way, have theirs.
+        batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
         filled = 0
         started: deque[Callable[[], Scores]] = deque()
         for crop_SS3 in self._cut(images, crop_counts):
-            self._batch_NSS3[filled] = crop_SS3
+            batch_NSS3[filled] = crop_SS3
             filled += 1
             if filled == self._room:
-                started.append(_fetch_later(self._score_batch(filled)))
+                started.append(_fetch_later(self._score_batch(batch_NSS3)))
                 filled = 0
                 if len(started) > self._lag:
                     yield started.popleft()()
         if filled:
-            started.append(_fetch_later(self._score_batch(filled)))
+            whole_steps = math.ceil(filled / self._step) * self._step
+            scores_4N = self._score_batch(batch_NSS3[:whole_steps])  # some are of earlier crops
+            started.append(_fetch_later(scores_4N[:, :filled]))
         for fetch in started:
             yield fetch()
 
@@ -142,10 +146,10 @@ class Scorer:
             return pixels_HW3
         return pixels_HW3.pin_memory().to(self._encoder.device, non_blocking=True)
 
-    def _score_batch(self, filled: int) -> Tensor:
-        """Score the first crops of the batch, shape (4, filled)."""
-        padded = math.ceil(filled / self._step) * self._step  # with crops that were there before
-        return self._fuse(self._encode(self._batch_NSS3[:padded])[:filled])
+    def _score_batch(self, crops_NSS3: Tensor) -> Tensor:
+        """Score whole steps of crops, shape (4, N), each by calls of one size from end to end."""
+        steps = crops_NSS3.split(self._step)
+        return torch.cat([self._fuse(self._encode(step)) for step in steps], dim=1)
 
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:
@@ -175,10 +179,11 @@ def _fetch_later(scores_4N: Tensor) -> Callable[[], Scores]:
     """Start to copy scores to the host; return what waits for them."""
     if scores_4N.device.type == "cpu":
         return scores_4N.numpy
-    host_4N = torch.empty(scores_4N.shape, pin_memory=True)
-    host_4N.copy_(scores_4N, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
+    with torch.cuda.device(scores_4N.device):  # or the event would belong to another's stream
+        host_4N = torch.empty(scores_4N.shape, pin_memory=True)
+        host_4N.copy_(scores_4N, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
 
     def fetch() -> Scores:
         copied.synchronize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,6 +63,56 @@ def test_an_image_scores_the_same_to_the_bit_whatever_shares_its_batches(
     alone = [bits(score) for image in images for score in scorer.score([image])]
     assert [bits(score) for score in scorer.score(images)] == alone
     assert [bits(score) for score in scorer.score(images[::-1])] == alone[::-1]
+
+
+def noise(views: int, seed: int) -> RgbImage:
+    """A picture of so many views: patches beside each other, and the whole."""
+    width = 224 + 128 * (views - 2) if views > 1 else 200
+    return np.random.default_rng(seed).integers(0, 256, (224, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_picture_alone_and_in_company_agrees_to_the_bit_for_every_count_of_views(
+    golden: Golden, dtype: str
+) -> None:
+    scorer = Scorer(golden.config.model_copy(update={"dtype": dtype}))
+    images = [noise(views, seed=views) for views in range(1, 41)]
+    np.random.default_rng(35).shuffle(images)
+    alone = [bits(score) for image in images for score in scorer.score([image])]
+    together = list(scorer.score(images))
+    assert sorted(score.crops for score in together) == list(range(1, 41))
+    assert [bits(score) for score in together] == alone
+
+
+@pytest.mark.parametrize("crops", ["paper", "dense"])
+def test_threads_share_a_scorer(golden: Golden, crops: str) -> None:
+    scorer = Scorer(golden.config.model_copy(update={"crops": crops}), batch_size=8)
+    images = [noise(views, seed) for seed in range(6) for views in (1, 3, 5)]
+    halves = images[::2], images[1::2]
+    alone = [[bits(score) for score in scorer.score(half)] for half in halves]
+
+    def score(half: list[RgbImage]) -> list[list[bytes]]:
+        return [bits(score) for score in scorer.score(half)]
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            assert list(pool.map(score, halves)) == alone
+
+
+def test_images_may_be_scored_on_the_way(golden: Golden) -> None:
+    """As by whoever drops duplicates, or crops, by a score of their own."""
+    scorer = Scorer(golden.config, batch_size=8)
+    images = [noise(views=3, seed=seed) for seed in range(6)]
+    expected = [bits(score) for score in scorer.score(images)]
+    inner: list[list[bytes]] = []
+
+    def scored_before() -> Iterator[RgbImage]:
+        for image in images:
+            inner.extend(map(bits, scorer.score([image])))
+            yield image
+
+    assert [bits(score) for score in scorer.score(scored_before())] == expected
+    assert inner == expected
 
 
 def test_pil_images_score_as_their_pixels(golden: Golden) -> None:
