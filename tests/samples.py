@@ -29,6 +29,26 @@ def encoded(kind: str = "JPEG", width: int = 300, height: int = 260, seed: int =
     return file.getvalue()
 
 
+def tiff_bytes(
+    pixels: bytes,
+    width: int,
+    height: int,
+    more: Iterable[tuple[int, int, int]] = (),
+    order: str = "<",
+    **changes: int,
+) -> bytes:
+    """A raw grey TIFF, of 8 bits by default; `more` are further tags: number, kind and value."""
+    tags = {"bits": 258, "compression": 259, "photometric": 262, "offset": 273, "samples": 277}
+    values = {"bits": 8, "compression": 1, "photometric": 1, "offset": 8, "samples": 1} | changes
+    entries = [(tags[name], 4, value) for name, value in values.items()]
+    entries += [(256, 4, width), (257, 4, height), (278, 4, height), (279, 4, len(pixels)), *more]
+    body = b""
+    for tag, kind, value in sorted(entries):
+        body += struct.pack(f"{order}HHIHxx" if kind == 3 else f"{order}HHII", tag, kind, 1, value)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(pixels))
+    return head + pixels + struct.pack(order + "H", len(entries)) + body + bytes(4)
+
+
 def resized(data: bytes, width: int, height: int) -> bytes:
     """An image file whose header claims another size; its pixels stay as they are."""
     edited = bytearray(data)

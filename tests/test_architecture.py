@@ -18,7 +18,7 @@ OWNERS = {
     "fsspec": ["storage/files.py"],
     "matplotlib": ["drawing.py"],
     "open_clip": ["scoring/encoder.py"],
-    "PIL": ["shards/images.py", "shards/truncation.py", "report/", "cli/verbs/demo.py"],
+    "PIL": ["shards/images.py", "shards/jpeg.py", "report/", "cli/verbs/demo.py"],
     "ray": ["engine/", "runs/metrics.py"],
     "rich": ["cli/", "engine/", "runs/"],
     "tenacity": ["storage/remote.py"],

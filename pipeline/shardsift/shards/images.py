@@ -3,27 +3,38 @@
 Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, told by their content and not by their name. Of an
 animation the first frame counts. What becomes RGB, and how:
 
-    EXIF orientation     applied
+    EXIF orientation     applied, if it is 1 to 8; that of XMP isn't, as in browsers and OpenCV
     grey, palette, 1 bit widened
-    16-bit grey          the high byte, as libpng does for 16-bit colour
-    alpha, transparency  laid over white, as img2dataset does
+    16 bits a channel    the high byte, as libpng does
+    alpha, transparency  laid over white, as img2dataset does; a BMP whose alpha is 0 everywhere
+                         counts as opaque, as in browsers
     CMYK, YCbCr          Pillow's conversion
     colour profiles      not applied: the published code and loaders that train don't either
     32-bit, float, Lab   refused: their white is not defined (`unsupported_format`)
 
-What is too large is refused by its header, before any pixel is decoded.
+Nothing else in a file decides whether it has pixels, or its error code. What is too large is
+refused by its header, before any pixel is decoded. What Pillow reads wrongly, or not at all, is
+refused, too.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+import numpy.typing as npt
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from shardsift.errors import ErrorCode, ImageError, InputError
 from shardsift.records import RgbImage
-from shardsift.shards.truncation import ends_early, is_avif, lacks_pixels
+from shardsift.shards import tiff
+from shardsift.shards.containers import ends_early, is_known, problem_of, split
+from shardsift.shards.jpeg import lacks_pixels
+from shardsift.shards.png import parse_raw_profile
 
 AnyImage = RgbImage | Image.Image
 """What can be scored in memory: a PIL image, or RGB as uint8, shape (height, width, 3)."""
@@ -32,7 +43,7 @@ _HAS_AVIF = bool(features.check("avif"))
 """Pillow's wheels have it since 11.3; a Pillow of a distribution may be built without."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF else []))
-"""As Pillow names them; its JPEG includes MPO, which many phones write."""
+"""As Pillow names them."""
 
 Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
 
@@ -40,10 +51,28 @@ _STRIP_ROWS = 256
 
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_SIGNATURES = (
-    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"),
-    *(b"BM", b"II*\0", b"MM\0*"),
-)
+
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each EXIF orientation upright."""
+
+_CLEAR_VALUES: Final = {
+    **{"1": 1, "L;2": 3, "L;4": 15, "L": 255, "RGB": 255},
+    **{"I;16B": 0xFFFF, "I;16": 0xFFFF, "RGB;16B": 0xFFFF},
+}
+"""The bits of a transparent colour that count, by the layout of a file or the mode of an image."""
+
+_SCALES: Final = {"1": 255, "L;2": 85, "L;4": 17}
+"""What Pillow multiplies the values of a file with."""
+
+_ADDRESS = re.compile(r"( object)? at 0x[0-9a-f]+")
 
 
 def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
@@ -55,17 +84,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
     try:
-        with _open(data) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    ErrorCode.TOO_LARGE,
-                    f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
-                )
-            image.load()
-            if image.format in ("JPEG", "MPO") and lacks_pixels(data, image):
-                raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+        return _to_rgb(_load(data, max_pixels))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -73,11 +92,14 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
     except MemoryError as error:
         raise ImageError(ErrorCode.TOO_LARGE, "does not fit the memory") from error
     except Exception as error:  # Pillow's decoders raise nearly anything
-        raise ImageError(_code_of(error, data), f"{type(error).__name__}: {error}") from error
+        raise ImageError(_code_of(error, data), _told(error)) from error
 
 
 def as_rgb(image: AnyImage, name: str) -> RgbImage:
     """Turn an image in memory into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
+
+    An image that was opened and not yet loaded is decoded here from its file. One that was loaded
+    is taken as Pillow decoded it.
 
     Raises:
         ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
@@ -85,11 +107,13 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     """
     if isinstance(image, Image.Image):
         try:
-            return _to_rgb(ImageOps.exif_transpose(image))
+            if (data := _unloaded_file(image)) is not None:
+                return decode_rgb(data, sys.maxsize)
+            return _to_rgb(_upright(_opened_pixels(image), _exif_of(image)))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
-            raise ImageError(_code_of(error), f"{name}: {error}") from error
+            raise ImageError(_code_of(error), f"{name}: {_told(error)}") from error
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise InputError(
@@ -99,16 +123,118 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     return array
 
 
+def _load(data: bytes, max_pixels: int) -> Image.Image:
+    """Decode the pixels of a file, upright; at most one further copy of them is held."""
+    bare, exif = split(data)
+    with _open(bare) as image:
+        if image.width * image.height > max_pixels:
+            raise ImageError(
+                ErrorCode.TOO_LARGE,
+                f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
+            )
+        if problem := problem_of(bare):
+            raise _unsupported(f"a {image.format} {problem}")
+        whole = _opened_pixels(image, bare)
+        if image.format == "JPEG" and lacks_pixels(bare, image):
+            raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
+        return _upright(whole, exif or _exif_of(image))
+
+
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        if _has_known_signature(data):
-            raise
+    except UnidentifiedImageError as error:
+        if tiff.is_described(data) and not ends_early(data):
+            problem = problem_of(data) or "of a layout that Pillow doesn't read"
+            raise _unsupported(f"a TIFF {problem}") from error
+        if is_known(data):
+            raise ImageError(
+                ErrorCode.TRUNCATED if ends_early(data) else ErrorCode.DECODE_ERROR,
+                "the header can't be read",
+            ) from error
         known = "JPEG, PNG, WebP, GIF, BMP, TIFF" + (" or AVIF" if _HAS_AVIF else "")
-        raise ImageError(
-            ErrorCode.UNSUPPORTED_FORMAT, f"not a {known}; begins with {data[:12]!r}"
-        ) from None
+        raise _unsupported(f"not a {known}; begins with {data[:12]!r}") from None
+
+
+def _unloaded_file(image: Image.Image) -> bytes | None:
+    """Return the file of an image that Pillow has opened and not decoded; None for all others."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
+        return None
+    is_as_opened = image.tell() == 0 and not image.decoderconfig
+    if not is_as_opened or image.format not in (*FORMATS, "MPO") or not image.fp.seekable():
+        return None
+    place = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(place)
+    return data
+
+
+def _opened_pixels(image: Image.Image, data: bytes = b"") -> Image.Image:
+    """Load an image; greys of 16 bits become 8, and a transparent colour becomes alpha.
+
+    `data` is its file, if it wasn't loaded before.
+    """
+    layout = _layout(image)
+    colour = image.info.get("transparency") if layout in _CLEAR_VALUES else None
+    image.load()
+    if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        return image.convert("RGB")
+    if not isinstance(colour, int | tuple):
+        return _narrowed(image)
+    wanted = np.array(colour) & _CLEAR_VALUES[layout]
+    if layout == "RGB;16B":
+        high_HW = _is_everywhere(image, wanted >> 8)
+        clear_HW = high_HW & _is_everywhere(_low_bytes(data), wanted & 0xFF)
+    else:
+        clear_HW = _is_everywhere(image, wanted * _SCALES.get(layout, 1))
+    whole = _narrowed(image).convert("RGB")
+    whole.putalpha(Image.fromarray(np.where(clear_HW, 0, 255).astype(np.uint8)))
+    return whole
+
+
+def _layout(image: Image.Image) -> str:
+    """Return how an opened PNG's pixels lie in the file, as Pillow names it; else the mode."""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    return args if image.format == "PNG" and isinstance(args, str) else image.mode
+
+
+def _low_bytes(data: bytes) -> Image.Image:
+    """Decode the bytes of a 16-bit RGB PNG that Pillow drops: it takes them for the high ones."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+        image.load()
+        return image
+
+
+def _is_everywhere(image: Image.Image, values: Any) -> npt.NDArray[np.bool_]:
+    """Tell which pixels have these values, in all channels."""
+    same = np.asarray(image.convert("L") if image.mode == "1" else image) == values
+    return same.all(axis=2) if same.ndim == 3 else same
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """Keep the high bytes of 16-bit greys, which a TIFF may count from white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    high_HW = (np.asarray(image) >> 8).astype(np.uint8)
+    tags: Mapping[int, object] = getattr(image, "tag_v2", {})
+    return Image.fromarray(
+        ~high_HW if tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO else high_HW
+    )
+
+
+def _exif_of(image: Image.Image) -> bytes:
+    """Return the EXIF block that Pillow found."""
+    block = image.info.get("exif")
+    if isinstance(block, bytes):
+        return block
+    return parse_raw_profile(str(image.info.get("Raw profile type exif", "")))
+
+
+def _upright(image: Image.Image, exif: bytes) -> Image.Image:
+    turn = _TURNS.get(tiff.orientation(exif))
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> RgbImage:
@@ -121,22 +247,17 @@ def _to_rgb(image: Image.Image) -> RgbImage:
 
 
 def _convert(image: Image.Image) -> RgbImage:
-    if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and "transparency" in image.info):
+    if image.mode in _ALPHA_MODES or (image.mode == "P" and "transparency" in image.info):
         colours = image.convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
         return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in _PLAIN_MODES:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"pixels of mode {image.mode!r} have no white")
+    raise _unsupported(f"pixels of mode {image.mode!r} have no white")
 
 
-def _has_known_signature(data: bytes) -> bool:
-    """Tell whether the first bytes are those of a format that we know: then the rest is damaged."""
-    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    return data.startswith(_SIGNATURES) or is_webp or (_HAS_AVIF and is_avif(data))
+def _unsupported(problem: str) -> ImageError:
+    return ImageError(ErrorCode.UNSUPPORTED_FORMAT, problem)
 
 
 def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
@@ -144,4 +265,11 @@ def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
     text = str(error).lower()
     if isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text:
         return ErrorCode.TRUNCATED
-    return ErrorCode.TRUNCATED if ends_early(data) else ErrorCode.DECODE_ERROR
+    if ends_early(data):
+        return ErrorCode.TRUNCATED
+    return ErrorCode.UNSUPPORTED_FORMAT if "unsupported" in text else ErrorCode.DECODE_ERROR
+
+
+def _told(error: Exception) -> str:
+    """Put a third party's error into words that are the same for equal images."""
+    return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"

@@ -1,0 +1,107 @@
+"""The segments of a JPEG: which of them decide about its pixels, its EXIF block, its end.
+
+Pillow has one error for files that end early and for damaged ones, and if a JPEG was cut and
+closed again with an end-of-image marker it has none: libjpeg paints grey what is missing, and only
+warns.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+SIGNATURE = b"\xff\xd8\xff"
+
+_END = b"\xff\xd9"
+_SCAN = 0xDA
+_COMMENT = 0xFE
+_APPLICATION = range(0xE0, 0xF0)
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
+"""Application segments that tell which colours the channels are, and how they begin."""
+
+_COLOURS_BYTES = 16
+"""Such a segment has that many at least, its marker and length among them."""
+
+_EXIF, _EXIF_HEAD = 0xE1, b"Exif\0\0"
+_NEVER = b"nothing begins so"
+
+_FILLER = 128
+"""Of all channels, in the colours of the file: what libjpeg makes of coefficients of zero."""
+
+_NOISE = bytes(range(255))
+_OTHER_PIXELS = _NOISE + b"".join(bytes([0xFF, 0xD0 + n]) + _NOISE for n in range(8))
+"""Entropy-coded data that is never the rest of an image, for any restart marker awaited, too."""
+
+
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """Split a JPEG into what decides about its pixels, as a file, and its EXIF block, if any."""
+    view = memoryview(data)
+    kept: list[memoryview] = []
+    exif = b""
+    at = 0
+    for marker, begin, end in _segments(data):
+        if marker != _COMMENT and marker not in _APPLICATION:
+            continue
+        head = data[begin + 4 : begin + 10]
+        if not (head.startswith(_COLOURS.get(marker, _NEVER)) and end - begin >= _COLOURS_BYTES):
+            kept.append(view[at:begin])
+            at = end
+            if marker == _EXIF and head == _EXIF_HEAD:
+                exif = exif or data[begin + 4 : end]
+    return (b"".join([*kept, view[at:]]) if at else data), exif
+
+
+def ends_early(data: bytes) -> bool:
+    """Tell whether a JPEG that doesn't decode lacks its end."""
+    scan = _find_scan(data)
+    return _END not in (data[scan:] if scan < len(data) else data[-64:])
+
+
+def lacks_pixels(data: bytes, image: Image.Image) -> bool:
+    """Tell whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
+
+    `image` is loaded and has the colours of the file. A picture may end in that very grey by
+    itself; it then looks the same whatever stands behind its data, and one that lacks data doesn't.
+    """
+    if not data.endswith(_END) and _find_end(data) < 0:
+        return True
+    last_pixel = image.crop((image.width - 1, image.height - 1, image.width, image.height))
+    if any(abs(value - _FILLER) > 1 for value in last_pixel.tobytes()):
+        return False
+    end = _find_end(data)
+    with Image.open(io.BytesIO(data[:end] + _OTHER_PIXELS + data[end:])) as other:
+        return not np.array_equal(np.asarray(other), np.asarray(image))
+
+
+def _find_end(data: bytes) -> int:
+    """Find the marker behind a JPEG's pixels; -1 if there is none."""
+    return data.find(_END, _find_scan(data))
+
+
+def _find_scan(data: bytes) -> int:
+    """Find the beginning of a JPEG's pixels: behind the thumbnail, which has an end of its own."""
+    return next((begin for marker, begin, _ in _segments(data) if marker == _SCAN), len(data))
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, begin and end of each segment, up to the first one of pixels.
+
+    The last one may be cut.
+    """
+    at = 2
+    while at + 4 <= len(data):
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker == 0xFF:
+            at += 1  # fill bytes, and what libjpeg skips as well
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            end = at + 2 + (data[at + 2] << 8 | data[at + 3])
+            yield marker, at, end
+            if marker == _SCAN:
+                return
+            at = end
