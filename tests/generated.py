@@ -18,7 +18,7 @@ from shardsift.annotations.parquet import SCHEMA, encode, parse_footer
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.errors import ErrorCode
 from shardsift.records import Annotation, FailedShard, ShardIdentity
-from shardsift.shards.plan import annotation_name
+from shardsift.shards.names import annotation_name
 
 Quality = float | ErrorCode
 """Of one sample: a score, or why there is none."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from shardsift.annotations.parquet import SCHEMA, Footer, Scored
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
-from shardsift.shards.plan import annotation_name
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
 from shardsift.storage.redaction import reason, redact
 

@@ -24,7 +24,8 @@ from shardsift.annotations.manifest import read_manifest
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
-from shardsift.shards.plan import ShardPlan, annotation_name
+from shardsift.shards.names import annotation_name
+from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import (
     FAILED_FOLDER,
     OWN_PREFIX,

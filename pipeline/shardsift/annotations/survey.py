@@ -10,7 +10,7 @@ from shardsift.annotations.manifest import read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.sketch import QuantileMerger
 from shardsift.errors import InputError
-from shardsift.shards.plan import annotation_name
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import FAILED_FOLDER, SHARD_SUFFIX, join
 from shardsift.storage.redaction import redact
 from shardsift.threads import Track, no_track

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from shardsift.curation.kept import KEEP_LIST, read_filtered
 from shardsift.errors import AnnotationError, InputError
-from shardsift.shards.plan import annotation_name
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files, open_read
 from shardsift.storage.redaction import reason, redact
 

@@ -20,7 +20,7 @@ from shardsift.reshard.packing import ReshardTask, Segment, stats_name
 from shardsift.reshard.rows import CUES, kept_rows
 from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
-from shardsift.shards.plan import annotation_name
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify, join
 from shardsift.storage.redaction import reason, redact
 

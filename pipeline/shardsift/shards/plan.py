@@ -9,7 +9,8 @@ from functools import reduce
 
 from shardsift.errors import InputError, OutputError
 from shardsift.records import ShardTask
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, absolute, expand, identify
+from shardsift.shards.names import annotation_name, check_file, check_folder
+from shardsift.storage.files import absolute, expand, identify
 from shardsift.storage.redaction import reason, redact, shown_cause
 
 
@@ -52,18 +53,15 @@ class ShardPlan:
 
         Raises:
             OutputError: if the shards don't lie below it.
+            InputError: if a shard can't have such a name.
         """
         if not f"{self.root}/".startswith(f"{root.rstrip('/')}/"):
             raise OutputError(
                 f"the output holds annotations of shards below {root}, these lie in {self.root}; "
                 "choose another --output, or --overwrite to replace its annotations"
             )
+        _check_folders(root, self.folders)
         return replace(self, root=root)
-
-
-def annotation_name(shard: str) -> str:
-    """Name the annotation of a shard, below the output."""
-    return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
 
 
 def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
@@ -81,20 +79,24 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
     """Find all shards and the deepest folder that holds them.
 
     Raises:
-        InputError: if there is no shard, or the shards lie on several storages.
+        InputError: if there is no shard, the shards lie on several storages, or one has a name that
+            its annotation couldn't be found by.
     """
     patterns = tuple(patterns)
     folders: set[str] = set()
     probes: list[str] = []
     count = 0
     for url in _unique(patterns):
-        folders.add(url.rpartition("/")[0])
+        folder, _, name = url.rpartition("/")
+        folders.add(folder)
+        check_file(name)
         count += 1
         if count.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …
             probes.append(url)
     if not folders:
         raise InputError("no shards given; name tars, a folder, a glob or @list.txt")
     root = reduce(_shared_folder, sorted(folders))
+    _check_folders(root, folders)
     return ShardPlan(
         patterns=patterns,
         root=root,
@@ -102,6 +104,11 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
         count=count,
         probes=tuple(probes),
     )
+
+
+def _check_folders(root: str, folders: Iterable[str]) -> None:
+    for folder in folders:
+        check_folder(folder[len(root) :].removeprefix("/"))
 
 
 def _exists(task: ShardTask) -> bool:

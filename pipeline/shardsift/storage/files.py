@@ -21,10 +21,11 @@ from braceexpand import braceexpand
 from fsspec.config import conf as fsspec_config
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from shardsift.errors import InputError, UserError
 from shardsift.records import ShardIdentity
-from shardsift.storage.local import appearing
+from shardsift.storage.local import appearing, walk
 from shardsift.storage.redaction import reason, redact, shown_cause
 from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader, patiently, version_of
 
@@ -73,7 +74,7 @@ def expand(patterns: Iterable[str]) -> Iterator[str]:
 def _expand_list(location: str) -> Iterator[str]:
     found = False
     try:
-        with io.TextIOWrapper(open_read(location), "utf-8") as lines:
+        with io.TextIOWrapper(open_read(location), "utf-8-sig") as lines:
             for line in lines:
                 if line.strip() and not line.startswith("#"):
                     found = True
@@ -85,6 +86,9 @@ def _expand_list(location: str) -> Iterator[str]:
 
 
 def _expand_pattern(pattern: str) -> Iterator[str]:
+    if any(sign in pattern for sign in "*?[{") and _exists(pattern):
+        yield from _expand_name(pattern)  # it may be called so
+        return
     try:
         names = braceexpand(pattern)
     except ValueError as error:
@@ -95,27 +99,59 @@ def _expand_pattern(pattern: str) -> Iterator[str]:
                 f"{redact(name)}: a presigned URL can't be a shard, for its signature would "
                 "stand in every annotation; log in instead"
             )
-        if any(magic in name for magic in "*?["):
-            yield from _glob(name)
-        elif name.endswith(SHARD_SUFFIX):
-            yield name
-        else:
-            yield from _shards_below(name)
+        is_glob = any(magic in name for magic in "*?[")
+        yield from _glob(name) if is_glob else _expand_name(name)
+
+
+def _expand_name(name: str) -> Iterator[str]:
+    if name.endswith(SHARD_SUFFIX):
+        yield name
+    else:
+        yield from _shards_below(name)
+
+
+def _exists(location: str) -> bool:
+    try:
+        filesystem, path = _locate(location, _PAGE_ATTEMPTS)
+        return _ask(filesystem, location, lambda: bool(filesystem.exists(path)))
+    except (OSError, ImportError, ValueError) as error:
+        raise _input_error(location, error) from shown_cause(error)
 
 
 def _glob(pattern: str) -> Iterator[str]:
-    # fsspec takes a folder that it can't list for an empty one, and shards would go missing in
-    # silence. With `**` s3fs lists by another way, which raises by itself and knows no `on_error`.
-    walks = pattern.startswith(_S3_PROTOCOLS) and "**" not in pattern
-    options = {"on_error": "raise"} if walks else {}
     try:
         filesystem, path = _locate(pattern, _PAGE_ATTEMPTS)
-        found = _ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
+        if isinstance(filesystem, LocalFileSystem):
+            found = sorted(_glob_local(path))
+        else:
+            # fsspec takes a folder that it can't list for an empty one, and shards would go missing
+            # in silence. With `**` s3fs lists by another way, which raises by itself and knows no
+            # `on_error`.
+            walks = pattern.startswith(_S3_PROTOCOLS) and "**" not in pattern
+            options = {"on_error": "raise"} if walks else {}
+            found = _ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
     except (OSError, ImportError, ValueError) as error:
         raise _input_error(pattern, error) from shown_cause(error)
     if not found:
         raise InputError(f"{redact(pattern)}: no shard matches")
-    yield from (_with_protocol(filesystem, path) for path in found)
+    for name in found:
+        if not name.endswith(SHARD_SUFFIX):
+            raise InputError(
+                f"{redact(pattern)}: matches {redact(name)}, which is no {SHARD_SUFFIX}; write a "
+                f"pattern that ends in {SHARD_SUFFIX}, or name a folder"
+            )
+        yield _with_protocol(filesystem, name)
+
+
+def _glob_local(pattern: str) -> Iterator[str]:
+    """Yield what matches a pattern, as fsspec understands it, links followed."""
+    parts = pattern.split("/")
+    fixed = next(place for place, part in enumerate(parts) if any(m in part for m in "*?["))
+    folder = "/".join(parts[:fixed]) or "/"
+    depth = None if "**" in pattern else len(parts) - fixed
+    if Path(folder).is_dir():
+        matches = re.compile(glob_translate(pattern)).match
+        yield from (entry.path for entry in walk(folder, depth) if matches(entry.path))
 
 
 def _shards_below(location: str) -> Iterator[str]:
@@ -124,7 +160,7 @@ def _shards_below(location: str) -> Iterator[str]:
         kind = _ask(filesystem, location, lambda: filesystem.info(path)["type"])
         if kind == "file":
             raise InputError(f"{redact(location)}: a shard's name has to end in {SHARD_SUFFIX}")
-        names = _ask(filesystem, location, lambda: cast(list[str], filesystem.find(path)))
+        names = _find(filesystem, location, path)
     except FileNotFoundError as error:
         raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
     except (OSError, ImportError, ValueError) as error:
@@ -133,6 +169,13 @@ def _shards_below(location: str) -> Iterator[str]:
     if not found:
         raise InputError(f"{redact(location)}: no .tar in this folder")
     yield from (_with_protocol(filesystem, name) for name in found)
+
+
+def _find(filesystem: Any, location: str, path: str) -> Iterable[str]:
+    """List all files below a folder. Raises OSError."""
+    if isinstance(filesystem, LocalFileSystem):
+        return [entry.path for entry in walk(path) if not entry.is_dir()]
+    return _ask(filesystem, location, lambda: cast(list[str], filesystem.find(path)))
 
 
 def _input_error(location: str, error: Exception) -> InputError:
@@ -234,8 +277,8 @@ def list_files(folder: str) -> set[str]:
     filesystem.invalidate_cache()
     prefix = path.rstrip("/") + "/"
     try:
-        found = _ask(filesystem, folder, lambda: cast(list[str], filesystem.find(path)))
-    except FileNotFoundError:  # a bucket that isn't there
+        found = _find(filesystem, folder, path)
+    except (FileNotFoundError, NotADirectoryError):  # as a bucket that isn't there
         return set()
     return {name[len(prefix) :] for name in found if name.startswith(prefix)}
 

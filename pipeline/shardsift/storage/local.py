@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -23,7 +24,8 @@ _EARLY_BYTES: Final = 8 << 20
 def appearing(path: Path) -> Generator[BinaryIO]:
     """Open a file to write, which takes its name if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"_{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+    # Its own name may be as long as the filesystem allows.
+    temporary = path.with_name(f"_{secrets.token_hex(8)}{_SUFFIX}")
     try:
         with io.BufferedWriter(_EarlyWriter(temporary, "w"), _BUFFER_BYTES) as file:
             yield file
@@ -34,6 +36,33 @@ def appearing(path: Path) -> Generator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def walk(folder: str, depth: int | None = None) -> Iterator[os.DirEntry[str]]:
+    """Yield all files and folders below a folder, links followed; `depth` 1 is the folder's own.
+
+    Raises:
+        OSError: for a folder that can't be listed, and for a link to a folder that it lies in.
+    """
+    return _walk(folder, depth, ())
+
+
+def _walk(folder: str, depth: int | None, came_from: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+    """Walk on; `came_from` are the real folders that links were followed from."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry
+            if depth == 1 or not entry.is_dir():
+                continue
+            places = came_from
+            if entry.is_symlink():
+                places = (*came_from, os.path.realpath(folder))
+                target = os.path.realpath(entry.path)
+                if any(f"{place}/".startswith(f"{target}/") for place in places):
+                    problem = "is a link to a folder that it lies in"
+                    raise OSError(errno.ELOOP, problem, entry.path)
+            with suppress(FileNotFoundError):  # deleted meanwhile: it holds nothing
+                yield from _walk(entry.path, None if depth is None else depth - 1, places)
 
 
 def sweep(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from shardsift.errors import InputError, OutputError, UserError
 from shardsift.shards.plan import plan_shards
+from shardsift.storage.local import walk
 from tests.samples import write_tar
 
 
@@ -67,6 +69,125 @@ def test_shards_that_arent_there_are_named(
     with pytest.raises(UserError, match=message) as caught:
         plan_shards([pattern])
     assert pattern.strip("@") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["0[1].tar", "a{1,2}.tar", "what?.tar", "all*.tar", "set [x]/0.tar"]
+)
+def test_a_path_that_exists_is_itself_and_no_pattern(name: str, tmp_path: Path) -> None:
+    write_tar(tmp_path / name, [])
+    write_tar(tmp_path / "01.tar", [])
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/{name}\n")
+    for pattern in (f"{tmp_path}/{name}", f"@{tmp_path}/list.txt"):
+        assert [task.url for task in plan_shards([pattern])] == [f"{tmp_path}/{name}"]
+    folder = (tmp_path / name).parent
+    assert f"{tmp_path}/{name}" in {task.url for task in plan_shards([str(folder)])}
+
+
+def test_a_glob_takes_shards_and_nothing_else(corpus: Path) -> None:
+    (corpus / "a" / "00000.json").write_text("{}")
+    with pytest.raises(InputError, match=r"a/\*: matches .*00000\.json, which is no \.tar; write"):
+        plan_shards([f"{corpus}/a/*"])
+    with pytest.raises(InputError, match=r"matches .*/a, which is no \.tar"):
+        plan_shards([f"{corpus}/*"])
+    assert plan_shards([f"{corpus}/a/*.tar"]).count == 2
+
+
+@pytest.mark.parametrize("pattern", ["", "/*/*.tar", "/**/*.tar", "/[ab]*/0000?.tar"])
+def test_a_folder_that_is_a_link_is_followed(
+    pattern: str, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_tar(elsewhere / "00007.tar", [])
+    (corpus / "b" / "link").symlink_to(elsewhere)
+    (corpus / "blink").symlink_to(elsewhere)
+    names = {task.shard for task in plan_shards([f"{corpus}{pattern}"])}
+    deep = "b/link/00007.tar"
+    assert {"blink/00007.tar", "a/00001.tar"} <= names
+    assert (deep in names) == (pattern in ("", "/**/*.tar"))
+
+
+@pytest.mark.parametrize("target", [".", "..", "a"])
+def test_links_in_a_circle_are_told(target: str, corpus: Path) -> None:
+    (corpus / "b" / "link").symlink_to(corpus / "b" / target if target != "a" else corpus / "a")
+    if target == "a":
+        (corpus / "a" / "back").symlink_to(corpus / "b")
+    for pattern in (str(corpus), f"{corpus}/**/*.tar"):
+        with pytest.raises(InputError, match="is a link to a folder that it lies in"):
+            plan_shards([pattern])
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Not a directory"):
+        list(walk(str(write_tar(tmp_path / "0.tar", []))))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(corpus: Path) -> None:
+    lines = "\n".join(f"{corpus}/a/0000{n}.tar" for n in range(2))
+    (corpus / "list.txt").write_text(lines, "utf-8-sig")
+    assert [task.shard for task in plan_shards([f"@{corpus}/list.txt"])] == [
+        "00000.tar",
+        "00001.tar",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("_x.tar", "begins with _, as our own files do"),
+        ("_manifest.tar", "begins with _"),
+        ("_compact.tar", "begins with _"),
+        ("_old/x.tar", "begins with _"),
+        ("a/_failed/x.tar", "begins with _"),
+        (".x.tar", r"begins with \."),
+        ("._x.tar", r"begins with \."),
+        (".tar", r"begins with \."),
+        ("a.parquet/x.tar", r"a folder a\.parquet would be taken for a file"),
+        ("shard=0/x.tar", "take a folder shard=0 for a column shard"),
+        ("a/Quality=1/x.tar", "take a folder Quality=1 for a column Quality"),
+        ("x\ny.tar", "control characters"),
+        ("%2e%2e/x.tar", "may lead elsewhere"),
+        ("é" * 124 + ".tar", "over 255 bytes"),
+        ("x" * 252 + "/x.tar", None),
+        ("x" * 247 + ".tar", None),
+        ("split=train/x.tar", None),
+        ("a b/ü.tar", None),
+        ("x_.tar", None),
+    ],
+)
+def test_names_that_annotations_cannot_be_found_by_are_refused(
+    name: str, says: str | None, tmp_path: Path
+) -> None:
+    write_tar(tmp_path / "0.tar", [])
+    write_tar(tmp_path / name, [])
+    if says is None:
+        assert plan_shards([str(tmp_path)]).count == 2
+        return
+    with pytest.raises(InputError, match=says) as caught:
+        plan_shards([str(tmp_path)])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", [])
+    (tmp_path / os.fsdecode(b"x\xff.tar")).write_bytes(b"")
+    with pytest.raises(InputError, match=r"x.+udcff\.tar' can't be in the name .* isn't UTF-8"):
+        plan_shards([str(tmp_path)])
+
+
+@pytest.mark.parametrize("place", ["../evil", "a/../../evil", "a/%2e%2E/evil", "a//evil", "./evil"])
+def test_a_shard_of_a_url_does_not_lead_elsewhere(place: str) -> None:
+    with pytest.raises(InputError, match=r"may lead elsewhere"):
+        plan_shards(["http://h/c/x/0.tar", f"http://h/c/x/{place}.tar"])
+
+
+def test_a_folder_of_an_earlier_run_is_checked_as_well(tmp_path: Path) -> None:
+    write_tar(tmp_path / "_x" / "0.tar", [])
+    plan = plan_shards([f"{tmp_path}/_x"])
+    assert plan.count == 1, "what lies above all shards is no part of their names"
+    with pytest.raises(InputError, match="begins with _"):
+        plan.below(str(tmp_path))
 
 
 def test_no_shards_is_a_mistake() -> None:

@@ -1,0 +1,72 @@
+"""Which names shards may have: those that their annotations can be found by.
+
+The annotation of shard `a/00012.tar` is `a/00012.parquet`. Its name decides who can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from urllib.parse import unquote
+
+from shardsift.errors import InputError
+from shardsift.records import Annotation
+from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
+
+_COLUMNS = frozenset({"shard", *(field.name for field in fields(Annotation))})
+_MOST_BYTES = 255
+"""Of a file's or folder's name, on nearly every filesystem."""
+
+
+def annotation_name(shard: str) -> str:
+    """Name the annotation of a shard, below the output."""
+    return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+
+
+def check_file(name: str) -> None:
+    """Refuse the name of a shard's file, without folders, that its annotation can't be found by.
+
+    Raises:
+        InputError: which says why.
+    """
+    _refuse(name, _problems(name, annotation_name(name)))
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a folder below the shards' common root that annotations can't be found in.
+
+    Raises:
+        InputError: which names the part of it, and says why.
+    """
+    for part in folder.split("/") if folder else ():
+        _refuse(folder, _folder_problems(part))
+
+
+def _refuse(name: str, problems: Iterator[str]) -> None:
+    if problem := next(problems, None):
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        shown = shown if len(shown) <= 100 else f"{shown[:100]}…"
+        raise InputError(f"{shown!r} can't be in the name of a shard: {problem}; rename it")
+
+
+def _folder_problems(part: str) -> Iterator[str]:
+    yield from _problems(part, part)
+    if part.endswith(ANNOTATION_SUFFIX):
+        yield f"a folder {part} would be taken for a file"
+    column, equals, _ = part.partition("=")
+    if equals and column.lower() in _COLUMNS:
+        yield f"readers take a folder {part} for a column {column}, and annotations have one"
+
+
+def _problems(part: str, written: str) -> Iterator[str]:
+    """Yield what is wrong with a part; `written` is what it is called below the output."""
+    if part != part.encode(errors="replace").decode():
+        yield "it isn't UTF-8"
+    elif not part or unquote(part) in (".", ".."):
+        yield "a part that is empty, . or .. may lead elsewhere"
+    elif part.startswith((OWN_PREFIX, ".")):
+        yield f"readers of annotations skip what begins with {part[0]}, as our own files do"
+    elif not part.isprintable():
+        yield "it has control characters"
+    elif len(written.encode()) > _MOST_BYTES:
+        yield f"its annotation's name would have over {_MOST_BYTES} bytes"
