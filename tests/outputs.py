@@ -32,11 +32,17 @@ def annotation_files(out: Path) -> dict[str, bytes]:
 
 
 def edit_rows(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the rows of a Parquet file, and leave its footer's claims as they are."""
-    table = pq.read_table(path)
+    """Change the rows of a Parquet file or a table of ours, and leave what else it claims."""
+    is_ours = path.suffix == ".arrow"
+    table = pa.ipc.open_file(path.read_bytes()).read_all() if is_ours else pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    changed = pa.Table.from_pylist(rows, table.schema)
+    if not is_ours:
+        pq.write_table(changed, path)
+        return
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(changed)
 
 
 def edit_footer(path: Path, **claims: str) -> None:

@@ -1,6 +1,6 @@
 """Compacted annotations: those of many shards in few files, a run of row groups for each shard.
 
-`_compact.parquet` has a row a shard: what its annotation file said of itself, and where its rows
+`_compact.arrow` has a row a shard: what its annotation file said of itself, and where its rows
 lie now. So whoever reads annotations shard by shard reads compacted ones the same way.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
 from shardsift.annotations.parquet import SCHEMA, Footer, Scored
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
@@ -24,7 +25,7 @@ from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
 from shardsift.storage.redaction import reason, redact
 
-INDEX = "_compact.parquet"
+INDEX = "_compact" + SUFFIX
 
 _INDEX_SCHEMA = pa.schema(
     [
@@ -42,8 +43,6 @@ _INDEX_SCHEMA = pa.schema(
 )
 """Columns of the index: `errors` is JSON, `groups` are the row groups of `file` from `first_group`
 on. Shards stand in the order of their annotations' names."""
-
-_BATCH_ROWS = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +121,7 @@ class CompactedAnnotations:
     def _index(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         url = join(self.url, INDEX)
         try:
-            with open_read(url) as file:
-                for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=list(columns)):
-                    yield from cast(list[dict[str, Any]], batch.to_pylist())
+            yield from read_rows(url, columns)
         except (OSError, pa.ArrowException, ValueError) as error:
             raise _damaged(url, error) from error
 
@@ -150,7 +147,8 @@ def encode_index(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Encode an index; equal rows give equal bytes."""
     sink = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), _INDEX_SCHEMA)
-    pq.write_table(table, sink, compression="zstd", row_group_size=_BATCH_ROWS)
+    with pa.ipc.new_file(sink, _INDEX_SCHEMA, options=WRITTEN) as writer:
+        writer.write_table(table, BATCH_ROWS)
     return sink.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 _run.json           the one configuration of the folder's annotations, and their inputs
 _failed/….json      a shard that was given up
-_manifest.parquet   a row a shard
+_manifest.arrow     a row a shard
 _summary.json       written last
 """
 
@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
+from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.manifest import read_manifest
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
 from shardsift.errors import AnnotationError, InputError, OutputError
@@ -43,7 +44,7 @@ from shardsift.storage.local import sweep
 from shardsift.storage.redaction import reason, redact, shown_cause
 
 RUN_RECORD = "_run.json"
-MANIFEST = "_manifest.parquet"
+MANIFEST = "_manifest" + SUFFIX
 SUMMARY = "_summary.json"
 
 _THREADS = 32

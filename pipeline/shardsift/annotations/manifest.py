@@ -1,4 +1,4 @@
-"""`_manifest.parquet`: a row a shard, and what the rows add up to."""
+"""`_manifest.arrow`: a row a shard, and what the rows add up to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
 from shardsift.annotations.sketch import QuantileMerger
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import FailedShard, ShardReport, StageSeconds
-from shardsift.storage.files import commit_file, open_read
+from shardsift.storage.files import commit_file
 
 SCHEMA = pa.schema(
     [
@@ -37,7 +37,6 @@ unscored_images  images that share a sample with the one that was scored
 """
 
 QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_ROWS_HELD = 4096
 
 
 @dataclass(slots=True)
@@ -87,8 +86,8 @@ class ManifestWriter:
         self.totals = Totals()
         self._held: list[dict[str, Any]] = []
         self._folder = tempfile.TemporaryDirectory(prefix="shardsift-")
-        self._path = Path(self._folder.name) / "manifest.parquet"
-        self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
+        self._path = Path(self._folder.name) / f"manifest{SUFFIX}"
+        self._writer = pa.ipc.new_file(str(self._path), SCHEMA, options=WRITTEN)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +105,7 @@ class ManifestWriter:
         """Append the row of a shard."""
         self.totals.add(outcome)
         self._held.append(_row(outcome))
-        if len(self._held) == _ROWS_HELD:
+        if len(self._held) == BATCH_ROWS:
             self._flush()
 
     def commit(self, url: str) -> None:
@@ -134,13 +133,11 @@ def read_manifest(url: str) -> Generator[ShardReport]:
 def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
     """Yield the names of all shards of a manifest, and their reports: None for one that failed."""
     try:
-        with open_read(url) as file:
-            for batch in pq.ParquetFile(file).iter_batches(_ROWS_HELD):
-                for row in cast(list[dict[str, Any]], batch.to_pylist()):
-                    yield row["shard"], None if row["failed"] else _report(row)
+        for row in read_rows(url):
+            yield row["shard"], None if row["failed"] else _report(row)
     except FileNotFoundError:
         return
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(f"{url}: not a manifest of Shardsift: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a run writes last: `_manifest.parquet` of all shards, and `_summary.json`."""
+"""What a run writes last: `_manifest.arrow` of all shards, and `_summary.json`."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_statistics_are_the_same(scores: Path, tmp_path: Path) -> None:
     compact(str(scores), str(tmp_path / "few"))
     before, after = (read_stats(str(url)).as_dict() for url in (scores, tmp_path / "few"))
     assert after | {"name": ""} == before | {"name": ""}
-    (tmp_path / "few" / "_manifest.parquet").unlink()
+    (tmp_path / "few" / "_manifest.arrow").unlink()
     again = read_stats(str(tmp_path / "few")).as_dict()
     assert again["quality_quantiles"] == before["quality_quantiles"], "from the index alone"
 
@@ -175,7 +175,7 @@ def test_rows_that_went_missing_are_noticed(scores: Path, tmp_path: Path) -> Non
     edit_rows(scores / "b" / "2.parquet", lambda rows: rows.pop())
     with pytest.raises(AnnotationError, match=r"b/2\.tar has other rows than its footer counts"):
         compact(str(scores), str(tmp_path / "few"))
-    assert not (tmp_path / "few" / "_compact.parquet").exists()
+    assert not (tmp_path / "few" / "_compact.arrow").exists()
     assert not list((tmp_path / "few").glob("annotations-*"))
 
 
@@ -219,8 +219,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     assert len(folder.annotations.read("00000.parquet")) == 200
     with pytest.raises(AnnotationError, match=r"annotations-00000\.parquet: not what"):
         folder.annotations.read("00001.parquet")
-    (few / "_compact.parquet").write_bytes(b"half a file")
-    with pytest.raises(AnnotationError, match=r"_compact\.parquet: not what"):
+    (few / "_compact.arrow").write_bytes(b"half a file")
+    with pytest.raises(AnnotationError, match=r"_compact\.arrow: not what"):
         OutputFolder(str(few))
 
 

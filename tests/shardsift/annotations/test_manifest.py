@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
 from shardsift.annotations.manifest import ManifestWriter, read_manifest
@@ -22,12 +22,12 @@ def report(shard: str, rows: int = 10, **errors: int) -> ShardReport:
 def test_reports_come_back_and_failed_shards_are_told_apart(tmp_path: Path) -> None:
     reports = [report(f"{n}.tar", rows=n, truncated=n) for n in range(5000)]
     failed = FailedShard(shard="bad.tar", url="/bad.tar", reason="cut", attempts=3)
-    url = str(tmp_path / "_manifest.parquet")
+    url = str(tmp_path / "_manifest.arrow")
     with ManifestWriter() as manifest:
         for each in [*reports, failed]:
             manifest.add(each)
         manifest.commit(url)
-    assert pq.read_table(url).num_rows == 5001
+    assert pa.ipc.open_file(url).read_all().num_rows == 5001
     found = list(read_manifest(url))
     assert [each.shard for each in found] == [each.shard for each in reports]
     assert found[3].errors == {"truncated": 3}
@@ -53,10 +53,10 @@ def test_totals_add_up() -> None:
 
 
 def test_no_manifest_is_an_empty_one(tmp_path: Path) -> None:
-    assert list(read_manifest(str(tmp_path / "gone.parquet"))) == []
+    assert list(read_manifest(str(tmp_path / "gone.arrow"))) == []
 
 
 def test_a_file_that_is_no_manifest_is_named(tmp_path: Path) -> None:
-    (tmp_path / "odd.parquet").write_bytes(b"odd")
-    with pytest.raises(AnnotationError, match=r"odd\.parquet"):
-        list(read_manifest(str(tmp_path / "odd.parquet")))
+    (tmp_path / "odd.arrow").write_bytes(b"odd")
+    with pytest.raises(AnnotationError, match=r"odd\.arrow"):
+        list(read_manifest(str(tmp_path / "odd.arrow")))

@@ -244,29 +244,29 @@ RESULTS: dict[str, tuple[Callable[[Output], object], str]] = {
         "_summary.json: disagrees with the manifest: fingerprint",
     ),
     "manifest gone": (
-        lambda output: (output.path / "_manifest.parquet").unlink(),
-        "_manifest.parquet: is missing, though the summary is there",
+        lambda output: (output.path / "_manifest.arrow").unlink(),
+        "_manifest.arrow: is missing, though the summary is there",
     ),
     "manifest damaged": (
-        lambda output: cut(output.path / "_manifest.parquet"),
-        "_manifest.parquet: not a manifest of Shardsift: ",
+        lambda output: cut(output.path / "_manifest.arrow"),
+        "_manifest.arrow: not a manifest of Shardsift: ",
     ),
     "manifest counts": (
         lambda output: edit_rows(
-            output.path / "_manifest.parquet", lambda rows: rows[1].update(decode_error=2)
+            output.path / "_manifest.arrow", lambda rows: rows[1].update(decode_error=2)
         ),
-        "_manifest.parquet: disagrees with 1 shards, such as a/1.tar",
+        "_manifest.arrow: disagrees with 1 shards, such as a/1.tar",
     ),
     "manifest lacks a shard": (
-        lambda output: edit_rows(output.path / "_manifest.parquet", lambda rows: rows.pop()),
-        "_manifest.parquet: disagrees with 1 shards, such as b/3.tar",
+        lambda output: edit_rows(output.path / "_manifest.arrow", lambda rows: rows.pop()),
+        "_manifest.arrow: disagrees with 1 shards, such as b/3.tar",
     ),
     "manifest has another shard": (
         lambda output: edit_rows(
-            output.path / "_manifest.parquet",
+            output.path / "_manifest.arrow",
             lambda rows: rows.append(rows[0] | {"shard": "z.tar"}),
         ),
-        "_manifest.parquet: disagrees with 1 shards, such as z.tar",
+        "_manifest.arrow: disagrees with 1 shards, such as z.tar",
     ),
 }
 

@@ -63,7 +63,7 @@ def test_actors_never_wait_for_work_and_memory_stays_small(tmp_path: Path) -> No
             assert isinstance(outcome, ShardReport | FailedShard)
             manifest.add(outcome)
         took = perf_counter() - began
-        manifest.commit(str(tmp_path / "_manifest.parquet"))
+        manifest.commit(str(tmp_path / "_manifest.arrow"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     busy = fleet.seconds_busy / (fleet.now() * actors)
     sys.stdout.write(

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -51,7 +52,7 @@ class Corpus:
         return json.loads((self.out / "_summary.json").read_text())
 
     def manifest(self) -> dict[str, Any]:
-        rows = pq.read_table(self.out / "_manifest.parquet").to_pylist()
+        rows = pa.ipc.open_file(self.out / "_manifest.arrow").read_all().to_pylist()
         return {row["shard"]: row for row in rows}
 
 
@@ -117,7 +118,7 @@ def test_new_shards_are_scored_and_the_manifest_knows_all(corpus: Corpus) -> Non
 
 def test_a_run_that_died_before_its_manifest_is_made_whole_from_footers(corpus: Corpus) -> None:
     corpus.score()
-    for name in ("_manifest.parquet", "_summary.json"):
+    for name in ("_manifest.arrow", "_summary.json"):
         (corpus.out / name).unlink()
     corpus.score()
     assert len(corpus.manifest()) == 4

@@ -74,7 +74,7 @@ def test_a_local_file_can_be_committed(tmp_path: Path) -> None:
 
 
 def test_listing_is_relative_and_tells_annotations_from_our_own_files(tmp_path: Path) -> None:
-    names = ["a/0.parquet", "_manifest.parquet", "_failed/a/1.json", "a/_0.parquet.ab.tmp", "x.txt"]
+    names = ["a/0.parquet", "_manifest.arrow", "_failed/a/1.json", "a/_0.parquet.ab.tmp", "x.txt"]
     for name in names:
         commit(str(tmp_path / name), b"")
     found = list_files(str(tmp_path))

@@ -99,7 +99,7 @@ def run(config: DemoConfig, console: Console) -> int:
         console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
     if run_config.pretrained == RANDOM_WEIGHTS:
         console.print("[bold]The weights are random: these scores carry no meaning.[/]")
-    console.print(f"annotations: {output}/*.parquet   per shard: {output}/_manifest.parquet")
+    console.print(f"annotations: {output}/**/*.parquet   per shard: {output}/_manifest.arrow")
     console.print(kept_table(keep_better_half(output, folder / "kept"), rows))
     return exit_code
 
