@@ -100,7 +100,7 @@ def write_tar(path: Path, files: Iterable[File]) -> Path:
 
 
 def _write(file: BinaryIO, files: Iterable[File]) -> None:
-    with tarfile.open(fileobj=file, mode="w") as tar:
+    with tarfile.open(fileobj=file, mode="w", errors="surrogateescape") as tar:
         for name, data in files:
             member = tarfile.TarInfo(name)
             member.size = len(data)

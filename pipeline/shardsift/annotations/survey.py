@@ -49,6 +49,14 @@ class Survey:
         return self.folder.url
 
     @property
+    def root(self) -> str:
+        """The folder that names of shards are relative to, as it was called when they were scored.
+
+        Empty if nothing has recorded it.
+        """
+        return self.folder.record.root if self.folder.record else ""
+
+    @property
     def rows(self) -> int:
         """Of all annotation files."""
         return sum(part.rows for part in self.parts)

@@ -76,7 +76,7 @@ def _write(
 ) -> FilterResult:
     """Read all rows once more, and write those that are kept."""
     if folder:
-        folder.begin(config.rule(), threshold.quality, found.fingerprint)
+        folder.begin(config.rule(), threshold.quality, found)
     with_list = folder is not None and "keep-list" in config.emit
     with_uids = folder is not None and "uids" in config.emit
 

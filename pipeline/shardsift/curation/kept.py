@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from shardsift import __version__
 from shardsift.annotations.folder import SUMMARY, as_json, check_apart, check_output, local_folder
 from shardsift.annotations.parquet import ROW_GROUP_ROWS
-from shardsift.annotations.survey import Part
+from shardsift.annotations.survey import Part, Survey
 from shardsift.curation.sieve import SCHEMA
 from shardsift.curation.uids import UidWriter
 from shardsift.errors import AnnotationError, InputError, OutputError
@@ -94,20 +94,20 @@ class KeptFolder:
         if self._new_folder:
             prune(self._new_folder)
 
-    def begin(self, rule: Mapping[str, Any], threshold: float | None, fingerprint: str) -> None:
+    def begin(self, rule: Mapping[str, Any], threshold: float | None, found: Survey) -> None:
         """Delete what an earlier filter has written, and say what this one does."""
         if folder := local_folder(self.url):
             sweep(folder)
         for name in sorted(self._stale, key=lambda name: name != SUMMARY):
             delete(join(self.url, name))
         self._metadata = {
-            "shardsift.fingerprint": fingerprint,
+            "shardsift.fingerprint": found.fingerprint,
             "shardsift.threshold": json.dumps(threshold),
             "shardsift.filter": json.dumps(rule, sort_keys=True),
             "shardsift.version": __version__,
         }
-        record = {"annotations": self._annotations, "rule": rule, "threshold": threshold}
-        self._commit(RECORD, as_json(record))
+        record = {"annotations": self._annotations, "root": found.root}
+        self._commit(RECORD, as_json(record | {"rule": rule, "threshold": threshold}))
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
@@ -141,11 +141,13 @@ class KeptFolder:
 class Filtered:
     """What a filter that has come to its end says of itself.
 
-    `annotations` are those that were filtered, `without` the shards that have none; `digest` is
-    that of the summary, and another one if another rule or other scores were used.
+    `annotations` are those that were filtered, of shards below `root`, and `without` the shards
+    that have none; `digest` is that of the summary, and another one if another rule or other scores
+    were used.
     """
 
     annotations: str
+    root: str
     fingerprint: str
     without: Sequence[str]
     digest: str
@@ -159,6 +161,7 @@ def read_filtered(url: str) -> Filtered:
         summary = cast(dict[str, Any], json.loads(told))
         return Filtered(
             annotations=str(record["annotations"]),
+            root=str(record["root"]),
             fingerprint=str(summary["fingerprint"]),
             without=[*summary["failed_shards"], *summary["missing_shards"]],
             digest=hashlib.sha256(told).hexdigest()[:16],

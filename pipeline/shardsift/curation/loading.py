@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift.curation.kept import KEEP_LIST, read_filtered
+from shardsift.curation.locating import ShardLocator
 from shardsift.errors import AnnotationError, InputError
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files, open_read
@@ -19,11 +19,10 @@ from shardsift.storage.redaction import reason, redact
 
 logger = logging.getLogger(__name__)
 
-_SHARD = re.compile(r"[^\s'\"]+\.tar(?=$|[\s'\"?#])")
 _SHARDS_HELD = 64
 
 
-def keep(keep_list: str) -> KeepList:
+def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
     """Load the samples that a filter has kept.
 
     >>> kept = keep("corpus-kept")  # the --output of `shardsift filter`
@@ -31,10 +30,14 @@ def keep(keep_list: str) -> KeepList:
     >>> datasets.load_dataset("webdataset", data_files=shards, streaming=True).filter(kept.has)
     >>> ray.data.read_webdataset(shards, include_paths=True).filter(kept.has)
 
+    Args:
+        shards: where the shards lie now, if they have moved since they were scored: the folder that
+            their names are relative to. Without it, that is found by the names, if it can be.
+
     Raises:
         InputError: if no filter has come to its end there.
     """
-    return KeepList(keep_list)
+    return KeepList(keep_list, shards)
 
 
 class KeepList:
@@ -44,13 +47,14 @@ class KeepList:
     are told apart by shard and key: of equal keys in a shard all are kept, or none.
     """
 
-    def __init__(self, url: str) -> None:
-        without = read_filtered(url).without
+    def __init__(self, url: str, shards: str | None = None) -> None:
+        filtered = read_filtered(url)
         self._url = join(url, KEEP_LIST)
         self._files = frozenset(list_files(self._url))
         if not self._files:
             raise InputError(f"{redact(url)}: has no keep-list; filter with --emit keep-list")
-        self._without = frozenset(without)
+        self._without = frozenset(filtered.without)
+        self._locator = ShardLocator(filtered.root, shards)
         self._keys: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -61,7 +65,7 @@ class KeepList:
         """Tell whether a sample is kept, by its `__key__` and its `__url__`, in Ray Data `path`.
 
         Raises:
-            InputError: for a shard that the filter has not seen.
+            InputError: for a shard that the filter has not seen, or that may be one of several.
         """
         url = sample.get("__url__") or sample.get("path")
         if not url or "__key__" not in sample:
@@ -69,7 +73,7 @@ class KeepList:
                 "a sample without __key__, or without __url__ and path, can't be looked up in a "
                 "keep-list; Ray Data has a path with read_webdataset(…, include_paths=True)"
             )
-        return sample["__key__"] in self._keys_of(str(url))
+        return _as_annotated(str(sample["__key__"])) in self._keys_of(str(url))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_keys": OrderedDict()}
@@ -83,26 +87,24 @@ class KeepList:
         return self._keys[url]
 
     def _load(self, url: str) -> frozenset[str]:
-        for shard in _names(url):
-            if annotation_name(shard) in self._files:
-                return _read_keys(join(self._url, annotation_name(shard)))
-            if shard in self._without:
-                logger.warning("%s: was never annotated, so nothing of it is kept", redact(url))
-                return frozenset()
-        raise InputError(
-            f"{redact(url)}: not among the {len(self._files):,} shards of the keep-list in "
-            f"{redact(self._url)}"
-        )
+        shard = self._locator.name_of(url, self._knows)
+        if shard is None:
+            raise InputError(
+                f"{redact(url)}: not among the {len(self._files):,} shards of the keep-list in "
+                f"{redact(self._url)}; if they have moved, tell where to with shards="
+            )
+        if shard in self._without:
+            logger.warning("%s: was never annotated, so nothing of it is kept", redact(url))
+            return frozenset()
+        return _read_keys(join(self._url, annotation_name(shard)))
+
+    def _knows(self, shard: str) -> bool:
+        return annotation_name(shard) in self._files or shard in self._without
 
 
-def _names(url: str) -> Iterator[str]:
-    """List what a shard may be called in a keep-list, the longest name first.
-
-    `url` may be a command, as in `pipe:aws s3 cp s3://bucket/00000.tar -`.
-    """
-    found = _SHARD.search(url.removeprefix("pipe:"))
-    parts = found.group().split("/") if found else []
-    return ("/".join(parts[place:]) for place in range(len(parts)))
+def _as_annotated(key: str) -> str:
+    """Spell a key as annotations do: loaders have other signs for bytes that aren't UTF-8."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _read_keys(url: str) -> frozenset[str]:

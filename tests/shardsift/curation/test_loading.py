@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from webdataset.shardlists import split_by_node
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
+from shardsift.curation.loading import KeepList
 from shardsift.errors import InputError
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
@@ -110,6 +112,89 @@ def test_a_shard_is_known_wherever_it_lies(url: str, corpus: Path) -> None:
 def test_a_shard_that_no_filter_saw_is_refused(url: str, corpus: Path) -> None:
     with pytest.raises(InputError, match="not among the 4 shards of the keep-list"):
         keep(str(corpus / "kept")).has({"__key__": "0", "__url__": url})
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """Shards of which one has a name that another's ends with; one sample of each is kept."""
+    files = [(f"{key}.jpg", encoded()) for key in "ab"]
+    for name in ("000.tar", "set a/000.tar", "set a/001.tar"):
+        write_tar(tmp_path / "corpus" / name, files)
+    scores = write_run(tmp_path / "corpus", tmp_path / "scores", FakeScorer())
+    curate(
+        FilterConfig(
+            annotations=str(scores),
+            output=str(tmp_path / "kept"),
+            keep_top=1,
+            where="(key = 'b') = (shard = 'set a/000.tar')",
+        )
+    )
+    return tmp_path
+
+
+def kept_keys(kept: KeepList, url: str) -> str:
+    return "".join(key for key in "ab" if kept.has({"__key__": key, "__url__": url}))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{root}/{name}",
+        "file://{root}/{name}",
+        "pipe:cat '{root}/{name}'",
+        'pipe:cat "{root}/{name}"',
+    ],
+)
+def test_a_shard_is_its_path_below_the_root(form: str, nested: Path) -> None:
+    kept = keep(str(nested / "kept"))
+    for name, keys in (("000.tar", "a"), ("set a/000.tar", "b"), ("set a/001.tar", "a")):
+        assert kept_keys(kept, form.format(root=nested / "corpus", name=name)) == keys
+    with pytest.raises(InputError, match="not among the 3 shards"):
+        kept_keys(kept, form.format(root=nested / "corpus", name="set b/000.tar"))
+
+
+def test_what_may_be_one_of_several_is_refused(nested: Path) -> None:
+    kept = keep(str(nested / "kept"))
+    for url in ("s3://b/set a/000.tar", "/moved/set a/000.tar", "pipe:cat '/moved/set a/000.tar'"):
+        with pytest.raises(InputError, match=r"may be set a/000\.tar or 000\.tar .* shards="):
+            kept_keys(kept, url)
+    with pytest.raises(InputError, match="names several shards"):
+        kept_keys(kept, "pipe:cat /moved/000.tar /moved/set/000.tar")
+    with pytest.raises(InputError, match="names no shard"):
+        kept_keys(kept, "pipe:cat /moved/000.tgz")
+
+
+@pytest.mark.parametrize("root", ["s3://b/c", "s3://b/c/", "/moved/set a"])
+def test_where_shards_have_moved_to_can_be_told(root: str, nested: Path) -> None:
+    kept = keep(str(nested / "kept"), shards=root)
+    for name, keys in (("000.tar", "a"), ("set a/000.tar", "b")):
+        assert kept_keys(kept, f"{root.rstrip('/')}/{name}") == keys
+    with pytest.raises(InputError, match="not among the 3 shards"):
+        kept_keys(kept, str(nested / "corpus" / "000.tar"))
+
+
+def test_shards_below_two_folders_are_refused(nested: Path) -> None:
+    """One of them may be of another corpus, whose shards are called alike."""
+    kept = keep(str(nested / "kept"))
+    assert kept_keys(kept, "s3://b/set a/001.tar") == "a"
+    with pytest.raises(
+        InputError, match="lies below another folder than the shards before, s3://b/"
+    ):
+        kept_keys(kept, "s3://other/set a/001.tar")
+
+
+def test_keys_that_are_not_utf_8_are_found(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    names = [b"plain", b"caf\xe9", b"\xff\xfe", "ü".encode(), b"back\\xe9"]
+    files = [(os.fsdecode(name) + ".jpg", encoded(seed=n)) for n, name in enumerate(names)]
+    write_tar(corpus / "0.tar", files)
+    scores = write_run(corpus, tmp_path / "scores", FakeScorer())
+    curate(
+        FilterConfig(annotations=str(scores), output=str(tmp_path / "kept"), keep_count=len(names))
+    )
+    dataset = WebDataset([str(corpus / "0.tar")], shardshuffle=False)
+    samples = list(dataset.compose(keep(str(tmp_path / "kept"))))
+    assert [os.fsencode(sample["__key__"]) for sample in samples] == names
 
 
 def test_of_a_shard_that_was_given_up_nothing_is_kept(corpus: Path, tmp_path: Path) -> None:
