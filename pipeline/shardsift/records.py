@@ -30,12 +30,17 @@ class ImageFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """The files of a shard that share a key, as far as scoring needs them."""
+    """The files of a shard that share a key, as far as they are needed.
+
+    `json` is the content of its `.json`, None if it has none or that is larger than the reader
+    loads.
+    """
 
     key: str
     index: int
     uid: str | None = None
     image: ImageFile | None = None
+    json: bytes | None = None
     unscored_images: int = 0
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tarfile
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage, Sample
 from shardsift.shards.images import decode_rgb
-from shardsift.shards.samples import read_samples
-from shardsift.storage.files import open_read
+from shardsift.shards.samples import parse_fields, read_samples
 from shardsift.threads import map_ordered
 
 Baseline = Callable[[RgbImage], float]
@@ -71,19 +69,20 @@ def _samples_with_fields(
     urls: Iterable[str], mos_field: str
 ) -> Iterator[tuple[Sample, Mapping[str, Any]]]:
     for url in urls:
-        fields = _read_fields(url)
-        seen = set[str]().union(*fields.values())
+        seen = set[str]()
+        try:
+            for sample in read_samples(url):
+                fields = parse_fields(sample.json)
+                seen.update(fields)
+                yield sample, fields
+        except ShardError as error:
+            raise InputError(str(error)) from error
         if mos_field not in seen:
             guess = nearest(mos_field, seen)
             hint = f"did you mean {guess}?" if guess else f"there are {', '.join(sorted(seen))}"
             raise InputError(
                 f"{url}: no sample's .json has {mos_field!r}; {hint if seen else 'there is none'}"
             )
-        try:
-            for sample in read_samples(url):
-                yield sample, fields.get(sample.key, {})
-        except ShardError as error:
-            raise InputError(str(error)) from error
 
 
 def _answer(
@@ -92,8 +91,8 @@ def _answer(
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
 ) -> RatedImage | str:
-    opinion = fields.get(config.mos_field)
-    if not isinstance(opinion, int | float) or not np.isfinite(opinion):
+    opinion = _opinion(fields.get(config.mos_field))
+    if opinion is None:
         return _NO_OPINION
     if sample.image is None or sample.image.data is None:
         return _NOT_LOADED
@@ -104,28 +103,22 @@ def _answer(
     group = fields.get(config.group_field) if config.group_field else None
     return RatedImage(
         key=sample.key,
-        opinion=float(opinion),
+        opinion=opinion,
         group=None if group is None else str(group),
         image=image,
         baselines={name: measure(image) for name, measure in baselines.items()},
     )
 
 
-def _read_fields(url: str) -> dict[str, Mapping[str, Any]]:
-    """Read the `.json` of each sample, by its key."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _opinion(value: object) -> float | None:
+    """Return a finite number of JSON; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     try:
-        with open_read(url) as file, tarfile.open(fileobj=file) as tar:
-            for member in tar:
-                folder, slash, name = member.name.rpartition("/")
-                stem, _, extension = name.partition(".")
-                content = tar.extractfile(member) if extension.lower() == "json" else None
-                fields = json.load(content) if content is not None else None
-                if isinstance(fields, dict):
-                    found[folder + slash + stem] = cast(dict[str, Any], fields)
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise InputError(f"{url}: can't be read: {error}") from error
-    return found
+        opinion = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return opinion if math.isfinite(opinion) else None
 
 
 @dataclass(kw_only=True)

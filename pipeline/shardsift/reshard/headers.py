@@ -80,7 +80,7 @@ class TarPiece:
         if kind != _FILE or (size := _size(digits)) is None:
             return None
         size = int(records.get(b"size", size))
-        name = records.get(b"path") or _name(prefix, name)
+        name = records.get(b"path", b"").rstrip(b"/") or _name(prefix, name)  # as tarfile does
         return Member(name, position, data, size, data + padded(size), b"size" not in records)
 
     def _any_file(self, position: int) -> Member | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from pydantic_core import from_json
@@ -14,7 +14,11 @@ from shardsift.reshard.rows import CUES
 from shardsift.reshard.samples import RawSample
 
 _SPACE: Final = b" \t\r\n"
+_SPACES: Final = _SPACE.decode()
 """Between the tokens of JSON."""
+
+_DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str)
+"""Numbers needn't be read, however large they are."""
 
 
 class SampleChunks(NamedTuple):
@@ -49,9 +53,9 @@ def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
 
 
 def _merged(content: bytes, cues: str) -> bytes | None:
-    """Add the cues behind the fields of a JSON object, which stay as they are; None if it is none.
+    """Add the cues behind the fields of a JSON object; None if it is none.
 
-    Fields that have a cue's name are replaced.
+    Fields that have a cue's name are replaced, the others stay as they were written.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -61,18 +65,37 @@ def _merged(content: bytes, cues: str) -> bytes | None:
     if not isinstance(fields, dict):
         return None
     fields = cast(dict[str, Any], fields)
-    if not fields.keys().isdisjoint(CUES):
-        fields = {name: value for name, value in fields.items() if name not in CUES}
-        content = json.dumps(fields).encode()
-    begin = content.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
-    return b"".join([begin, b", " if fields else b"", cues.encode(), b"}"])
+    if fields.keys().isdisjoint(CUES):
+        begin = content.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
+        return b"".join([begin, b", " if fields else b"", cues.encode(), b"}"])
+    others = (text for name, text in _members(content.decode()) if name not in CUES)
+    return f"{{{', '.join([*others, cues])}}}".encode()
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of an object's fields, and each with its value as it was written."""
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "}":
+        name, end = _DECODER.raw_decode(text, at)
+        _, end = _DECODER.raw_decode(text, _skip(text, _skip(text, end) + 1))
+        yield name, text[at:end]
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    """Find the next character that is no space."""
+    while text[at] in _SPACES:
+        at += 1
+    return at
 
 
 def _parsed(content: bytes) -> Any:
     try:
         return from_json(content)  # in half the time, but it knows no lone surrogates
     except ValueError:
-        return json.loads(content.decode())
+        return _DECODER.decode(content.decode())
 
 
 def _new_json(sample: RawSample) -> list[bytes]:

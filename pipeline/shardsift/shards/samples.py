@@ -210,7 +210,7 @@ class _Group:
     extensions: set[str] = field(default_factory=set[str])
     image: _File | None = None
     images: int = 0
-    uid: str | None = None
+    json: bytes | None = None
 
     def takes(self, file: _File) -> bool:
         """Tell whether a file belongs to the sample: by its key, and an extension not seen yet."""
@@ -219,7 +219,7 @@ class _Group:
     def add(self, file: _File) -> None:
         self.extensions.add(file.extension)
         if file.extension == "json":
-            self.uid = _uid(file.data)
+            self.json = file.data
         if _is_image(file):
             self.images += 1
             if self.image is None or _image_rank(file) < _image_rank(self.image):
@@ -235,8 +235,9 @@ class _Group:
         return Sample(
             key=self.key,
             index=self.index,
-            uid=self.uid,
+            uid=_uid(self.json),
             image=image,
+            json=self.json,
             unscored_images=max(0, self.images - 1),
         )
 
@@ -268,15 +269,19 @@ def _image_kind(extension: str) -> str:
     return extension.rpartition(".")[2]
 
 
-def _uid(content: bytes | None) -> str | None:
-    """Read `uid`, else `sha256`, of a sample's `.json`; None if it has none or isn't JSON."""
+def parse_fields(content: bytes | None) -> dict[str, Any]:
+    """Parse the `.json` of a sample; none if it isn't a JSON object."""
     try:
         fields = json.loads(content or b"null")
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
-        return None
-    uid = cast(dict[str, Any], fields).get("uid") or cast(dict[str, Any], fields).get("sha256")
+        return {}
+    return cast(dict[str, Any], fields) if isinstance(fields, dict) else {}
+
+
+def _uid(content: bytes | None) -> str | None:
+    """Read `uid`, else `sha256`, of a sample's `.json`; None if it has neither."""
+    fields = parse_fields(content)
+    uid = fields.get("uid") or fields.get("sha256")
     if not isinstance(uid, str | int) or not uid:
         return None
     return str(uid).encode("utf-8", "backslashreplace").decode()  # JSON can spell half a character

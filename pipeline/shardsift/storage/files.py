@@ -86,6 +86,7 @@ def _expand_list(location: str) -> Iterator[str]:
 
 
 def _expand_pattern(pattern: str) -> Iterator[str]:
+    _refuse_presigned(pattern)
     if any(sign in pattern for sign in "*?[{") and _exists(pattern):
         yield from _expand_name(pattern)  # it may be called so
         return
@@ -94,13 +95,16 @@ def _expand_pattern(pattern: str) -> Iterator[str]:
     except ValueError as error:
         raise InputError(f"{redact(pattern)}: braces don't match: {error}") from error
     for name in names:
-        if name.startswith(("http://", "https://")) and redact(name).endswith("?…"):
-            raise InputError(
-                f"{redact(name)}: a presigned URL can't be a shard, for its signature would "
-                "stand in every annotation; log in instead"
-            )
         is_glob = any(magic in name for magic in "*?[")
         yield from _glob(name) if is_glob else _expand_name(name)
+
+
+def _refuse_presigned(url: str) -> None:
+    if url.startswith(("http://", "https://")) and redact(url).endswith("?…"):
+        raise InputError(
+            f"{redact(url)}: a presigned URL can't be a shard, for its signature would stand in "
+            "every annotation; log in instead"
+        )
 
 
 def _expand_name(name: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,11 @@ from shardsift.evaluation.evaluate import (
 )
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.opinions import Baseline
+from shardsift.evaluation.opinions import Baseline, rated_images
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
+from tests.samples import File, encoded, write_tar
 from tests.shardsift.evaluation.rated import write_rated_shard
 
 BASELINES: dict[str, Baseline] = {"sharpness": laplacian_variance}
@@ -108,6 +111,43 @@ def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
     paths = draw_figures(evaluation, tmp_path)
     assert [path.name for path in paths] == ["fit.png", "cues.png", "groups.png"]
     assert all(path.stat().st_size > 5000 for path in paths)
+
+
+def rated(tmp_path: Path, files: list[File], suffix: str = "") -> tuple[list[str], Counter[str]]:
+    """Keys and opinions of what is rated in a shard, and what was skipped."""
+    path = write_tar(tmp_path / "0.tar", files)
+    if suffix == ".gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    skipped: Counter[str] = Counter()
+    found = rated_images([str(path)], experiment(), {}, skipped)
+    return [f"{image.key} {image.opinion:g}" for image in found], skipped
+
+
+@pytest.mark.parametrize(
+    "opinion",
+    ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400, "true", "null", '"4.5"', "[4]"],
+)
+def test_what_is_no_finite_number_is_no_opinion(opinion: str, tmp_path: Path) -> None:
+    files = [
+        *(("a.png", encoded("PNG")), ("a.json", f'{{"mos": {opinion}}}'.encode())),
+        *(("b.png", encoded("PNG")), ("b.json", b'{"mos": 3}')),
+    ]
+    assert rated(tmp_path, files) == (["b 3"], Counter(no_opinion=1))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_samples_are_those_that_score_reads(suffix: str, tmp_path: Path) -> None:
+    image = encoded("PNG")
+    files = [
+        *(("IMG.2020.png", image), ("IMG.JSON", b'{"mos": 1}')),
+        *(("__meta__/x.json", b"no JSON"), ("x/.b.png", image), ("x/.json", b'{"mos": 7}')),
+        *(("c.png", image), ("c.json", b"{broken"), ("d.png", image), ("d.json", b"[1]")),
+        *(("e.png", image), ("e.json", b'{"mos": 2}'), ("e.json", b'{"mos": 3}')),
+    ]
+    found, skipped = rated(tmp_path, files, suffix)
+    assert found == ["IMG 1", "x/ 7", "e 2"]
+    scored = [sample.key for sample in read_samples(str(tmp_path / "0.tar"))]
+    assert len(scored) == len(found) + skipped.total()
 
 
 def test_an_unknown_field_names_the_nearest(shard: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -10,6 +13,7 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 
+from shardsift.errors import ShardError
 from shardsift.reshard.headers import Member, TarPiece
 from shardsift.reshard.pieces import read_pieces
 from shardsift.reshard.rows import CUES, KeptRow, kept_rows
@@ -89,3 +93,50 @@ def test_a_sample_in_a_piece_is_the_sample_in_the_shard(tmp_path: Path) -> None:
                     assert key == row.key
                     assert found.keys() == expected.keys(), f"seed {seed}"
                     assert bytes_of(piece.data, found) == bytes_of(shard, expected)
+
+
+NAMES = [
+    *("a.jpg", "a.JSON", "b/c.d/e.jpg", "./x.jpg", "/abs/z.png", "caf\udce9.jpg", "Ä.JPG"),
+    *("é" * 60 + ".jpg", "k" * 99 + ".jpg", "d/" * 70 + "f.jpg", "__m__/a.jpg", ".h.jpg"),
+    *("noext", "u.jpg/"),
+]
+KINDS = [
+    *(tarfile.REGTYPE, tarfile.REGTYPE, tarfile.REGTYPE, tarfile.REGTYPE, tarfile.REGTYPE),
+    *(tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE),
+]
+FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+
+
+def odd_tar(random: Random) -> bytes:
+    """Members of all kinds, formats and names."""
+    content = io.BytesIO()
+    kind = random.choice(FORMATS)
+    with tarfile.open(fileobj=content, mode="w", format=kind, errors="surrogateescape") as tar:
+        for _ in range(random.randint(1, 6)):
+            member = tarfile.TarInfo(random.choice(NAMES))
+            member.type = random.choice(KINDS)
+            member.size = random.choice([0, 1, 511, 512, 700]) if member.isreg() else 0
+            if random.random() < 0.2:
+                member.pax_headers = {"path": random.choice(NAMES), "comment": "odd"}
+            with suppress(ValueError):  # a name that the format has no room or no letters for
+                tar.addfile(member, io.BytesIO(b"q" * member.size))
+    return content.getvalue()
+
+
+def test_samples_are_those_that_were_scored_whatever_the_tar_is_like(tmp_path: Path) -> None:
+    path = tmp_path / "0.tar"
+    refused = 0
+    for seed in range(600):
+        data = odd_tar(Random(seed))
+        path.write_bytes(data)
+        try:
+            scored = list(read_samples(str(path)))
+        except ShardError:
+            refused += 1
+            continue
+        found = list(samples_from(TarPiece(memoryview(data))))
+        assert [key for key, _ in found] == [sample.key for sample in scored], seed
+        for sample, (_, files) in zip(scored, found, strict=True):
+            if sample.image:
+                assert sample.image.offset in [file.data for file in files.values()], seed
+    assert refused < 60

@@ -107,8 +107,27 @@ def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
         (b" {} ", b" {"),
         (b'\xef\xbb\xbf{"n": 1}', b'{"n": 1, '),
         (b'{"quality": "good", "n": 1, "q_sim": 2}', b'{"n": 1, '),
+        (b'{"n": 1e400, "m": -1E+999}', b'{"n": 1e400, "m": -1E+999, '),
+        (
+            b'{ "n" : 1e400 ,\n"quality":{"x": [1, "}"]},"\\u0071_sim":1, "s":"\\ud800\xc3\xa9"}\n',
+            b'{"n" : 1e400, "s":"\\ud800\xc3\xa9", ',
+        ),
+        (b'{"quality": 1, "n": 1.10, "quality": 2}', b'{"n": 1.10, '),
+        (b'{"quality": 1, "n": ' + b"9" * 5000 + b"}", b'{"n": ' + b"9" * 5000 + b", "),
+        (b'{"quality": 1}', b"{"),
     ],
-    ids=["numbers", "indented", "empty", "a byte order mark", "names that are taken"],
+    ids=[
+        "numbers",
+        "indented",
+        "empty",
+        "a byte order mark",
+        "names that are taken",
+        "large numbers",
+        "large numbers beside names that are taken",
+        "a name that is taken twice",
+        "digits without end",
+        "nothing else",
+    ],
 )
 def test_other_fields_keep_their_bytes(content: bytes, merged: bytes, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, [[("a.jpg", IMAGE), ("a.json", content)]], **EVERYTHING)
