@@ -182,6 +182,8 @@ def _opened_pixels(image: Image.Image, data: bytes = b"") -> Image.Image:
         return image.convert("RGB")
     if not isinstance(colour, int | tuple):
         return _narrowed(image)
+    if not data and np.max(colour) > _CLEAR_VALUES[layout]:
+        raise _unsupported("its transparent colour has bits that were dropped when it was loaded")
     wanted = np.array(colour) & _CLEAR_VALUES[layout]
     if layout == "RGB;16B":
         high_HW = _is_everywhere(image, wanted >> 8)

@@ -33,6 +33,12 @@ _UNSIGNED = {1: 1, 3: 2, 4: 4, 16: 8}
 
 _RAW, _WEBP = 1, 50001
 _PALETTE, _CMYK, _YCBCR = 3, 5, 6
+_PLAIN = (1, 2, _PALETTE, _CMYK)
+"""Photometric interpretations of which Pillow reads raw planes right; 1 is grey, 2 is RGB."""
+
+_MOST_VALUES = 1 << 20
+_MOST_ENTRIES = 1 << 16
+"""More of them are damage, and would fill the memory."""
 
 
 class _Entry(NamedTuple):
@@ -92,13 +98,14 @@ def problem_of(data: bytes) -> str | None:
     compression, extra = first(_COMPRESSION, _RAW), list(_values(data, found, _EXTRA))
     subsampling = list(_values(data, found, _SUBSAMPLING))
     has_narrow_palette = max(_values(data, found, _COLOUR_MAP), default=0) < 256
-    is_split = first(_PLANES, 1) == 2 and (bits != 8 or extra not in ([], [2]))
+    is_plain = bits == 8 and extra in ([], [2]) and first(_FILL_ORDER, 1) == 1
+    is_split = first(_PLANES, 1) == 2 and not (is_plain and photometric in _PLAIN)
     problems = {
         "without a photometric interpretation": photometric < 0,
         "of numbers that aren't unsigned integers": first(_SAMPLE_FORMAT, 1) != 1,
         f"of {bits} bits a channel": bits not in (1, 2, 4, 8, 16),
         "compressed as WebP": compression == _WEBP,
-        "of raw planes that aren't plain RGB": compression == _RAW and is_split,
+        "of raw planes that aren't plain": compression == _RAW and is_split,
         "of other inks than CMYK": photometric == _CMYK and first(_INK_SET, 1) != 1,
         "with a palette of 8 bits": photometric == _PALETTE and has_narrow_palette,
         "of raw, subsampled YCbCr": (photometric, compression) == (_YCBCR, _RAW)
@@ -144,7 +151,7 @@ def _read_directory(data: bytes) -> _Directory | None:
     begin = at + counter
     count = integer(slice(at, begin))
     is_whole = at > 0 and begin + count * size + pointer.stop - pointer.start <= len(data)
-    readable = min(count, max(0, len(data) - begin) // size)
+    readable = min(count, _MOST_ENTRIES, max(0, len(data) - begin) // size)
     fields = struct.iter_unpack(layout, data[begin : begin + readable * size])
     entries = [
         _Entry(tag, kind, number, begin + place * size)
@@ -162,7 +169,8 @@ def _values(data: bytes, found: _Directory | None, tag: int) -> Sequence[int]:
     size, at = _UNSIGNED[entry.kind], entry.at + found.size - room
     if entry.number * size > room:
         at = int.from_bytes(data[at : at + room], found.order)
-    return list(_numbers(data[at : at + entry.number * size], size, found.order))
+    end = at + min(entry.number, _MOST_VALUES) * size
+    return list(_numbers(data[at:end], size, found.order))
 
 
 def _numbers(data: bytes, size: int, order: Literal["little", "big"]) -> Iterator[int]:

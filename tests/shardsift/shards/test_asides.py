@@ -330,6 +330,18 @@ def test_of_a_transparent_colour_that_one_alone_lies_over_white(
     assert decoded(png)[0].tolist() == expected
 
 
+def test_a_transparent_colour_that_pillow_has_cut_is_refused() -> None:
+    """An image that was loaded has lost the low bytes of its pixels."""
+    row = [0x8000, 0x8000, 0x8000, 0, 0, 0]
+    clear = chunk(b"tRNS", struct.pack(">3H", 0x8000, 0x8000, 0x8000))
+    image = Image.open(io.BytesIO(with_chunk(clear, grey_png(16, [row], kind=2))))
+    assert as_rgb(image, "image")[0].tolist() == [[255] * 3, [0] * 3]
+    image.load()
+    with pytest.raises(ImageError, match="image: its transparent colour has bits that") as caught:
+        as_rgb(image, "image")
+    assert caught.value.code == "unsupported_format"
+
+
 def test_bits_above_the_depth_of_a_transparent_grey_do_not_count() -> None:
     png = with_chunk(chunk(b"tRNS", b"\xff\xf3"), grey_png(4, [[3, 4]]))
     assert decoded(png)[0, :, 0].tolist() == [255, 68]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -154,6 +157,32 @@ def test_a_large_tiff_is_a_tiff() -> None:
 @pytest.mark.parametrize("bits", [0, 7, 200, 65535])
 def test_a_picture_of_no_known_number_of_bits_is_unsupported(bits: int) -> None:
     assert read(tiff_bytes(bytes(600), 20, 30, bits=bits)) == "unsupported_format"
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_a_grey_that_claims_to_be_a_plane_is_right_or_refused(bits: int, photometric: int) -> None:
+    levels_HW = values(bits)[..., 0]
+    digits = "".join(f"{level:0{bits}b}" for level in levels_HW.ravel().tolist())
+    pixels = int(digits, 2).to_bytes(len(digits) // 8, "big")
+    more = [(284, 3, 2)]  # planes, each by itself
+    data = tiff_bytes(pixels, WIDTH, HEIGHT, more, ">", bits=bits, photometric=photometric)
+    eight_HW = levels_HW >> 8 if bits == 16 else levels_HW * (255 // (2**bits - 1))
+    may_refuse = (bits, photometric) != (8, 1)
+    check(data, grey(eight_HW if photometric else 255 - eight_HW), may_refuse=may_refuse)
+
+
+@pytest.mark.parametrize("tag", [258, 273, 279, 338, 530])
+def test_a_tag_of_billions_of_values_takes_no_memory(tag: int) -> None:
+    data = bytearray(tiff_bytes(bytes(1 << 22), 2048, 2048, [(338, 4, 0), (530, 4, 1)]))
+    entry = data.rindex(struct.pack("<HHI", tag, 4, 1))
+    data[entry + 4 : entry + 8] = b"\xff" * 4
+    tracemalloc.start()
+    with suppress(ImageError):
+        decode_rgb(bytes(data), 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 @pytest.mark.parametrize("photometric", [4, 7, 9, 32803, 32844, 34892, 65535])
