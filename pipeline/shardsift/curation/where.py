@@ -205,8 +205,9 @@ def _syntax_error(parsed: dict[str, Any]) -> str:
 
 
 def _told(error: Exception) -> str:
-    """Shorten what DuckDB says to its first line, and leave out the kind of error."""
-    kind, colon, problem = str(error).partition("\n")[0].partition(" Error: ")
+    """Shorten what DuckDB says to its first line, without the kind of error and its settings."""
+    line = str(error).partition("\n")[0].partition(", or SET ")[0]
+    kind, colon, problem = line.partition(" Error: ")
     return reason(Exception(problem if colon else kind))
 
 

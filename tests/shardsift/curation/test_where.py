@@ -257,3 +257,8 @@ def test_a_condition_that_fails_on_a_row_names_the_shard_and_blames_no_file(
     with pytest.raises(ConfigError, match=r"fails in a\.tar: Could not convert string 'k0'"):
         picked("key::INTEGER > 3", scored_file)
     assert picked("try_cast(key AS INTEGER) IS NULL", scored_file) == list(range(42))
+    with pytest.raises(
+        ConfigError, match=r"fails in a\.tar: Division by zero .* Use TRY\(\.\.\.\)"
+    ):
+        picked("4 % index = 1", scored_file)
+    assert picked("TRY(4 % index) = 1", scored_file) == [3]
