@@ -269,8 +269,7 @@ def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
         return ErrorCode.TRUNCATED
     if ends_early(data):
         return ErrorCode.TRUNCATED
-    is_unread = "unsupported" in text or "unknown raw mode" in text
-    return ErrorCode.UNSUPPORTED_FORMAT if is_unread else ErrorCode.DECODE_ERROR
+    return ErrorCode.UNSUPPORTED_FORMAT if "unsupported" in text else ErrorCode.DECODE_ERROR
 
 
 def _told(error: Exception) -> str:
