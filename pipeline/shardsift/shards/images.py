@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -52,14 +52,14 @@ _STRIP_ROWS = 256
 _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS: Final[Mapping[int, Callable[[Any], Any]]] = {
+    2: lambda pixels_HW: pixels_HW[:, ::-1],
+    3: lambda pixels_HW: pixels_HW[::-1, ::-1],
+    4: lambda pixels_HW: pixels_HW[::-1],
+    5: lambda pixels_HW: pixels_HW.T,
+    6: lambda pixels_HW: pixels_HW.T[:, ::-1],
+    7: lambda pixels_HW: pixels_HW.T[::-1, ::-1],
+    8: lambda pixels_HW: pixels_HW.T[::-1],
 }
 """What makes a picture of each EXIF orientation upright."""
 
@@ -84,7 +84,10 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
     try:
-        return _to_rgb(_load(data, max_pixels))
+        image, exif = _load(data, max_pixels)
+        pixels_HW3 = _to_rgb(image)
+        del image  # which takes more memory than a copy of its pixels
+        return _upright(pixels_HW3, exif)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -109,7 +112,7 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
         try:
             if (data := _unloaded_file(image)) is not None:
                 return decode_rgb(data, sys.maxsize)
-            return _to_rgb(_upright(_opened_pixels(image), _exif_of(image)))
+            return _upright(_to_rgb(_opened_pixels(image)), _exif_of(image))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
@@ -123,8 +126,8 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     return array
 
 
-def _load(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode the pixels of a file, upright; at most one further copy of them is held."""
+def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
+    """Decode the pixels of a file, as they lie; also return its EXIF block."""
     bare, exif = split(data)
     with _open(bare) as image:
         if image.width * image.height > max_pixels:
@@ -137,7 +140,7 @@ def _load(data: bytes, max_pixels: int) -> Image.Image:
         whole = _opened_pixels(image, bare)
         if image.format == "JPEG" and lacks_pixels(bare, image):
             raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
-        return _upright(whole, exif or _exif_of(image))
+        return whole, exif or _exif_of(image)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -234,9 +237,12 @@ def _exif_of(image: Image.Image) -> bytes:
     return parse_raw_profile(str(image.info.get("Raw profile type exif", "")))
 
 
-def _upright(image: Image.Image, exif: bytes) -> Image.Image:
+def _upright(pixels_HW3: RgbImage, exif: bytes) -> RgbImage:
     turn = _TURNS.get(tiff.orientation(exif))
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return pixels_HW3
+    turned_HW = np.ascontiguousarray(turn(pixels_HW3.view("V3")[..., 0]))  # pixels stay together
+    return turned_HW.view(np.uint8).reshape(*turned_HW.shape, 3)
 
 
 def _to_rgb(image: Image.Image) -> RgbImage:
@@ -250,7 +256,8 @@ def _to_rgb(image: Image.Image) -> RgbImage:
 
 def _convert(image: Image.Image) -> RgbImage:
     if image.mode in _ALPHA_MODES or (image.mode == "P" and "transparency" in image.info):
-        colours = image.convert("RGBA")
+        # Pillow has no way from premultiplied greys but this.
+        colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
         return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
     if image.mode in _PLAIN_MODES:

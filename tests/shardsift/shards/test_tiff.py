@@ -101,6 +101,29 @@ class TestLayouts:
         within = 2 if extra == "unassalpha" else 0
         check(data, expected.astype(np.uint8), may_refuse=not is_usual, within=within)
 
+    @pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
+    def test_grey_with_alpha(
+        self, pieces: dict[str, Any], order: str, bits: int, extra: str
+    ) -> None:
+        pixels, top = values(bits, 2).astype(float), 2**bits - 1
+        alpha = pixels[..., 1] / top
+        if extra == "assocalpha":
+            pixels[..., 0] = np.floor(pixels[..., 0] * alpha)
+            expected = pixels[..., 0] / top * 255 + 255 * (1 - alpha)
+        elif extra == "unassalpha":
+            expected = pixels[..., 0] / top * 255 * alpha + 255 * (1 - alpha)
+        else:
+            expected = pixels[..., 0] // 2 ** (bits - 8)
+        data = written(
+            pixels.astype(f"u{bits // 8}"),
+            photometric="minisblack",
+            planarconfig="contig",
+            extrasamples=[extra],
+            **self.options(pieces, order),
+        )
+        within = 0 if extra == "unspecified" else 3
+        check(data, grey(np.round(expected)), may_refuse=bits == 16, within=within)
+
     def test_signed_numbers(self, pieces: dict[str, Any], order: str, bits: int) -> None:
         levels = values(bits)[..., 0].astype(f"i{bits // 8}")
         data = written(levels, photometric="minisblack", **self.options(pieces, order))
