@@ -51,9 +51,9 @@ def peak_megabytes(tar: Path, repeats: int = 1) -> list[int]:
 def bound_megabytes(pixels: int) -> float:
     """What decoded images may take: while all threads decode, one image each waits, one is scored.
 
-    Those are RGB. A thread that decodes has Pillow's 4 bytes a pixel, twice to turn an image.
+    Those are RGB. A thread that decodes has Pillow's 4 bytes a pixel and the 3 that come of them.
     """
-    return pixels * (3 * (DECODE_THREADS + 1) + 2 * 4 * DECODE_THREADS) / (1 << 20)
+    return pixels * (3 * (DECODE_THREADS + 1) + 7 * DECODE_THREADS) / (1 << 20)
 
 
 def shard_of(megabytes: int, folder: Path, data: bytes) -> Path:
