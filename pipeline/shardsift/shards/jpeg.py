@@ -95,8 +95,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1]
-        if data[at] != 0xFF or marker == 0xFF:
-            at += 1  # fill bytes, and what libjpeg skips as well
+        if data[at] != 0xFF:
+            at = data.find(b"\xff", at)  # libjpeg skips it as well
+            if at < 0:
+                return
+        elif marker == 0xFF:
+            at += 1  # fill bytes
         elif marker in _WITHOUT_LENGTH:
             at += 2
         else:

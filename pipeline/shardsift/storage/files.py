@@ -183,7 +183,15 @@ def _find(filesystem: Any, location: str, path: str) -> Iterable[str]:
 
 
 def _input_error(location: str, error: Exception) -> InputError:
-    return InputError(f"{redact(location)}: {reason(error)}")
+    return InputError(f"{redact(location)}: {_place(location, error)}{reason(error)}")
+
+
+def _place(location: str, error: Exception) -> str:
+    """Name the file that an error is about if it isn't what was asked for, but deep below."""
+    name = getattr(error, "filename", None)
+    if not isinstance(name, str) or name.endswith(location.lstrip("@").rstrip("/")):
+        return ""
+    return f"{redact(name)} "
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -276,7 +284,11 @@ def delete(url: str) -> None:
 
 
 def list_files(folder: str) -> set[str]:
-    """List all files below a folder, relative to it; none if it does not exist."""
+    """List all files below a folder, relative to it; none if it does not exist.
+
+    Raises:
+        UserError: if it, or a folder in it, can't be listed.
+    """
     filesystem, path = _locate(folder, _PAGE_ATTEMPTS)
     filesystem.invalidate_cache()
     prefix = path.rstrip("/") + "/"
@@ -284,6 +296,9 @@ def list_files(folder: str) -> set[str]:
         found = _find(filesystem, folder, path)
     except (FileNotFoundError, NotADirectoryError):  # as a bucket that isn't there
         return set()
+    except OSError as error:
+        problem = f"{redact(folder)}: can't be listed: {_place(folder, error)}{reason(error)}"
+        raise UserError(problem) from shown_cause(error)
     return {name[len(prefix) :] for name in found if name.startswith(prefix)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shardsift.errors import UserError
 from shardsift.records import ShardTask
 from shardsift.storage.files import (
     commit,
@@ -84,6 +85,16 @@ def test_listing_is_relative_and_tells_annotations_from_our_own_files(tmp_path: 
 
 def test_listing_a_folder_that_isnt_there_is_empty(tmp_path: Path) -> None:
     assert list_files(str(tmp_path / "gone")) == set()
+
+
+def test_a_folder_is_listed_through_links_and_circles_are_told(tmp_path: Path) -> None:
+    commit(str(tmp_path / "elsewhere" / "0.parquet"), b"")
+    commit(str(tmp_path / "out" / "1.parquet"), b"")
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere")
+    assert list_files(str(tmp_path / "out")) == {"1.parquet", "link/0.parquet"}
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "out")
+    with pytest.raises(UserError, match=r"can't be listed: .*/link/back is a link to a folder"):
+        list_files(str(tmp_path / "out"))
 
 
 def test_deleting_twice_is_fine(tmp_path: Path) -> None:
