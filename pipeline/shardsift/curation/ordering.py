@@ -55,8 +55,8 @@ def hash_strings(column: Any) -> Hashes:
     if words:
         padded = pc.ascii_rpad(strings, width=8 * words, padding="\0")
         data_N = np.frombuffer(b"".join(padded.cast(pa.binary()).to_pylist()), np.uint64)
-        for word_N in data_N.reshape(-1, words).T:  # zeros change nothing: widths may differ
-            is_padding_N = word_N == 0
+        for place, word_N in enumerate(data_N.reshape(-1, words).T):
+            is_padding_N = sizes_N <= np.uint64(8 * place)  # of which others may have more
             hashes_N = np.where(is_padding_N, hashes_N, _mix(hashes_N ^ word_N))
     return hashes_N
 

@@ -47,6 +47,11 @@ def test_strings_have_hashes_of_their_own_whatever_stands_beside_them(words: lis
         assert hash_strings(pa.chunked_array([[word]]))[0] == together
 
 
+def test_zeros_in_a_string_count() -> None:
+    words = ["a" * 8 + "\0" * 8, "\0" * 8 + "a" * 8, "\0" * 16, "\0" * 8]
+    assert len(set(hash_strings(pa.array(words)).tolist())) == len(words)
+
+
 def test_pairs_are_not_commutative() -> None:
     one, two = hash_strings(pa.array(["a"])), hash_strings(pa.array(["b"]))
     assert combine(one, two) != combine(two, one)
