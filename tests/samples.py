@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -24,9 +25,20 @@ def picture(width: int = 300, height: int = 260, seed: int = 0) -> Image.Image:
 
 def encoded(kind: str = "JPEG", width: int = 300, height: int = 260, seed: int = 0) -> bytes:
     """A picture as a file of a format that Pillow names so."""
+    return saved(picture(width, height, seed), kind)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """An image as a file of a format that Pillow names so."""
     file = io.BytesIO()
-    picture(width, height, seed).save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG, with its checksum."""
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
 
 
 def tiff_bytes(

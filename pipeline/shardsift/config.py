@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -281,9 +281,15 @@ def fields_by_key(kind: type[Config]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in kind.model_fields.items()}
 
 
-def nearest(word: str, known: set[str]) -> str | None:
+def _nearest(word: str, known: set[str]) -> str | None:
     """Return the known word that was probably meant, if one is close."""
     return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Ask for the known word that was probably meant; say something else if none is close."""
+    guess = _nearest(word, set(known))
+    return f"did you mean {guess}?" if guess else otherwise
 
 
 def _find_config(name: str) -> Path:
@@ -315,7 +321,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _refuse_unknown_keys(values: Mapping[str, Any], known: set[str], file: Path | None) -> None:
     for key in values:
         if key not in known:
-            guess = nearest(key, known)
+            guess = _nearest(key, known)
             hint = (
                 f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(sorted(known))}"
             )

@@ -32,7 +32,7 @@ from shardsift.cli.configs import (
 from shardsift.cli.console import start_console
 from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
-from shardsift.config import Config, RunConfig, load_config, nearest
+from shardsift.config import Config, RunConfig, did_you_mean, load_config
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
@@ -104,8 +104,7 @@ class _StoppedBySignalError(Exception):
 class _Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
-            guess = nearest(args[0], set(self.commands))
-            hint = f"did you mean {guess}?" if guess else f"see {ctx.command_path} --help"
+            hint = did_you_mean(args[0], self.commands, f"see {ctx.command_path} --help")
             raise ConfigError(f"no such verb: {args[0]}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -174,8 +173,7 @@ def _parse_error(error: Any) -> str:
     flag = getattr(error, "option_name", None)
     if flag is None:
         return str(error.format_message()).replace("\n", " ")
-    guess = nearest(flag, _flags(error.ctx))
-    hint = f"did you mean {guess}?" if guess else f"see {error.ctx.command_path} --help"
+    hint = did_you_mean(flag, _flags(error.ctx), f"see {error.ctx.command_path} --help")
     return f"no such option: {flag}; {hint}"
 
 

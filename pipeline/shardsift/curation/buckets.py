@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from shardsift.annotations.survey import Part
-from shardsift.config import nearest
+from shardsift.config import did_you_mean
 from shardsift.curation.filter_config import MEGAPIXELS, PREFIX
-from shardsift.curation.joined import Codes, read_column
+from shardsift.curation.joined import Codes, check_number, read_column
 from shardsift.errors import InputError
 from shardsift.shards.plan import shard_prefixes
 
-_MAX_BUCKETS = 1 << 14
 _MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -45,8 +44,8 @@ def make_buckets(per: str | None, joined: str | None, parts: Sequence[Part]) -> 
         return _by_prefix(parts)
     if per == MEGAPIXELS:
         return _by_megapixels()
-    guess = nearest(per, {PREFIX, MEGAPIXELS})
-    hint = f"did you mean {guess}?" if guess else "name the Parquet file that has it with --join"
+    otherwise = "name the Parquet file that has it with --join"
+    hint = did_you_mean(per, (PREFIX, MEGAPIXELS), otherwise)
     raise InputError(f"--per {per}: neither {PREFIX} nor {MEGAPIXELS}; {hint}")
 
 
@@ -54,7 +53,7 @@ def _by_prefix(parts: Sequence[Part]) -> Buckets:
     prefixes = shard_prefixes(part.shard for part in parts)
     names = sorted(set(prefixes.values()))
     places = {name: place for place, name in enumerate(names)}
-    _check_number("--per prefix", len(names))
+    check_number("--per prefix", len(names))
 
     def codes(part: Part, table: Any) -> Codes:
         return np.full(len(table), places[prefixes[part.shard]], np.int32)
@@ -77,12 +76,7 @@ def _by_megapixels() -> Buckets:
 
 
 def _by_join(column: str, url: str) -> Buckets:
-    joined = read_column(column, url, _MAX_BUCKETS)
+    joined = read_column(column, url)
     return Buckets(
         names=joined.names, columns=joined.keys, codes=lambda part, table: joined.codes(table)
     )
-
-
-def _check_number(what: str, number: int) -> None:
-    if number > _MAX_BUCKETS:
-        raise InputError(f"{what}: makes over {_MAX_BUCKETS:,} buckets; name one with fewer values")

@@ -16,7 +16,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from shardsift.config import nearest
+from shardsift.config import did_you_mean
 from shardsift.curation.ordering import Hashes, combine, hash_strings
 from shardsift.errors import InputError
 from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_read
@@ -27,6 +27,7 @@ pc: Any = pyarrow.compute  # which makes its functions when it is imported
 Codes = NDArray[np.int32]
 
 UNMATCHED = "(not joined)"
+_MOST_BUCKETS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +51,16 @@ class JoinedColumn:
         return codes_N
 
 
-def read_column(column: str, url: str, at_most: int) -> JoinedColumn:
-    """Read a column with `at_most` different values. Rows without a key or a value match nothing.
+def check_number(what: str, buckets: int) -> None:
+    """Refuse more buckets than there may be. Raises InputError."""
+    if buckets > _MOST_BUCKETS:
+        raise InputError(
+            f"{what}: makes over {_MOST_BUCKETS:,} buckets; name one with fewer values"
+        )
+
+
+def read_column(column: str, url: str) -> JoinedColumn:
+    """Read a column of buckets. Rows without a key or a value match nothing.
 
     Raises:
         InputError: if the file or folder at `url` can't be used.
@@ -65,10 +74,7 @@ def read_column(column: str, url: str, at_most: int) -> JoinedColumn:
         hashes.append(_hash_keys(known, keys))
         values = known[column].cast(pa.string()).dictionary_encode()
         own = [names.setdefault(value, len(names)) for value in values.dictionary.to_pylist()]
-        if len(names) > at_most:
-            raise InputError(
-                f"--per {column}: makes over {at_most:,} buckets; name one with fewer values"
-            )
+        check_number(f"--per {column}", len(names))
         places.append(np.array(own, np.int32)[values.indices.to_numpy()])
     hashes_N, places_N = np.concatenate(hashes), np.concatenate(places)
     order_N = np.argsort(hashes_N, kind="stable")
@@ -107,8 +113,7 @@ def _joined_batches(column: str, url: str) -> tuple[list[str], Iterator[Any]]:
         with open_read(files[0]) as file:
             schema = pq.read_schema(file)
         if column not in schema.names:
-            guess = nearest(column, set(schema.names))
-            hint = f"did you mean {guess}?" if guess else f"it has {', '.join(schema.names)}"
+            hint = did_you_mean(column, schema.names, f"it has {', '.join(schema.names)}")
             raise InputError(f"{redact(files[0])}: no column {column}; {hint}")
         choices = (["shard", "key"], ["uid"], ["key"])
         keys = next((keys for keys in choices if {*keys} <= {*schema.names}), None)

@@ -24,7 +24,9 @@ class ShardLocator:
     def __init__(self, scored_below: str, given: str | None) -> None:
         """Take over where shards were scored, and where they lie now, if that is known."""
         self._is_given = given is not None
-        self._root = _spelled(scored_below if given is None else given)
+        root = _spelled(scored_below if given is None else given)
+        without_protocol = root.partition("://")[2]  # as Ray Data's paths in buckets are
+        self._roots = [root, absolute(without_protocol)] if without_protocol else [root]
         self._moved_to: str | None = None
 
     def name_of(self, url: str, knows: Callable[[str], bool]) -> str | None:
@@ -34,7 +36,7 @@ class ShardLocator:
             InputError: if it may be one of several.
         """
         location = _location(url)
-        name = _below(location, self._root)
+        name = self._below(location)
         if name is not None or self._is_given:
             return name if name is not None and knows(name) else None
         parts = location.split("/")
@@ -49,6 +51,14 @@ class ShardLocator:
             return None
         self._check_one_folder(url, location.removesuffix(known[0]))
         return known[0]
+
+    def _below(self, location: str) -> str | None:
+        """Return the part of a location below the folder; None if it lies elsewhere."""
+        for root in filter(None, self._roots):
+            inside = f"{root.rstrip('/')}/"
+            if location.startswith(inside):
+                return location.removeprefix(inside)
+        return None
 
     def _check_one_folder(self, url: str, folder: str) -> None:
         if self._moved_to is None:
@@ -88,14 +98,3 @@ def _spelled(location: str) -> str:
     if not location or ("://" in location and not location.startswith("file://")):
         return location.rstrip("/")
     return absolute(location)
-
-
-def _below(location: str, root: str) -> str | None:
-    """Return the part of a location below a folder; None if it lies elsewhere."""
-    if not root:
-        return None
-    for folder in (root, absolute(root.partition("://")[2])) if "://" in root else (root,):
-        inside = f"{folder.rstrip('/')}/"
-        if location.startswith(inside):
-            return location.removeprefix(inside)
-    return None

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.annotations.parquet import SCHEMA
-from shardsift.config import nearest
+from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.storage.redaction import reason
 
@@ -123,15 +123,13 @@ class Condition:
     def _column(self, name: str) -> str:
         if name.lower() in SCHEMA.names:
             return name.lower()
-        guess = nearest(name, set(SCHEMA.names))
-        hint = f"did you mean {guess}?" if guess else f"there are {', '.join(SCHEMA.names)}"
+        hint = did_you_mean(name, SCHEMA.names, f"there are {', '.join(SCHEMA.names)}")
         raise self._refusal(f"no column {name}; {hint}")
 
     def _check_function(self, name: str) -> None:
         if name in _pure_functions():
             return
-        guess = nearest(name, set(_pure_functions()))
-        hint = f"did you mean {guess}?" if guess else "see DuckDB's list of functions"
+        hint = did_you_mean(name, _pure_functions(), "see DuckDB's list of functions")
         raise self._refusal(f"{name} isn't a function of one row alone; {hint}")
 
     def _try_on_nulls(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.config import nearest
+from shardsift.config import did_you_mean
 from shardsift.errors import ImageError, InputError, ShardError
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.statistics import Values
@@ -78,8 +78,7 @@ def _samples_with_fields(
         except ShardError as error:
             raise InputError(str(error)) from error
         if mos_field not in seen:
-            guess = nearest(mos_field, seen)
-            hint = f"did you mean {guess}?" if guess else f"there are {', '.join(sorted(seen))}"
+            hint = did_you_mean(mos_field, seen, f"there are {', '.join(sorted(seen))}")
             raise InputError(
                 f"{url}: no sample's .json has {mos_field!r}; {hint if seen else 'there is none'}"
             )

@@ -14,10 +14,12 @@ def is_avif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands)
 
 
-def without_asides(data: bytes) -> bytes:
+def split(data: bytes) -> tuple[bytes, bytes]:
     """Hide the EXIF block, which decides nothing: a picture is turned by boxes of its own."""
     pixels = data.find(b"mdat")
-    return _EXIF_ITEM.sub(rb"\1free", data[:pixels]) + data[pixels:] if pixels > 0 else data
+    if pixels < 0:
+        return data, b""
+    return _EXIF_ITEM.sub(rb"\1free", data[:pixels]) + data[pixels:], b""
 
 
 def ends_early(data: bytes) -> bool:

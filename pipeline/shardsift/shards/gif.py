@@ -9,8 +9,8 @@ _SOUND_CONTROL = b"\x04"
 """Of a graphic control, which tells the transparent colour: its one block has four bytes."""
 
 
-def without_asides(data: bytes) -> bytes:
-    """Leave out comments, texts and applications before the first picture of a GIF."""
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """Leave out comments, texts and applications before the first picture; there is no EXIF."""
     colours = data[10] if len(data) > 10 else 0
     begin = at = 13 + (3 * (2 << (colours & 7)) if colours & 0x80 else 0)
     kept: list[bytes] = []
@@ -19,7 +19,7 @@ def without_asides(data: bytes) -> bytes:
         if data[at + 1] == _GRAPHIC_CONTROL and data[at + 2 : at + 3] == _SOUND_CONTROL:
             kept.append(data[at:end])
         at = end
-    return data if at == begin else b"".join([data[:begin], *kept, data[at:]])
+    return (data if at == begin else b"".join([data[:begin], *kept, data[at:]])), b""
 
 
 def ends_early(data: bytes) -> bool:

@@ -32,6 +32,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 from shardsift.errors import ErrorCode, ImageError, InputError
 from shardsift.records import RgbImage
 from shardsift.shards import tiff
+from shardsift.shards.avif import is_avif
 from shardsift.shards.containers import ends_early, is_known, problem_of, split
 from shardsift.shards.jpeg import lacks_pixels
 from shardsift.shards.png import parse_raw_profile
@@ -63,7 +64,7 @@ _TURNS: Final[Mapping[int, Callable[[Any], Any]]] = {
 }
 """What makes a picture of each EXIF orientation upright."""
 
-_CLEAR_VALUES: Final = {
+_VALUE_BITS: Final = {
     **{"1": 1, "L;2": 3, "L;4": 15, "L": 255, "RGB": 255},
     **{"I;16B": 0xFFFF, "I;16": 0xFFFF, "RGB;16B": 0xFFFF},
 }
@@ -112,7 +113,7 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
         try:
             if (data := _unloaded_file(image)) is not None:
                 return decode_rgb(data, sys.maxsize)
-            return _upright(_to_rgb(_opened_pixels(image)), _exif_of(image))
+            return _upright(_to_rgb(_loaded(image)), _exif_of(image))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
@@ -137,7 +138,7 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
             )
         if problem := problem_of(bare):
             raise _unsupported(f"a {image.format} {problem}")
-        whole = _opened_pixels(image, bare)
+        whole = _loaded(image, bare)
         if image.format == "JPEG" and lacks_pixels(bare, image):
             raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
         return whole, exif or _exif_of(image)
@@ -150,7 +151,7 @@ def _open(data: bytes) -> Image.Image:
         if tiff.is_described(data) and not ends_early(data):
             problem = problem_of(data) or "of a layout that Pillow doesn't read"
             raise _unsupported(f"a TIFF {problem}") from error
-        if is_known(data):
+        if is_known(data) and (_HAS_AVIF or not is_avif(data)):
             raise ImageError(
                 ErrorCode.TRUNCATED if ends_early(data) else ErrorCode.DECODE_ERROR,
                 "the header can't be read",
@@ -173,27 +174,27 @@ def _unloaded_file(image: Image.Image) -> bytes | None:
     return data
 
 
-def _opened_pixels(image: Image.Image, data: bytes = b"") -> Image.Image:
+def _loaded(image: Image.Image, data: bytes = b"") -> Image.Image:
     """Load an image; greys of 16 bits become 8, and a transparent colour becomes alpha.
 
     `data` is its file, if it wasn't loaded before.
     """
     layout = _layout(image)
-    colour = image.info.get("transparency") if layout in _CLEAR_VALUES else None
+    colour = image.info.get("transparency") if layout in _VALUE_BITS else None
     image.load()
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         return image.convert("RGB")
     if not isinstance(colour, int | tuple):
-        return _narrowed(image)
-    if not data and np.max(colour) > _CLEAR_VALUES[layout]:
+        return _in_8_bits(image)
+    if not data and np.max(colour) > _VALUE_BITS[layout]:
         raise _unsupported("its transparent colour has bits that were dropped when it was loaded")
-    wanted = np.array(colour) & _CLEAR_VALUES[layout]
+    wanted = np.array(colour) & _VALUE_BITS[layout]
     if layout == "RGB;16B":
-        high_HW = _is_everywhere(image, wanted >> 8)
-        clear_HW = high_HW & _is_everywhere(_low_bytes(data), wanted & 0xFF)
+        high_HW = _which_have(image, wanted >> 8)
+        clear_HW = high_HW & _which_have(_low_bytes(data), wanted & 0xFF)
     else:
-        clear_HW = _is_everywhere(image, wanted * _SCALES.get(layout, 1))
-    whole = _narrowed(image).convert("RGB")
+        clear_HW = _which_have(image, wanted * _SCALES.get(layout, 1))
+    whole = _in_8_bits(image).convert("RGB")
     whole.putalpha(Image.fromarray(np.where(clear_HW, 0, 255).astype(np.uint8)))
     return whole
 
@@ -212,13 +213,13 @@ def _low_bytes(data: bytes) -> Image.Image:
         return image
 
 
-def _is_everywhere(image: Image.Image, values: Any) -> npt.NDArray[np.bool_]:
-    """Tell which pixels have these values, in all channels."""
+def _which_have(image: Image.Image, values: Any) -> npt.NDArray[np.bool_]:
+    """Tell which pixels have these values, one a channel."""
     same = np.asarray(image.convert("L") if image.mode == "1" else image) == values
     return same.all(axis=2) if same.ndim == 3 else same
 
 
-def _narrowed(image: Image.Image) -> Image.Image:
+def _in_8_bits(image: Image.Image) -> Image.Image:
     """Keep the high bytes of 16-bit greys, which a TIFF may count from white."""
     if not image.mode.startswith("I;16"):
         return image

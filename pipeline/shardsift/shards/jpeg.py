@@ -27,7 +27,6 @@ _COLOURS_BYTES = 16
 """Such a segment has that many at least, its marker and length among them."""
 
 _EXIF, _EXIF_HEAD = 0xE1, b"Exif\0\0"
-_NEVER = b"nothing begins so"
 
 _FILLER = 128
 """Of all channels, in the colours of the file: what libjpeg makes of coefficients of zero."""
@@ -46,12 +45,13 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     for marker, begin, end in _segments(data):
         if marker != _COMMENT and marker not in _APPLICATION:
             continue
-        head = data[begin + 4 : begin + 10]
-        if not (head.startswith(_COLOURS.get(marker, _NEVER)) and end - begin >= _COLOURS_BYTES):
-            kept.append(view[at:begin])
-            at = end
-            if marker == _EXIF and head == _EXIF_HEAD:
-                exif = exif or data[begin + 4 : end]
+        head, colours = data[begin + 4 : begin + 10], _COLOURS.get(marker)
+        if colours and head.startswith(colours) and end - begin >= _COLOURS_BYTES:
+            continue
+        kept.append(view[at:begin])
+        at = end
+        if marker == _EXIF and head == _EXIF_HEAD:
+            exif = exif or data[begin + 4 : end]
     return (b"".join([*kept, view[at:]]) if at else data), exif
 
 

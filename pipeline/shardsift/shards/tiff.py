@@ -74,15 +74,18 @@ def orientation(block: bytes) -> int:
     return values[0] if values and 1 <= values[0] <= 8 else 1
 
 
-def without_asides(data: bytes) -> bytes:
-    """Leave out all tags of a TIFF that don't decide about the pixels of its first picture."""
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """Leave out all tags that don't decide about the pixels of the first picture.
+
+    What was there is returned as well: a TIFF is built as an EXIF block is.
+    """
     found = _read_directory(data)
     if found is None or not found.is_whole:
-        return data
+        return data, data
     kept = [data[e.at : e.at + found.size] for e in found.entries if e.tag in _DECIDES]
     end_of_chain = bytes(8 if found.is_big else 4)
     directory = len(kept).to_bytes(found.counter, found.order) + b"".join(kept) + end_of_chain
-    return b"".join([data[: found.at], directory, data[found.at + len(directory) :]])
+    return b"".join([data[: found.at], directory, data[found.at + len(directory) :]]), data
 
 
 def problem_of(data: bytes) -> str | None:

@@ -73,21 +73,18 @@ def expand(patterns: Iterable[str]) -> Iterator[str]:
 
 def _expand_list(location: str) -> Iterator[str]:
     found = False
-    try:
-        with io.TextIOWrapper(open_read(location), "utf-8-sig") as lines:
-            for line in lines:
-                if line.strip() and not line.startswith("#"):
-                    found = True
-                    yield from _expand_pattern(line.strip())
-    except (OSError, ImportError, ValueError) as error:
-        raise _input_error(f"@{location}", error) from shown_cause(error)
+    with _finding(f"@{location}"), io.TextIOWrapper(open_read(location), "utf-8-sig") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                found = True
+                yield from _expand_pattern(line.strip())
     if not found:
         raise InputError(f"@{redact(location)}: the list is empty")
 
 
 def _expand_pattern(pattern: str) -> Iterator[str]:
     _refuse_presigned(pattern)
-    if any(sign in pattern for sign in "*?[{") and _exists(pattern):
+    if (_is_glob(pattern) or "{" in pattern) and _exists(pattern):
         yield from _expand_name(pattern)  # it may be called so
         return
     try:
@@ -95,8 +92,11 @@ def _expand_pattern(pattern: str) -> Iterator[str]:
     except ValueError as error:
         raise InputError(f"{redact(pattern)}: braces don't match: {error}") from error
     for name in names:
-        is_glob = any(magic in name for magic in "*?[")
-        yield from _glob(name) if is_glob else _expand_name(name)
+        yield from _glob(name) if _is_glob(name) else _expand_name(name)
+
+
+def _is_glob(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
 
 
 def _refuse_presigned(url: str) -> None:
@@ -115,15 +115,13 @@ def _expand_name(name: str) -> Iterator[str]:
 
 
 def _exists(location: str) -> bool:
-    try:
+    with _finding(location):
         filesystem, path = _locate(location, _PAGE_ATTEMPTS)
         return _ask(filesystem, location, lambda: bool(filesystem.exists(path)))
-    except (OSError, ImportError, ValueError) as error:
-        raise _input_error(location, error) from shown_cause(error)
 
 
 def _glob(pattern: str) -> Iterator[str]:
-    try:
+    with _finding(pattern):
         filesystem, path = _locate(pattern, _PAGE_ATTEMPTS)
         if isinstance(filesystem, LocalFileSystem):
             found = sorted(_glob_local(path))
@@ -134,8 +132,6 @@ def _glob(pattern: str) -> Iterator[str]:
             walks = pattern.startswith(_S3_PROTOCOLS) and "**" not in pattern
             options = {"on_error": "raise"} if walks else {}
             found = _ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
-    except (OSError, ImportError, ValueError) as error:
-        raise _input_error(pattern, error) from shown_cause(error)
     if not found:
         raise InputError(f"{redact(pattern)}: no shard matches")
     for name in found:
@@ -150,7 +146,7 @@ def _glob(pattern: str) -> Iterator[str]:
 def _glob_local(pattern: str) -> Iterator[str]:
     """Yield what matches a pattern, as fsspec understands it, links followed."""
     parts = pattern.split("/")
-    fixed = next(place for place, part in enumerate(parts) if any(m in part for m in "*?["))
+    fixed = next(place for place, part in enumerate(parts) if _is_glob(part))
     folder = "/".join(parts[:fixed]) or "/"
     depth = None if "**" in pattern else len(parts) - fixed
     if Path(folder).is_dir():
@@ -159,16 +155,15 @@ def _glob_local(pattern: str) -> Iterator[str]:
 
 
 def _shards_below(location: str) -> Iterator[str]:
-    try:
+    with _finding(location):
         filesystem, path = _locate(location, _PAGE_ATTEMPTS)
-        kind = _ask(filesystem, location, lambda: filesystem.info(path)["type"])
+        try:
+            kind = _ask(filesystem, location, lambda: filesystem.info(path)["type"])
+        except FileNotFoundError as error:
+            raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
         if kind == "file":
             raise InputError(f"{redact(location)}: a shard's name has to end in {SHARD_SUFFIX}")
         names = _find(filesystem, location, path)
-    except FileNotFoundError as error:
-        raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
-    except (OSError, ImportError, ValueError) as error:
-        raise _input_error(location, error) from shown_cause(error)
     found = sorted(name for name in names if name.endswith(SHARD_SUFFIX))
     if not found:
         raise InputError(f"{redact(location)}: no .tar in this folder")
@@ -182,8 +177,14 @@ def _find(filesystem: Any, location: str, path: str) -> Iterable[str]:
     return _ask(filesystem, location, lambda: cast(list[str], filesystem.find(path)))
 
 
-def _input_error(location: str, error: Exception) -> InputError:
-    return InputError(f"{redact(location)}: {_place(location, error)}{reason(error)}")
+@contextmanager
+def _finding(location: str) -> Generator[None]:
+    """Turn what goes wrong in finding shards into an InputError that names what was asked for."""
+    try:
+        yield
+    except (OSError, ImportError, ValueError) as error:
+        problem = f"{redact(location)}: {_place(location, error)}{reason(error)}"
+        raise InputError(problem) from shown_cause(error)
 
 
 def _place(location: str, error: Exception) -> str:

@@ -18,16 +18,10 @@ from shardsift.errors import ImageError
 from shardsift.records import RgbImage
 from shardsift.shards.images import as_rgb, decode_rgb
 from tests.conftest import SHARED
-from tests.samples import encoded, picture, tiff_bytes
+from tests.samples import encoded, picture, png_chunk, saved, tiff_bytes
 
 FAULTS = SHARED / "faults"
 ORIENTATION = 0x0112
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def decoded(data: bytes) -> RgbImage:
@@ -44,12 +38,6 @@ def fault(name: str) -> bytes:
     if not FAULTS.is_dir():
         pytest.skip("shared/faults is not on this machine")
     return (FAULTS / name).read_bytes()
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """Of a PNG."""
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + check
 
 
 def with_chunk(added: bytes, png: bytes | None = None) -> bytes:
@@ -105,12 +93,12 @@ def test_of_exif_only_the_orientation_matters(name: str) -> None:
 )
 @pytest.mark.parametrize("content", [b"", b"\0", b"\xff" * 7, b"x" * 40], ids=len)
 def test_no_ancillary_chunk_costs_a_png_its_pixels(kind: bytes, content: bytes) -> None:
-    for added in (chunk(kind, content), chunk(kind, content)[:-1] + b"?"):
+    for added in (png_chunk(kind, content), png_chunk(kind, content)[:-1] + b"?"):
         np.testing.assert_array_equal(decoded(with_chunk(added)), np.asarray(picture()))
 
 
 def test_a_chunk_that_no_one_knows_but_has_to_is_unsupported() -> None:
-    assert code_of(with_chunk(chunk(b"CgBI", b"\x50\0\x20\x02"))) == "unsupported_format"
+    assert code_of(with_chunk(png_chunk(b"CgBI", b"\x50\0\x20\x02"))) == "unsupported_format"
 
 
 @pytest.mark.parametrize("marker", [*range(0xE0, 0xF0), 0xFE], ids=hex)
@@ -172,8 +160,8 @@ def test_what_surrounds_damaged_pixels_does_not_decide_the_code(behind: bytes) -
     middle = len(png) // 2
     damaged = png[:middle] + bytes(64) + png[middle + 64 :] + behind
     assert code_of(damaged) == "decode_error"
-    assert code_of(with_chunk(chunk(b"iCCP", b"truncated"), damaged)) == "decode_error"
-    assert code_of(with_chunk(chunk(b"eXIf", b"IEND" * 9), png)[: middle + 48]) == "truncated"
+    assert code_of(with_chunk(png_chunk(b"iCCP", b"truncated"), damaged)) == "decode_error"
+    assert code_of(with_chunk(png_chunk(b"eXIf", b"IEND" * 9), png)[: middle + 48]) == "truncated"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
@@ -212,7 +200,7 @@ def test_an_orientation_is_found_among_tags_that_make_no_sense(order: str) -> No
         warnings.simplefilter("error")
         for data in (
             jpeg[:2] + segment(0xE1, b"Exif\0\0" + block) + jpeg[2:],
-            with_chunk(chunk(b"eXIf", block), png),
+            with_chunk(png_chunk(b"eXIf", block), png),
             saved(picture(40, 20), "WEBP", exif=block, lossless=True),
         ):
             assert decoded(data).shape == (40, 20, 3)
@@ -244,7 +232,9 @@ def test_an_orientation_in_xmp_alone_is_not_applied() -> None:
     for data in (
         saved(picture(40, 20), "JPEG", xmp=xmp),
         saved(picture(40, 20), "WEBP", xmp=xmp),
-        with_chunk(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp), encoded("PNG", 40, 20)),
+        with_chunk(
+            png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp), encoded("PNG", 40, 20)
+        ),
     ):
         assert b"Orientation" in data
         assert decoded(data).shape == (20, 40, 3)
@@ -256,7 +246,7 @@ def test_the_exif_that_imagemagick_wrote_into_pngs_is_applied(kind: bytes) -> No
     block = b"Exif\0\0" + odd_exif(6)
     text = f"\nexif\n{len(block):8}\n{block.hex()}\n".encode()
     content = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
-    added = chunk(kind, b"Raw profile type exif\0" + content)
+    added = png_chunk(kind, b"Raw profile type exif\0" + content)
     assert decoded(with_chunk(added, encoded("PNG", 40, 20))).shape == (40, 20, 3)
 
 
@@ -285,7 +275,7 @@ def test_equal_files_have_equal_messages(make: Callable[[], bytes]) -> None:
 
 
 def test_a_file_that_is_opened_and_not_loaded_is_read_as_a_file(tmp_path: Path) -> None:
-    data = with_chunk(chunk(b"tRNS", b"\0\x03"), grey_png(4, [[0, 3, 15]]))
+    data = with_chunk(png_chunk(b"tRNS", b"\0\x03"), grey_png(4, [[0, 3, 15]]))
     (tmp_path / "a.png").write_bytes(data)
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(as_rgb(image, "image"), decoded(data))
@@ -301,8 +291,8 @@ def grey_png(bits: int, rows: list[list[int]], kind: int = 0) -> bytes:
         packed = "".join(f"{value:0{bits}b}" for value in row)
         packed += "0" * (-len(packed) % 8)
         lines += b"\0" + int(packed, 2).to_bytes(len(packed) // 8, "big")
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    return png + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    png = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+    return png + png_chunk(b"IDAT", zlib.compress(lines)) + png_chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -310,7 +300,7 @@ def test_of_a_transparent_grey_that_value_alone_lies_over_white(bits: int) -> No
     top = 2**bits - 1
     values = sorted({0, 1, top // 3, top // 2, top, min(top, 0x1234), min(top, 0x1235)})
     for clear in values:
-        png = with_chunk(chunk(b"tRNS", struct.pack(">H", clear)), grey_png(bits, [values]))
+        png = with_chunk(png_chunk(b"tRNS", struct.pack(">H", clear)), grey_png(bits, [values]))
         eight = [value >> 8 if bits == 16 else value * 255 // top for value in values]
         expected = [255 if v == clear else e for v, e in zip(values, eight, strict=True)]
         assert decoded(png)[0, :, 0].tolist() == expected
@@ -324,7 +314,7 @@ def test_of_a_transparent_colour_that_one_alone_lies_over_white(
 ) -> None:
     others = [(clear[0], clear[1], clear[2] ^ 1), (1, 0, 0), (0, 0, 0x13), (9, 8, 8)]
     row = [value for colour in (clear, *others) for value in colour]
-    png = with_chunk(chunk(b"tRNS", struct.pack(">3H", *clear)), grey_png(bits, [row], kind=2))
+    png = with_chunk(png_chunk(b"tRNS", struct.pack(">3H", *clear)), grey_png(bits, [row], kind=2))
     shift = bits - 8
     expected = [[255] * 3] + [[value >> shift for value in colour] for colour in others]
     assert decoded(png)[0].tolist() == expected
@@ -333,7 +323,7 @@ def test_of_a_transparent_colour_that_one_alone_lies_over_white(
 def test_a_transparent_colour_that_pillow_has_cut_is_refused() -> None:
     """An image that was loaded has lost the low bytes of its pixels."""
     row = [0x8000, 0x8000, 0x8000, 0, 0, 0]
-    clear = chunk(b"tRNS", struct.pack(">3H", 0x8000, 0x8000, 0x8000))
+    clear = png_chunk(b"tRNS", struct.pack(">3H", 0x8000, 0x8000, 0x8000))
     image = Image.open(io.BytesIO(with_chunk(clear, grey_png(16, [row], kind=2))))
     assert as_rgb(image, "image")[0].tolist() == [[255] * 3, [0] * 3]
     image.load()
@@ -343,7 +333,7 @@ def test_a_transparent_colour_that_pillow_has_cut_is_refused() -> None:
 
 
 def test_bits_above_the_depth_of_a_transparent_grey_do_not_count() -> None:
-    png = with_chunk(chunk(b"tRNS", b"\xff\xf3"), grey_png(4, [[3, 4]]))
+    png = with_chunk(png_chunk(b"tRNS", b"\xff\xf3"), grey_png(4, [[3, 4]]))
     assert decoded(png)[0, :, 0].tolist() == [255, 68]
 
 

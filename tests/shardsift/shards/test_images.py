@@ -16,15 +16,9 @@ from shardsift.errors import ImageError, InputError
 from shardsift.records import RgbImage
 from shardsift.shards.images import as_rgb, decode_rgb
 from tests.fuzz.limits import bounded
-from tests.samples import encoded, picture, resized
+from tests.samples import encoded, picture, png_chunk, resized, saved
 
 MAX_PIXELS = 1_000_000
-
-
-def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def decoded(data: bytes) -> RgbImage:
@@ -107,16 +101,12 @@ def test_float_pixels_are_refused() -> None:
     assert code_of(saved(Image.new("F", (9, 9), 0.5), "TIFF")) == "unsupported_format"
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """Of a PNG."""
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + check
-
-
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and has nothing behind it."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+    return (
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(b""))
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,8 +148,8 @@ def test_16_bit_colour_keeps_its_high_bytes() -> None:
     """Pillow writes no such PNG, so this one is made by hand."""
     pixels = np.array([[[0x12FF, 0x3400, 0x5680]]], ">u2")
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    png += chunk(b"IDAT", zlib.compress(b"\0" + pixels.tobytes())) + chunk(b"IEND", b"")
+    png = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+    png += png_chunk(b"IDAT", zlib.compress(b"\0" + pixels.tobytes())) + png_chunk(b"IEND", b"")
     assert decoded(png)[0, 0].tolist() == [0x12, 0x34, 0x56]
 
 

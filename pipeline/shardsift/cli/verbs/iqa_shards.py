@@ -6,7 +6,7 @@ from rich.console import Console
 
 from shardsift.cli.configs import IqaShardsConfig
 from shardsift.cli.exit_codes import DONE
-from shardsift.config import nearest
+from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS
@@ -16,8 +16,7 @@ def run(config: IqaShardsConfig, console: Console) -> int:
     """Write the shards, and say how to evaluate them; return the exit code."""
     name, output = config.name, config.output
     if name not in IQA_SETS:
-        guess = nearest(name, set(IQA_SETS))
-        hint = f"did you mean {guess}?" if guess else f"known are {', '.join(IQA_SETS)}"
+        hint = did_you_mean(name, IQA_SETS, f"known are {', '.join(IQA_SETS)}")
         raise ConfigError(f"{name}: no such set; {hint}")
     iqa_set = IQA_SETS[name]
     images, shards = write_shards(
