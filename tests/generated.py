@@ -12,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardsift.annotations.digest import digest_of
+from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.encoder import encode
 from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY
-from shardsift.annotations.manifest import ManifestWriter
-from shardsift.annotations.parquet import SCHEMA, encode, parse_footer
+from shardsift.annotations.manifest import ManifestWriter, Totals
+from shardsift.annotations.parquet import SCHEMA, parse_footer
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.errors import ErrorCode
 from shardsift.records import Annotation, FailedShard, ShardIdentity
@@ -58,11 +61,17 @@ def write_annotations(
             manifest.add(parse_footer(metadata).report)
         for shard in failed:
             manifest.add(FailedShard(shard=shard, url=shard, reason="cut", attempts=3))
-        manifest.commit(str(folder / MANIFEST))
-    record = {"fingerprint": fingerprint, "config": {}, "root": "/c", "inputs": [], "version": "0"}
-    (folder / RUN_RECORD).write_text(json.dumps(record))
-    (folder / SUMMARY).write_text(json.dumps(manifest.totals.as_dict()))
+        sha256 = manifest.commit(str(folder / MANIFEST))
+    _write_records(folder, fingerprint, manifest.totals, sha256)
     return folder
+
+
+def _write_records(folder: Path, fingerprint: str, totals: Totals, manifest: str) -> None:
+    record = RunRecord(fingerprint=fingerprint, config={}, root="/c", inputs=(), version="0")
+    (folder / RUN_RECORD).write_bytes(record.encode())
+    pace = {"actors": 1, "seconds": 1.0, "images_per_second": 1.0, "stage_seconds": {}}
+    counts = totals.as_dict() | {"fingerprint": fingerprint, "manifest": manifest}
+    (folder / SUMMARY).write_bytes(RunSummary.model_validate(counts | pace).encode())
 
 
 def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
@@ -81,9 +90,7 @@ def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
             compression="zstd",
             use_dictionary=["shard", "image_ext", "error"],  # pyright: ignore[reportArgumentType]
         )
-    record = {"fingerprint": "made-up", "config": {}, "root": "/", "inputs": [], "version": "0"}
-    (folder / RUN_RECORD).write_text(json.dumps(record))
-    (folder / SUMMARY).write_text("{}")
+    _write_records(folder, "made-up", Totals(), "")
     return folder
 
 
@@ -111,12 +118,14 @@ def _made_up(shard: str, rows: int, dice: np.random.Generator) -> tuple[Any, dic
     empty = encode(
         [], shard=ShardIdentity(path=shard, size=1, version="1"), fingerprint="made-up", config={}
     )
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
     metadata = pq.read_schema(pa.BufferReader(empty)).metadata | {
         b"shardsift.rows": str(rows).encode(),
         b"shardsift.errors": json.dumps({"truncated": int(has_error.sum())}).encode(),
         b"shardsift.sketch": base64.b64encode(quantile_sketch(quality[~has_error])),
+        b"shardsift.digest": digest_of(table).encode(),
     }
-    return pa.Table.from_arrays(columns, schema=SCHEMA), metadata
+    return table, metadata
 
 
 def damage_row_group(path: Path, number: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift import annotate_shards
+from shardsift.documents import DIGEST
 from shardsift.scoring.scorer import ImageScorer
 from tests.fakes import FakeScorer
 
@@ -45,9 +49,26 @@ def edit_rows(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> N
         writer.write_table(changed)
 
 
+def edit_json(path: Path, **changes: object) -> None:
+    """Change a record of ours as a person would who takes its digest out."""
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key != DIGEST}
+    path.write_text(json.dumps(content | changes))
+
+
 def edit_footer(path: Path, **claims: str) -> None:
     """Change what the footer of an annotation file says, and leave its rows."""
     table = pq.read_table(path)
     metadata = {f"shardsift.{key}".encode(): value.encode() for key, value in claims.items()}
     kept = {key: value for key, value in table.schema.metadata.items() if key not in metadata}
     pq.write_table(table.replace_schema_metadata(kept | metadata), path)
+
+
+def left_by_a_dead_process(folder: Path) -> Path:
+    """A file that was about to appear in a folder when its process was killed."""
+    script = (
+        "import os, sys; from pathlib import Path; from shardsift.storage.local import appearing\n"
+        "with appearing(Path(sys.argv[1])) as file: file.write(b'half'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(folder / "whole")], check=False)
+    (leftover,) = folder.glob("_*.tmp")
+    return leftover

@@ -43,7 +43,7 @@ class Race:
         """Let the actors write all tars, synced to disk as they do it; return the seconds."""
         shutil.rmtree(self._ours, ignore_errors=True)
         run = prepare(self._config.model_copy(update={"output": str(self._ours)}))
-        run.folder.begin(run.record, run.plan)
+        run.folder.begin(run.intent, run.plan)
         coordinator = self._ready(run)
         self._rest()
         started = perf_counter()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from shardsift.documents import Document
 from shardsift.errors import ErrorCode
 
 RgbImage = npt.NDArray[np.uint8]
@@ -147,9 +148,9 @@ class StageSeconds:
 class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
-    `sketch` is the serialised KLL sketch of `quality`, `seconds` the wall time of scoring, None
-    if the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
-    `write`.
+    `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows. `seconds` is the
+    wall time of scoring, None if the shard was committed by an earlier run. `stages` are `read`,
+    `decode`, `score` and `write`.
     """
 
     shard: str
@@ -159,10 +160,10 @@ class ShardReport:
     seconds: float | None = None
     stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     unscored_images: int = 0
+    digest: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedShard:
+class FailedShard(Document):
     """A shard that was given up after `attempts` attempts; `reason` is that of the last one."""
 
     shard: str

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import StageClock
-from shardsift.annotations.parquet import count_errors, encode, sketch_quality
+from shardsift.annotations.encoder import AnnotationEncoder
+from shardsift.annotations.parquet import ROW_GROUP_ROWS
 from shardsift.errors import ErrorCode, ImageError, ShardError
 from shardsift.records import (
     Annotation,
     ImageFile,
+    ImageScore,
     RgbImage,
     Sample,
     ShardReport,
@@ -47,29 +50,17 @@ def annotate(
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
-    rows, unscored_images = _score_rows(task, scorer, decode_threads, clock)
+    config = scorer.config.model_dump(mode="json")
+    encoder = AnnotationEncoder(identity, scorer.fingerprint, config)
+    unscored_images = _score_rows(task, scorer, decode_threads, clock, encoder)
     try:
         with clock.measure("write"):
-            data = encode(
-                rows,
-                shard=identity,
-                fingerprint=scorer.fingerprint,
-                config=scorer.config.model_dump(mode="json"),
-                unscored_images=unscored_images,
-            )
+            data, report = encoder.finish(unscored_images)
             commit(join(output, task.annotation), data)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {error}") from error
     seconds = perf_counter() - started
-    return ShardReport(
-        shard=task.shard,
-        rows=len(rows),
-        errors=count_errors(rows),
-        sketch=sketch_quality(rows),
-        seconds=seconds,
-        stages=_stages(clock, seconds, decode_threads),
-        unscored_images=unscored_images,
-    )
+    return replace(report, seconds=seconds, stages=_stages(clock, seconds, decode_threads))
 
 
 def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str, StageSeconds]:
@@ -85,11 +76,14 @@ def _stages(clock: StageClock, seconds: float, decode_threads: int) -> dict[str,
 
 
 def _score_rows(
-    task: ShardTask, scorer: ImageScorer, decode_threads: int, clock: StageClock
-) -> tuple[list[Annotation], int]:
-    """Make a row for every sample; also count the further images that the samples held."""
-    rows: list[Annotation] = []
-    unscored: deque[Annotation] = deque()
+    task: ShardTask,
+    scorer: ImageScorer,
+    decode_threads: int,
+    clock: StageClock,
+    encoder: AnnotationEncoder,
+) -> int:
+    """Encode a row for every sample; return the number of further images that they held."""
+    rows = _OpenRows(encoder)
     samples = further_images = 0
 
     def read() -> Iterator[Sample]:
@@ -107,17 +101,53 @@ def _score_rows(
     def images() -> Generator[RgbImage]:
         decoded = map_ordered(decode, read(), decode_threads)
         for row, image in clock.iterate("wait", decoded):
-            rows.append(row)
+            rows.add(row, waits=image is not None)
             if image is not None:
-                unscored.append(row)
                 yield image
 
     with closing(images()) as stream:  # ends the threads if the scorer raises
         for score in clock.iterate("score", scorer.score(stream)):
-            unscored.popleft().set_score(score)
-    assert not unscored, "the scorer gave fewer scores than it took images"
-    assert [row.index for row in rows] == list(range(samples)), "a row for every sample, in order"
-    return rows, further_images
+            rows.set_score(score)
+    rows.close()
+    assert encoder.rows == samples, "a row for every sample"
+    return further_images
+
+
+class _OpenRows:
+    """Rows in shard order, of which the last ones wait for their scores.
+
+    Those before them go to the encoder as soon as they fill a row group.
+    """
+
+    def __init__(self, encoder: AnnotationEncoder) -> None:
+        self._encoder = encoder
+        self._rows: list[Annotation] = []
+        self._waiting: deque[Annotation] = deque()
+
+    def add(self, row: Annotation, *, waits: bool) -> None:
+        """Take in the next row."""
+        assert row.index == self._encoder.rows + len(self._rows), "samples come in order"
+        self._rows.append(row)
+        if waits:
+            self._waiting.append(row)
+        self._pass_on()
+
+    def set_score(self, score: ImageScore) -> None:
+        """Score the first row that waits."""
+        self._waiting.popleft().set_score(score)
+        self._pass_on()
+
+    def close(self) -> None:
+        """Encode what is left."""
+        assert not self._waiting, "the scorer gave fewer scores than it took images"
+        if self._rows:
+            self._encoder.add(self._rows)
+
+    def _pass_on(self) -> None:
+        ready = self._waiting[0].index - self._encoder.rows if self._waiting else len(self._rows)
+        if ready >= ROW_GROUP_ROWS:
+            self._encoder.add(self._rows[:ROW_GROUP_ROWS])
+            del self._rows[:ROW_GROUP_ROWS]
 
 
 def decode_sample(sample: Sample, max_pixels: int) -> tuple[Annotation, RgbImage | None]:

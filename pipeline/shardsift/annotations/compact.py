@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import json
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shardsift import __version__
-from shardsift.annotations.compacted import INDEX, Slot, encode_index, index_row
+from shardsift.annotations.compacted import INDEX, Slot, digest_of_shards, encode_index, index_row
+from shardsift.annotations.digest import digest_of
+from shardsift.annotations.documents import CompactRecord
 from shardsift.annotations.folder import (
     MANIFEST,
     RUN_RECORD,
     SUMMARY,
     OutputFolder,
     RunFolder,
-    as_json,
     check_apart,
     check_output,
     find_annotations,
 )
-from shardsift.annotations.parquet import PARQUET_OPTIONS, ROW_GROUP_ROWS, SCHEMA, Footer
+from shardsift.annotations.parquet import (
+    METADATA_PREFIX,
+    PARQUET_OPTIONS,
+    ROW_GROUP_ROWS,
+    SCHEMA,
+    Footer,
+)
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.annotations.survey import survey
 from shardsift.errors import AnnotationError, OutputError
@@ -66,17 +76,6 @@ class Compaction:
     files: int
 
 
-@dataclass(kw_only=True, slots=True)
-class _Written:
-    """What a file holds, shard by shard."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    groups: int = 0
-    errors: Counter[str] = field(default_factory=Counter[str])
-    qualities: list[NDArray[np.float32]] = field(default_factory=list[NDArray[np.float32]])
-    count: int = 0
-
-
 def compact(
     url: str,
     output: str,
@@ -103,15 +102,20 @@ def compact(
     target.sweep()
     delete(join(output, SUMMARY))  # readers look for it
     target.delete_all(target.files - {RECORD})
-    commit(join(output, RECORD), as_json({"annotations": absolute(url)}))
+    commit(join(output, RECORD), CompactRecord(annotations=absolute(url)).encode())
 
     tables = map_ordered(source.annotations.read, names, _THREADS)
     pairs = zip(source.read_footers(names), tables, strict=True)
-    index, files = _write(track(pairs, "compacting", len(names)), source, output, bytes_per_file)
+    index, sums = _write(track(pairs, "compacting", len(names)), source, output, bytes_per_file)
     assert [row["shard"] for row in index] == [part.shard for part in found.parts], "none is lost"
-    commit(join(output, INDEX), encode_index(index))
+    data = encode_index(index)
+    commit(join(output, INDEX), data)
+    sums[INDEX] = hashlib.sha256(data).hexdigest()
     _copy_records(source, output)
-    return Compaction(shards=len(index), rows=sum(row["rows"] for row in index), files=files)
+    commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
+    commit(join(output, SUMMARY), read_bytes(join(url, SUMMARY)))
+    rows = sum(row["rows"] for row in index)
+    return Compaction(shards=len(index), rows=rows, files=len(sums) - 1)
 
 
 def _claim(output: str, *, overwrite: bool) -> RunFolder:
@@ -139,69 +143,130 @@ def _claim(output: str, *, overwrite: bool) -> RunFolder:
 
 def _write(
     pairs: Iterable[Part], source: OutputFolder, output: str, bytes_per_file: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Write all rows; return the rows of the index, and how many files there are."""
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Write all rows; return the rows of the index, and the SHA-256 of each file."""
     index: list[dict[str, Any]] = []
-    files = 0
+    sums: dict[str, str] = {}
     with closing(_checked(pairs, source)) as parts:
         for first in parts:
-            name = _FILE_FORMAT.format(files)
-            index += _write_file(join(output, name), name, chain([first], parts), bytes_per_file)
-            files += 1
-    return index, files
+            name = _FILE_FORMAT.format(len(sums))
+            rows, sums[name] = _write_file(output, name, chain([first], parts), bytes_per_file)
+            index += rows
+    return index, sums
 
 
 def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
-    """Pass the parts on once it is known that each has the rows that its footer counts."""
+    """Pass the parts on once it is known that each has the rows that its footer digests."""
     for footer, table in parts:
-        report = footer.report
-        scored = report.rows - sum(report.errors.values())
-        if len(table) != report.rows or len(table) - table["quality"].null_count != scored:
+        if digest_of(table) != footer.report.digest:
             raise AnnotationError(
                 f"{redact(source.url)}: the annotation of {footer.shard.path} has other rows than "
-                "its footer counts; see `shardsift verify`"
+                "its digest is of; see `shardsift verify`"
             )
         yield footer, table
 
 
 def _write_file(
-    url: str, name: str, parts: Iterator[Part], bytes_per_file: int
-) -> Sequence[dict[str, Any]]:
-    """Take in parts until the file is large enough; return their rows of the index."""
-    written = _Written()
-    fingerprint = config = ""
-    with (
-        committing(url) as file,
-        pq.ParquetWriter(file, SCHEMA, **PARQUET_OPTIONS) as writer,
-    ):
-        for footer, table in parts:
-            groups = -(-len(table) // ROW_GROUP_ROWS)
-            if groups:
-                writer.write_table(table, ROW_GROUP_ROWS)
-            written.rows.append(index_row(footer, Slot(name, written.groups, groups)))
-            written.groups += groups
-            written.count += len(table)
-            written.errors.update(footer.report.errors)
-            written.qualities.append(table["quality"].drop_null().to_numpy())
-            fingerprint, config = footer.fingerprint, json.dumps(footer.config, sort_keys=True)
-            if file.tell() >= bytes_per_file:
-                break
-        sketch = quantile_sketch(np.concatenate(written.qualities))
-        metadata = {
-            "fingerprint": fingerprint,
-            "config": config,
-            "shards": str(len(written.rows)),
-            "rows": str(written.count),
-            "errors": json.dumps(dict(sorted(written.errors.items()))),
-            "sketch": base64.b64encode(sketch).decode(),
-            "version": __version__,
-        }
-        writer.add_key_value_metadata({f"shardsift.{k}": v for k, v in metadata.items()})
-    return written.rows
+    output: str, name: str, parts: Iterator[Part], bytes_per_file: int
+) -> tuple[Sequence[dict[str, Any]], str]:
+    """Take in parts until the file is large enough; return their rows of the index, and its sum."""
+    rows: list[dict[str, Any]] = []
+    with committing(join(output, name)) as file:
+        written = _HashedFile(file)
+        with pq.ParquetWriter(written, SCHEMA, **PARQUET_OPTIONS) as writer:
+            groups = _Groups(writer)
+            footer = None
+            for footer, table in parts:
+                rows.append(index_row(footer, Slot(name, groups.rows)))
+                groups.add(table)
+                if written.tell() + groups.waiting_bytes >= bytes_per_file:
+                    break
+            groups.close()
+            assert footer, "a file has a shard at least"
+            writer.add_key_value_metadata(_metadata(footer, rows, groups.qualities))
+    return rows, written.sum.hexdigest()
+
+
+class _Groups:
+    """Writes rows in full row groups, but for the last one."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self.rows = 0
+        self.qualities: list[NDArray[np.float32]] = []
+        self.waiting_bytes = 0
+        self._writer = writer
+        self._waiting: list[Any] = []
+        self._waiting_rows = 0
+
+    def add(self, table: Any) -> None:
+        """Take in the rows of a shard."""
+        table = table.replace_schema_metadata(None)
+        self.rows += len(table)
+        self.qualities.append(table["quality"].drop_null().to_numpy())
+        while len(table):
+            taken = table.slice(0, ROW_GROUP_ROWS - self._waiting_rows)
+            self._waiting.append(taken)
+            self._waiting_rows += len(taken)
+            self.waiting_bytes += taken.nbytes
+            table = table.slice(len(taken))
+            if self._waiting_rows == ROW_GROUP_ROWS:
+                self.close()
+
+    def close(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
+            self._writer.write_table(table, ROW_GROUP_ROWS)
+        self._waiting, self._waiting_rows, self.waiting_bytes = [], 0, 0
+
+
+class _HashedFile(io.RawIOBase):
+    """Passes on what is written, and adds it up in a SHA-256 sum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.sum = hashlib.sha256()
+        self._file = file
+        self._position = 0
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._position
+
+    def write(self, data: Any, /) -> int:
+        """Write all of it."""
+        self._file.write(data)
+        self.sum.update(data)
+        self._position += memoryview(data).nbytes
+        return memoryview(data).nbytes
+
+
+def _metadata(
+    footer: Footer, rows: Sequence[Mapping[str, Any]], qualities: Sequence[NDArray[np.float32]]
+) -> dict[str, str]:
+    """Tell what a file holds; `footer` is that of any of its shards."""
+    errors: Counter[str] = Counter()
+    for row in rows:
+        errors.update(json.loads(row["errors"]))
+    metadata = {
+        "fingerprint": footer.fingerprint,
+        "config": json.dumps(footer.config, sort_keys=True),
+        "shards": str(len(rows)),
+        "rows": str(sum(row["rows"] for row in rows)),
+        "errors": json.dumps(dict(sorted(errors.items()))),
+        "sketch": base64.b64encode(quantile_sketch(np.concatenate(qualities))).decode(),
+        "digest": digest_of_shards(row["digest"] for row in rows),
+        "version": __version__,
+    }
+    return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
 
 def _copy_records(source: OutputFolder, output: str) -> None:
-    """Copy what else the run left behind, the summary last."""
+    """Copy what else the run left behind, but for the summary."""
     names = {RUN_RECORD, MANIFEST, *source.failed} & source.files
-    for name in [*sorted(names), SUMMARY]:
+    for name in sorted(names):
         commit(join(output, name), read_bytes(join(source.url, name)))

@@ -1,4 +1,4 @@
-"""Compacted annotations: those of many shards in few files, a run of row groups for each shard.
+"""Compacted annotations: those of many shards in few files, row after row.
 
 `_compact.arrow` has a row a shard: what its annotation file said of itself, and where its rows
 lie now. So whoever reads annotations shard by shard reads compacted ones the same way.
@@ -6,26 +6,39 @@ lie now. So whoever reads annotations shard by shard reads compacted ones the sa
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
-from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
-from shardsift.annotations.parquet import SCHEMA, Footer, Scored
+from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows, read_table
+from shardsift.annotations.parquet import (
+    ROW_GROUP_ROWS,
+    SCHEMA,
+    Footer,
+    Scored,
+    own_metadata,
+    with_digest,
+)
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
 from shardsift.storage.redaction import reason, redact
 
-INDEX = "_compact" + SUFFIX
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
+
+INDEX: Final = "_compact" + SUFFIX
 
 _INDEX_SCHEMA = pa.schema(
     [
@@ -36,22 +49,24 @@ _INDEX_SCHEMA = pa.schema(
         pa.field("errors", pa.string(), nullable=False),
         pa.field("sketch", pa.binary(), nullable=False),
         pa.field("unscored_images", pa.int64(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
         pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("first_group", pa.int32(), nullable=False),
-        pa.field("groups", pa.int32(), nullable=False),
+        pa.field("first_row", pa.int64(), nullable=False),
     ]
 )
-"""Columns of the index: `errors` is JSON, `groups` are the row groups of `file` from `first_group`
-on. Shards stand in the order of their annotations' names."""
+"""Columns of the index: `errors` is JSON, `first_row` counts from the beginning of `file`. Shards
+stand in the order of their annotations' names."""
+
+_GROUPS_HELD: Final = 4
+"""Neighbours of one row group are read one after the other, by several threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where the rows of a shard lie."""
+    """Where the rows of a shard begin."""
 
     file: str
-    first_group: int
-    groups: int
+    first_row: int
 
 
 class CompactedAnnotations:
@@ -67,42 +82,79 @@ class CompactedAnnotations:
         self._fingerprint = fingerprint
         self._config = config
         self._opened = secrets.token_hex(8)  # the same URL may be compacted anew
-        self._slots: dict[str, Slot] = {}
-        self._shards: dict[str, ShardIdentity] = {}
-        for row in self._index([name for name in _INDEX_SCHEMA.names if name != "sketch"]):
-            name = annotation_name(row["shard"])
-            self._slots[name] = Slot(row["file"], row["first_group"], row["groups"])
-            self._shards[name] = _identity(row)
+        location = join(url, INDEX)
+        try:
+            columns = [name for name in _INDEX_SCHEMA.names if name != "sketch"]
+            self._index = read_table(location, _INDEX_SCHEMA, columns)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise _damaged(location, error) from error
+        shards = cast(list[str], self._index["shard"].to_pylist())
+        self._places = {annotation_name(shard): place for place, shard in enumerate(shards)}
+        self._checked: set[str] = set()
 
     @property
     def names(self) -> Iterable[str]:
         """What the annotation files of the shards were called."""
-        return self._slots.keys()
+        return self._places.keys()
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The Parquet files that have the rows."""
+        return cast(list[str], self._index["file"].cast(pa.string()).unique().to_pylist())
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
-        """Read the rows of one shard, as `parquet.read` does. Raises AnnotationError."""
-        slot = self._slots[name]
-        url = join(self.url, slot.file)
+        """Read the rows of one shard, as those of an annotation file. Raises AnnotationError."""
+        row = self._row(name)
+        url = join(self.url, row["file"])
         schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-        groups = range(slot.first_group, slot.first_group + slot.groups)
         try:
-            with open_read(url) as file:
-                parquet = pq.ParquetFile(file, metadata=_metadata(url, self._opened))
-                table = parquet.read_row_groups(list(groups), schema.names, use_threads=False)
-            return table.select(schema.names).cast(schema)
+            self._check_file(url, row["file"])
+            table = self._rows(url, row["first_row"], row["rows"], schema)
+            return with_digest(table, row["digest"])
         except (OSError, pa.ArrowException, ValueError, IndexError) as error:
             raise _damaged(url, error) from error
 
     def scored(self, name: str) -> Scored:
         """Tell what an annotation was made of."""
-        return Scored(self._shards[name], self._fingerprint)
+        return Scored(_identity(self._row(name)), self._fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Yield what the annotations of some shards said of themselves, in the index's order."""
         wanted = set(names)
-        for row in self._index(_INDEX_SCHEMA.names) if wanted else ():
-            if annotation_name(row["shard"]) in wanted:
-                yield self._footer(row)
+        location = join(self.url, INDEX)
+        try:
+            for row in read_rows(location, _INDEX_SCHEMA) if wanted else ():
+                if annotation_name(row["shard"]) in wanted:
+                    yield self._footer(row)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise _damaged(location, error) from error
+
+    def _row(self, name: str) -> dict[str, Any]:
+        return self._index.slice(self._places[name], 1).to_pylist()[0]
+
+    def _rows(self, url: str, first: int, rows: int, schema: Any) -> Any:
+        """Read so many rows of a file from one on, of the row groups that they lie in."""
+        names = tuple(schema.names)
+        if not rows:
+            return schema.empty_table()
+        begin, end = first // ROW_GROUP_ROWS, (first + rows - 1) // ROW_GROUP_ROWS
+        groups = [_read_group(url, self._opened, number, names) for number in range(begin, end + 1)]
+        inside = pa.concat_tables(groups).slice(first - begin * ROW_GROUP_ROWS, rows)
+        if len(inside) != rows:
+            raise ValueError(f"ends {rows - len(inside):,} rows early")
+        # A slice would hold its whole row group in memory.
+        return inside.take(np.arange(rows)).select(schema.names).cast(schema)
+
+    def _check_file(self, url: str, file: str) -> None:
+        """Raise ValueError unless a file is of this index and this run."""
+        if file in self._checked:
+            return
+        told = own_metadata(_metadata(url, self._opened).metadata or {})
+        is_in_N = pc.equal(self._index["file"].cast(pa.string()), file)
+        expected = digest_of_shards(self._index["digest"].filter(is_in_N).to_pylist())
+        if (told.get("fingerprint"), told.get("digest")) != (self._fingerprint, expected):
+            raise ValueError("it is of another configuration, or of other shards")
+        self._checked.add(file)
 
     def _footer(self, row: Mapping[str, Any]) -> Footer:
         return Footer(
@@ -115,15 +167,14 @@ class CompactedAnnotations:
                 errors=cast(dict[str, int], json.loads(row["errors"])),
                 sketch=row["sketch"],
                 unscored_images=row["unscored_images"],
+                digest=row["digest"],
             ),
         )
 
-    def _index(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        url = join(self.url, INDEX)
-        try:
-            yield from read_rows(url, columns)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise _damaged(url, error) from error
+
+def digest_of_shards(digests: Iterable[str]) -> str:
+    """Digest the rows of several shards, by the digests of each."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
@@ -137,9 +188,9 @@ def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
         "errors": json.dumps(report.errors, sort_keys=True),
         "sketch": report.sketch,
         "unscored_images": report.unscored_images,
+        "digest": report.digest,
         "file": slot.file,
-        "first_group": slot.first_group,
-        "groups": slot.groups,
+        "first_row": slot.first_row,
     }
 
 
@@ -156,6 +207,23 @@ def _identity(row: Mapping[str, Any]) -> ShardIdentity:
     return ShardIdentity(path=row["shard"], size=row["size"], version=row["version"])
 
 
+_decoding = threading.Lock()
+"""Held while a row group is read: of several threads that want the same one, one reads it."""
+
+
+def _read_group(url: str, opened: str, number: int, columns: tuple[str, ...]) -> Any:
+    with _decoding:
+        return _decoded_group(url, opened, number, columns)
+
+
+@lru_cache(maxsize=_GROUPS_HELD)
+def _decoded_group(url: str, opened: str, number: int, columns: tuple[str, ...]) -> Any:
+    with open_read(url) as file:
+        metadata = _metadata(url, opened)
+        parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
+        return parquet.read_row_group(number, list(columns))
+
+
 @lru_cache(maxsize=16)
 def _metadata(url: str, opened: str) -> Any:
     """Read the footer of a file, which takes as long as reading a shard's rows.
@@ -167,4 +235,6 @@ def _metadata(url: str, opened: str) -> Any:
 
 
 def _damaged(url: str, error: Exception) -> AnnotationError:
-    return AnnotationError(f"{redact(url)}: not what `shardsift compact` wrote: {reason(error)}")
+    return AnnotationError(
+        f"{redact(url)}: not what `shardsift compact` wrote: {reason(error)}; compact again"
+    )

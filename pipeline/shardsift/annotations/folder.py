@@ -8,21 +8,21 @@ _summary.json       written last
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from itertools import tee
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
+from shardsift.annotations.documents import RunRecord
 from shardsift.annotations.ipc import SUFFIX
-from shardsift.annotations.manifest import read_manifest
+from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
+from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.names import annotation_name
@@ -50,17 +50,6 @@ SUMMARY = "_summary.json"
 _THREADS = 32
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunRecord:
-    """What `_run.json` holds: every annotation of its folder was made with this configuration."""
-
-    fingerprint: str
-    config: Mapping[str, Any]
-    root: str
-    inputs: Sequence[str]
-    version: str
-
-
 Annotations = AnnotationFiles | CompactedAnnotations
 """What reads the annotations of a folder, by the names that their files have or had."""
 
@@ -82,7 +71,7 @@ class RunFolder:
     def write_failed(self, failed: FailedShard) -> None:
         """Record a shard that was given up. Raises OutputError if nothing can be written."""
         try:
-            commit(join(self.url, failed_name(failed.shard)), as_json(asdict(failed)))
+            commit(join(self.url, failed_name(failed.shard)), failed.encode())
         except OSError as error:
             raise OutputError(
                 f"{redact(self.url)}: can't be written any more: {reason(error)}; the same "
@@ -94,9 +83,9 @@ class RunFolder:
         if failed_name(shard) in self.failed:
             delete(join(self.url, failed_name(shard)))
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Document) -> None:
         """Write `_summary.json`: its presence says that a run came to its end."""
-        commit(join(self.url, SUMMARY), as_json(summary))
+        commit(join(self.url, SUMMARY), summary.encode())
 
     def delete_all(self, names: Iterable[str]) -> None:
         """Delete files below the folder, by many threads."""
@@ -111,7 +100,7 @@ class OutputFolder(RunFolder):
         super().__init__(url)
         self.record = self._read_record() if RUN_RECORD in self.files else None
         self.is_compacted = INDEX in self.files
-        self.annotations = self._read_index() if self.is_compacted else AnnotationFiles(url)
+        self.annotations = self._open_annotations()
         if isinstance(self.annotations, CompactedAnnotations):
             self.committed = set(self.annotations.names)
         else:
@@ -156,14 +145,35 @@ class OutputFolder(RunFolder):
         self.sweep()
         delete(join(self.url, SUMMARY))
         self.delete_all(self._to_delete)
+        self._forget_reopened()
         record = RunRecord(
             fingerprint=fingerprint,
-            config=config,
+            config=dict(config),
             root=plan.root,
-            inputs=plan.patterns,
+            inputs=tuple(plan.patterns),
             version=__version__,
         )
-        commit(join(self.url, RUN_RECORD), as_json(asdict(record)))
+        commit(join(self.url, RUN_RECORD), record.encode())
+
+    def _forget_reopened(self) -> None:
+        """Take the shards that are scored again out of the manifest, which tells of what they were.
+
+        Should this run be stopped, the next one reads the footers of what it has committed.
+        """
+        if MANIFEST not in self.files or MANIFEST in self._to_delete:
+            return
+        url = join(self.url, MANIFEST)
+        forgotten = False
+        with ManifestWriter() as manifest:
+            for shard, report in read_outcomes(url):
+                if report is None:
+                    manifest.add_failed(shard)
+                elif annotation_name(shard) in self.committed:
+                    manifest.add(report)
+                else:
+                    forgotten = True
+            if forgotten:
+                manifest.commit(url)
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Read footers of annotations, in the order of sorted names. Raises AnnotationError."""
@@ -199,13 +209,16 @@ class OutputFolder(RunFolder):
     def _read_record(self) -> RunRecord:
         location = join(self.url, RUN_RECORD)
         try:
-            return RunRecord(**cast(dict[str, Any], json.loads(read_bytes(location))))
-        except (OSError, ValueError, TypeError) as error:
+            return RunRecord.decode(read_bytes(location))
+        except (OSError, DocumentError) as error:
             raise OutputError(
-                f"{location}: not the record of a run ({error}); choose another --output"
+                f"{redact(location)}: not the record of a run ({reason(error)}); choose another "
+                "--output"
             ) from error
 
-    def _read_index(self) -> CompactedAnnotations:
+    def _open_annotations(self) -> Annotations:
+        if not self.is_compacted:
+            return AnnotationFiles(self.url, self.record and self.record.fingerprint)
         if self.record is None:
             raise OutputError(f"{self.url}: has {INDEX}, and no {RUN_RECORD}; compact again")
         return CompactedAnnotations(self.url, self.record.fingerprint, self.record.config)
@@ -282,8 +295,3 @@ def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
     keys = [key for key in sorted(config) if record.config.get(key) != config[key]]
     changes = [f"{key}: {record.config.get(key)} there, {config[key]} here" for key in keys]
     return "; ".join(changes)[:200] or "the weights differ"
-
-
-def as_json(content: Mapping[str, Any]) -> bytes:
-    """Encode a record, for people and programs to read."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Generator
@@ -27,6 +28,7 @@ SCHEMA = pa.schema(
         pa.field("sketch", pa.binary()),
         pa.field("seconds", pa.float64()),
         pa.field("unscored_images", pa.int64()),
+        pa.field("digest", pa.string()),
     ]
 )
 """Columns of the manifest: counts are null for a shard that was given up (`failed`).
@@ -34,6 +36,7 @@ SCHEMA = pa.schema(
 sketch           KLL sketch of the shard's `quality`
 seconds          that scoring took; null if a run that did not finish committed the shard
 unscored_images  images that share a sample with the one that was scored
+digest           of the values of the shard's rows
 """
 
 QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -108,11 +111,20 @@ class ManifestWriter:
         if len(self._held) == BATCH_ROWS:
             self._flush()
 
-    def commit(self, url: str) -> None:
-        """Make the manifest appear at `url`; nothing can be added afterwards."""
+    def add_failed(self, shard: str) -> None:
+        """Append the row of a shard that was given up, of which no more is known."""
+        self.add(FailedShard(shard=shard, url="", reason="", attempts=0))
+
+    def commit(self, url: str) -> str:
+        """Make the manifest appear at `url`, and return its SHA-256.
+
+        Nothing can be added afterwards.
+        """
         self._flush()
         self._writer.close()
         commit_file(url, self._path)
+        with self._path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._held, SCHEMA))
@@ -133,7 +145,7 @@ def read_manifest(url: str) -> Generator[ShardReport]:
 def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
     """Yield the names of all shards of a manifest, and their reports: None for one that failed."""
     try:
-        for row in read_rows(url):
+        for row in read_rows(url, SCHEMA):
             yield row["shard"], None if row["failed"] else _report(row)
     except FileNotFoundError:
         return
@@ -152,6 +164,7 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
         "sketch": outcome.sketch,
         "seconds": outcome.seconds,
         "unscored_images": outcome.unscored_images,
+        "digest": outcome.digest,
     }
 
 
@@ -163,4 +176,5 @@ def _report(row: dict[str, Any]) -> ShardReport:
         sketch=row["sketch"],
         seconds=row["seconds"],
         unscored_images=row["unscored_images"],
+        digest=row["digest"],
     )

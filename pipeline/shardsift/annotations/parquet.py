@@ -1,38 +1,34 @@
-"""The annotation file of a shard: its schema, its bytes, its footer.
-
-Equal rows and equal metadata give equal bytes: nothing here knows the time, the host or the run.
-"""
+"""The annotation file of a shard: its schema, its footer, and how it is read."""
 
 from __future__ import annotations
 
 import base64
-import io
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
-from shardsift import __version__
-from shardsift.annotations.sketch import quantile_sketch
+from shardsift.annotations.sketch import count_of
+from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
-from shardsift.records import Annotation, ShardIdentity, ShardReport
+from shardsift.records import ShardIdentity, ShardReport
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
+from shardsift.storage.redaction import redact
 from shardsift.threads import map_ordered
 
-_LABEL = pa.dictionary(pa.int32(), pa.string())
+LABEL = pa.dictionary(pa.int32(), pa.string())
 
 SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
-        pa.field("shard", _LABEL, nullable=False),
+        pa.field("shard", LABEL, nullable=False),
         pa.field("index", pa.int32(), nullable=False),
         pa.field("uid", pa.string()),
-        pa.field("image_ext", _LABEL),
+        pa.field("image_ext", LABEL),
         pa.field("tar_offset", pa.int64()),
         pa.field("tar_size", pa.int32()),
         pa.field("width", pa.int32()),
@@ -44,7 +40,7 @@ SCHEMA = pa.schema(
         pa.field("w_sim", pa.float32()),
         pa.field("quality_min", pa.float32()),
         pa.field("quality_std", pa.float32()),
-        pa.field("error", _LABEL),
+        pa.field("error", LABEL),
         pa.field("error_message", pa.string()),
     ]
 )
@@ -69,14 +65,15 @@ ROW_GROUP_ROWS = 65_536
 
 PARQUET_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
-    "use_dictionary": [field.name for field in SCHEMA if field.type == _LABEL],
+    "use_dictionary": [field.name for field in SCHEMA if field.type == LABEL],
     "write_page_index": True,
+    "write_page_checksum": True,
 }
 """How annotations are written."""
 
 _THREADS = 32
-_MAX_INT32 = 2**31 - 1
-_PREFIX = "shardsift."
+METADATA_PREFIX = "shardsift."
+"""Of the keys that the metadata of our files have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,86 +86,106 @@ class Footer:
     report: ShardReport
 
 
-def encode(
-    rows: Sequence[Annotation],
-    *,
-    shard: ShardIdentity,
-    fingerprint: str,
-    config: Mapping[str, Any],
-    unscored_images: int = 0,
-) -> bytes:
-    """Encode a shard's Parquet file. `config` is what `fingerprint` was made of, for people."""
-    metadata = {
-        "fingerprint": fingerprint,
-        "config": json.dumps(config, sort_keys=True),
-        "shard": json.dumps(asdict(shard), sort_keys=True),
-        "rows": str(len(rows)),
-        "errors": json.dumps(count_errors(rows), sort_keys=True),
-        "sketch": base64.b64encode(sketch_quality(rows)).decode(),
-        "unscored_images": str(unscored_images),
-        "version": __version__,
-    }
-    schema = SCHEMA.with_metadata({_PREFIX + key: value for key, value in metadata.items()})
-    columns = [_column(field, rows, shard.path) for field in SCHEMA]
-    sink = io.BytesIO()
-    pq.write_table(
-        pa.Table.from_arrays(columns, schema=schema),
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        **PARQUET_OPTIONS,
-    )
-    return sink.getvalue()
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
-def count_errors(rows: Sequence[Annotation]) -> dict[str, int]:
-    """Count the rows of each error code that occurs, in the order of the codes' names."""
-    return dict(sorted(Counter(str(row.error) for row in rows if row.error).items()))
+class _Metadata(BaseModel):
+    """What the metadata of an annotation file says, under our prefix."""
 
-
-def sketch_quality(rows: Sequence[Annotation]) -> bytes:
-    """Serialise a KLL sketch of the `quality` of the scored rows."""
-    qualities = [row.quality for row in rows if row.quality is not None]
-    return quantile_sketch(np.array(qualities, np.float32))
+    fingerprint: str
+    config: Json[dict[str, Any]]
+    shard: Json[ShardIdentity]
+    rows: NonNegativeInt
+    errors: Json[dict[str, NonNegativeInt]]
+    sketch: Annotated[bytes, BeforeValidator(_from_base64)]
+    unscored_images: NonNegativeInt
+    digest: str
 
 
 def read(url: str, columns: Sequence[str] | None = None) -> Any:
     """Read the rows of an annotation file into a `pyarrow.Table`. Raises AnnotationError."""
+    _, table = read_with_footer(url, columns)
+    return table
+
+
+def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Footer, Any]:
+    """Read the rows of an annotation file, and what it says about itself.
+
+    Raises:
+        AnnotationError: if it isn't one of ours, is damaged, or has other rows than it says.
+    """
     schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
         with open_read(url) as file:
-            return pq.read_table(file, columns=schema.names, use_threads=False).cast(schema)
-    except (OSError, pa.ArrowException, ValueError) as error:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            footer = parse_footer(parquet.schema_arrow.metadata or {})
+            table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
+    if footer.report.rows != len(table):
+        raise AnnotationError(
+            f"{redact(url)}: its footer counts {footer.report.rows:,} rows, it has {len(table):,}; "
+            "see `shardsift verify`"
+        )
+    return footer, table
 
 
 def read_footer(url: str) -> Footer:
     """Read the metadata of an annotation file. Raises AnnotationError if it isn't one of ours."""
     try:
         with open_read(url) as file:
-            return parse_footer(pq.read_schema(file).metadata or {})
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            footer = parse_footer(pq.read_schema(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise AnnotationError(f"{url}: not an annotation file of Shardsift: {error}") from error
+    scored = footer.report.rows - sum(footer.report.errors.values())
+    if (sketched := count_of(footer.report.sketch)) != scored:
+        raise AnnotationError(
+            f"{redact(url)}: its footer counts {scored:,} scored rows, its sketch {sketched:,}; "
+            "see `shardsift verify`"
+        )
+    return footer
 
 
 def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
-    """Parse the metadata of a Parquet schema. Raises ValueError, KeyError or TypeError."""
-
-    def value(key: str) -> str:
-        return metadata[(_PREFIX + key).encode()].decode()
-
-    shard = ShardIdentity(**json.loads(value("shard")))
+    """Parse the metadata of a Parquet schema. Raises ValueError."""
+    try:
+        told = _Metadata.model_validate(own_metadata(metadata))
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    count_of(told.sketch)  # for it has to be one
     return Footer(
-        fingerprint=value("fingerprint"),
-        config=cast(dict[str, Any], json.loads(value("config"))),
-        shard=shard,
+        fingerprint=told.fingerprint,
+        config=told.config,
+        shard=told.shard,
         report=ShardReport(
-            shard=shard.path,
-            rows=int(value("rows")),
-            errors=cast(dict[str, int], json.loads(value("errors"))),
-            sketch=base64.b64decode(value("sketch")),
-            unscored_images=int(value("unscored_images")),
+            shard=told.shard.path,
+            rows=told.rows,
+            errors=told.errors,
+            sketch=told.sketch,
+            unscored_images=told.unscored_images,
+            digest=told.digest,
         ),
     )
+
+
+def own_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return what is ours of a schema's metadata. Raises ValueError if that is no text."""
+    return {
+        key.decode().removeprefix(METADATA_PREFIX): value.decode()
+        for key, value in metadata.items()
+        if key.startswith(METADATA_PREFIX.encode())
+    }
+
+
+def with_digest(table: Any, digest: str) -> Any:
+    """Let a table carry the digest of all rows that its annotation has."""
+    return table.replace_schema_metadata({METADATA_PREFIX + "digest": digest})
+
+
+def digest_in(table: Any) -> str:
+    """Return the digest that rows of an annotation carry since they were read."""
+    return table.schema.metadata[f"{METADATA_PREFIX}digest".encode()].decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,22 +198,51 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFiles:
-    """A folder with an annotation file for each shard; may be pickled."""
+    """A folder with an annotation file for each shard; may be pickled.
+
+    All rows that are read are of one configuration, if `fingerprint` says of which.
+    """
 
     url: str
+    fingerprint: str | None = None
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
-        """Read the rows of an annotation, as the function `read` does. Raises AnnotationError."""
-        return read(join(self.url, name), columns)
+        """Read the rows of an annotation, as the function `read` does; they carry its digest.
+
+        Raises:
+            AnnotationError: also if it is the annotation of another shard or configuration.
+        """
+        url = join(self.url, name)
+        footer, table = read_with_footer(url, columns)
+        _check_name(url, name, footer)
+        if self.fingerprint is not None and footer.fingerprint != self.fingerprint:
+            raise AnnotationError(
+                f"{redact(url)}: was made with another configuration ({footer.fingerprint}) than "
+                f"its folder ({self.fingerprint}); see `shardsift verify`"
+            )
+        return with_digest(table, footer.report.digest)
 
     def scored(self, name: str) -> Scored:
         """Tell what an annotation was made of. Raises AnnotationError."""
-        footer = read_footer(join(self.url, name))
+        footer = self._footer(name)
         return Scored(footer.shard, footer.fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Read footers by many threads, in order. Raises AnnotationError."""
-        return map_ordered(read_footer, (join(self.url, name) for name in names), _THREADS)
+        return map_ordered(self._footer, names, _THREADS)
+
+    def _footer(self, name: str) -> Footer:
+        url = join(self.url, name)
+        footer = read_footer(url)
+        _check_name(url, name, footer)
+        return footer
+
+
+def _check_name(url: str, name: str, footer: Footer) -> None:
+    if annotation_name(footer.shard.path) != name:
+        raise AnnotationError(
+            f"{redact(url)}: is the annotation of {footer.shard.path}; see `shardsift verify`"
+        )
 
 
 def count_values(column: Any) -> dict[str, int]:
@@ -204,14 +250,3 @@ def count_values(column: Any) -> dict[str, int]:
     counted = column.cast(pa.string()).value_counts()
     pairs = ((item["values"], item["counts"]) for item in counted.to_pylist())
     return dict(sorted(((v, n) for v, n in pairs if v is not None), key=lambda pair: -pair[1]))
-
-
-def _column(field: Any, rows: Sequence[Annotation], shard: str) -> Any:
-    if field.name == "shard":
-        return pa.array([shard] * len(rows), pa.string()).cast(field.type)
-    values = [getattr(row, field.name) for row in rows]
-    if field.name == "tar_size":
-        values = [size if size is not None and size <= _MAX_INT32 else None for size in values]
-    if field.type == _LABEL:
-        return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
-    return pa.array(values, field.type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from shardsift.annotations.documents import RunSummary, StageTimes
 from shardsift.annotations.folder import MANIFEST, OutputFolder
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.shards.plan import ShardPlan
@@ -33,7 +34,7 @@ def complete(
         "seconds": round(seconds, 3),
         "images_per_second": round(totals.rows / max(seconds, 1e-9), 3),
         "stage_seconds": {
-            name: {"busy": round(stage.busy, 3), "waiting": round(stage.waiting, 3)}
+            name: StageTimes(busy=round(stage.busy, 3), waiting=round(stage.waiting, 3))
             for name, stage in totals.stages.items()
         },
         "actors": actors,
@@ -43,9 +44,9 @@ def complete(
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
         for report in folder.reports(earlier):
             manifest.add(report)
-    manifest.commit(join(folder.url, MANIFEST))
+    pace["manifest"] = manifest.commit(join(folder.url, MANIFEST))
     if totals.unscored_images:
         logger.warning(
             "%d images share a sample with another one and were not scored", totals.unscored_images
         )
-    folder.write_summary(totals.as_dict() | pace)
+    folder.write_summary(RunSummary.model_validate(totals.as_dict() | pace))

@@ -29,6 +29,8 @@ _BLOCK = 1 << 14
 _MIN_LEVEL_SIZE = 8
 _HEADER = struct.Struct("<BBBBHBBQHBB")
 _LEVELS_BYTE = 18
+_SHORT_BYTES = 8
+"""Of the header of a sketch with one value or none."""
 _PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL = 5, 1, 15
 
 
@@ -64,14 +66,9 @@ class QuantileMerger:
 
     def add(self, sketch: bytes) -> None:
         """Take in the sketch of a further shard."""
-        if sketch[0] == _PREAMBLE_INTS:
-            low, high, pieces = _parse(sketch)
-        else:  # the short form of one value or none
-            loaded = kll_floats_sketch.deserialize(sketch)
-            if loaded.is_empty():
-                return
-            low = high = float(loaded.get_min_value())
-            pieces: list[_Piece] = [(np.array([low], np.float32), 1.0)]
+        low, high, pieces = _parse(sketch)
+        if not pieces:
+            return
         _, heaviest = pieces[-1]
         self._error += heaviest / 2 if heaviest > 1 else 0.0
         self._low, self._high = min(self._low, low), max(self._high, high)
@@ -140,11 +137,28 @@ def _by_value(pieces: list[_Piece]) -> tuple[_Values, _Weights]:
     return values_N[order_N], weights_N[order_N]
 
 
+def count_of(sketch: bytes) -> int:
+    """Count the values that a sketch was made of. Raises ValueError if it isn't a sound one."""
+    try:
+        low, high, pieces = _parse(sketch)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"the sketch is damaged: {error}") from error
+    values_N, weights_N = _by_value(pieces)
+    if not (np.isfinite(values_N).all() and np.isfinite([low, high]).all()):
+        raise ValueError("the sketch has a value that is not finite")
+    return int(weights_N.sum())
+
+
 def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
     """Return the lowest value, the highest, and what each level holds, the heaviest last.
 
     DataSketches' own iterator gives wrong weights if the lowest level is empty.
     """
+    if sketch[0] != _PREAMBLE_INTS:  # the short form of one value or none
+        values_N = np.frombuffer(sketch, "<f4", offset=_SHORT_BYTES)
+        pieces = [(values_N[:1], 1.0)] if len(values_N) else []
+        value = float(values_N[0]) if pieces else 0.0
+        return value, value, pieces
     levels = sketch[_LEVELS_BYTE]
     starts = struct.unpack_from(f"<{levels}I", sketch, _HEADER.size)
     values_N = np.frombuffer(sketch, "<f4", offset=_HEADER.size + 4 * levels)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shardsift.annotations.digest import digest_of
+from shardsift.annotations.documents import RunRecord, RunSummary
 from shardsift.annotations.manifest import Totals
 from shardsift.annotations.parquet import SCHEMA, Footer, count_values, parse_footer
+from shardsift.annotations.seal import is_broken
+from shardsift.annotations.sketch import quantile_sketch
+from shardsift.documents import DocumentError
 from shardsift.errors import ErrorCode
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.storage.files import join, read_bytes
@@ -26,7 +30,7 @@ class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the ver
         self.is_ours = is_ours
 
 
-def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardReport:
+def check_annotation(output: str, task: ShardTask, record: RunRecord) -> ShardReport:
     """Return what a sound annotation file reports.
 
     Raises:
@@ -36,13 +40,15 @@ def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardRep
     # Fetched whole, and parsed from memory: so errors of the store and of the file stay apart.
     data = read_bytes(join(output, task.annotation))
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         metadata = file.schema_arrow.metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unsound(f"its annotation is damaged: {error}") from error
     footer = _footer(metadata)
-    if footer.fingerprint != fingerprint:
+    if footer.fingerprint != record.fingerprint:
         raise Unsound("its annotation was made with another configuration")
+    if footer.config != record.config:
+        raise Unsound("its annotation tells of other settings than the run's record")
     if footer.shard.path != task.shard:
         raise Unsound(f"its annotation is that of {footer.shard.path}")
     if footer.report.rows != file.metadata.num_rows:
@@ -54,29 +60,37 @@ def check_annotation(output: str, task: ShardTask, fingerprint: str) -> ShardRep
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unsound(f"the rows of its annotation are damaged: {error}") from error
     _check_rows(table, footer.report)
+    if digest_of(table) != footer.report.digest:
+        raise Unsound("the rows of its annotation are not those that its digest is of")
+    if is_broken(data):
+        raise Unsound("its annotation is damaged: its bytes are not those that were written")
     return footer.report
 
 
 def check_failed(url: str, task: ShardTask) -> None:
     """Raise Unsound if the file is not the record of this shard's failure."""
     try:
-        failed = FailedShard(**json.loads(read_bytes(url)))
-    except (ValueError, TypeError) as error:
+        failed = FailedShard.decode(read_bytes(url))
+    except DocumentError as error:
         raise Unsound(f"the record of its failure is damaged: {error}") from error
     if failed.shard != task.shard:
         raise Unsound(f"the record of its failure is that of {failed.shard}")
 
 
-def disagreements(url: str, totals: Totals, fingerprint: str) -> list[str]:
-    """List the counts of a summary that are not those of the manifest."""
+def check_summary(url: str, totals: Totals, record: RunRecord, manifest: str) -> None:
+    """Raise Unsound if a summary is none, or tells other counts than its manifest.
+
+    `manifest` is the SHA-256 of that.
+    """
     try:
-        summary: dict[str, Any] = json.loads(read_bytes(url))
-        told = {**summary}
-    except (ValueError, TypeError):
-        return ["it is damaged"]
-    expected = totals.as_dict() | {"fingerprint": fingerprint}
+        summary = RunSummary.decode(read_bytes(url))
+    except DocumentError as error:
+        raise Unsound(str(error)) from error
+    expected = totals.as_dict() | {"fingerprint": record.fingerprint, "manifest": manifest}
     del expected["quality_quantiles"]  # an estimate that may depend on the order of merging
-    return [key for key, value in expected.items() if told.get(key) != value]
+    wrong = [key for key, value in expected.items() if getattr(summary, key) != value]
+    if wrong:
+        raise Unsound(f"disagrees with the manifest: {', '.join(wrong)}")
 
 
 def _footer(metadata: dict[bytes, bytes]) -> Footer:
@@ -105,3 +119,5 @@ def _check_rows(table: Any, report: ShardReport) -> None:
         raise Unsound("the errors of its rows are not those that its footer counts")
     if (table["error"].is_null().to_numpy() == table["quality"].is_null().to_numpy()).any():
         raise Unsound("its annotation has a row with both a score and an error, or neither")
+    if quantile_sketch(table["quality"].drop_null().to_numpy()) != report.sketch:
+        raise Unsound("the sketch in its footer is not that of its rows")

@@ -10,24 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, RunRecord, failed_name
+from shardsift.annotations.documents import RunRecord
+from shardsift.annotations.folder import (
+    MANIFEST,
+    SUMMARY,
+    OutputFolder,
+    RunFolder,
+    failed_name,
+    local_folder,
+)
 from shardsift.annotations.manifest import Totals, read_outcomes
-from shardsift.annotations.soundness import Unsound, check_annotation, check_failed, disagreements
+from shardsift.annotations.soundness import Unsound, check_annotation, check_failed, check_summary
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.records import ShardReport, ShardTask
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, delete, join
+from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, delete, join, sum_of
 from shardsift.storage.lease import check_free
+from shardsift.storage.local import is_leftover
 from shardsift.storage.redaction import reason, redact
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
-_TEMPORARY = re.compile(r"(.*/)?(_[^/]+\.[0-9a-f]{8}\.tmp|_probe-[0-9a-f]{8})")
+_PROBE = re.compile(r"_probe-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +137,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
         if shard.is_failed or shard.report:
             outcomes[shard.task.shard] = shard.report
     found.problems += (_unplanned(name) for name in sorted(unplanned))
-    left = filter(_TEMPORARY.fullmatch, claim.folder.files)
-    found.problems += (_leftover(name) for name in sorted(left))
+    found.problems += (_leftover(name) for name in _leftovers(claim.folder))
     found.problems += _check_results(claim, outcomes)
     return found
 
@@ -159,7 +167,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     is_recorded = record in claim.folder.failed
     try:
         if task.annotation in claim.folder.committed:
-            shard.report = check_annotation(claim.folder.url, task, claim.record.fingerprint)
+            shard.report = check_annotation(claim.folder.url, task, claim.record)
             if is_recorded:
                 shard.problems.append(_stale(task))
             if recount:
@@ -210,9 +218,11 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
         yield Problem(place=SUMMARY, trouble=trouble, remedy="run the same score command again")
         return
     totals = Totals()
+    manifest = ""
     try:
         if MANIFEST not in files:
             raise AnnotationError("is missing, though the summary is there")
+        manifest = sum_of(join(url, MANIFEST))
         wrong = _wrong_rows(claim, dict(outcomes), totals)
         if wrong:
             raise AnnotationError(f"disagrees with {len(wrong):,} shards, such as {wrong[0]}")
@@ -220,8 +230,11 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
         trouble = str(error).removeprefix(f"{join(url, MANIFEST)}: ")
         yield _rewritten(MANIFEST, trouble, MANIFEST, SUMMARY)
         return
-    if wrong := disagreements(join(url, SUMMARY), totals, claim.record.fingerprint):
-        yield _rewritten(SUMMARY, f"disagrees with the manifest: {', '.join(wrong)}", SUMMARY)
+    try:
+        check_summary(join(url, SUMMARY), totals, claim.record, manifest)
+    except Unsound as fault:
+        # Which of them is wrong, if only the sum differs, nobody knows.
+        yield _rewritten(SUMMARY, str(fault), MANIFEST, SUMMARY)
 
 
 def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: Totals) -> list[str]:
@@ -250,9 +263,7 @@ def _is_there(claim: Claim, shard: str) -> bool:
 def _agree(found: ShardReport | None, told: ShardReport | None) -> bool:
     if found is None or told is None:
         return found is told
-    return (found.rows, found.errors, found.sketch, found.unscored_images) == (
-        *(told.rows, told.errors, told.sketch, told.unscored_images),
-    )
+    return replace(found, seconds=told.seconds, stages=told.stages) == told
 
 
 def _missing(task: ShardTask) -> Problem:
@@ -287,6 +298,14 @@ def _unplanned(name: str) -> Problem:
     trouble = "belongs to no shard of this run"
     remedy = "name all shards with --shards, or delete it yourself"
     return Problem(place=name, trouble=trouble, remedy=remedy)
+
+
+def _leftovers(folder: RunFolder) -> list[str]:
+    """List what killed processes left half-written, and probes of what can be written."""
+    probes = set(filter(_PROBE.fullmatch, folder.files))
+    local = local_folder(folder.url)
+    half_written = {name for name in folder.files if local and is_leftover(local / name)}
+    return sorted(probes | half_written)
 
 
 def _leftover(name: str) -> Problem:

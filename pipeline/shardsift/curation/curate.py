@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.curation.buckets import make_buckets
+from shardsift.curation.documents import BucketCounts, FilterSummary, UidCounts
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.kept import KeptFolder
 from shardsift.curation.sieve import THREADS, Counts, Sieve
@@ -36,7 +35,7 @@ class FilterResult:
     survey: Survey
     threshold: Threshold
     counts: Counts | None = None
-    uids: Mapping[str, int] = field(default_factory=dict[str, int])
+    uids: UidCounts | None = None
 
 
 def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
@@ -96,7 +95,7 @@ def _write(
             if own_uids is not None:
                 uids.add(own_uids)
         _check_kept(config, found, counts)
-        told = _finish_uids(folder, uids, counts) if folder and with_uids else {}
+        told = _finish_uids(folder, uids, counts) if folder and with_uids else None
     assert counts.rows == found.rows, "every row is counted once"
     outcome = FilterResult(survey=found, threshold=threshold, counts=counts, uids=told)
     if folder:
@@ -112,40 +111,42 @@ def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
         raise InputError(f"{redact(found.url)}: keeps nothing, for {reason}")
 
 
-def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> Mapping[str, int]:
+def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> UidCounts:
     kept = counts.kept_in_all
     if not uids.added:
         raise InputError(
             f"{redact(folder.url)}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
             "digits, as DataComp's have; leave uids out of --emit"
         )
-    folder.add_uids(uids)
-    return {
-        "written": uids.written,
-        "repeated": uids.added - uids.written,
-        "without_uid": kept - uids.added,
-    }
+    sha256 = folder.add_uids(uids)
+    return UidCounts(
+        written=uids.written,
+        repeated=uids.added - uids.written,
+        without_uid=kept - uids.added,
+        sha256=sha256,
+    )
 
 
-def _summary(config: FilterConfig, outcome: FilterResult) -> dict[str, Any]:
-    counts = outcome.counts
+def _summary(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
+    counts, found = outcome.counts, outcome.survey
     assert counts is not None, "all rows were read"
-    return {
-        "rows": outcome.survey.rows,
-        "kept": counts.kept_in_all,
-        "kept_without_score": dict(sorted(counts.kept_errors.items())),
-        "below_threshold": counts.below,
-        "tied_at_threshold": counts.tied,
-        "excluded_by_where": counts.excluded,
-        "errors": dict(sorted(counts.errors.items())),
-        "shards": len(outcome.survey.parts),
-        "failed_shards": list(outcome.survey.failed),
-        "missing_shards": list(outcome.survey.missing),
-        "run_is_finished": outcome.survey.is_finished,
-        "threshold": outcome.threshold.quality,
-        "rank_error": outcome.threshold.rank_error,
-        "buckets": [asdict(bucket) for bucket in outcome.threshold.buckets],
-        "uids": dict(outcome.uids),
-        "rule": config.rule(),
-        "fingerprint": outcome.survey.fingerprint,
-    }
+    return FilterSummary(
+        rows=found.rows,
+        kept=counts.kept_in_all,
+        kept_without_score=dict(sorted(counts.kept_errors.items())),
+        below_threshold=counts.below,
+        tied_at_threshold=counts.tied,
+        excluded_by_where=counts.excluded,
+        errors=dict(sorted(counts.errors.items())),
+        shards=len(found.parts),
+        failed_shards=tuple(found.failed),
+        missing_shards=tuple(found.missing),
+        run_is_finished=found.is_finished,
+        threshold=outcome.threshold.quality,
+        rank_error=outcome.threshold.rank_error,
+        buckets=tuple(BucketCounts(**asdict(each)) for each in outcome.threshold.buckets),
+        uids=outcome.uids,
+        emitted=tuple(config.emit),
+        rule=config.rule(),
+        fingerprint=found.fingerprint,
+    )

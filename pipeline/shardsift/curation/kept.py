@@ -10,37 +10,34 @@ _summary.json         what became of all rows, written last: a reader looks for 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from shardsift import __version__
-from shardsift.annotations.folder import SUMMARY, as_json, check_apart, check_output, local_folder
-from shardsift.annotations.parquet import ROW_GROUP_ROWS
+from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
 from shardsift.annotations.survey import Part, Survey
-from shardsift.curation.sieve import SCHEMA
+from shardsift.curation.documents import FilterRecord, FilterSummary
+from shardsift.curation.keep_list import (
+    KEEP_LIST,
+    KeepListFile,
+    encode_keep_list,
+    read_keep_list,
+)
 from shardsift.curation.uids import UidWriter
-from shardsift.errors import AnnotationError, InputError, OutputError
+from shardsift.documents import DocumentError
+from shardsift.errors import InputError, OutputError
 from shardsift.storage.files import (
     absolute,
     commit,
     delete,
     join,
     list_files,
-    open_read,
     read_bytes,
 )
 from shardsift.storage.local import prune, sweep
 from shardsift.storage.redaction import reason, redact
 
-KEEP_LIST = "keep-list"
 UIDS = "uids.npy"
 RECORD = "_filter.json"
 
@@ -75,7 +72,7 @@ class KeptFolder:
         self._written: set[str] = set()
         folder = local_folder(url)
         self._new_folder = None if folder is None or folder.exists() else folder
-        self._metadata: Mapping[str, str] = {}
+        self._record: FilterRecord | None = None
 
     def __enter__(self) -> Self:
         check_output(self.url, ())
@@ -100,37 +97,29 @@ class KeptFolder:
             sweep(folder)
         for name in sorted(self._stale, key=lambda name: name != SUMMARY):
             delete(join(self.url, name))
-        self._metadata = {
-            "shardsift.fingerprint": found.fingerprint,
-            "shardsift.threshold": json.dumps(threshold),
-            "shardsift.filter": json.dumps(rule, sort_keys=True),
-            "shardsift.version": __version__,
-        }
-        record = {"annotations": self._annotations, "root": found.root}
-        self._commit(RECORD, as_json(record | {"rule": rule, "threshold": threshold}))
+        self._record = FilterRecord(
+            annotations=self._annotations,
+            root=found.root,
+            fingerprint=found.fingerprint,
+            rule=dict(rule),
+            threshold=threshold,
+        )
+        self._commit(RECORD, self._record.encode())
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
-        shard = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [part.shard])
-        table = rows.append_column("shard", shard).select(SCHEMA.names).cast(SCHEMA)
-        sink = io.BytesIO()
-        pq.write_table(
-            table.replace_schema_metadata(self._metadata),
-            sink,
-            row_group_size=ROW_GROUP_ROWS,
-            compression="zstd",
-            use_dictionary=["shard"],  # pyright: ignore[reportArgumentType]
-        )
-        self._commit(f"{KEEP_LIST}/{part.name}", sink.getvalue())
+        assert self._record, "begun before"
+        data = encode_keep_list(part.shard, rows, self._record)
+        self._commit(f"{KEEP_LIST}/{part.name}", data)
 
-    def add_uids(self, uids: UidWriter) -> None:
-        """Write DataComp's subset file."""
+    def add_uids(self, uids: UidWriter) -> str:
+        """Write DataComp's subset file, and return its SHA-256."""
         self._written.add(UIDS)
-        uids.commit(join(self.url, UIDS))
+        return uids.commit(join(self.url, UIDS))
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
+    def finish(self, summary: FilterSummary) -> None:
         """Say that everything is there."""
-        self._commit(SUMMARY, as_json(summary))
+        self._commit(SUMMARY, summary.encode())
 
     def _commit(self, name: str, data: bytes) -> None:
         self._written.add(name)
@@ -141,54 +130,45 @@ class KeptFolder:
 class Filtered:
     """What a filter that has come to its end says of itself.
 
-    `annotations` are those that were filtered, of shards below `root`, and `without` the shards
-    that have none; `digest` is that of the summary, and another one if another rule or other scores
-    were used.
+    `digest` is that of the summary, and another one if another rule or other scores were used.
     """
 
-    annotations: str
-    root: str
-    fingerprint: str
-    without: Sequence[str]
+    url: str
+    record: FilterRecord
+    summary: FilterSummary
     digest: str
+
+    @property
+    def without(self) -> Sequence[str]:
+        """The shards that have no annotation."""
+        return [*self.summary.failed_shards, *self.summary.missing_shards]
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> KeepListFile:
+        """Read the keep-list of the shard whose annotation has this name.
+
+        Raises:
+            AnnotationError: if it isn't one of this filter, or a damaged one.
+        """
+        return read_keep_list(self.url, name, self.record, columns)
 
 
 def read_filtered(url: str) -> Filtered:
     """Read what a filter says of itself. Raises InputError if none has come to its end."""
     try:
         told = read_bytes(join(url, SUMMARY))
-        record = json.loads(read_bytes(join(url, RECORD)))
-        summary = cast(dict[str, Any], json.loads(told))
-        return Filtered(
-            annotations=str(record["annotations"]),
-            root=str(record["root"]),
-            fingerprint=str(summary["fingerprint"]),
-            without=[*summary["failed_shards"], *summary["missing_shards"]],
-            digest=hashlib.sha256(told).hexdigest()[:16],
-        )
+        record = FilterRecord.decode(read_bytes(join(url, RECORD)))
+        summary = FilterSummary.decode(told)
     except FileNotFoundError as error:
         raise InputError(
             f"{redact(url)}: no filter has come to its end here; name the --output of "
             "`shardsift filter`"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{redact(url)}: not the output of a filter: {error!r}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class KeepListFile:
-    """The kept samples of a shard, and the fingerprint of the scores that they were chosen by."""
-
-    table: Any
-    fingerprint: str
-
-
-def read_keep_list(url: str) -> KeepListFile:
-    """Read the keep-list of one shard. Raises AnnotationError if it isn't one."""
-    try:
-        with open_read(url) as file:
-            table = pq.read_table(file)
-        fingerprint = table.schema.metadata[b"shardsift.fingerprint"].decode()
-        return KeepListFile(table.cast(SCHEMA), fingerprint)
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise AnnotationError(f"{redact(url)}: not a keep-list: {reason(error)}") from error
+    except (OSError, DocumentError) as error:
+        raise InputError(f"{redact(url)}: not the output of a filter: {reason(error)}") from error
+    if (record.fingerprint, record.rule, record.threshold) != (
+        *(summary.fingerprint, summary.rule, summary.threshold),
+    ):
+        raise InputError(f"{redact(url)}: {RECORD} and {SUMMARY} are of two filters; filter again")
+    return Filtered(
+        url=url, record=record, summary=summary, digest=hashlib.sha256(told).hexdigest()[:16]
+    )

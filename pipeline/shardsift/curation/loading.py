@@ -7,15 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from shardsift.curation.kept import KEEP_LIST, read_filtered
+from shardsift.curation.keep_list import KEEP_LIST
+from shardsift.curation.kept import read_filtered
 from shardsift.curation.locating import ShardLocator
-from shardsift.errors import AnnotationError, InputError
+from shardsift.errors import InputError
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import join, list_files, open_read
-from shardsift.storage.redaction import reason, redact
+from shardsift.storage.files import join, list_files
+from shardsift.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +46,13 @@ class KeepList:
     """
 
     def __init__(self, url: str, shards: str | None = None) -> None:
-        filtered = read_filtered(url)
+        self._filtered = filtered = read_filtered(url)
         self._url = join(url, KEEP_LIST)
         self._files = frozenset(list_files(self._url))
         if not self._files:
             raise InputError(f"{redact(url)}: has no keep-list; filter with --emit keep-list")
         self._without = frozenset(filtered.without)
-        self._locator = ShardLocator(filtered.root, shards)
+        self._locator = ShardLocator(filtered.record.root, shards)
         self._keys: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     def __call__(self, samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -96,7 +94,8 @@ class KeepList:
         if shard in self._without:
             logger.warning("%s: was never annotated, so nothing of it is kept", redact(url))
             return frozenset()
-        return _read_keys(join(self._url, annotation_name(shard)))
+        kept = self._filtered.read(annotation_name(shard), ["key"])
+        return frozenset(kept.table["key"].to_pylist())
 
     def _knows(self, shard: str) -> bool:
         return annotation_name(shard) in self._files or shard in self._without
@@ -105,11 +104,3 @@ class KeepList:
 def _as_annotated(key: str) -> str:
     """Spell a key as annotations do: loaders have other signs for bytes that aren't UTF-8."""
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _read_keys(url: str) -> frozenset[str]:
-    try:
-        with open_read(url) as file:
-            return frozenset(pq.read_table(file, columns=["key"])["key"].to_pylist())
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise AnnotationError(f"{redact(url)}: not a keep-list: {reason(error)}") from error

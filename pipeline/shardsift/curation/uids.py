@@ -7,7 +7,10 @@ occurs.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import tempfile
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -65,15 +68,19 @@ class UidWriter:
         if self._held_rows >= _HELD:
             self._spill()
 
-    def commit(self, url: str) -> None:
-        """Make the file appear at `url`; nothing can be added afterwards."""
+    def commit(self, url: str) -> str:
+        """Make the file appear at `url`, and return its SHA-256; it is the last thing to do."""
         self._spill()
         self.written = sum(self._sort(place) for place in range(_SCRATCH_FILES))
         header = {"descr": DTYPE.descr, "fortran_order": False, "shape": (self.written,)}
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, header)
+        sha256 = hashlib.sha256()
         with committing(url) as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for place in range(_SCRATCH_FILES):
-                file.write(self._scratch(place).read_bytes())
+            for part in chain([head.getvalue()], map(self._read, range(_SCRATCH_FILES))):
+                file.write(part)
+                sha256.update(part)
+        return sha256.hexdigest()
 
     def _spill(self) -> None:
         uids_N2 = np.concatenate([np.empty((0, 2), np.uint64), *self._held])
@@ -95,6 +102,9 @@ class UidWriter:
         uids_N2 = uids_N2[is_new_N]
         self._scratch(place).write_bytes(uids_N2.astype("<u8").tobytes())
         return len(uids_N2)
+
+    def _read(self, place: int) -> bytes:
+        return self._scratch(place).read_bytes()
 
     def _scratch(self, place: int) -> Path:
         return self._path / f"{place:02}"

@@ -105,7 +105,7 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
             records[0].fingerprint if records[0] else None,
             records[1].fingerprint if records[1] else None,
         ),
-        settings=_differing(*(dict(record.config) if record else {} for record in records)),
+        settings=_differing(*(record.config if record else {} for record in records)),
         mean=float((b - a).mean()),
         mean_absolute=float(np.abs(b - a).mean()),
         max_absolute=float(np.abs(b - a).max()),

@@ -6,27 +6,23 @@ files picked at random, and the report says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import (
-    MANIFEST,
-    RUN_RECORD,
-    SUMMARY,
-    OutputFolder,
-    find_annotations,
-)
+from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
 from shardsift.annotations.manifest import Totals, read_manifest
 from shardsift.annotations.parquet import count_values
+from shardsift.documents import DocumentError
 from shardsift.errors import InputError
 from shardsift.storage.files import FAILED_FOLDER, join, read_bytes
+from shardsift.storage.redaction import redact
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +42,7 @@ class RunData:
         table: rows of the annotation files that were read, columns as in `annotations.SCHEMA`.
         files_read, files: of annotation files. rows: of the whole run, None if no manifest says.
         errors: rows of the whole run by error code, of those read if no manifest says.
-        summary, record: what `_summary.json` and `_run.json` hold; empty if they are missing.
+        summary, record: what `_summary.json` and `_run.json` hold; None if they are missing.
         failed: names of shards that were given up.
     """
 
@@ -56,8 +52,8 @@ class RunData:
     files: int
     rows: int | None
     errors: Mapping[str, int]
-    summary: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    record: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    summary: RunSummary | None = None
+    record: RunRecord | None = None
     failed: Sequence[str] = ()
 
     @property
@@ -73,7 +69,7 @@ class RunData:
     @property
     def root(self) -> str | None:
         """Where the shards lay when they were scored."""
-        return self.record.get("root")
+        return self.record.root if self.record else None
 
     def numbers(self, name: str) -> Floats:
         """Return a column of the rows read, NaN if null."""
@@ -106,8 +102,8 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
         files=len(names),
         rows=rows,
         errors=dict(totals.errors) if totals else count_values(table["error"]),
-        summary=_read_json(url, SUMMARY, found),
-        record=_read_json(url, RUN_RECORD, found),
+        summary=_read_summary(url) if SUMMARY in found else None,
+        record=folder.record,
         failed=sorted(name for name in found if name.startswith(f"{FAILED_FOLDER}/")),
     )
 
@@ -138,10 +134,11 @@ def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: 
         return list(pool.map(read_one, names))
 
 
-def _read_json(url: str, name: str, found: set[str]) -> dict[str, Any]:
-    if name not in found:
-        return {}
+def _read_summary(url: str) -> RunSummary:
+    location = join(url, SUMMARY)
     try:
-        return cast(dict[str, Any], json.loads(read_bytes(join(url, name))))
-    except ValueError as error:
-        raise InputError(f"{join(url, name)}: not JSON: {error}") from error
+        return RunSummary.decode(read_bytes(location))
+    except DocumentError as error:
+        raise InputError(
+            f"{redact(location)}: not the summary of a run ({error}); see `shardsift verify`"
+        ) from error

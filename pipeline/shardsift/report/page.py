@@ -32,10 +32,10 @@ def render(run: RunData, thumbnails: Sequence[Thumbnail], problem: str | None, s
         "pictures": escape(_about_pictures(thumbnails, problem)),
         "deciles": _deciles(thumbnails, quality_N),
         "errors": _errors(run),
-        "fingerprint": escape(str(run.record.get("fingerprint", "not recorded"))),
-        "config": escape(json.dumps(dict(run.record), indent=2, ensure_ascii=False)),
-        # A script ends at the first </, whatever its type.
-        "data": json.dumps(live_data(run, start)).replace("</", "<\\/"),
+        "fingerprint": escape(run.record.fingerprint if run.record else "not recorded"),
+        "config": escape(run.record.model_dump_json(indent=2) if run.record else "not recorded"),
+        # `</` ends a script, whatever its type, and `<!--` begins one inside it.
+        "data": json.dumps(live_data(run, start)).replace("<", "\\u003c"),
         "css": _file("page.css"),
         "js": _file("page.js"),
     }
@@ -61,7 +61,7 @@ def _tiles(run: RunData, quality_N: Floats) -> str:
     rows = run.rows if run.rows is not None else run.rows_read
     errors = sum(run.errors.values())
     finite = quality_N[np.isfinite(quality_N)]
-    speed = run.summary.get("images_per_second")
+    speed = run.summary.images_per_second if run.summary else None
     tiles = {
         "samples": f"{rows:,}",
         "scored": f"{rows - errors:,}",

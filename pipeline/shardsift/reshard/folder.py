@@ -12,15 +12,15 @@ _summary.json           written last, as sizes.json and meta.json, once all tars
 
 from __future__ import annotations
 
-import json
+import hashlib
+import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
 
-from shardsift import __version__
-from shardsift.annotations.folder import SUMMARY, RunFolder, as_json, local_folder
+from shardsift.annotations.folder import SUMMARY, RunFolder, local_folder
+from shardsift.documents import DocumentError, as_json
 from shardsift.errors import OutputError
+from shardsift.reshard.documents import ReshardIntent, ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardReport
 from shardsift.storage.files import (
@@ -30,6 +30,7 @@ from shardsift.storage.files import (
     delete,
     identify,
     join,
+    list_files,
     read_bytes,
 )
 from shardsift.storage.local import prune
@@ -45,21 +46,7 @@ META = "meta.json"
 
 _THREADS = 32
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReshardRecord:
-    """What `_reshard.json` holds: all tars of the folder come of this.
-
-    `keep_list` is a digest of what the filter says of itself, `root` the folder of the sources.
-    """
-
-    samples_per_shard: int | None
-    bytes_per_shard: int | None
-    annotate: bool
-    keep_list: str
-    fingerprint: str
-    root: str
-    version: str = __version__
+logger = logging.getLogger(__name__)
 
 
 class ReshardFolder(RunFolder):
@@ -70,8 +57,9 @@ class ReshardFolder(RunFolder):
         self.plan: ReshardPlan | None = None
         self.committed: set[str] = set()
         self._stale: set[str] = set()
+        self._reports: dict[str, ReshardReport] = {}
 
-    def claim(self, record: ReshardRecord, *, overwrite: bool) -> None:
+    def claim(self, intent: ReshardIntent, *, overwrite: bool) -> None:
         """Check that a run may write here, and go on with its plan if there is one.
 
         Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
@@ -93,16 +81,24 @@ class ReshardFolder(RunFolder):
             self._stale = own & self.files
             self.failed, self.is_finished = set(), False
             return
-        earlier = self._read_record()
-        if changes := _changes(earlier, record):
+        record = self._read_record()
+        if changes := _changes(record, intent):
             raise OutputError(
                 f"{redact(self.url)}: holds tars of another plan ({changes}); choose another "
                 "--output, or --overwrite to replace them"
             )
-        self.plan = read_plan(join(self.url, PLAN), record.root, self.url)
-        self.committed = tars
+        self.plan = read_plan(join(self.url, PLAN), record.plan, intent.root, self.url)
+        if unplanned := tars - {task.shard for task in self.plan}:
+            raise OutputError(
+                f"{redact(self.url)}: holds {min(unplanned)}, of which its plan knows nothing; "
+                "delete it, or --overwrite to write all tars anew"
+            )
+        there = (task for task in self.plan if task.shard in tars)
+        reports = map_ordered(self.find_committed, there, _THREADS)
+        self._reports = {report.shard: report for report in reports if report}
+        self.committed = set(self._reports)
 
-    def begin(self, record: ReshardRecord, plan: ReshardPlan) -> None:
+    def begin(self, intent: ReshardIntent, plan: ReshardPlan) -> None:
         """Delete what is to be replaced, and save the plan, before the first tar."""
         self.sweep()
         if self.plan is None:
@@ -110,66 +106,101 @@ class ReshardFolder(RunFolder):
             self.delete_all(self._stale)
             # Last of the old, and first of the new: until then --overwrite finds what is ours.
             delete(join(self.url, RECORD))
-            commit(join(self.url, PLAN), plan.encode())
-            commit(join(self.url, RECORD), as_json(asdict(record)))
+            data = plan.encode()
+            record = ReshardRecord(
+                **intent.model_dump(),
+                plan=hashlib.sha256(data).hexdigest(),
+                shards=len(plan),
+                samples=plan.samples,
+            )
+            commit(join(self.url, PLAN), data)
+            commit(join(self.url, RECORD), record.encode())
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
-        """Return the report of a tar that was committed unheard; None if none was."""
+        """Return the report of a tar that is there whole, with its counts; None if it isn't."""
         try:
             size = identify(task.url, task.shard).size
-        except OSError:
+            stats = ShardStats.decode(read_bytes(join(self.url, stats_name(task.shard))))
+        except FileNotFoundError:  # its writer may have been killed between the tar and its counts
             return None
-        location = join(self.url, stats_name(task.shard))
-        report = ReshardReport(shard=task.shard, samples=task.samples, bytes=size)
-        try:
-            stats = json.loads(read_bytes(location))
-            counts = {name: int(stats[name]) for name in ("json_made", "json_left")}
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            # Its writer was killed between the tar and its counts.
-            commit(location, as_json(report.as_stats()))
-            return report
-        return replace(report, **counts)
+        except DocumentError as error:
+            logger.warning("%s: its counts are damaged (%s); written again", task.shard, error)
+            return None
+        if (size, task.samples) != (stats.bytes, stats.count):
+            logger.warning(
+                "%s: has %d bytes, and was written with %d; written again",
+                *(task.shard, size, stats.bytes),
+            )
+            return None
+        return ReshardReport(
+            shard=task.shard,
+            samples=stats.count,
+            bytes=size,
+            json_made=stats.json_made,
+            json_left=stats.json_left,
+            seconds=stats.duration,
+        )
 
-    def finish(self, plan: ReshardPlan, reports: Iterable[ReshardReport]) -> Mapping[str, Any]:
+    def finish(self, plan: ReshardPlan, reports: Iterable[ReshardReport]) -> ReshardSummary:
         """Write what tells others that all tars are there; return the summary.
 
-        `reports` are those of this run; those of earlier ones are read.
+        `reports` are those of this run; those of earlier ones were read.
+
+        Raises:
+            OutputError: if a tar isn't there any more.
         """
-        known = {report.shard: report for report in reports}
-        earlier = (task for task in plan if task.shard not in known)
-        for report in map_ordered(self.find_committed, earlier, _THREADS):
-            if report is None:
-                raise OutputError(f"{redact(self.url)}: a tar can't be found; run the same again")
-            known[report.shard] = report
+        known = self._reports | {report.shard: report for report in reports}
+        self._check_all_there(plan, known)
         if folder := local_folder(join(self.url, FAILED_FOLDER)):
             prune(folder)  # DataComp's trainer looks for shards in every folder
-        sizes = {name: known[name].samples for name in sorted(known)}
-        meta = {"output_shard_count": len(plan), "output_shard_format": SHARD_FORMAT}
-        summary = meta | {
-            "shards": len(plan),
-            "samples": sum(sizes.values()),
-            "bytes": sum(report.bytes for report in known.values()),
-            "json_made": sum(report.json_made for report in known.values()),
-            "json_left": sum(report.json_left for report in known.values()),
-        }
-        commit(join(self.url, SIZES), as_json(sizes))
-        commit(join(self.url, META), as_json(meta))
+        summary = ReshardSummary(
+            output_shard_count=len(plan),
+            output_shard_format=SHARD_FORMAT,
+            shards=len(plan),
+            samples=sum(report.samples for report in known.values()),
+            bytes=sum(report.bytes for report in known.values()),
+            json_made=sum(report.json_made for report in known.values()),
+            json_left=sum(report.json_left for report in known.values()),
+        )
+        commit(join(self.url, SIZES), encode_sizes(plan))
+        commit(join(self.url, META), encode_meta(plan))
         self.write_summary(summary)
         return summary
+
+    def _check_all_there(self, plan: ReshardPlan, known: Mapping[str, ReshardReport]) -> None:
+        there = list_files(self.url)
+        wanted = {RECORD, PLAN, *(task.shard for task in plan)}
+        missing = sorted(wanted - (there & {RECORD, PLAN, *known}))
+        if missing:
+            raise OutputError(
+                f"{redact(self.url)}: {missing[0]} is not there any more, and "
+                f"{len(missing) - 1:,} others; was the folder renamed or deleted? run the same "
+                "command again"
+            )
 
     def _read_record(self) -> ReshardRecord:
         location = join(self.url, RECORD)
         try:
-            return ReshardRecord(**cast(dict[str, Any], json.loads(read_bytes(location))))
-        except (OSError, ValueError, TypeError) as error:
+            return ReshardRecord.decode(read_bytes(location))
+        except (OSError, DocumentError) as error:
             raise OutputError(
                 f"{redact(location)}: not the record of a reshard ({reason(error)}); choose "
                 "another --output, or --overwrite to replace it"
             ) from error
 
 
-def _changes(earlier: ReshardRecord, record: ReshardRecord) -> str:
-    there, here = asdict(earlier), asdict(record)
+def encode_sizes(plan: ReshardPlan) -> bytes:
+    """Encode `sizes.json`: samples of each tar."""
+    return as_json({task.shard: task.samples for task in plan})
+
+
+def encode_meta(plan: ReshardPlan) -> bytes:
+    """Encode `meta.json`: how many tars there are, and what they are called."""
+    return as_json({"output_shard_count": len(plan), "output_shard_format": SHARD_FORMAT})
+
+
+def _changes(record: ReshardRecord, intent: ReshardIntent) -> str:
+    there, here = record.model_dump(), intent.model_dump()
     if there["keep_list"] != here["keep_list"]:
         return "the keep-list is another one"
     may_differ = {"root", "version"}  # the sources may have moved

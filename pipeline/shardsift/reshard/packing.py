@@ -8,6 +8,7 @@ Suffix: _N is the number of kept samples of a source shard.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shardsift.errors import OutputError
-from shardsift.storage.files import SHARD_SUFFIX, join, open_read
+from shardsift.storage.files import SHARD_SUFFIX, join, read_bytes
 from shardsift.storage.redaction import reason, redact
 
 SHARD_FORMAT = "{:08d}" + SHARD_SUFFIX
@@ -109,11 +110,13 @@ class ReshardPlan:
         return ReshardTask(shard=name, url=join(self.output, name), segments=tuple(segments))
 
 
-def read_plan(url: str, root: str, output: str) -> ReshardPlan:
-    """Read a plan that was saved. Raises OutputError if it isn't one."""
+def read_plan(url: str, sha256: str, root: str, output: str) -> ReshardPlan:
+    """Read the plan whose file has this sum. Raises OutputError if it isn't that one."""
     try:
-        with open_read(url) as file:
-            return ReshardPlan(pq.read_table(file).cast(_SCHEMA), root, output)
+        data = read_bytes(url)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("it isn't the one that was saved with the record beside it")
+        return ReshardPlan(pq.read_table(pa.BufferReader(data)).cast(_SCHEMA), root, output)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise OutputError(
             f"{redact(url)}: not a plan ({reason(error)}); --overwrite to plan again"

@@ -16,9 +16,11 @@ from shardsift.annotations.folder import (
     find_annotations,
     local_folder,
 )
-from shardsift.curation.kept import KEEP_LIST, Filtered, read_filtered
+from shardsift.curation.keep_list import KEEP_LIST
+from shardsift.curation.kept import Filtered, read_filtered
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
-from shardsift.reshard.folder import ReshardFolder, ReshardRecord
+from shardsift.reshard.documents import ReshardIntent
+from shardsift.reshard.folder import ReshardFolder
 from shardsift.reshard.headers import BLOCK
 from shardsift.reshard.packing import Packer, ReshardPlan
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -38,7 +40,7 @@ class Reshard:
 
     config: ReshardConfig
     folder: ReshardFolder
-    record: ReshardRecord
+    intent: ReshardIntent
     plan: ReshardPlan
     inputs: ReshardInputs
     missing: Sequence[str]
@@ -56,7 +58,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the new tars")
     filtered = read_filtered(config.keep)
-    scores = find_annotations(config.annotations or filtered.annotations)
+    scores = find_annotations(config.annotations or filtered.record.annotations)
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
         raise InputError(f"{redact(config.keep)}: has no keep-list; filter with --emit keep-list")
@@ -64,29 +66,29 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     check_apart(config.output, scores.url)
     check_output(config.output, {*sources.folders, sources.root})
     folder = ReshardFolder(config.output)
-    record = _record(config, filtered, sources.root)
-    folder.claim(record, overwrite=config.overwrite)
+    intent = _intent(config, filtered, sources.root)
+    folder.claim(intent, overwrite=config.overwrite)
     inputs = ReshardInputs(
-        keep=config.keep,
+        filtered=filtered,
         annotations=scores.annotations,
         annotate=config.annotate,
         in_place=scores.record is not None and sources.root == scores.record.root,
     )
-    plan = folder.plan or _plan(config.output, sources.root, inputs, record, names, track)
+    plan = folder.plan or _plan(config.output, sources.root, inputs, intent, names, track)
     _check_room(folder, plan)
     return Reshard(
-        config=config, folder=folder, record=record, plan=plan, inputs=inputs, missing=missing
+        config=config, folder=folder, intent=intent, plan=plan, inputs=inputs, missing=missing
     )
 
 
-def _record(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardRecord:
+def _intent(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardIntent:
     samples, size = config.limits()
-    return ReshardRecord(
+    return ReshardIntent(
         samples_per_shard=samples,
         bytes_per_shard=size,
         annotate=config.annotate,
         keep_list=filtered.digest,
-        fingerprint=filtered.fingerprint,
+        fingerprint=filtered.record.fingerprint,
         root=root,
     )
 
@@ -153,14 +155,14 @@ def _plan(
     output: str,
     root: str,
     inputs: ReshardInputs,
-    record: ReshardRecord,
+    intent: ReshardIntent,
     names: Sequence[str],
     track: Track,
 ) -> ReshardPlan:
     def look(name: str) -> _Kept:
         return _look(name, root, inputs)
 
-    packer = Packer(max_samples=record.samples_per_shard, max_bytes=record.bytes_per_shard)
+    packer = Packer(max_samples=intent.samples_per_shard, max_bytes=intent.bytes_per_shard)
     troubles: list[str] = []
     for found in track(map_ordered(look, names, _THREADS), "planning", len(names)):
         kept = found.kept

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import Annotations, as_json
-from shardsift.curation.kept import KEEP_LIST, read_keep_list
+from shardsift.annotations.folder import Annotations
+from shardsift.annotations.parquet import digest_in
+from shardsift.curation.kept import Filtered
 from shardsift.errors import AnnotationError, InputError, ShardError
 from shardsift.records import ShardIdentity
+from shardsift.reshard.documents import ShardStats, StatusCounts
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
@@ -21,7 +23,7 @@ from shardsift.reshard.rows import CUES, kept_rows
 from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import commit, committing, identify, join
+from shardsift.storage.files import commit, committing, identify
 from shardsift.storage.redaction import reason, redact
 
 _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
@@ -31,11 +33,11 @@ _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
 class ReshardInputs:
     """What is the same for all output shards of a run.
 
-    `keep` is the output of `filter`, `annotations` are those that were filtered; `in_place` says
+    `filtered` is what was kept, `annotations` are those that were filtered; `in_place` says
     that the sources lie where they were scored, so that their versions can be compared.
     """
 
-    keep: str
+    filtered: Filtered
     annotations: Annotations
     annotate: bool
     in_place: bool
@@ -53,19 +55,19 @@ class ReshardReport:
     json_left: int = 0
     seconds: float = 0.0
 
-    def as_stats(self) -> dict[str, Any]:
-        """Return it for `_stats.json`, in img2dataset's words."""
-        return {
-            "count": self.samples,
-            "successes": self.samples,
-            "failed_to_download": 0,
-            "failed_to_resize": 0,
-            "duration": self.seconds,
-            "status_dict": {"success": self.samples},
-            "bytes": self.bytes,
-            "json_made": self.json_made,
-            "json_left": self.json_left,
-        }
+    def as_stats(self) -> ShardStats:
+        """Return it for `_stats.json`."""
+        return ShardStats(
+            count=self.samples,
+            successes=self.samples,
+            failed_to_download=0,
+            failed_to_resize=0,
+            duration=self.seconds,
+            status_dict=StatusCounts(success=self.samples),
+            bytes=self.bytes,
+            json_made=self.json_made,
+            json_left=self.json_left,
+        )
 
 
 def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
@@ -97,7 +99,7 @@ def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
             json_left=left,
             seconds=perf_counter() - started,
         )
-        commit(stats_name(task.url), as_json(report.as_stats()))
+        commit(stats_name(task.url), report.as_stats().encode())
     except OSError as error:
         raise ShardError(task.shard, f"can't be written: {reason(error)}") from error
     return report
@@ -139,13 +141,13 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
         InputError: if they don't.
         AnnotationError: if one of them is damaged.
     """
-    kept = read_keep_list(join(join(inputs.keep, KEEP_LIST), name))
+    kept = inputs.filtered.read(name)
     scored = inputs.annotations.scored(name)
     rows = inputs.annotations.read(name, columns)
     index_N, keys = kept.table["index"].to_numpy(), kept.table["key"].combine_chunks()
     if (
-        annotation_name(scored.shard.path) != name
-        or kept.fingerprint != scored.fingerprint
+        kept.footer.fingerprint != scored.fingerprint
+        or kept.footer.annotation != digest_in(rows)
         or int(index_N.max(initial=-1)) >= len(rows)
         or not rows["key"].take(index_N).combine_chunks().equals(keys)
     ):

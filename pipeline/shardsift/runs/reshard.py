@@ -82,7 +82,7 @@ def write_tars(run: Reshard, tasks: Sequence[ReshardTask], console: Console) -> 
         fitting = choose_actors(
             config.actors, 0, config.cpus_per_actor, may_grow=is_joined(config.address)
         )
-        run.folder.begin(run.record, run.plan)
+        run.folder.begin(run.intent, run.plan)
         result = ReshardResult(tally=CopyTally(len(tasks)))
         coordinator = Coordinator(
             RayFleet(CopyingSpec(inputs=run.inputs, cpus=config.cpus_per_actor)),

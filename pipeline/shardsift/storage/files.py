@@ -7,6 +7,7 @@ they fail for a moment, see `remote`; local files are not.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -16,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import unquote
 
 from braceexpand import braceexpand
 from fsspec.config import conf as fsspec_config
@@ -47,7 +49,13 @@ _HTTP_LOGIN = re.compile(r"https?://[^/]*@")
 
 
 def join(folder: str, name: str) -> str:
-    """Locate `name` (with forward slashes) below a folder."""
+    """Locate `name` (with forward slashes) below a folder.
+
+    Raises:
+        InputError: if it would lie elsewhere.
+    """
+    if ".." in unquote(name).split("/"):
+        raise InputError(f"{name!r} leads out of {redact(folder)}")
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
 
 
@@ -222,6 +230,12 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     return _ask(
         filesystem, url, lambda: cast(bytes, filesystem.cat_file(path, start=offset, end=end))
     )
+
+
+def sum_of(url: str) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits. Raises OSError."""
+    with open_read(url) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
 
 
 def identify(url: str, shard: str) -> ShardIdentity:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from typing import Any, BinaryIO, Final
 
-_SUFFIX: Final = ".tmp"
+from shardsift.storage.process import ProcessIdentity, is_running, this_process
+
+_TEMPORARY: Final = re.compile(
+    r"_(?:(?P<machine>[0-9a-f]{8})(?P<pid>[0-9a-f]{8})(?P<started>[0-9a-f]{16}))?[0-9a-f]{16}\.tmp"
+)
+"""Names of files that are about to appear: whose they are, if the system tells, and chance."""
+
+_OLD_SECONDS: Final = 3600.0
+"""What was not written to for so long isn't about to appear any more."""
 
 _BUFFER_BYTES: Final = 1 << 20
 """With Python's 8 kB, writing a sample after the other takes three times as long."""
@@ -25,7 +35,7 @@ def appearing(path: Path) -> Generator[BinaryIO]:
     """Open a file to write, which takes its name if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Its own name may be as long as the filesystem allows.
-    temporary = path.with_name(f"_{secrets.token_hex(8)}{_SUFFIX}")
+    temporary = path.with_name(_temporary_name())
     try:
         with io.BufferedWriter(_EarlyWriter(temporary, "w"), _BUFFER_BYTES) as file:
             yield file
@@ -67,8 +77,34 @@ def _walk(folder: str, depth: int | None, came_from: tuple[str, ...]) -> Iterato
 
 def sweep(folder: Path) -> None:
     """Delete what killed processes left of files that were about to appear below a folder."""
-    for leftover in folder.rglob(f"_*{_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+    for path in folder.rglob("_*.tmp"):
+        if is_leftover(path):
+            path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Tell whether a file was about to appear, and never will: its process is gone, or has not
+    written for an hour if it can't be seen from here."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if not match:
+        return False
+    owner = None
+    if match["machine"]:
+        pid, started = int(match["pid"], 16), int(match["started"], 16)
+        owner = ProcessIdentity(machine=match["machine"], pid=pid, started=started)
+    runs = is_running(owner)
+    if runs is not None:
+        return not runs
+    try:
+        return time() - path.stat().st_mtime > _OLD_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _temporary_name() -> str:
+    me = this_process()
+    owner = f"{me.machine}{me.pid:08x}{me.started:016x}" if me else ""
+    return f"_{owner}{secrets.token_hex(8)}.tmp"
 
 
 def prune(folder: Path) -> None:

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from shardsift import annotate_shards
+from shardsift.annotations.annotate import annotate
+from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.manifest import read_manifest
+from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import InputError, OutputError
 from shardsift.records import FailedShard
+from shardsift.shards.plan import plan_shards
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files
-from tests.samples import write_shards
+from tests.samples import encoded, write_shards, write_tar
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -27,6 +32,24 @@ def test_all_shards_are_annotated_and_summed_up(tmp_path: Path) -> None:
     assert [outcome.shard for outcome in outcomes] == ["00000.tar", "00001.tar", "00002.tar"]
     assert annotation_files(out).keys() == {f"0000{number}.parquet" for number in range(3)}
     assert (summary(out)["shards"], summary(out)["scored"]) == (3, 6)
+
+
+def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=2, samples=2), tmp_path / "out"
+    annotate_shards(str(shards), FakeScorer(), str(out))
+    write_tar(shards / "00000.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(5)])
+
+    # what `score --check-inputs` does, stopped after its first shard
+    folder, plan = OutputFolder(str(out)), plan_shards([str(shards)])
+    folder.reopen(plan, lambda task, footer: True)
+    folder.begin(plan, FakeScorer.fingerprint, FakeScorer.config.model_dump(mode="json"))
+    annotate(next(iter(plan)), FakeScorer(), str(out))
+
+    assert annotate_shards(str(shards), FakeScorer(), str(out)) == []
+    rows = {report.shard: report.rows for report in read_manifest(f"{out}/_manifest.arrow")}
+    assert rows == {"00000.tar": 5, "00001.tar": 2}
+    assert summary(out)["rows"] == 7
+    assert verify(claim_output(str(out))).problems == []
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -173,10 +173,31 @@ def test_a_run_that_isnt_complete_is_refused(scores: Path, tmp_path: Path) -> No
 
 def test_rows_that_went_missing_are_noticed(scores: Path, tmp_path: Path) -> None:
     edit_rows(scores / "b" / "2.parquet", lambda rows: rows.pop())
-    with pytest.raises(AnnotationError, match=r"b/2\.tar has other rows than its footer counts"):
+    with pytest.raises(AnnotationError, match=r"b/2\.parquet: its footer counts 3 rows, it has 2"):
         compact(str(scores), str(tmp_path / "few"))
     assert not (tmp_path / "few" / "_compact.arrow").exists()
     assert not list((tmp_path / "few").glob("annotations-*"))
+
+
+def test_rows_that_were_edited_are_noticed(scores: Path, tmp_path: Path) -> None:
+    edit_rows(scores / "b" / "2.parquet", lambda rows: rows[0].update(quality=0.6))
+    with pytest.raises(AnnotationError, match=r"b/2\.tar has other rows than its digest is of"):
+        compact(str(scores), str(tmp_path / "few"))
+
+
+def test_a_file_of_another_corpus_or_configuration_is_noticed(scores: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    compact(str(scores), str(few))
+    file = few / "annotations-00000.parquet"
+    for name, qualities, fingerprint in (
+        ("one", [0.3], "made-up"),
+        ("two", SHARDS["b/2.tar"], "x"),
+    ):
+        other = write_annotations(tmp_path / name, SHARDS | {"b/2.tar": qualities}, (), fingerprint)
+        compact(str(other), str(tmp_path / f"few-{name}"))
+        shutil.copy(tmp_path / f"few-{name}" / file.name, file)
+        with pytest.raises(AnnotationError, match="of another configuration, or of other shards"):
+            OutputFolder(str(few)).annotations.read("a/0.parquet")
 
 
 @pytest.mark.parametrize("place", ["scores", "scores/few", "other"])
@@ -211,12 +232,12 @@ def test_an_interrupted_one_is_done_again_and_a_finished_one_is_kept(
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    many = write_many(tmp_path / "many", files=3, rows=200)
+    many = write_many(tmp_path / "many", files=3, rows=ROW_GROUP_ROWS)
     few = tmp_path / "few"
     compact(str(many), str(few))
     damage_row_group(few / "annotations-00000.parquet", 1)
     folder = OutputFolder(str(few))
-    assert len(folder.annotations.read("00000.parquet")) == 200
+    assert len(folder.annotations.read("00000.parquet")) == ROW_GROUP_ROWS
     with pytest.raises(AnnotationError, match=r"annotations-00000\.parquet: not what"):
         folder.annotations.read("00001.parquet")
     (few / "_compact.arrow").write_bytes(b"half a file")

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardsift.annotations.encoder import encode
 from shardsift.annotations.folder import OutputFolder, check_output
-from shardsift.annotations.parquet import encode
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import commit, list_files
+from tests.outputs import left_by_a_dead_process
 from tests.samples import write_tar
 
 
@@ -85,7 +86,8 @@ def test_a_failure_is_recorded_and_forgotten_once_the_shard_is_committed(
     folder = start_run(out, plan)
     folder.write_failed(FailedShard(shard="a/1.tar", url="/a/1.tar", reason="cut", attempts=3))
     record = json.loads((out / "_failed" / "a" / "1.json").read_text())
-    assert record == {"shard": "a/1.tar", "url": "/a/1.tar", "reason": "cut", "attempts": 3}
+    told = {"shard": "a/1.tar", "url": "/a/1.tar", "reason": "cut", "attempts": 3}
+    assert told.items() <= record.items()
     OutputFolder(str(out)).forget_failed("a/1.tar")
     assert not (out / "_failed" / "a" / "1.json").exists()
 
@@ -104,8 +106,7 @@ def test_a_damaged_record_is_named(out: Path) -> None:
 
 def test_what_a_killed_writer_left_is_swept_up(out: Path, plan: ShardPlan) -> None:
     folder = start_run(out, plan)
-    leftover = out / "_1.parquet.0f3a.tmp"
-    leftover.write_bytes(b"PAR1 and then")
+    leftover = left_by_a_dead_process(out)
     folder.begin(plan, "print-1", {"alpha": 1.0})
     assert not leftover.exists()
     assert (out / "0.parquet").exists()

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.parquet import SCHEMA, encode, read, read_footer
+from shardsift.annotations.encoder import encode
+from shardsift.annotations.parquet import SCHEMA, read, read_footer
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import Annotation, ImageScore, ShardIdentity
 from shardsift.storage.files import commit

@@ -14,7 +14,14 @@ import pytest
 from shardsift.annotations.verify import Verification, claim_output, repair, verify
 from shardsift.errors import InputError, OutputError
 from shardsift.storage.lease import held
-from tests.outputs import annotation_files, edit_footer, edit_rows, score_again
+from tests.outputs import (
+    annotation_files,
+    edit_footer,
+    edit_json,
+    edit_rows,
+    left_by_a_dead_process,
+    score_again,
+)
 from tests.samples import encoded, write_tar
 
 
@@ -42,10 +49,6 @@ class Output:
 
     def json(self, name: str) -> dict[str, object]:
         return json.loads((self.path / name).read_text())
-
-    def write_json(self, name: str, **changes: object) -> None:
-        content = self.json(name) | changes
-        (self.path / name).write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -77,6 +80,12 @@ def flip_data(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4:200] = bytes(196)
     path.write_bytes(data)
+
+
+def flip(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
 
 
 def drop_column(path: Path) -> None:
@@ -133,6 +142,26 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: edit_rows(path, lambda rows: rows[0].update(quality=None)),
         "its annotation has a row with both a score and an error, or neither",
     ),
+    "a quality edited": (
+        lambda path: edit_rows(path, lambda rows: rows[0].update(w_sim=0.25)),
+        "the rows of its annotation are not those that its digest is of",
+    ),
+    "a key edited": (
+        lambda path: edit_rows(path, lambda rows: rows[0].update(key="another")),
+        "the rows of its annotation are not those that its digest is of",
+    ),
+    "a place edited": (
+        lambda path: edit_rows(path, lambda rows: rows[2].update(tar_offset=0)),
+        "the rows of its annotation are not those that its digest is of",
+    ),
+    "settings edited": (
+        lambda path: edit_footer(path, config="{}"),
+        "its annotation tells of other settings than the run's record",
+    ),
+    "a bit of an index": (
+        lambda path: flip(path, b"shardsift-sha256", b"shardsift-sha257"),
+        "its annotation is damaged: its bytes are not those that were written",
+    ),
     "rows of others": (
         lambda path: edit_rows(path, lambda rows: rows[0].update(shard="z.tar")),
         "rows of its annotation name another shard",
@@ -178,9 +207,8 @@ def test_a_damaged_record_of_a_failure_is_found(content: str, output: Output) ->
 
 
 def test_what_a_kill_left_is_found_and_removed(output: Output) -> None:
-    left = ["_probe-0123abcd", "a/_0.parquet.0123abcd.tmp"]
-    for name in left:
-        (output.path / name).touch()
+    left = ["_probe-0123abcd", f"a/{left_by_a_dead_process(output.path / 'a').name}"]
+    (output.path / left[0]).touch()
     (output.path / "a" / "notes.tmp").touch()  # not ours
     is_left = "is left over from a run that was killed"
     assert output.troubles() == [f"{name}: {is_left}" for name in left]
@@ -232,16 +260,20 @@ def test_an_unfinished_run_is_told(output: Output) -> None:
 
 RESULTS: dict[str, tuple[Callable[[Output], object], str]] = {
     "summary counts": (
-        lambda output: output.write_json("_summary.json", rows=10, failed_shards=0),
+        lambda output: edit_json(output.path / "_summary.json", rows=10, failed_shards=0),
         "_summary.json: disagrees with the manifest: failed_shards, rows",
     ),
     "summary damaged": (
         lambda output: (output.path / "_summary.json").write_text("{"),
-        "_summary.json: disagrees with the manifest: it is damaged",
+        "_summary.json: not JSON: ",
     ),
     "summary of another run": (
-        lambda output: output.write_json("_summary.json", fingerprint="another"),
+        lambda output: edit_json(output.path / "_summary.json", fingerprint="another"),
         "_summary.json: disagrees with the manifest: fingerprint",
+    ),
+    "summary edited": (
+        lambda output: flip(output.path / "_summary.json", b'"actors": 0', b'"actors": 8'),
+        "_summary.json: was changed since it was written",
     ),
     "manifest gone": (
         lambda output: (output.path / "_manifest.arrow").unlink(),

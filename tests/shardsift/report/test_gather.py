@@ -29,7 +29,8 @@ def test_a_small_run_is_read_as_it_is(run: Path) -> None:
     assert (data.rows, data.rows_read, data.files) == (62, 62, 4)
     assert not data.is_sampled
     assert dict(data.errors) == {"unsupported_format": 1, "missing_image": 1}
-    assert data.record["fingerprint"] == "fake-scorer"
+    assert data.record
+    assert data.record.fingerprint == "fake-scorer"
     assert data.root == str(run.parent / "shards")
     assert np.isfinite(data.numbers("quality")).sum() == 60
     assert count_values(data.table["image_ext"]) == {"jpg": 61}

@@ -58,7 +58,7 @@ class Corpus:
     def reshard(self, **settings: Any) -> list[ReshardReport]:
         """What `shardsift reshard` does, one tar after the other."""
         run = self.prepare(**settings)
-        run.folder.begin(run.record, run.plan)
+        run.folder.begin(run.intent, run.plan)
         tasks = [task for task in run.plan if task.shard not in run.folder.committed]
         reports = [write_shard(task, run.inputs) for task in tasks]
         run.folder.finish(run.plan, reports)

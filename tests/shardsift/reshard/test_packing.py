@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -93,8 +94,9 @@ def test_every_kept_sample_is_planned_once_and_in_order(
 def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     plan = pack({"a.tar": [("a", 1), ("b", 2)], "b.tar": [("c", 3)]}, max_samples=2)
     url = str(tmp_path / "_plan.parquet")
+    sha256 = hashlib.sha256(plan.encode()).hexdigest()
     commit(url, plan.encode())
-    assert list(read_plan(url, "/in", "/out")) == list(plan)
-    commit(url, b"half a file")
-    with pytest.raises(OutputError, match="not a plan"):
-        read_plan(url, "/in", "/out")
+    assert list(read_plan(url, sha256, "/in", "/out")) == list(plan)
+    commit(url, pack({"a.tar": [("a", 1)]}).encode())
+    with pytest.raises(OutputError, match="it isn't the one that was saved"):
+        read_plan(url, sha256, "/in", "/out")

@@ -12,7 +12,7 @@ import pytest
 from shardsift.errors import InputError, OutputError, UserError
 from shardsift.reshard import prepare as module
 from tests.fakes import FakeScorer
-from tests.outputs import write_run
+from tests.outputs import edit_json, edit_rows, write_run
 from tests.samples import write_shards
 from tests.shardsift.reshard.corpora import Corpus, plain_corpus
 
@@ -99,9 +99,7 @@ def test_a_corpus_that_has_moved_is_found_by_name(corpus: Corpus, tmp_path: Path
 
 def test_a_shard_that_was_never_scored_is_told(corpus: Corpus) -> None:
     (corpus.shards / "00003.tar").write_bytes(b"no tar")
-    summary = corpus.kept / "_summary.json"
-    told = json.loads(summary.read_text()) | {"failed_shards": ["00003.tar"]}
-    summary.write_text(json.dumps(told))
+    edit_json(corpus.kept / "_summary.json", failed_shards=["00003.tar"])
     assert corpus.prepare().missing == ["00003.tar"]
 
 
@@ -144,11 +142,36 @@ def test_a_run_goes_on_with_the_plan_that_was_saved(corpus: Corpus) -> None:
     for name in ("00000001.tar", "00000002_stats.json", "sizes.json", "_summary.json"):
         (corpus.out / name).unlink()
     reports = corpus.reshard(samples_per_shard=2)
-    assert [report.shard for report in reports] == ["00000001.tar"]
+    assert [report.shard for report in reports] == ["00000001.tar", "00000002.tar"]
     assert tars(corpus) == before
     assert json.loads((corpus.out / "sizes.json").read_text()) == dict.fromkeys(sorted(before), 2)
     stats = json.loads((corpus.out / "00000002_stats.json").read_text())
     assert (stats["count"], stats["successes"]) == (2, 2)
+
+
+def test_a_tar_that_isnt_whole_any_more_is_written_again(corpus: Corpus) -> None:
+    corpus.reshard(samples_per_shard=2)
+    before = tars(corpus)
+    (corpus.out / "00000001.tar").write_bytes(before["00000001.tar"][:-5120])
+    reports = corpus.reshard(samples_per_shard=2)
+    assert [report.shard for report in reports] == ["00000001.tar"]
+    assert tars(corpus) == before
+
+
+def test_a_plan_of_others_or_with_rows_less_is_refused(corpus: Corpus) -> None:
+    corpus.reshard(samples_per_shard=2)
+    plan = corpus.out / "_plan.parquet"
+    edit_rows(plan, lambda rows: rows.pop())
+    with pytest.raises(OutputError, match="it isn't the one that was saved with the record"):
+        corpus.prepare(samples_per_shard=2)
+    assert corpus.prepare(samples_per_shard=2, overwrite=True).plan.samples == 6
+
+
+def test_a_tar_that_the_plan_doesnt_know_is_told(corpus: Corpus) -> None:
+    corpus.reshard(samples_per_shard=2)
+    shutil.copy(corpus.out / "00000000.tar", corpus.out / "00000077.tar")
+    with pytest.raises(OutputError, match=r"holds 00000077\.tar, of which its plan knows nothing"):
+        corpus.prepare(samples_per_shard=2)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.kept import KEEP_LIST
+from shardsift.curation.keep_list import KEEP_LIST
 from shardsift.errors import ConfigError
 from shardsift.runs.score import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS

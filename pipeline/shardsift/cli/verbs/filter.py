@@ -90,10 +90,10 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     if not outcome.survey.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
     if outcome.uids:
-        told = {name: f"{number:,}" for name, number in outcome.uids.items()}
+        uids = outcome.uids
         lines.append(
-            f"uids: {told['written']} written, {told['repeated']} occur twice, "
-            f"{told['without_uid']} kept samples have none and are left out"
+            f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
+            f"{uids.without_uid:,} kept samples have none and are left out"
         )
     if config.output and not config.dry_run:
         lines.append(f"kept: {redact(config.output)}")

@@ -65,8 +65,8 @@ def _finish(prepared: Reshard, result: ReshardResult, console: Console) -> int:
         )
         return FAILED
     summary = prepared.folder.finish(prepared.plan, result.reports)
-    if made := summary["json_made"]:
+    if made := summary.json_made:
         console.print(f"{count(made, 'sample')} had no .json, and got one")
-    if left := summary["json_left"]:
+    if left := summary.json_left:
         console.print(f"{count(left, '.json')} left as they were: they hold no JSON object")
     return DONE

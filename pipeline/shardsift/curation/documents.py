@@ -1,0 +1,61 @@
+"""What the JSON files of `filter` hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shardsift.documents import Document
+
+
+class FilterRecord(Document):
+    """What `_filter.json` holds: all keep-lists of its folder were chosen by this rule.
+
+    `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs.
+    """
+
+    annotations: str
+    root: str
+    fingerprint: str
+    rule: dict[str, Any]
+    threshold: float | None
+
+
+class BucketCounts(Document):
+    """One of `--per`: its scored rows, how many of them are kept, and the worst quality kept."""
+
+    name: str
+    rows: int
+    kept: int
+    threshold: float | None
+
+
+class UidCounts(Document):
+    """What `uids.npy` holds, its SHA-256, and what it left out."""
+
+    written: int
+    repeated: int
+    without_uid: int
+    sha256: str
+
+
+class FilterSummary(Document):
+    """What `_summary.json` holds: what became of every row, and by which rule."""
+
+    rows: int
+    kept: int
+    kept_without_score: dict[str, int]
+    below_threshold: int
+    tied_at_threshold: int
+    excluded_by_where: int
+    errors: dict[str, int]
+    shards: int
+    failed_shards: tuple[str, ...]
+    missing_shards: tuple[str, ...]
+    run_is_finished: bool
+    threshold: float | None
+    rank_error: float | None
+    buckets: tuple[BucketCounts, ...]
+    uids: UidCounts | None
+    emitted: tuple[str, ...]
+    rule: dict[str, Any]
+    fingerprint: str

@@ -1,0 +1,62 @@
+"""Our own JSON files: each kind is a model, and says by a digest that it is as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Self, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+DIGEST = "digest"
+"""The key, last in a file, whose value is the SHA-256 of the file as it would be without it."""
+
+
+class DocumentError(ValueError):
+    """Why a file isn't what it should be, in one line."""
+
+
+class Document(BaseModel):
+    """Base of what our own JSON files hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def encode(self) -> bytes:
+        """Encode it; equal documents give equal bytes."""
+        content = self.model_dump(mode="json")
+        return as_json(content | {DIGEST: hashlib.sha256(as_json(content)).hexdigest()})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a file. One without a digest, as a program of somebody else writes it, is taken.
+
+        Raises:
+            DocumentError: if it is no such document, or was changed since it was written.
+        """
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise DocumentError(f"not JSON: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise DocumentError("not a JSON object")
+        told = cast(dict[str, Any], content).pop(DIGEST, None)
+        try:
+            document = cls.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            raise DocumentError(first_problem(error)) from error
+        if told is not None and document.encode() != data:
+            raise DocumentError("was changed since it was written")
+        return document
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """Encode JSON for people and programs to read."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def first_problem(error: ValidationError) -> str:
+    """Put the first of pydantic's problems into one line: `rows: Input should be …`."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
