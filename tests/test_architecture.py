@@ -15,7 +15,7 @@ OWNERS = {
     "brisque": ["evaluation/baselines.py"],
     "datasketches": ["annotations/sketch.py"],
     "duckdb": ["curation/where.py"],
-    "fsspec": ["storage/files.py"],
+    "fsspec": ["storage/filesystems.py"],
     "matplotlib": ["drawing.py"],
     "open_clip": ["scoring/encoder.py"],
     "PIL": ["shards/images.py", "shards/jpeg.py", "report/", "cli/verbs/demo.py"],

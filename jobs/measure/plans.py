@@ -28,7 +28,7 @@ from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import expand
+from shardsift.storage.finding import expand
 
 
 def measure(

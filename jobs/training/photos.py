@@ -7,7 +7,7 @@ from typing import Final
 
 from shardsift.errors import ConfigError
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import expand
+from shardsift.storage.finding import expand
 
 MAX_PIXELS: Final = 89_478_485
 """Of a photograph; larger ones are refused."""

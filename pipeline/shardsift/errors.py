@@ -5,6 +5,8 @@
     │   ├── ConfigError          an unknown key, a value out of range, a malformed file
     │   ├── InputError           no shards found, two shards with one annotation name
     │   ├── OutputError          an output in the input, another run's output, not writable
+    │   │   └── WriteError       a file that can't be written: a full disk; also an OSError
+    │   ├── StorageError         a place that can't be reached; also an OSError
     │   ├── ModelError           weights or a model config that can't be had
     │   └── EngineError          actors that can't start
     ├── ShardError               a shard that can't be read to its end; costs an attempt
@@ -48,6 +50,22 @@ class InputError(UserError):
 
 class OutputError(UserError):
     """An output location that can't or mustn't be written."""
+
+
+class StorageError(UserError, OSError):
+    """A place that can't be reached; an OSError too, for that is what others tell of it with."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}")
+        self.strerror = problem
+
+
+class WriteError(OutputError, OSError):
+    """A file that can't be written; an OSError too, for that is what writing raises."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: can't be written: {problem}; run the same again once it can")
+        self.strerror = problem
 
 
 class ModelError(UserError):

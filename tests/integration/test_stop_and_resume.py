@@ -91,7 +91,7 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     run = start_and_hold(web, tmp_path)
     second = start(web, tmp_path)
     assert second.end() == 2
-    assert f"another run (process {run.process.pid} on" in second.log
+    assert f"another command (process {run.process.pid} on" in second.log
     run.process.kill()
     run.end()
     assert not (tmp_path / "_summary.json").exists()

@@ -26,6 +26,7 @@ from shardsift.records import (
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import SUPPORTED_EXTENSIONS, read_samples
 from shardsift.storage.files import commit, identify, join
+from shardsift.storage.redaction import reason
 from shardsift.threads import map_ordered, prefetch
 
 if TYPE_CHECKING:  # what annotates needs no torch; what scores does
@@ -58,7 +59,7 @@ def annotate(
             data, report = encoder.finish(unscored_images)
             commit(join(output, task.annotation), data)
     except OSError as error:
-        raise ShardError(task.shard, f"annotation can't be written: {error}") from error
+        raise ShardError(task.shard, f"annotation can't be written: {reason(error)}") from error
     seconds = perf_counter() - started
     return replace(report, seconds=seconds, stages=_stages(clock, seconds, decode_threads))
 

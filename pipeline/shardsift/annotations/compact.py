@@ -41,7 +41,7 @@ from shardsift.annotations.parquet import (
     Footer,
 )
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.annotations.survey import survey
+from shardsift.annotations.survey import Survey, survey
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
@@ -52,6 +52,7 @@ from shardsift.storage.files import (
     join,
     read_bytes,
 )
+from shardsift.storage.lease import Lease, held
 from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered, no_track
 
@@ -95,10 +96,24 @@ def compact(
     """
     check_apart(output, url)
     source = find_annotations(url)
-    target = _claim(output, overwrite=overwrite)
+    _claim(output, overwrite=overwrite)
     found = survey(url, track=track)  # complete, and of one configuration
-    names = [part.name for part in found.parts]
     check_output(output, ())
+    with held(output) as lease:
+        target = _claim(output, overwrite=overwrite)  # which may be another one's by now
+        return _compact(source, found, target, lease, bytes_per_file, track)
+
+
+def _compact(
+    source: OutputFolder,
+    found: Survey,
+    target: RunFolder,
+    lease: Lease,
+    bytes_per_file: int,
+    track: Track,
+) -> Compaction:
+    output, url = target.url, source.url
+    names = [part.name for part in found.parts]
     target.sweep()
     delete(join(output, SUMMARY))  # readers look for it
     target.delete_all(target.files - {RECORD})
@@ -112,6 +127,7 @@ def compact(
     commit(join(output, INDEX), data)
     sums[INDEX] = hashlib.sha256(data).hexdigest()
     _copy_records(source, output)
+    lease.check()
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
     commit(join(output, SUMMARY), read_bytes(join(url, SUMMARY)))
     rows = sum(row["rows"] for row in index)

@@ -8,6 +8,7 @@ _summary.json       written last
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from shardsift.storage.files import (
     list_files,
     read_bytes,
 )
+from shardsift.storage.lease import RUNNING
 from shardsift.storage.local import sweep
 from shardsift.storage.redaction import reason, redact, shown_cause
 
@@ -48,6 +50,8 @@ MANIFEST = "_manifest" + SUFFIX
 SUMMARY = "_summary.json"
 
 _THREADS = 32
+
+logger = logging.getLogger(__name__)
 
 
 Annotations = AnnotationFiles | CompactedAnnotations
@@ -59,7 +63,9 @@ class RunFolder:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.files = list_files(url)
+        files = list_files(url)
+        self.is_held = RUNNING in files
+        self.files = files - {RUNNING}
         self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
         self.is_finished = SUMMARY in self.files
 
@@ -244,6 +250,11 @@ class OutputFolder(RunFolder):
 def find_annotations(url: str) -> OutputFolder:
     """Open a folder that has annotations. Raises InputError if it has none."""
     folder = OutputFolder(url)
+    if folder.is_held:
+        logger.warning(
+            "%s: a command writes here now, or was killed; what is read of it may change",
+            redact(url),
+        )
     if not folder.committed:
         raise InputError(
             f"{redact(url)}: no annotations here; name the --output of `shardsift score`"

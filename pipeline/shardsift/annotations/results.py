@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 from shardsift.annotations.documents import RunSummary, StageTimes
-from shardsift.annotations.folder import MANIFEST, OutputFolder
+from shardsift.annotations.folder import MANIFEST, RUN_RECORD, OutputFolder, failed_name
 from shardsift.annotations.manifest import ManifestWriter
+from shardsift.errors import OutputError
 from shardsift.shards.plan import ShardPlan
-from shardsift.storage.files import join
+from shardsift.storage.files import join, list_files
+from shardsift.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,9 @@ def complete(
 
     Raises:
         AnnotationError: if the last manifest or an annotation is damaged.
+        OutputError: if something that was written isn't there any more.
     """
+    _check_all_there(folder, plan)
     totals = manifest.totals
     pace = {
         "seconds": round(seconds, 3),
@@ -50,3 +54,19 @@ def complete(
             "%d images share a sample with another one and were not scored", totals.unscored_images
         )
     folder.write_summary(RunSummary.model_validate(totals.as_dict() | pace))
+
+
+def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> None:
+    """Look once more at the folder, which may have been renamed or deleted under the run."""
+    there = list_files(folder.url)
+    lost = "" if RUN_RECORD in there else RUN_RECORD
+    count = 0
+    for task in plan:
+        if task.annotation not in there and failed_name(task.shard) not in there:
+            lost, count = lost or task.annotation, count + 1
+    if lost:
+        raise OutputError(
+            f"{redact(folder.url)}: {lost} is not there any more, and {count:,} of "
+            f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
+            "run the same command again"
+        )

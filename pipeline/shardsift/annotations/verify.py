@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -28,8 +27,8 @@ from shardsift.errors import AnnotationError, InputError, OutputError, ShardErro
 from shardsift.records import ShardReport, ShardTask
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, delete, join, sum_of
-from shardsift.storage.lease import check_free
+from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, join, sum_of
+from shardsift.storage.lease import held
 from shardsift.storage.local import is_leftover
 from shardsift.storage.redaction import reason, redact
 from shardsift.threads import Track, map_ordered, no_track
@@ -145,19 +144,14 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
 def repair(claim: Claim, found: Verification) -> list[str]:
     """Delete what is damaged, stale or left over, so that the next run scores it again.
 
-    The names of what was deleted. Raises OutputError if a run writes into the folder now.
+    The names of what was deleted. Raises OutputError if a command writes into the folder now.
     """
-    try:
-        check_free(claim.folder.url)
-    except OutputError as error:
-        problem = f"{redact(claim.folder.url)}: a run writes here now; repair when it has ended"
-        raise OutputError(problem) from error
     names = {name for problem in found.problems for name in problem.deletes}
     if found.to_rescore:  # the summary says that everything is there
         names.add(SUMMARY)
     names &= claim.folder.files
-    with ThreadPoolExecutor(_THREADS, "delete") as pool:
-        list(pool.map(delete, (join(claim.folder.url, name) for name in sorted(names))))
+    with held(claim.folder.url):
+        claim.folder.delete_all(names)
     return sorted(names)
 
 

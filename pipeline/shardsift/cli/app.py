@@ -160,13 +160,31 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
     except (UserError, AnnotationError) as error:
         return _complain(str(error))
     except (KeyboardInterrupt, _StoppedBySignalError):
-        _complain("interrupted; the same command goes on where this one stopped")
-        return INTERRUPTED
+        return _interrupted()
+    except SystemExit as stop:
+        if stop.code != signal.SIGTERM:  # with which Ray ends a process while it starts
+            raise
+        return _interrupted()
+    except OSError as error:
+        return _complain(_storage_error(error))
     except Exception as error:
         # What the parser raises is click's or typer's own copy of it, depending on the version.
         if not hasattr(error, "format_message"):
             raise
         return _complain(_parse_error(error))
+
+
+def _interrupted() -> int:
+    _complain("interrupted; the same command goes on where this one stopped")
+    return INTERRUPTED
+
+
+def _storage_error(error: OSError) -> str:
+    """Tell what a disk or a store has against us; what nobody has put into words before."""
+    from shardsift.storage.redaction import reason, redact
+
+    place = f"{redact(str(error.filename))}: " if error.filename else ""
+    return f"{place}{reason(error)}; run the same command again once that is mended"
 
 
 def _parse_error(error: Any) -> str:

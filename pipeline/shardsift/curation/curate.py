@@ -58,7 +58,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             keeps_errors=config.errors == "keep",
         )
         if folder:
-            stack.enter_context(folder)
+            stack.enter_context(folder.writing())
         threshold = find_threshold(config, found, sieve, track)
         if folder is None and config.approximate:
             return FilterResult(survey=found, threshold=threshold)

@@ -10,10 +10,10 @@ _summary.json         what became of all rows, written last: a reader looks for 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
 from shardsift.annotations.survey import Part, Survey
@@ -26,7 +26,7 @@ from shardsift.curation.keep_list import (
 )
 from shardsift.curation.uids import UidWriter
 from shardsift.documents import DocumentError
-from shardsift.errors import InputError, OutputError
+from shardsift.errors import InputError, OutputError, WriteError
 from shardsift.storage.files import (
     absolute,
     commit,
@@ -35,6 +35,7 @@ from shardsift.storage.files import (
     list_files,
     read_bytes,
 )
+from shardsift.storage.lease import Lease, held, is_held
 from shardsift.storage.local import prune, sweep
 from shardsift.storage.redaction import reason, redact
 
@@ -43,7 +44,7 @@ RECORD = "_filter.json"
 
 
 class KeptFolder:
-    """Writes what a filter keeps; if the block raises, nothing of it stays."""
+    """Writes what a filter keeps; if that goes wrong, nothing of it stays."""
 
     def __init__(self, url: str, annotations: str, *, overwrite: bool) -> None:
         """Claim the folder, and change nothing in it.
@@ -53,8 +54,18 @@ class KeptFolder:
         """
         self.url = url
         self._annotations = absolute(annotations)
+        self._overwrite = overwrite
+        self._written: set[str] = set()
+        self._record: FilterRecord | None = None
+        self._lease: Lease | None = None
         check_apart(url, annotations)
-        files = list_files(url)
+        self._stale = self._claim()
+        folder = local_folder(url)
+        self._new_folder = None if folder is None or folder.exists() else folder
+
+    def _claim(self) -> set[str]:
+        """Return the names of what an earlier filter has left, which may be replaced."""
+        url, files = self.url, list_files(self.url)
         mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
         if mine and RECORD not in files:
             raise OutputError(
@@ -63,33 +74,40 @@ class KeptFolder:
             )
         if SUMMARY in files and RECORD not in files:
             raise OutputError(f"{redact(url)}: is the output of a run; choose another --output")
-        if SUMMARY in files and not overwrite:
+        if SUMMARY in files and not self._overwrite:
             raise OutputError(
                 f"{redact(url)}: holds what an earlier filter has kept; choose another --output, "
                 "or --overwrite to replace it"
             )
-        self._stale = mine | (files & {SUMMARY, RECORD})
-        self._written: set[str] = set()
-        folder = local_folder(url)
-        self._new_folder = None if folder is None or folder.exists() else folder
-        self._record: FilterRecord | None = None
+        return mine | (files & {SUMMARY, RECORD})
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Hold the folder while the block writes into it.
+
+        Raises:
+            OutputError: if it can't be written, or another command writes there.
+        """
         check_output(self.url, ())
-        return self
+        try:
+            with held(self.url) as self._lease:
+                self._stale = self._claim()  # another filter may have come to its end meanwhile
+                try:
+                    yield
+                except BaseException:
+                    self._delete_written()
+                    raise
+        except BaseException:
+            if self._new_folder:
+                prune(self._new_folder)
+            raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            return
-        for name in sorted(self._written):
-            delete(join(self.url, name))
-        if self._new_folder:
-            prune(self._new_folder)
+    def _delete_written(self) -> None:
+        assert self._lease, "held while the block runs"
+        if self._lease.is_mine():  # or it may be another one's by now
+            with suppress(WriteError):  # what went wrong first is what matters
+                for name in sorted(self._written):
+                    delete(join(self.url, name))
 
     def begin(self, rule: Mapping[str, Any], threshold: float | None, found: Survey) -> None:
         """Delete what an earlier filter has written, and say what this one does."""
@@ -118,7 +136,14 @@ class KeptFolder:
         return uids.commit(join(self.url, UIDS))
 
     def finish(self, summary: FilterSummary) -> None:
-        """Say that everything is there."""
+        """Say that everything is there. Raises OutputError if it isn't."""
+        assert self._lease, "held while the block runs"
+        self._lease.check()
+        if lost := self._written - list_files(self.url):
+            raise OutputError(
+                f"{redact(self.url)}: {min(lost)} is not there any more, and {len(lost) - 1:,} "
+                "others; filter again"
+            )
         self._commit(SUMMARY, summary.encode())
 
     def _commit(self, name: str, data: bytes) -> None:
@@ -159,8 +184,9 @@ def read_filtered(url: str) -> Filtered:
         record = FilterRecord.decode(read_bytes(join(url, RECORD)))
         summary = FilterSummary.decode(told)
     except FileNotFoundError as error:
+        now = " (one writes here now, or was killed)" if is_held(url) else ""
         raise InputError(
-            f"{redact(url)}: no filter has come to its end here; name the --output of "
+            f"{redact(url)}: no filter has come to its end here{now}; name the --output of "
             "`shardsift filter`"
         ) from error
     except (OSError, DocumentError) as error:

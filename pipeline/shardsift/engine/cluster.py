@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +58,8 @@ def _init(address: str | None, cpus: int | None) -> None:
     where = (address or "auto") if is_joined(address) else "local"
     try:
         _knock(where)
-        ray.init(address=where, **options)
+        with _own_signals():
+            ray.init(address=where, **options)
     except OSError as error:
         raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
     except ValueError as error:
@@ -66,6 +69,19 @@ def _init(address: str | None, cpus: int | None) -> None:
                 "actors as one; submit the job without them"
             ) from error
         raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
+
+
+@contextmanager
+def _own_signals() -> Generator[None]:
+    """Keep our handler of SIGTERM, which Ray replaces by one that ends the process on the spot."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where no handler can be set, by Ray neither
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:

@@ -15,8 +15,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
     """Let the first signal call `finish`, and the next raise KeyboardInterrupt, in the block.
 
-    For the main thread alone, which is where Python handles signals. Ray, too, sets a handler for
-    SIGTERM when it starts: enter the block after that.
+    For the main thread alone, which is where Python handles signals.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 

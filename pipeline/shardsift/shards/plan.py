@@ -10,7 +10,8 @@ from functools import reduce
 from shardsift.errors import InputError, OutputError
 from shardsift.records import ShardTask
 from shardsift.shards.names import annotation_name, check_file, check_folder
-from shardsift.storage.files import absolute, expand, identify
+from shardsift.storage.files import absolute, identify
+from shardsift.storage.finding import expand
 from shardsift.storage.redaction import reason, redact, shown_cause
 
 

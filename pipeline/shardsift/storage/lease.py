@@ -1,12 +1,11 @@
 """Who writes into an output folder now: `_running.json`, kept fresh while a run lasts.
 
-Not a lock, since not every object store has put-if-absent: it keeps people from starting a run
-twice by mistake. Two runs at once are wasteful but harmless, for equal runs commit equal bytes.
+It keeps two commands from writing into one folder. Not every object store has put-if-absent, so
+there two that begin in the same second are told apart by who wrote last.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -14,125 +13,182 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from time import sleep
 from typing import Final
 
-from shardsift.errors import OutputError
-from shardsift.storage.files import commit, delete, join, read_bytes
+from shardsift.documents import Document, DocumentError
+from shardsift.errors import OutputError, WriteError
+from shardsift.storage.files import commit, create, delete, join, read_bytes
+from shardsift.storage.process import ProcessIdentity, is_running, this_process
+from shardsift.storage.redaction import reason, redact
 
 RUNNING: Final = "_running.json"
 
 BEAT_SECONDS: Final = 10.0
 _MISSED_BEATS: Final = 2.5
-"""A holder on another machine that is silent for so many beats has died."""
+"""A holder that can't be seen from here and is silent for so many beats has died."""
+
+_SETTLING_BEATS: Final = 0.1
+"""Who has looked at the same moment as we did has written, too, after so many beats."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holder:
-    """What `_running.json` says of the run that writes here; `beat` counts up."""
+class Holder(Document):
+    """What `_running.json` says of the command that writes here; `beat` counts up.
+
+    `process` is None if its system doesn't tell which process is which.
+    """
 
     run: str
     host: str
     pid: int
+    process: ProcessIdentity | None
     beat: int = 0
+
+
+class Lease:
+    """A folder that this process holds."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.mine = Holder(
+            run=secrets.token_hex(8),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process=this_process(),
+        )
+
+    def is_mine(self) -> bool:
+        """Tell whether the folder is still there, and nobody has taken it over."""
+        try:
+            holder = _read(self.folder)
+        except (OSError, OutputError):
+            return False
+        return holder is not None and holder.run == self.mine.run
+
+    def check(self) -> None:
+        """Raise OutputError if the folder isn't held any more."""
+        if not self.is_mine():
+            raise OutputError(
+                f"{redact(self.folder)}: was renamed, deleted or taken over by another command "
+                "while this one wrote there; run the same command again"
+            )
 
 
 @contextmanager
 def held(
     folder: str, *, force: bool = False, beat_seconds: float = BEAT_SECONDS
-) -> Generator[None]:
+) -> Generator[Lease]:
     """Hold the folder while the block runs.
 
     Raises:
-        OutputError: if another run holds it; `force` takes it over.
+        OutputError: if another command holds it; `force` takes it over.
     """
-    if not force:
-        check_free(folder, beat_seconds=beat_seconds)
-    mine = Holder(run=secrets.token_hex(8), host=socket.gethostname(), pid=os.getpid())
-    _write(folder, mine)
+    lease = Lease(folder)
+    if force:
+        _write(folder, lease.mine)
+    else:
+        _take(lease, beat_seconds)
     ended = threading.Event()
     heart = threading.Thread(
-        target=_beat, args=(folder, mine, ended, beat_seconds), name="lease", daemon=True
+        target=_beat, args=(lease, ended, beat_seconds), name="lease", daemon=True
     )
     heart.start()
     try:
-        yield
+        yield lease
     finally:
         ended.set()
         heart.join()
-        holder = _read(folder)
-        if holder is not None and holder.run == mine.run:
+        if lease.is_mine():
             delete(join(folder, RUNNING))
 
 
-def check_free(folder: str, *, beat_seconds: float = BEAT_SECONDS) -> None:
-    """Return once it is known that no run writes into the folder.
+def check_free(folder: str, *, beat_seconds: float = BEAT_SECONDS) -> Holder | None:
+    """Return once it is known that no command writes into the folder: who has died there, if any.
 
-    It takes a few heartbeats to tell if a run on another machine ended without a word.
+    It takes a few heartbeats to tell if one that can't be seen from here ended without a word.
 
     Raises:
         OutputError: if one does.
     """
     holder = _read(folder)
-    if holder is None or not _is_alive(folder, holder, beat_seconds):
+    if holder is not None and _is_alive(folder, holder, beat_seconds):
+        raise _refusal(folder, holder)
+    return holder
+
+
+def is_held(folder: str) -> bool:
+    """Tell whether a command writes into the folder, or was killed there."""
+    try:
+        return _read(folder) is not None
+    except (OSError, OutputError):
+        return True
+
+
+def _take(lease: Lease, beat_seconds: float) -> None:
+    folder = lease.folder
+    dead = check_free(folder, beat_seconds=beat_seconds)
+    if dead is None and create(join(folder, RUNNING), lease.mine.encode()):
         return
-    raise OutputError(
-        f"{folder}: another run (process {holder.pid} on {holder.host}) writes here; wait for it, "
-        "stop it, or --force to go on beside it"
+    if dead is not None:
+        _write(folder, lease.mine)
+    sleep(_SETTLING_BEATS * beat_seconds)
+    holder = _read(folder)
+    if holder is None or holder.run != lease.mine.run:
+        raise _refusal(folder, holder)
+
+
+def _refusal(folder: str, holder: Holder | None) -> OutputError:
+    who = f"process {holder.pid} on {holder.host}" if holder else "it has just ended"
+    return OutputError(
+        f"{redact(folder)}: another command ({who}) writes here; wait for it, or stop it "
+        "(`score` and `reshard` go on beside it with --force)"
     )
 
 
 def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
-    if holder.host == socket.gethostname():
-        return _process_exists(holder.pid)
+    runs = is_running(holder.process)
+    if runs is not None:
+        return runs
     patience = _MISSED_BEATS * beat_seconds
     logger.warning(
-        "a run on %s has written here; watching for %.0f s whether it still does",
-        holder.host,
-        patience,
+        "%s: a command on %s has written here; watching for %.0f s whether it still does",
+        *(redact(folder), holder.host, patience),
     )
     sleep(patience)
     later = _read(folder)
     return later is not None and later != holder
 
 
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _beat(folder: str, mine: Holder, ended: threading.Event, beat_seconds: float) -> None:
+def _beat(lease: Lease, ended: threading.Event, beat_seconds: float) -> None:
     beat = 0
     while not ended.wait(beat_seconds):
+        if not lease.is_mine():
+            logger.warning(
+                "%s: is held by another command now, or was renamed or deleted",
+                redact(lease.folder),
+            )
+            return
+        beat += 1
         try:
-            holder = _read(folder)
-            if holder is not None and holder.run != mine.run:
-                logger.warning("a run on %s was forced into this output, too", holder.host)
-                return
-            beat += 1
-            _write(folder, Holder(run=mine.run, host=mine.host, pid=mine.pid, beat=beat))
-        except OSError as error:  # the run's own writes tell if the store is really gone
-            logger.warning("%s can't be kept fresh: %s", RUNNING, error)
+            _write(lease.folder, lease.mine.model_copy(update={"beat": beat}))
+        except WriteError as error:  # the run's own writes tell if the store is really gone
+            logger.warning("%s can't be kept fresh: %s", RUNNING, reason(error))
 
 
 def _read(folder: str) -> Holder | None:
+    location = join(folder, RUNNING)
     try:
-        return Holder(**json.loads(read_bytes(join(folder, RUNNING))))
-    except FileNotFoundError:
+        return Holder.decode(read_bytes(location))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError) as error:
+    except (OSError, DocumentError) as error:
         raise OutputError(
-            f"{join(folder, RUNNING)}: not what a run writes ({error}); delete it"
+            f"{redact(location)}: can't be told from it whether a command writes here "
+            f"({reason(error)}); if none does, delete it"
         ) from error
 
 
 def _write(folder: str, holder: Holder) -> None:
-    commit(join(folder, RUNNING), (json.dumps(asdict(holder)) + "\n").encode())
+    commit(join(folder, RUNNING), holder.encode())

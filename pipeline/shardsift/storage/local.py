@@ -48,6 +48,20 @@ def appearing(path: Path) -> Generator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def appear_alone(path: Path, data: bytes) -> bool:
+    """Make a file appear unless one of its name is there; return whether it did."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_temporary_name())
+    try:
+        temporary.write_bytes(data)
+        path.hardlink_to(temporary)  # which fails where something is, unlike a rename
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
 def walk(folder: str, depth: int | None = None) -> Iterator[os.DirEntry[str]]:
     """Yield all files and folders below a folder, links followed; `depth` 1 is the folder's own.
 

@@ -24,7 +24,7 @@ from shardsift.evaluation.figures import draw_figures
 from shardsift.evaluation.opinions import Baseline
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
-from shardsift.storage.files import expand
+from shardsift.storage.finding import expand
 
 LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 

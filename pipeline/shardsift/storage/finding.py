@@ -1,0 +1,152 @@
+"""Which shards are meant by paths, globs, braces, lists and folders."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from braceexpand import braceexpand
+
+from shardsift.errors import InputError
+from shardsift.storage.files import SHARD_SUFFIX, open_read
+from shardsift.storage.filesystems import (
+    PAGE_ATTEMPTS,
+    S3_PROTOCOLS,
+    ask,
+    find_below,
+    is_local,
+    locate,
+    pattern_of,
+    place_of,
+    with_protocol,
+)
+from shardsift.storage.local import walk
+from shardsift.storage.redaction import reason, redact, shown_cause
+
+
+def expand(patterns: Iterable[str]) -> Iterator[str]:
+    """Yield shard locations for paths, globs, `{000..123}` braces, `@list.txt` and folders.
+
+    A shard's name ends in `.tar`; anything else without a wildcard is taken for a folder.
+
+    Lazy: a million shards named by braces or a list are never held in memory at once.
+
+    Raises:
+        InputError: if a glob, folder or list yields nothing.
+    """
+    for pattern in patterns:
+        if pattern.startswith("@"):
+            yield from _expand_list(pattern[1:])
+        else:
+            yield from _expand_pattern(pattern)
+
+
+def _expand_list(location: str) -> Iterator[str]:
+    found = False
+    with _finding(f"@{location}"), io.TextIOWrapper(open_read(location), "utf-8-sig") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                found = True
+                yield from _expand_pattern(line.strip())
+    if not found:
+        raise InputError(f"@{redact(location)}: the list is empty")
+
+
+def _expand_pattern(pattern: str) -> Iterator[str]:
+    _refuse_presigned(pattern)
+    if (_is_glob(pattern) or "{" in pattern) and _exists(pattern):
+        yield from _expand_name(pattern)  # it may be called so
+        return
+    try:
+        names = braceexpand(pattern)
+    except ValueError as error:
+        raise InputError(f"{redact(pattern)}: braces don't match: {error}") from error
+    for name in names:
+        yield from _glob(name) if _is_glob(name) else _expand_name(name)
+
+
+def _is_glob(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
+
+
+def _refuse_presigned(url: str) -> None:
+    if url.startswith(("http://", "https://")) and redact(url).endswith("?…"):
+        raise InputError(
+            f"{redact(url)}: a presigned URL can't be a shard, for its signature would stand in "
+            "every annotation; log in instead"
+        )
+
+
+def _expand_name(name: str) -> Iterator[str]:
+    if name.endswith(SHARD_SUFFIX):
+        yield name
+    else:
+        yield from _shards_below(name)
+
+
+def _exists(location: str) -> bool:
+    with _finding(location):
+        filesystem, path = locate(location, PAGE_ATTEMPTS)
+        return ask(filesystem, location, lambda: bool(filesystem.exists(path)))
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    with _finding(pattern):
+        filesystem, path = locate(pattern, PAGE_ATTEMPTS)
+        if is_local(filesystem):
+            found = sorted(_glob_local(path))
+        else:
+            # fsspec takes a folder that it can't list for an empty one, and shards would go missing
+            # in silence. With `**` s3fs lists by another way, which raises by itself and knows no
+            # `on_error`.
+            walks = pattern.startswith(S3_PROTOCOLS) and "**" not in pattern
+            options = {"on_error": "raise"} if walks else {}
+            found = ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
+    if not found:
+        raise InputError(f"{redact(pattern)}: no shard matches")
+    for name in found:
+        if not name.endswith(SHARD_SUFFIX):
+            raise InputError(
+                f"{redact(pattern)}: matches {redact(name)}, which is no {SHARD_SUFFIX}; write a "
+                f"pattern that ends in {SHARD_SUFFIX}, or name a folder"
+            )
+        yield with_protocol(filesystem, name)
+
+
+def _glob_local(pattern: str) -> Iterator[str]:
+    """Yield what matches a pattern, as fsspec understands it, links followed."""
+    parts = pattern.split("/")
+    fixed = next(place for place, part in enumerate(parts) if _is_glob(part))
+    folder = "/".join(parts[:fixed]) or "/"
+    depth = None if "**" in pattern else len(parts) - fixed
+    if Path(folder).is_dir():
+        matches = pattern_of(pattern).match
+        yield from (entry.path for entry in walk(folder, depth) if matches(entry.path))
+
+
+def _shards_below(location: str) -> Iterator[str]:
+    with _finding(location):
+        filesystem, path = locate(location, PAGE_ATTEMPTS)
+        try:
+            kind = ask(filesystem, location, lambda: filesystem.info(path)["type"])
+        except FileNotFoundError as error:
+            raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
+        if kind == "file":
+            raise InputError(f"{redact(location)}: a shard's name has to end in {SHARD_SUFFIX}")
+        names = find_below(filesystem, location, path)
+    found = sorted(name for name in names if name.endswith(SHARD_SUFFIX))
+    if not found:
+        raise InputError(f"{redact(location)}: no .tar in this folder")
+    yield from (with_protocol(filesystem, name) for name in found)
+
+
+@contextmanager
+def _finding(location: str) -> Generator[None]:
+    """Turn what goes wrong in finding shards into an InputError that names what was asked for."""
+    try:
+        yield
+    except (OSError, ImportError, ValueError) as error:
+        problem = f"{redact(location)}: {place_of(location, error)}{reason(error)}"
+        raise InputError(problem) from shown_cause(error)
