@@ -307,7 +307,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text())
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{file}: is nested too deeply for a config") from error
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from shardsift.redaction import redact
+
 
 class ErrorCode(StrEnum):
     """Why a sample has no score. A closed set: readers may rely on it."""
@@ -33,7 +35,10 @@ class ErrorCode(StrEnum):
 
 
 class ShardsiftError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose; what they say holds no secrets of URLs."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 class UserError(ShardsiftError):
@@ -82,7 +87,7 @@ class ShardError(ShardsiftError):
     def __init__(self, shard: str, problem: str) -> None:
         super().__init__(f"{shard}: {problem}")
         self.shard = shard
-        self.problem = problem
+        self.problem = redact(problem)
 
     def __reduce__(self) -> tuple[type[ShardError], tuple[str, str]]:
         return type(self), (self.shard, self.problem)  # so that it survives the way through Ray

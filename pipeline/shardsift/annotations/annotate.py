@@ -23,10 +23,10 @@ from shardsift.records import (
     ShardTask,
     StageSeconds,
 )
+from shardsift.redaction import reason
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import SUPPORTED_EXTENSIONS, read_samples
 from shardsift.storage.files import commit, identify, join
-from shardsift.storage.redaction import reason
 from shardsift.threads import map_ordered, prefetch
 
 if TYPE_CHECKING:  # what annotates needs no torch; what scores does

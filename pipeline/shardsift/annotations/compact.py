@@ -53,7 +53,6 @@ from shardsift.storage.files import (
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered, no_track
 
 RECORD = "_compacting.json"
@@ -139,19 +138,19 @@ def _claim(output: str, *, overwrite: bool) -> RunFolder:
     target = RunFolder(output)
     if target.files and RECORD not in target.files:
         raise OutputError(
-            f"{redact(output)}: holds {min(target.files)}, which no compact here has recorded; "
+            f"{output}: holds {min(target.files)}, which no compact here has recorded; "
             "choose another --output"
         )
     if SUMMARY in target.files and not overwrite:
         raise OutputError(
-            f"{redact(output)}: holds compacted annotations already; choose another --output, or "
+            f"{output}: holds compacted annotations already; choose another --output, or "
             "--overwrite to replace them"
         )
     known = {RECORD, INDEX, MANIFEST, RUN_RECORD, SUMMARY, *target.failed}
     strangers = {name for name in target.files - known if not _OWN_FILE.fullmatch(name)}
     if strangers:
         raise OutputError(
-            f"{redact(output)}: holds {min(strangers)}, which is none of compact's files; move it "
+            f"{output}: holds {min(strangers)}, which is none of compact's files; move it "
             "away, or choose another --output"
         )
     return target
@@ -176,7 +175,7 @@ def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
     for footer, table in parts:
         if digest_of(table) != footer.report.digest:
             raise AnnotationError(
-                f"{redact(source.url)}: the annotation of {footer.shard.path} has other rows than "
+                f"{source.url}: the annotation of {footer.shard.path} has other rows than "
                 "its digest is of; see `shardsift verify`"
             )
         yield footer, table

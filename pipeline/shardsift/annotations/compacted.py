@@ -32,9 +32,9 @@ from shardsift.annotations.parquet import (
 )
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
+from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
-from shardsift.storage.redaction import reason, redact
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -236,5 +236,5 @@ def _metadata(url: str, opened: str) -> Any:
 
 def _damaged(url: str, error: Exception) -> AnnotationError:
     return AnnotationError(
-        f"{redact(url)}: not what `shardsift compact` wrote: {reason(error)}; compact again"
+        f"{url}: not what `shardsift compact` wrote: {reason(error)}; compact again"
     )

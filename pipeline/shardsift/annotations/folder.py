@@ -26,6 +26,7 @@ from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.redaction import reason, shown_cause
 from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import (
@@ -43,7 +44,6 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.lease import RUNNING
 from shardsift.storage.local import sweep
-from shardsift.storage.redaction import reason, redact, shown_cause
 
 RUN_RECORD = "_run.json"
 MANIFEST = "_manifest" + SUFFIX
@@ -80,7 +80,7 @@ class RunFolder:
             commit(join(self.url, failed_name(failed.shard)), failed.encode())
         except OSError as error:
             raise OutputError(
-                f"{redact(self.url)}: can't be written any more: {reason(error)}; the same "
+                f"{self.url}: can't be written any more: {reason(error)}; the same "
                 f"command goes on once it can ({failed.shard}: {failed.reason})"
             ) from shown_cause(error)
 
@@ -218,8 +218,7 @@ class OutputFolder(RunFolder):
             return RunRecord.decode(read_bytes(location))
         except (OSError, DocumentError) as error:
             raise OutputError(
-                f"{redact(location)}: not the record of a run ({reason(error)}); choose another "
-                "--output"
+                f"{location}: not the record of a run ({reason(error)}); choose another --output"
             ) from error
 
     def _open_annotations(self) -> Annotations:
@@ -253,12 +252,10 @@ def find_annotations(url: str) -> OutputFolder:
     if folder.is_held:
         logger.warning(
             "%s: a command writes here now, or was killed; what is read of it may change",
-            redact(url),
+            url,
         )
     if not folder.committed:
-        raise InputError(
-            f"{redact(url)}: no annotations here; name the --output of `shardsift score`"
-        )
+        raise InputError(f"{url}: no annotations here; name the --output of `shardsift score`")
     return folder
 
 
@@ -266,7 +263,7 @@ def check_apart(output: str, annotations: str) -> None:
     """Refuse an output in a folder of annotations. Raises OutputError."""
     if lies_in(output, absolute(annotations)):
         raise OutputError(
-            f"{redact(output)}: lies in the annotations, whose readers would take its files for "
+            f"{output}: lies in the annotations, whose readers would take its files for "
             "some of them; choose another --output"
         )
 
@@ -279,7 +276,7 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
     """
     if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
         raise OutputError(
-            f"{redact(output)}: lies in {redact(folder)}, a folder of shards, where "
+            f"{output}: lies in {folder}, a folder of shards, where "
             "img2dataset and others keep their own .parquet and .json; choose another --output"
         )
     probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
@@ -287,7 +284,7 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
         commit(probe, b"")
         delete(probe)
     except (OSError, ImportError, ValueError) as error:
-        problem = f"{redact(output)}: can't be written: {reason(error)}"
+        problem = f"{output}: can't be written: {reason(error)}"
         raise OutputError(problem) from shown_cause(error)
 
 

@@ -17,7 +17,6 @@ from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
-from shardsift.storage.redaction import redact
 from shardsift.threads import map_ordered
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -125,7 +124,7 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
     if footer.report.rows != len(table):
         raise AnnotationError(
-            f"{redact(url)}: its footer counts {footer.report.rows:,} rows, it has {len(table):,}; "
+            f"{url}: its footer counts {footer.report.rows:,} rows, it has {len(table):,}; "
             "see `shardsift verify`"
         )
     return footer, table
@@ -141,7 +140,7 @@ def read_footer(url: str) -> Footer:
     scored = footer.report.rows - sum(footer.report.errors.values())
     if (sketched := count_of(footer.report.sketch)) != scored:
         raise AnnotationError(
-            f"{redact(url)}: its footer counts {scored:,} scored rows, its sketch {sketched:,}; "
+            f"{url}: its footer counts {scored:,} scored rows, its sketch {sketched:,}; "
             "see `shardsift verify`"
         )
     return footer
@@ -217,7 +216,7 @@ class AnnotationFiles:
         _check_name(url, name, footer)
         if self.fingerprint is not None and footer.fingerprint != self.fingerprint:
             raise AnnotationError(
-                f"{redact(url)}: was made with another configuration ({footer.fingerprint}) than "
+                f"{url}: was made with another configuration ({footer.fingerprint}) than "
                 f"its folder ({self.fingerprint}); see `shardsift verify`"
             )
         return with_digest(table, footer.report.digest)
@@ -241,7 +240,7 @@ class AnnotationFiles:
 def _check_name(url: str, name: str, footer: Footer) -> None:
     if annotation_name(footer.shard.path) != name:
         raise AnnotationError(
-            f"{redact(url)}: is the annotation of {footer.shard.path}; see `shardsift verify`"
+            f"{url}: is the annotation of {footer.shard.path}; see `shardsift verify`"
         )
 
 

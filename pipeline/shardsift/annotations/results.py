@@ -10,7 +10,6 @@ from shardsift.annotations.manifest import ManifestWriter
 from shardsift.errors import OutputError
 from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import join, list_files
-from shardsift.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> None:
             lost, count = lost or task.annotation, count + 1
     if lost:
         raise OutputError(
-            f"{redact(folder.url)}: {lost} is not there any more, and {count:,} of "
+            f"{folder.url}: {lost} is not there any more, and {count:,} of "
             f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
             "run the same command again"
         )

@@ -14,7 +14,6 @@ from shardsift.annotations.survey import without_annotation
 from shardsift.records import ShardReport
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, no_track
 
 
@@ -87,7 +86,7 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
     folder = find_annotations(url)
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
     prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
-    total, groups = Group(name=redact(url)), dict[str, Group]()
+    total, groups = Group(name=url), dict[str, Group]()
     for report in track(_reports(folder), "annotations", len(folder.committed)):
         prefix = prefixes[report.shard]
         for group in (total, groups.setdefault(prefix, Group(name=prefix))):

@@ -12,7 +12,6 @@ from shardsift.annotations.sketch import QuantileMerger
 from shardsift.errors import InputError
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import FAILED_FOLDER, SHARD_SUFFIX, join
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, no_track
 
 
@@ -119,7 +118,7 @@ def without_annotation(folder: OutputFolder) -> tuple[list[str], list[str]]:
 
 
 def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
-    url = redact(folder.url)
+    url = folder.url
     if missing:
         name = annotation_name(missing[0])
         raise InputError(
@@ -135,7 +134,7 @@ def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
 
 def _mixed(url: str, first: str, fingerprint: str, name: str, footer: Footer) -> str:
     return (
-        f"{redact(url)}: made with two configurations, whose scores can't be compared: {first} "
+        f"{url}: made with two configurations, whose scores can't be compared: {first} "
         f"has fingerprint {fingerprint}, {name} has {footer.fingerprint}; score the shards of "
         "one of them again"
     )

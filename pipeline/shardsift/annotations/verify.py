@@ -25,12 +25,12 @@ from shardsift.annotations.manifest import Totals, read_outcomes
 from shardsift.annotations.soundness import Unsound, check_annotation, check_failed, check_summary
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.records import ShardReport, ShardTask
+from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, join, sum_of
 from shardsift.storage.lease import held
 from shardsift.storage.local import is_leftover
-from shardsift.storage.redaction import reason, redact
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
@@ -99,11 +99,9 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     """
     folder = OutputFolder(output)
     if folder.record is None:
-        raise OutputError(f"{redact(output)}: no _run.json here; name the --output of a run")
+        raise OutputError(f"{output}: no _run.json here; name the --output of a run")
     if folder.is_compacted:
-        raise OutputError(
-            f"{redact(output)}: holds compacted annotations; verify those they were made of"
-        )
+        raise OutputError(f"{output}: holds compacted annotations; verify those they were made of")
     root = folder.record.root
     try:
         plan = plan_shards(shards or folder.record.inputs)
@@ -114,7 +112,7 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     try:
         plan = plan.below(root)
     except OutputError as error:  # inputs that were relative to another working directory
-        problem = f"the run's shards lay below {redact(root)}, these lie in {redact(plan.root)}"
+        problem = f"the run's shards lay below {root}, these lie in {plan.root}"
         raise InputError(f"{problem}; name those of the run with --shards") from error
     return Claim(folder=folder, record=folder.record, plan=plan)
 

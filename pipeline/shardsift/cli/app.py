@@ -181,9 +181,9 @@ def _interrupted() -> int:
 
 def _storage_error(error: OSError) -> str:
     """Tell what a disk or a store has against us; what nobody has put into words before."""
-    from shardsift.storage.redaction import reason, redact
+    from shardsift.redaction import reason
 
-    place = f"{redact(str(error.filename))}: " if error.filename else ""
+    place = f"{error.filename!s}: " if error.filename else ""
     return f"{place}{reason(error)}; run the same command again once that is mended"
 
 

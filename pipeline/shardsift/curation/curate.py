@@ -18,7 +18,6 @@ from shardsift.curation.threshold import Threshold, find_threshold
 from shardsift.curation.uids import UidWriter, parse_uids
 from shardsift.curation.where import Condition
 from shardsift.errors import InputError
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered, no_track
 
 _KEPT_COLUMNS = ("key", "index", "uid", "quality")
@@ -108,14 +107,14 @@ def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
         reason = "no scored row reaches the threshold"
         if config.where:
             reason += f" and passes where {config.where!r}"
-        raise InputError(f"{redact(found.url)}: keeps nothing, for {reason}")
+        raise InputError(f"{found.url}: keeps nothing, for {reason}")
 
 
 def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> UidCounts:
     kept = counts.kept_in_all
     if not uids.added:
         raise InputError(
-            f"{redact(folder.url)}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
+            f"{folder.url}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
             "digits, as DataComp's have; leave uids out of --emit"
         )
     sha256 = folder.add_uids(uids)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from shardsift.config import did_you_mean
 from shardsift.curation.ordering import Hashes, combine, hash_strings
 from shardsift.errors import InputError
+from shardsift.redaction import reason
 from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_read
-from shardsift.storage.redaction import reason, redact
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -82,8 +82,7 @@ def read_column(column: str, url: str) -> JoinedColumn:
     twice = (hashes_N[1:] == hashes_N[:-1]) & (places_N[1:] != places_N[:-1])
     if twice.any():
         raise InputError(
-            f"{redact(url)}: says two things about {twice.sum():,} rows of equal "
-            f"{' and '.join(keys)}"
+            f"{url}: says two things about {twice.sum():,} rows of equal {' and '.join(keys)}"
         )
     all_names = [*names, _unmatched(names)]
     return JoinedColumn(names=all_names, keys=keys, hashes_N=hashes_N, places_N=places_N)
@@ -108,21 +107,21 @@ def _joined_batches(column: str, url: str) -> tuple[list[str], Iterator[Any]]:
     names = sorted(name for name in list_files(url) if name.endswith(ANNOTATION_SUFFIX))
     files = [url] if is_file else [join(url, name) for name in names]
     if not files:
-        raise InputError(f"{redact(url)}: no {ANNOTATION_SUFFIX} file here")
+        raise InputError(f"{url}: no {ANNOTATION_SUFFIX} file here")
     try:
         with open_read(files[0]) as file:
             schema = pq.read_schema(file)
         if column not in schema.names:
             hint = did_you_mean(column, schema.names, f"it has {', '.join(schema.names)}")
-            raise InputError(f"{redact(files[0])}: no column {column}; {hint}")
+            raise InputError(f"{files[0]}: no column {column}; {hint}")
         choices = (["shard", "key"], ["uid"], ["key"])
         keys = next((keys for keys in choices if {*keys} <= {*schema.names}), None)
         if keys is None:
-            raise InputError(f"{redact(files[0])}: has neither uid nor key to join it by")
+            raise InputError(f"{files[0]}: has neither uid nor key to join it by")
         if not any(_count_rows(file) for file in files):
-            raise InputError(f"{redact(url)}: holds no rows")
+            raise InputError(f"{url}: holds no rows")
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{redact(url)}: not Parquet: {reason(error)}") from error
+        raise InputError(f"{url}: not Parquet: {reason(error)}") from error
     return keys, (batch for file in files for batch in _batches(file, column, keys))
 
 
@@ -133,7 +132,7 @@ def _batches(url: str, column: str, keys: Sequence[str]) -> Iterator[Any]:
             _check_types(url, parquet.schema_arrow, column, keys)
             yield from parquet.iter_batches(columns=[column, *keys])
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-        raise InputError(f"{redact(url)}: can't be joined: {reason(error)}") from error
+        raise InputError(f"{url}: can't be joined: {reason(error)}") from error
 
 
 def _check_types(url: str, schema: Any, column: str, keys: Sequence[str]) -> None:
@@ -142,13 +141,13 @@ def _check_types(url: str, schema: Any, column: str, keys: Sequence[str]) -> Non
         kind = _plain(schema.field(key).type)
         if not _is_text(kind):
             raise InputError(
-                f"{redact(url)}: {key} is {kind}, and in annotations it is text, such as "
+                f"{url}: {key} is {kind}, and in annotations it is text, such as "
                 "'000000012'; write it as text to join it"
             )
     kind = _plain(schema.field(column).type)
     if pa.types.is_nested(kind) or not (_is_text(kind) or pa.types.is_primitive(kind)):
         raise InputError(
-            f"{redact(url)}: {column} is {kind}, whose values make no buckets; name a column of "
+            f"{url}: {column} is {kind}, whose values make no buckets; name a column of "
             "text or numbers"
         )
 

@@ -26,9 +26,9 @@ from shardsift.annotations.seal import seal
 from shardsift.curation.documents import FilterRecord
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
+from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
-from shardsift.storage.redaction import reason, redact
 
 KEEP_LIST = "keep-list"
 """The folder below a filter's output that has them."""
@@ -107,7 +107,7 @@ def read_keep_list(
         check_keep_list(footer, len(table), name, record)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(
-            f"{redact(location)}: not a keep-list of this filter: {reason(error)}; filter again"
+            f"{location}: not a keep-list of this filter: {reason(error)}; filter again"
         ) from error
     return KeepListFile(table, footer)
 

@@ -27,6 +27,7 @@ from shardsift.curation.keep_list import (
 from shardsift.curation.uids import UidWriter
 from shardsift.documents import DocumentError
 from shardsift.errors import InputError, OutputError, WriteError
+from shardsift.redaction import reason
 from shardsift.storage.files import (
     absolute,
     commit,
@@ -37,7 +38,6 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.lease import Lease, held, is_held
 from shardsift.storage.local import prune, sweep
-from shardsift.storage.redaction import reason, redact
 
 UIDS = "uids.npy"
 RECORD = "_filter.json"
@@ -69,14 +69,14 @@ class KeptFolder:
         mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
         if mine and RECORD not in files:
             raise OutputError(
-                f"{redact(url)}: holds {min(mine)}, which no filter here has recorded; choose "
+                f"{url}: holds {min(mine)}, which no filter here has recorded; choose "
                 "another --output"
             )
         if SUMMARY in files and RECORD not in files:
-            raise OutputError(f"{redact(url)}: is the output of a run; choose another --output")
+            raise OutputError(f"{url}: is the output of a run; choose another --output")
         if SUMMARY in files and not self._overwrite:
             raise OutputError(
-                f"{redact(url)}: holds what an earlier filter has kept; choose another --output, "
+                f"{url}: holds what an earlier filter has kept; choose another --output, "
                 "or --overwrite to replace it"
             )
         return mine | (files & {SUMMARY, RECORD})
@@ -141,7 +141,7 @@ class KeptFolder:
         self._lease.check()
         if lost := self._written - list_files(self.url):
             raise OutputError(
-                f"{redact(self.url)}: {min(lost)} is not there any more, and {len(lost) - 1:,} "
+                f"{self.url}: {min(lost)} is not there any more, and {len(lost) - 1:,} "
                 "others; filter again"
             )
         self._commit(SUMMARY, summary.encode())
@@ -186,15 +186,15 @@ def read_filtered(url: str) -> Filtered:
     except FileNotFoundError as error:
         now = " (one writes here now, or was killed)" if is_held(url) else ""
         raise InputError(
-            f"{redact(url)}: no filter has come to its end here{now}; name the --output of "
+            f"{url}: no filter has come to its end here{now}; name the --output of "
             "`shardsift filter`"
         ) from error
     except (OSError, DocumentError) as error:
-        raise InputError(f"{redact(url)}: not the output of a filter: {reason(error)}") from error
+        raise InputError(f"{url}: not the output of a filter: {reason(error)}") from error
     if (record.fingerprint, record.rule, record.threshold) != (
         *(summary.fingerprint, summary.rule, summary.threshold),
     ):
-        raise InputError(f"{redact(url)}: {RECORD} and {SUMMARY} are of two filters; filter again")
+        raise InputError(f"{url}: {RECORD} and {SUMMARY} are of two filters; filter again")
     return Filtered(
         url=url, record=record, summary=summary, digest=hashlib.sha256(told).hexdigest()[:16]
     )

@@ -13,7 +13,6 @@ from shardsift.curation.locating import ShardLocator
 from shardsift.errors import InputError
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files
-from shardsift.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class KeepList:
         self._url = join(url, KEEP_LIST)
         self._files = frozenset(list_files(self._url))
         if not self._files:
-            raise InputError(f"{redact(url)}: has no keep-list; filter with --emit keep-list")
+            raise InputError(f"{url}: has no keep-list; filter with --emit keep-list")
         self._without = frozenset(filtered.without)
         self._locator = ShardLocator(filtered.record.root, shards)
         self._keys: OrderedDict[str, frozenset[str]] = OrderedDict()
@@ -88,11 +87,11 @@ class KeepList:
         shard = self._locator.name_of(url, self._knows)
         if shard is None:
             raise InputError(
-                f"{redact(url)}: not among the {len(self._files):,} shards of the keep-list in "
-                f"{redact(self._url)}; if they have moved, tell where to with shards="
+                f"{url}: not among the {len(self._files):,} shards of the keep-list in "
+                f"{self._url}; if they have moved, tell where to with shards="
             )
         if shard in self._without:
-            logger.warning("%s: was never annotated, so nothing of it is kept", redact(url))
+            logger.warning("%s: was never annotated, so nothing of it is kept", url)
             return frozenset()
         kept = self._filtered.read(annotation_name(shard), ["key"])
         return frozenset(kept.table["key"].to_pylist())

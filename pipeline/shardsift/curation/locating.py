@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from shardsift.errors import InputError
 from shardsift.storage.files import SHARD_SUFFIX, absolute
-from shardsift.storage.redaction import redact
 
 _PIPE = "pipe:"
 _QUERY = re.compile(r"(?<=\.tar)[?#].*$", re.DOTALL)
@@ -44,7 +43,7 @@ class ShardLocator:
         known = [name for name in names if knows(name)]
         if len(known) > 1:
             raise InputError(
-                f"{redact(url)}: may be {' or '.join(known)} of the keep-list; tell where the "
+                f"{url}: may be {' or '.join(known)} of the keep-list; tell where the "
                 "shards lie now with shards="
             )
         if not known:
@@ -65,8 +64,8 @@ class ShardLocator:
             self._moved_to = folder
         if folder != self._moved_to:
             raise InputError(
-                f"{redact(url)}: lies below another folder than the shards before, "
-                f"{redact(self._moved_to) or '.'}; tell where the shards lie now with shards="
+                f"{url}: lies below another folder than the shards before, "
+                f"{self._moved_to or '.'}; tell where the shards lie now with shards="
             )
 
 
@@ -78,7 +77,7 @@ def _location(url: str) -> str:
     found = dict.fromkeys(word for word in words if word.endswith(SHARD_SUFFIX))
     if len(found) != 1:
         number = "no shard" if not found else "several shards"
-        raise InputError(f"{redact(url)}: names {number}, so that it can't be looked up")
+        raise InputError(f"{url}: names {number}, so that it can't be looked up")
     return _spelled(next(iter(found)))
 
 
@@ -86,7 +85,7 @@ def _words(command: str) -> Sequence[str]:
     try:
         return shlex.split(command.removeprefix(_PIPE))
     except ValueError as error:
-        raise InputError(f"{redact(command)}: can't be looked up: {error}") from error
+        raise InputError(f"{command}: can't be looked up: {error}") from error
 
 
 def _without_query(location: str) -> str:

@@ -20,7 +20,6 @@ from shardsift.curation.selection import Cuts, Keys
 from shardsift.curation.where import Condition
 from shardsift.errors import AnnotationError
 from shardsift.storage.files import join
-from shardsift.storage.redaction import redact
 
 THREADS = 2 * (os.cpu_count() or 1)
 """They let go of Python's lock; while one waits for a disk, another works."""
@@ -118,12 +117,12 @@ class Sieve:
         scored = len(table) - quality.null_count
         if scored != part.scored:
             raise AnnotationError(
-                f"{redact(url)}: its footer counts {part.scored:,} rows with a score, it has "
+                f"{url}: its footer counts {part.scored:,} rows with a score, it has "
                 f"{scored:,}; see `shardsift verify`"
             )
         if not np.isfinite(quality.drop_null().to_numpy()).all():
             raise AnnotationError(
-                f"{redact(url)}: has a quality that is not finite; see `shardsift verify`"
+                f"{url}: has a quality that is not finite; see `shardsift verify`"
             )
         if self.where is None:
             return table

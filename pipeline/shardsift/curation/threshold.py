@@ -16,7 +16,6 @@ from shardsift.curation.ordering import LAST, rank, unrank
 from shardsift.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
 from shardsift.curation.sieve import THREADS, Sieve
 from shardsift.errors import InputError
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered
 
 
@@ -107,7 +106,7 @@ def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
 def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> NDArray[np.int64]:
     """Tell how many rows of each bucket are kept. Raises InputError if that can't be done."""
     if not sizes_B.sum():
-        raise InputError(f"{redact(found.url)}: keeps nothing, for {_nothing(config, found)}")
+        raise InputError(f"{found.url}: keeps nothing, for {_nothing(config, found)}")
     if config.keep_count is not None:
         wanted_B = np.array([config.keep_count])
     else:
@@ -116,12 +115,12 @@ def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> N
         wanted_B = np.array([round(config.keep_top * size) for size in of])
     if (wanted_B > sizes_B).any():
         raise InputError(
-            f"{redact(found.url)}: can't keep {wanted_B.sum():,} of its {found.rows:,} rows: only "
+            f"{found.url}: can't keep {wanted_B.sum():,} of its {found.rows:,} rows: only "
             f"{sizes_B.sum():,} are scored{' and pass where' if config.where else ''}; ask for less"
         )
     if not wanted_B.sum():
         raise InputError(
-            f"{redact(found.url)}: keeps nothing: {config.keep_top:g} of {sizes_B.sum():,} rows "
+            f"{found.url}: keeps nothing: {config.keep_top:g} of {sizes_B.sum():,} rows "
             f"is less than one{' in each bucket' if config.per else ''}"
         )
     return wanted_B

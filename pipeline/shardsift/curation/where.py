@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shardsift.annotations.parquet import SCHEMA
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
-from shardsift.storage.redaction import reason
+from shardsift.redaction import reason
 
 _MOST_CHARACTERS = 1 << 20
 """A longer condition takes seconds for each annotation file."""

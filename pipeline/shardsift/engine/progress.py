@@ -93,7 +93,7 @@ def _bar(console: Console) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} shards"),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -101,7 +101,7 @@ def _bar(console: Console) -> Progress:
 
 
 def _detail(tally: Tally) -> str:
-    failed = [f"[red]{tally.failed:,} failed[/]"] if tally.failed else []
+    failed = [f"{tally.failed:,} failed"] if tally.failed else []
     return " · ".join([*tally.numbers, *failed])
 
 

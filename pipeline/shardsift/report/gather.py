@@ -22,7 +22,6 @@ from shardsift.annotations.parquet import count_values
 from shardsift.documents import DocumentError
 from shardsift.errors import InputError
 from shardsift.storage.files import FAILED_FOLDER, join, read_bytes
-from shardsift.storage.redaction import redact
 
 Floats = NDArray[np.float64]
 
@@ -140,5 +139,5 @@ def _read_summary(url: str) -> RunSummary:
         return RunSummary.decode(read_bytes(location))
     except DocumentError as error:
         raise InputError(
-            f"{redact(location)}: not the summary of a run ({error}); see `shardsift verify`"
+            f"{location}: not the summary of a run ({error}); see `shardsift verify`"
         ) from error

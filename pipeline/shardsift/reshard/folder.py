@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from shardsift.annotations.folder import SUMMARY, RunFolder, local_folder
 from shardsift.documents import DocumentError, as_json
 from shardsift.errors import OutputError
+from shardsift.redaction import reason
 from shardsift.reshard.documents import ReshardIntent, ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardReport
@@ -34,7 +35,6 @@ from shardsift.storage.files import (
     read_bytes,
 )
 from shardsift.storage.local import prune
-from shardsift.storage.redaction import reason, redact
 from shardsift.threads import map_ordered
 
 _OWN_TAR = re.compile(r"\d{8,}\.tar")
@@ -71,7 +71,7 @@ class ReshardFolder(RunFolder):
         ours = set(filter(_OWN_TAR.fullmatch, tars)) if RECORD in self.files else set[str]()
         if strangers := tars - ours:
             raise OutputError(
-                f"{redact(self.url)}: holds tars that no reshard here has recorded "
+                f"{self.url}: holds tars that no reshard here has recorded "
                 f"({min(strangers)}); choose another --output"
             )
         if RECORD not in self.files:
@@ -84,13 +84,13 @@ class ReshardFolder(RunFolder):
         record = self._read_record()
         if changes := _changes(record, intent):
             raise OutputError(
-                f"{redact(self.url)}: holds tars of another plan ({changes}); choose another "
+                f"{self.url}: holds tars of another plan ({changes}); choose another "
                 "--output, or --overwrite to replace them"
             )
         self.plan = read_plan(join(self.url, PLAN), record.plan, intent.root, self.url)
         if unplanned := tars - {task.shard for task in self.plan}:
             raise OutputError(
-                f"{redact(self.url)}: holds {min(unplanned)}, of which its plan knows nothing; "
+                f"{self.url}: holds {min(unplanned)}, of which its plan knows nothing; "
                 "delete it, or --overwrite to write all tars anew"
             )
         there = (task for task in self.plan if task.shard in tars)
@@ -173,7 +173,7 @@ class ReshardFolder(RunFolder):
         missing = sorted(wanted - (there & {RECORD, PLAN, *known}))
         if missing:
             raise OutputError(
-                f"{redact(self.url)}: {missing[0]} is not there any more, and "
+                f"{self.url}: {missing[0]} is not there any more, and "
                 f"{len(missing) - 1:,} others; was the folder renamed or deleted? run the same "
                 "command again"
             )
@@ -184,7 +184,7 @@ class ReshardFolder(RunFolder):
             return ReshardRecord.decode(read_bytes(location))
         except (OSError, DocumentError) as error:
             raise OutputError(
-                f"{redact(location)}: not the record of a reshard ({reason(error)}); choose "
+                f"{location}: not the record of a reshard ({reason(error)}); choose "
                 "another --output, or --overwrite to replace it"
             ) from error
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shardsift.errors import OutputError
+from shardsift.redaction import reason
 from shardsift.storage.files import SHARD_SUFFIX, join, read_bytes
-from shardsift.storage.redaction import reason, redact
 
 SHARD_FORMAT = "{:08d}" + SHARD_SUFFIX
 """As DataComp's resharder names its output."""
@@ -119,7 +119,7 @@ def read_plan(url: str, sha256: str, root: str, output: str) -> ReshardPlan:
         return ReshardPlan(pq.read_table(pa.BufferReader(data)).cast(_SCHEMA), root, output)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise OutputError(
-            f"{redact(url)}: not a plan ({reason(error)}); --overwrite to plan again"
+            f"{url}: not a plan ({reason(error)}); --overwrite to plan again"
         ) from error
 
 

@@ -27,7 +27,6 @@ from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import is_annotation, join, list_files
-from shardsift.storage.redaction import redact
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
@@ -61,7 +60,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     scores = find_annotations(config.annotations or filtered.record.annotations)
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
-        raise InputError(f"{redact(config.keep)}: has no keep-list; filter with --emit keep-list")
+        raise InputError(f"{config.keep}: has no keep-list; filter with --emit keep-list")
     sources, missing = _find_sources(config, scores, names, filtered)
     check_apart(config.output, scores.url)
     check_output(config.output, {*sources.folders, sources.root})
@@ -116,12 +115,11 @@ def _find_sources(
             strangers.append(task.shard)
     if strangers:
         raise InputError(
-            f"{redact(config.keep)}: a keep-list of other shards: it knows nothing of "
-            f"{_some(strangers)}"
+            f"{config.keep}: a keep-list of other shards: it knows nothing of {_some(strangers)}"
         )
     if wanted:
         raise InputError(
-            f"{redact(plan.root)}: {len(wanted):,} shards of the keep-list aren't among those "
+            f"{plan.root}: {len(wanted):,} shards of the keep-list aren't among those "
             f"given: {_some(sorted(wanted))}; name all that were filtered"
         )
     return plan, missing
@@ -210,6 +208,6 @@ def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
     free = shutil.disk_usage(local).free
     if needed > free:
         raise OutputError(
-            f"{redact(folder.url)}: the tars take about {needed / 1e6:,.0f} MB, and "
+            f"{folder.url}: the tars take about {needed / 1e6:,.0f} MB, and "
             f"{free / 1e6:,.0f} MB are free there; make room, or choose another --output"
         )

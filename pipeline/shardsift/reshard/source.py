@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from tarfile import TarError
 
 from shardsift.errors import ShardError
+from shardsift.redaction import reason
 from shardsift.reshard.headers import TarPiece
 from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
@@ -21,7 +22,6 @@ from shardsift.reshard.samples import RawSample, find_files, raw_sample, samples
 from shardsift.shards.samples import unpacked
 from shardsift.storage.files import open_read
 from shardsift.storage.ranges import open_ranges
-from shardsift.storage.redaction import reason
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:

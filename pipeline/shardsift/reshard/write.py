@@ -15,6 +15,7 @@ from shardsift.annotations.parquet import digest_in
 from shardsift.curation.kept import Filtered
 from shardsift.errors import AnnotationError, InputError, ShardError
 from shardsift.records import ShardIdentity
+from shardsift.redaction import reason
 from shardsift.reshard.documents import ShardStats, StatusCounts
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import sample_chunks
@@ -24,7 +25,6 @@ from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify
-from shardsift.storage.redaction import reason, redact
 
 _COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
 
@@ -152,7 +152,7 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
         or not rows["key"].take(index_N).combine_chunks().equals(keys)
     ):
         raise InputError(
-            f"{redact(inputs.annotations.url)}: {name} is not of the annotations that were "
+            f"{inputs.annotations.url}: {name} is not of the annotations that were "
             "filtered; filter them again, or name the others with --annotations"
         )
     return KeptOfShard(scored.shard, index_N, keys, rows)

@@ -18,9 +18,11 @@ from typing import Any, cast
 
 import open_clip
 import torch
+from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
 from shardsift.config import Dtype, ScoreConfig
+from shardsift.documents import first_problem
 from shardsift.errors import ModelError
 from shardsift.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
 from shardsift.scoring.heap import keep_heap
@@ -122,6 +124,26 @@ class _Architecture:
     normalisation: dict[str, Any]
 
 
+class _ModelCfg(BaseModel):
+    """What open_clip reads of a model, as far as it doesn't say by itself what is wrong."""
+
+    embed_dim: PositiveInt
+    vision_cfg: dict[str, Any]
+    text_cfg: dict[str, Any]
+
+
+class _Preprocess(BaseModel):
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+
+class _ModelFile(BaseModel):
+    """An open_clip model config, as it lies beside weights on the hub."""
+
+    model_cfg: _ModelCfg
+    preprocess_cfg: _Preprocess = _Preprocess()
+
+
 def _resolve_architecture(config: ScoreConfig) -> _Architecture:
     """Find the model's config.
 
@@ -150,14 +172,17 @@ def _register(file: Path) -> tuple[str, dict[str, Any]]:
         content = json.loads(file.read_text())
     except OSError as error:
         raise ModelError(f"--model {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"--model {file}: not JSON: {error}") from error
-    whole = cast(dict[str, Any], content) if isinstance(content, dict) else {}
-    content = cast(dict[str, Any], whole.get("model_cfg", whole))
+    is_whole = isinstance(content, dict) and "model_cfg" in content
+    whole = cast(dict[str, Any], content if is_whole else {"model_cfg": content})
+    try:
+        _ModelFile.model_validate(whole)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise ModelError(f"--model {file}: not an open_clip config: {problem}") from error
+    content = cast(dict[str, Any], whole["model_cfg"])
     preprocess = cast(dict[str, Any], whole.get("preprocess_cfg", {}))
-    missing = {"embed_dim", "vision_cfg", "text_cfg"} - content.keys()
-    if missing:
-        raise ModelError(f"--model {file}: an open_clip config needs {', '.join(sorted(missing))}")
     text = json.dumps(content, sort_keys=True)
     name = f"shardsift-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     with tempfile.TemporaryDirectory() as folder:
@@ -222,6 +247,9 @@ def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError:
         return ModelError(
             f"--pretrained {config.pretrained}: not weights of {config.model}: {reason}"
         )
+    if config.model.endswith(".json") and config.pretrained == RANDOM_WEIGHTS:
+        reason = " ".join(str(error).split())[:300]
+        return ModelError(f"--model {config.model}: open_clip can't build it: {reason}")
     known = open_clip.list_pretrained_tags_by_model(config.model)
     if config.pretrained not in known and not config.model.startswith("hf-hub:"):
         return ModelError(
@@ -270,7 +298,11 @@ def _encode_prompts(model: Any, name: str, prompts: tuple[tuple[str, str], ...])
     except Exception as error:  # the hub client raises many types
         raise ModelError(f"--model {name}: its tokenizer can't be downloaded: {error}") from error
     tokens = tokenizer([prompt for pair in prompts for prompt in pair])
-    features = cast(Tensor, model.encode_text(tokens, normalize=True))
+    try:
+        features = cast(Tensor, model.encode_text(tokens, normalize=True))
+    except (IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"--model {name}: its text tower can't read prompts: {reason}") from error
     return features.float().reshape(len(prompts), 2, -1)
 
 

@@ -9,10 +9,10 @@ from functools import reduce
 
 from shardsift.errors import InputError, OutputError
 from shardsift.records import ShardTask
+from shardsift.redaction import reason, shown_cause
 from shardsift.shards.names import annotation_name, check_file, check_folder
 from shardsift.storage.files import absolute, identify
 from shardsift.storage.finding import expand
-from shardsift.storage.redaction import reason, redact, shown_cause
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class ShardPlan:
         Raises:
             InputError: if none of `probes` is there, or the storage can't tell.
         """
-        first = redact(self.probes[0])
+        first = self.probes[0]
         try:
             if not any(map(_exists, map(self._task, self.probes))):
                 raise InputError(f"{first}: can't be found, nor any other shard that was tried")

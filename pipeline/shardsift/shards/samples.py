@@ -24,7 +24,6 @@ from typing import Any, cast
 from shardsift.errors import ShardError
 from shardsift.records import ImageFile, Sample
 from shardsift.storage.files import open_read
-from shardsift.storage.redaction import redact
 
 SUPPORTED_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}
@@ -58,7 +57,7 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
             before that place have been yielded already, and it says how many. `shard` is the name
             used in it.
     """
-    shard = shard or redact(url)
+    shard = shard or url
     samples = 0
     try:
         with open_read(url) as file:

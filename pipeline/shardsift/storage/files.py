@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from shardsift.errors import InputError, UserError, WriteError
 from shardsift.records import ShardIdentity
+from shardsift.redaction import reason, shown_cause
 from shardsift.storage.filesystems import (
     PAGE_ATTEMPTS,
     ask,
@@ -28,7 +29,6 @@ from shardsift.storage.filesystems import (
     with_protocol,
 )
 from shardsift.storage.local import appear_alone, appearing
-from shardsift.storage.redaction import reason, redact, shown_cause
 from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader, version_of
 
 OWN_PREFIX = "_"
@@ -46,7 +46,7 @@ def join(folder: str, name: str) -> str:
         InputError: if it would lie elsewhere.
     """
     if ".." in unquote(name).split("/"):
-        raise InputError(f"{name!r} leads out of {redact(folder)}")
+        raise InputError(f"{name!r} leads out of {folder}")
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
 
 
@@ -169,7 +169,7 @@ def _writing(url: str) -> Generator[None]:
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(redact(url), reason(error)) from shown_cause(error)
+        raise WriteError(url, reason(error)) from shown_cause(error)
 
 
 def list_files(folder: str) -> set[str]:
@@ -186,7 +186,7 @@ def list_files(folder: str) -> set[str]:
     except (FileNotFoundError, NotADirectoryError):  # as a bucket that isn't there
         return set()
     except OSError as error:
-        problem = f"{redact(folder)}: can't be listed: {place_of(folder, error)}{reason(error)}"
+        problem = f"{folder}: can't be listed: {place_of(folder, error)}{reason(error)}"
         raise UserError(problem) from shown_cause(error)
     return {name[len(prefix) :] for name in found if name.startswith(prefix)}
 

@@ -17,8 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from shardsift.errors import StorageError, UserError
+from shardsift.redaction import reason, shown_cause
 from shardsift.storage.local import walk
-from shardsift.storage.redaction import reason, redact, shown_cause
 from shardsift.storage.remote import patiently
 
 PAGE_ATTEMPTS = 3
@@ -41,11 +41,11 @@ def locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
     """
     if not url.startswith(S3_PROTOCOLS):
         if _LOGIN.match(url):
-            raise UserError(f"{redact(url)}: URLs take no login; {_login_of(url)}")
+            raise UserError(f"{url}: URLs take no login; {_login_of(url)}")
         return _open(url)
     if _S3_LOGIN.match(url):  # s3fs would take it for the bucket, and say it aloud
         raise UserError(
-            f"{redact(url)}: s3:// URLs take no login; "
+            f"{url}: s3:// URLs take no login; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
         )
     # botocore and s3fs try five times each, one inside the other: a store that is down would be
@@ -61,7 +61,7 @@ def _open(url: str, **options: Any) -> tuple[Any, str]:
     try:
         return cast(tuple[Any, str], url_to_fs(url, **options))
     except Exception as error:  # noqa: BLE001  # ftp's logs in, others miss arguments
-        raise StorageError(redact(url), reason(error)) from shown_cause(error)
+        raise StorageError(url, reason(error)) from shown_cause(error)
 
 
 def _login_of(url: str) -> str:
@@ -107,4 +107,4 @@ def place_of(location: str, error: Exception) -> str:
     name = getattr(error, "filename", None)
     if not isinstance(name, str) or name.endswith(location.lstrip("@").rstrip("/")):
         return ""
-    return f"{redact(name)} "
+    return f"{name} "

@@ -10,6 +10,7 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from shardsift.errors import InputError
+from shardsift.redaction import reason, redact, shown_cause
 from shardsift.storage.files import SHARD_SUFFIX, open_read
 from shardsift.storage.filesystems import (
     PAGE_ATTEMPTS,
@@ -23,7 +24,6 @@ from shardsift.storage.filesystems import (
     with_protocol,
 )
 from shardsift.storage.local import walk
-from shardsift.storage.redaction import reason, redact, shown_cause
 
 
 def expand(patterns: Iterable[str]) -> Iterator[str]:
@@ -51,7 +51,7 @@ def _expand_list(location: str) -> Iterator[str]:
                 found = True
                 yield from _expand_pattern(line.strip())
     if not found:
-        raise InputError(f"@{redact(location)}: the list is empty")
+        raise InputError(f"@{location}: the list is empty")
 
 
 def _expand_pattern(pattern: str) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _expand_pattern(pattern: str) -> Iterator[str]:
     try:
         names = braceexpand(pattern)
     except ValueError as error:
-        raise InputError(f"{redact(pattern)}: braces don't match: {error}") from error
+        raise InputError(f"{pattern}: braces don't match: {error}") from error
     for name in names:
         yield from _glob(name) if _is_glob(name) else _expand_name(name)
 
@@ -74,7 +74,7 @@ def _is_glob(name: str) -> bool:
 def _refuse_presigned(url: str) -> None:
     if url.startswith(("http://", "https://")) and redact(url).endswith("?…"):
         raise InputError(
-            f"{redact(url)}: a presigned URL can't be a shard, for its signature would stand in "
+            f"{url}: a presigned URL can't be a shard, for its signature would stand in "
             "every annotation; log in instead"
         )
 
@@ -105,11 +105,11 @@ def _glob(pattern: str) -> Iterator[str]:
             options = {"on_error": "raise"} if walks else {}
             found = ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
     if not found:
-        raise InputError(f"{redact(pattern)}: no shard matches")
+        raise InputError(f"{pattern}: no shard matches")
     for name in found:
         if not name.endswith(SHARD_SUFFIX):
             raise InputError(
-                f"{redact(pattern)}: matches {redact(name)}, which is no {SHARD_SUFFIX}; write a "
+                f"{pattern}: matches {name}, which is no {SHARD_SUFFIX}; write a "
                 f"pattern that ends in {SHARD_SUFFIX}, or name a folder"
             )
         yield with_protocol(filesystem, name)
@@ -132,13 +132,13 @@ def _shards_below(location: str) -> Iterator[str]:
         try:
             kind = ask(filesystem, location, lambda: filesystem.info(path)["type"])
         except FileNotFoundError as error:
-            raise InputError(f"{redact(location)}: no such file or folder") from shown_cause(error)
+            raise InputError(f"{location}: no such file or folder") from shown_cause(error)
         if kind == "file":
-            raise InputError(f"{redact(location)}: a shard's name has to end in {SHARD_SUFFIX}")
+            raise InputError(f"{location}: a shard's name has to end in {SHARD_SUFFIX}")
         names = find_below(filesystem, location, path)
     found = sorted(name for name in names if name.endswith(SHARD_SUFFIX))
     if not found:
-        raise InputError(f"{redact(location)}: no .tar in this folder")
+        raise InputError(f"{location}: no .tar in this folder")
     yield from (with_protocol(filesystem, name) for name in found)
 
 
@@ -148,5 +148,5 @@ def _finding(location: str) -> Generator[None]:
     try:
         yield
     except (OSError, ImportError, ValueError) as error:
-        problem = f"{redact(location)}: {place_of(location, error)}{reason(error)}"
+        problem = f"{location}: {place_of(location, error)}{reason(error)}"
         raise InputError(problem) from shown_cause(error)

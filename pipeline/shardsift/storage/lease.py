@@ -18,9 +18,9 @@ from typing import Final
 
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import OutputError, WriteError
+from shardsift.redaction import reason
 from shardsift.storage.files import commit, create, delete, join, read_bytes
 from shardsift.storage.process import ProcessIdentity, is_running, this_process
-from shardsift.storage.redaction import reason, redact
 
 RUNNING: Final = "_running.json"
 
@@ -71,7 +71,7 @@ class Lease:
         """Raise OutputError if the folder isn't held any more."""
         if not self.is_mine():
             raise OutputError(
-                f"{redact(self.folder)}: was renamed, deleted or taken over by another command "
+                f"{self.folder}: was renamed, deleted or taken over by another command "
                 "while this one wrote there; run the same command again"
             )
 
@@ -142,7 +142,7 @@ def _take(lease: Lease, beat_seconds: float) -> None:
 def _refusal(folder: str, holder: Holder | None) -> OutputError:
     who = f"process {holder.pid} on {holder.host}" if holder else "it has just ended"
     return OutputError(
-        f"{redact(folder)}: another command ({who}) writes here; wait for it, or stop it "
+        f"{folder}: another command ({who}) writes here; wait for it, or stop it "
         "(`score` and `reshard` go on beside it with --force)"
     )
 
@@ -154,7 +154,7 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
     patience = _MISSED_BEATS * beat_seconds
     logger.warning(
         "%s: a command on %s has written here; watching for %.0f s whether it still does",
-        *(redact(folder), holder.host, patience),
+        *(folder, holder.host, patience),
     )
     sleep(patience)
     later = _read(folder)
@@ -167,7 +167,7 @@ def _beat(lease: Lease, ended: threading.Event, beat_seconds: float) -> None:
         if not lease.is_mine():
             logger.warning(
                 "%s: is held by another command now, or was renamed or deleted",
-                redact(lease.folder),
+                lease.folder,
             )
             return
         beat += 1
@@ -185,7 +185,7 @@ def _read(folder: str) -> Holder | None:
         return None
     except (OSError, DocumentError) as error:
         raise OutputError(
-            f"{redact(location)}: can't be told from it whether a command writes here "
+            f"{location}: can't be told from it whether a command writes here "
             f"({reason(error)}); if none does, delete it"
         ) from error
 

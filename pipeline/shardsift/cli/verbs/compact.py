@@ -8,7 +8,6 @@ from shardsift.annotations.compact import compact
 from shardsift.cli.configs import CompactConfig
 from shardsift.cli.console import tracking
 from shardsift.cli.exit_codes import DONE
-from shardsift.storage.redaction import redact
 
 
 def run(config: CompactConfig, console: Console) -> int:
@@ -23,7 +22,7 @@ def run(config: CompactConfig, console: Console) -> int:
         )
     console.print(
         f"compacted: {done.rows:,} rows of {done.shards:,} shards, in {done.files:,} files in "
-        f"{redact(config.output)}",
+        f"{config.output}",
         soft_wrap=True,
     )
     return DONE

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shardsift.cli.configs import CompareConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.report.compare import Comparison, compare
 
@@ -18,7 +19,7 @@ def run(config: CompareConfig, console: Console) -> int:
     run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.status("reading annotations"):
         comparison = compare(run_a, run_b, config.keep_top)
-    out = Console(highlight=False)
+    out = PlainConsole()
     out.print(f"A {run_a}\nB {run_b}", soft_wrap=True)
     for key, (a, b) in comparison.settings.items():
         out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)

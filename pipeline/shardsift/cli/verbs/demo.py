@@ -98,7 +98,7 @@ def run(config: DemoConfig, console: Console) -> int:
     for row in [row for row in rows if row["error"]]:
         console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
     if run_config.pretrained == RANDOM_WEIGHTS:
-        console.print("[bold]The weights are random: these scores carry no meaning.[/]")
+        console.print("The weights are random: these scores carry no meaning.", style="bold")
     console.print(f"annotations: {output}/**/*.parquet   per shard: {output}/_manifest.arrow")
     console.print(kept_table(keep_better_half(output, folder / "kept"), rows))
     return exit_code

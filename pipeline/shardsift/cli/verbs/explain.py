@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shardsift.cli.configs import ExplainConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.errors import ImageError, InputError
 from shardsift.report.explain import Explanation, draw, explain
@@ -22,7 +23,7 @@ def run(config: ExplainConfig, console: Console) -> int:
     """Explain each image, tables on stdout, pictures below the output; return the exit code."""
     with console.status("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)
-    out = Console(highlight=False)
+    out = PlainConsole()
     overview = _table("image", "size", "crops", *_COLUMNS, "lowest patch")
     for url in config.images:
         explanation = _explain(url, scorer)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole, tracking
 from shardsift.cli.exit_codes import DONE
 from shardsift.curation.curate import FilterResult, curate
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
-from shardsift.storage.redaction import redact
 
 _MOST_BUCKETS = 40
 
@@ -21,14 +19,14 @@ def run(config: FilterConfig, console: Console) -> int:
 
     The counts go to stdout, progress to `console`.
     """
-    results = Console(highlight=False)
+    results = PlainConsole()
     with tracking(console) as track:
         outcome = curate(config, track)
     results.print(_table(config, outcome))
     if outcome.threshold.buckets:
         results.print(_buckets_table(config, outcome))
     for line in _remarks(config, outcome):
-        results.print(escape(line), soft_wrap=True)
+        results.print(line, soft_wrap=True)
     if "shards" not in config.emit or config.output is None or config.dry_run:
         return DONE
     from shardsift.cli.verbs import reshard  # and Ray, which no other filter needs
@@ -39,7 +37,7 @@ def run(config: FilterConfig, console: Console) -> int:
 
 
 def _table(config: FilterConfig, outcome: FilterResult) -> Table:
-    table = Table(title=escape(redact(config.annotations)), show_header=False)
+    table = Table(title=config.annotations, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(justify="right")
@@ -72,12 +70,12 @@ def _buckets_table(config: FilterConfig, outcome: FilterResult) -> Table:
     largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)[:_MOST_BUCKETS]
     more = len(outcome.threshold.buckets) - len(largest)
     caption = f"and {more:,} smaller ones, see _summary.json" if more else None
-    table = Table(title=f"per {escape(config.per or '')}", caption=caption)
+    table = Table(title=f"per {config.per or ''}", caption=caption)
     for name in ("bucket", "scored", "kept", "threshold"):
         table.add_column(name, justify="left" if name == "bucket" else "right")
     for bucket in largest:
         threshold = "" if bucket.threshold is None else f"{bucket.threshold:.6g}"
-        table.add_row(escape(bucket.name), f"{bucket.rows:,}", f"{bucket.kept:,}", threshold)
+        table.add_row(bucket.name, f"{bucket.rows:,}", f"{bucket.kept:,}", threshold)
     return table
 
 
@@ -96,5 +94,5 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
             f"{uids.without_uid:,} kept samples have none and are left out"
         )
     if config.output and not config.dry_run:
-        lines.append(f"kept: {redact(config.output)}")
+        lines.append(f"kept: {config.output}")
     return lines

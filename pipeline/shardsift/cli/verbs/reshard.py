@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 
-from shardsift.cli.console import tracking
+from shardsift.cli.console import failure, tracking
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.engine.progress import count
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import ReshardResult, write_tars
 from shardsift.storage.lease import check_free, held
-from shardsift.storage.redaction import redact
 
 _FAILURES_SHOWN = 20
 
@@ -37,7 +35,7 @@ def run(config: ReshardConfig, console: Console) -> int:
         console.print(f"dry run: would write {what}, about {size}", soft_wrap=True)
         return DONE
     if not tasks and prepared.folder.is_finished:
-        where = redact(prepared.folder.url)
+        where = prepared.folder.url
         console.print(f"nothing to do: {what} are in {where} already", soft_wrap=True)
         return DONE
     with held(prepared.folder.url, force=config.force):
@@ -46,14 +44,13 @@ def run(config: ReshardConfig, console: Console) -> int:
 
 
 def _finish(prepared: Reshard, result: ReshardResult, console: Console) -> int:
-    tally, where = result.tally, redact(prepared.folder.url)
+    tally, where = result.tally, prepared.folder.url
     if tally.shards:
         numbers = ", ".join(tally.numbers)
         shards = count(tally.shards - tally.failed, "shard")
         console.print(f"wrote {shards}: {numbers}, into {where}", soft_wrap=True)
     for failed in result.failed[:_FAILURES_SHOWN]:
-        told = escape(f"{failed.shard}: {failed.reason}")
-        console.print(f"[red]failed[/] {told}", soft_wrap=True)
+        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if left := tally.shards_total - tally.shards:
         console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED

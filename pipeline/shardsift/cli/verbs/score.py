@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
+from shardsift.cli.console import failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.config import RunConfig
 from shardsift.engine.progress import count
@@ -29,8 +29,7 @@ def report_result(result: ScoreResult, config: RunConfig, console: Console) -> i
         )
         console.print(tally.pace, soft_wrap=True)
     for failed in result.failed:
-        told = escape(f"{failed.shard}: {failed.reason}")
-        console.print(f"[red]failed[/] {told}", soft_wrap=True)
+        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if tally.failed:
         console.print(
             f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "

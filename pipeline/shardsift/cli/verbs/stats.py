@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from shardsift.annotations.manifest import QUANTILE_RANKS
 from shardsift.annotations.stats import Group, Stats, read_stats
 from shardsift.cli.configs import StatsConfig
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole, tracking
 from shardsift.cli.exit_codes import DONE
 
 _Cells = Callable[[Group], list[str]]
@@ -20,11 +19,11 @@ _Cells = Callable[[Group], list[str]]
 
 def run(config: StatsConfig, console: Console) -> int:
     """Tell what a folder of annotations holds; return the exit code. Numbers go to stdout."""
-    results = Console(highlight=False)
+    results = PlainConsole()
     with tracking(console) as track:
         stats = read_stats(config.annotations, track)
     if config.as_json:
-        results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True, markup=False)
+        results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True)
         return DONE
     results.print(_table(stats, stats.total.name, ["shards", "rows", "scored"], _counts))
     if codes := sorted(stats.total.errors):
@@ -38,18 +37,18 @@ def run(config: StatsConfig, console: Console) -> int:
         results.print("no run has come to its end here")
     for title, shards in (("given up", stats.failed), ("annotation missing", stats.missing)):
         for shard in shards:
-            results.print(escape(f"{title}: {shard}"), soft_wrap=True)
+            results.print(f"{title}: {shard}", soft_wrap=True)
     return DONE
 
 
 def _table(stats: Stats, title: str, columns: Sequence[str], cells: _Cells) -> Table:
     """Make a table with a row for each prefix, if there are several, and one for all."""
-    table = Table(title=escape(title))
+    table = Table(title=title)
     table.add_column("prefix")
     for name in columns:
         table.add_column(name, justify="right")
     for group in stats.prefixes if len(stats.prefixes) > 1 else []:
-        table.add_row(escape(group.name), *cells(group))
+        table.add_row(group.name, *cells(group))
     table.add_section()
     table.add_row("all", *cells(stats.total))
     return table

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shlex
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from shardsift.annotations.verify import Claim, Verification, claim_output, repair, verify
 from shardsift.cli.configs import VerifyConfig
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole, failure, tracking
 from shardsift.cli.exit_codes import DONE, FAILED
-from shardsift.storage.redaction import redact
 
 
 def run(config: VerifyConfig, console: Console) -> int:
@@ -20,15 +18,15 @@ def run(config: VerifyConfig, console: Console) -> int:
 
     What was found goes to stdout, progress to `console`.
     """
-    results = Console(highlight=False)
+    results = PlainConsole()
     with console.status("looking up the shards"):
         claim = claim_output(config.annotations, config.shards)
     with tracking(console) as track:
         found = verify(claim, recount=config.recount, track=track)
     results.print(_table(claim, found, recount=config.recount))
     for problem in found.problems:
-        rest = escape(f": {problem.trouble}; {problem.remedy}")
-        results.print(f"[red]{escape(problem.place)}[/red]{rest}", soft_wrap=True)
+        told = failure(problem.place, f"{problem.trouble}; {problem.remedy}")
+        results.print(told, soft_wrap=True)
     if not found.problems:
         given_up = f" but for {len(found.failed):,} shards that were given up"
         results.print(f"complete and consistent{given_up if found.failed else ''}")
@@ -39,14 +37,12 @@ def run(config: VerifyConfig, console: Console) -> int:
             f"repaired: {len(deleted):,} files deleted, {found.to_rescore:,} shards to score again"
         )
     if _is_to_score(found):
-        results.print(
-            f"to go on, with the settings of that run: {escape(_command(claim))}", soft_wrap=True
-        )
+        results.print(f"to go on, with the settings of that run: {_command(claim)}", soft_wrap=True)
     return FAILED
 
 
 def _table(claim: Claim, found: Verification, *, recount: bool) -> Table:
-    table = Table(title=escape(redact(claim.folder.url)), show_header=False)
+    table = Table(title=claim.folder.url, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     counts = {
@@ -67,5 +63,5 @@ def _is_to_score(found: Verification) -> bool:
 
 
 def _command(claim: Claim) -> str:
-    inputs = [redact(pattern) for pattern in claim.plan.patterns]
-    return shlex.join(["shardsift", "score", *inputs, "--output", redact(claim.folder.url)])
+    inputs = claim.plan.patterns
+    return shlex.join(["shardsift", "score", *inputs, "--output", claim.folder.url])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardsift.storage.redaction import reason, redact, shown_cause
+from shardsift.redaction import reason, redact, shown_cause
 
 
 @pytest.mark.parametrize(
