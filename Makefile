@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos scale memory curation bench reference lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory curation bench reference lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,6 +28,9 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
 	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/jobs/training/test_trainer.py
+
+flips: $(STAMP)  ## 1,500 flipped bits in each kind of file that is written; takes a quarter of an hour
+	SHARDSIFT_FLIPS=1500 $(BIN)/python -m pytest -s tests/integration/test_flips.py --timeout 3600
 
 scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
 	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/shardsift/engine/test_scale.py -k memory

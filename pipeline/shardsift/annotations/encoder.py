@@ -28,7 +28,8 @@ from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.records import Annotation, ShardIdentity, ShardReport
 
-_MAX_INT32 = 2**31 - 1
+MOST_TAR_SIZE = 2**31 - 1
+"""Images of more bytes have no `tar_size`."""
 
 
 class AnnotationEncoder:
@@ -94,7 +95,9 @@ class AnnotationEncoder:
             return pa.array([self._shard.path] * len(rows), pa.string()).cast(field.type)
         values = [getattr(row, field.name) for row in rows]
         if field.name == "tar_size":
-            values = [size if size is not None and size <= _MAX_INT32 else None for size in values]
+            values = [
+                size if size is not None and size <= MOST_TAR_SIZE else None for size in values
+            ]
         if field.type == LABEL:
             return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
         return pa.array(values, field.type)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.findings import Unsound
 from shardsift.annotations.manifest import Totals
 from shardsift.annotations.parquet import SCHEMA, Footer, count_values, parse_footer
 from shardsift.annotations.seal import is_broken
@@ -22,16 +23,8 @@ from shardsift.storage.files import join, read_bytes
 _CUES = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 
 
-class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
-    """What is wrong with a file; `is_ours` is False if somebody else wrote it."""
-
-    def __init__(self, trouble: str, *, is_ours: bool = True) -> None:
-        super().__init__(" ".join(trouble.split())[:300])
-        self.is_ours = is_ours
-
-
-def check_annotation(output: str, task: ShardTask, record: RunRecord) -> ShardReport:
-    """Return what a sound annotation file reports.
+def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[Footer, Any]:
+    """Return the footer and the rows of a sound annotation file.
 
     Raises:
         Unsound: if anything in it is wrong.
@@ -64,17 +57,18 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> ShardRe
         raise Unsound("the rows of its annotation are not those that its digest is of")
     if is_broken(data):
         raise Unsound("its annotation is damaged: its bytes are not those that were written")
-    return footer.report
+    return footer, table
 
 
-def check_failed(url: str, task: ShardTask) -> None:
-    """Raise Unsound if the file is not the record of this shard's failure."""
+def check_failure(url: str, shard: str | None) -> Unsound | None:
+    """Tell what is wrong with the record of a failure: of this shard, if it is known which."""
     try:
         failed = FailedShard.decode(read_bytes(url))
     except DocumentError as error:
-        raise Unsound(f"the record of its failure is damaged: {error}") from error
-    if failed.shard != task.shard:
-        raise Unsound(f"the record of its failure is that of {failed.shard}")
+        return Unsound(f"the record of its failure is damaged: {error}")
+    if shard is not None and failed.shard != shard:
+        return Unsound(f"the record of its failure is that of {failed.shard}")
+    return None
 
 
 def check_summary(url: str, totals: Totals, record: RunRecord, manifest: str) -> None:

@@ -11,8 +11,10 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from shardsift.annotations.documents import RunRecord
+from shardsift.annotations.findings import Problem, Unsound, unfinished
 from shardsift.annotations.folder import (
     MANIFEST,
     SUMMARY,
@@ -22,35 +24,21 @@ from shardsift.annotations.folder import (
     local_folder,
 )
 from shardsift.annotations.manifest import Totals, read_outcomes
-from shardsift.annotations.soundness import Unsound, check_annotation, check_failed, check_summary
+from shardsift.annotations.parquet import Footer
+from shardsift.annotations.recounting import compare_samples
+from shardsift.annotations.soundness import check_annotation, check_failure, check_summary
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
-from shardsift.records import ShardReport, ShardTask
+from shardsift.records import ShardIdentity, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, join, sum_of
-from shardsift.storage.lease import held
+from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, identify, join, sum_of
 from shardsift.storage.local import is_leftover
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
 _PROBE = re.compile(r"_probe-[0-9a-f]{8}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """Something wrong with `place`, a shard or a file of the output, and what to do about it.
-
-    `deletes` are the files that a repair removes; `rescores` says that the shard is scored again
-    then.
-    """
-
-    place: str
-    trouble: str
-    remedy: str
-    deletes: tuple[str, ...] = ()
-    rescores: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +60,18 @@ class Verification:
     rows: int = 0
     recounted: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
+    unchecked: list[str] = field(default_factory=list[str])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was looked at, by its name."""
+        return {
+            "shards planned": self.shards,
+            "with a sound annotation": self.annotated,
+            "given up, see _failed": len(self.failed),
+            "rows checked": self.rows,
+            "tars read again": self.recounted,
+        }
 
     @property
     def to_rescore(self) -> int:
@@ -139,33 +139,21 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
     return found
 
 
-def repair(claim: Claim, found: Verification) -> list[str]:
-    """Delete what is damaged, stale or left over, so that the next run scores it again.
-
-    The names of what was deleted. Raises OutputError if a command writes into the folder now.
-    """
-    names = {name for problem in found.problems for name in problem.deletes}
-    if found.to_rescore:  # the summary says that everything is there
-        names.add(SUMMARY)
-    names &= claim.folder.files
-    with held(claim.folder.url):
-        claim.folder.delete_all(names)
-    return sorted(names)
-
-
 def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     shard = _Shard(task=task)
     record = failed_name(task.shard)
     is_recorded = record in claim.folder.failed
     try:
         if task.annotation in claim.folder.committed:
-            shard.report = check_annotation(claim.folder.url, task, claim.record)
+            footer, rows = check_annotation(claim.folder.url, task, claim.record)
+            shard.report = footer.report
             if is_recorded:
                 shard.problems.append(_stale(task))
             if recount:
-                _recount(shard)
+                _recount(shard, footer, rows)
         elif is_recorded:
-            check_failed(join(claim.folder.url, record), task)
+            if fault := check_failure(join(claim.folder.url, record), task.shard):
+                raise fault
             shard.is_failed = True
         else:
             shard.problems.append(_missing(task))
@@ -177,19 +165,20 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     return shard
 
 
-def _recount(shard: _Shard) -> None:
-    """Raise Unsound if the tar holds more or fewer samples than the annotation has rows."""
-    task, report = shard.task, shard.report
-    assert report is not None, "only sound annotations are compared"
+def _recount(shard: _Shard, footer: Footer, rows: Any) -> None:
+    """Compare a tar with its annotation. Raises Unsound if it holds other samples."""
+    task = shard.task
     try:
-        samples = sum(1 for _ in read_samples(task.url, task.shard))
-    except ShardError as error:
+        now = identify(task.url, task.shard)
+        if now != footer.shard:
+            shard.problems.append(_changed(task, footer, now))
+        compare_samples(read_samples(task.url, task.shard), rows)
+    except (OSError, ShardError) as error:
+        trouble = error.problem if isinstance(error, ShardError) else reason(error)
         remedy = "mend the tar; its annotation is kept"
-        shard.problems.append(Problem(place=task.shard, trouble=error.problem, remedy=remedy))
+        shard.problems.append(Problem(place=task.shard, trouble=trouble, remedy=remedy))
         return
     shard.recounted = True
-    if samples != report.rows:
-        raise Unsound(f"{report.rows:,} rows, but the tar holds {samples:,} samples")
 
 
 def _count(found: Verification, shard: _Shard) -> None:
@@ -206,8 +195,7 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
     """Compare manifest and files if these are sound, and the summary with the manifest."""
     files, url = claim.folder.files, claim.folder.url
     if SUMMARY not in files:
-        trouble = "is missing: no run has come to its end here"
-        yield Problem(place=SUMMARY, trouble=trouble, remedy="run the same score command again")
+        yield unfinished("score")
         return
     totals = Totals()
     manifest = ""
@@ -284,6 +272,16 @@ def _stale(task: ShardTask) -> Problem:
     record = failed_name(task.shard)
     trouble = f"is annotated, and yet {record} says that it failed"
     return Problem(place=task.shard, trouble=trouble, remedy="--repair", deletes=(record,))
+
+
+def _changed(task: ShardTask, footer: Footer, now: ShardIdentity) -> Problem:
+    then = footer.shard
+    return Problem(
+        place=task.shard,
+        trouble=f"has changed since it was scored: {then.size:,} bytes and version {then.version} "
+        f"then, {now.size:,} and {now.version} now",
+        remedy="score again with --check-inputs",
+    )
 
 
 def _unplanned(name: str) -> Problem:

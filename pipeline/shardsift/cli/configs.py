@@ -37,19 +37,23 @@ class StatsConfig(Config):
 class VerifyConfig(Config):
     """What to check of an output."""
 
-    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    output: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of `score`, `compact`, `filter` or `reshard`: a folder or URL"
+    )
     shards: tuple[str, ...] = Field(
         default=(),
         description="what should be annotated, instead of the inputs that the run recorded; may be "
-        "repeated",
+        "repeated. Of a `reshard`, the folder that its sources lie in by now",
     )
     recount: bool = Field(
-        default=False, description="read the tars, too, and compare their number of samples"
+        default=False,
+        description="read the scored tars, too, and compare size, version and samples with what "
+        "was scored",
     )
     repair: bool = Field(
         default=False,
-        description="delete what is damaged, stale or left over, so that the same `score` command "
-        "scores just these shards again; files of others stay",
+        description="delete what is damaged, stale or left over, so that the same `score` or "
+        "`reshard` command makes just that again; files of others stay",
     )
 
 

@@ -9,7 +9,8 @@ from shardsift.documents import Document
 class ReshardIntent(Document):
     """What is asked for: from equal intents come equal tars.
 
-    `keep_list` is a digest of what the filter says of itself, `root` the folder of the sources.
+    `keep_list` is a digest of what the filter says of itself. Sources, keep-list and annotations
+    may move: `root` is the folder of the sources, `keep` and `annotations` those of the others.
     """
 
     samples_per_shard: int | None
@@ -18,6 +19,8 @@ class ReshardIntent(Document):
     keep_list: str
     fingerprint: str
     root: str
+    keep: str
+    annotations: str
     version: str = __version__
 
 

@@ -81,7 +81,7 @@ class ReshardFolder(RunFolder):
             self._stale = own & self.files
             self.failed, self.is_finished = set(), False
             return
-        record = self._read_record()
+        record = self.read_record()
         if changes := _changes(record, intent):
             raise OutputError(
                 f"{self.url}: holds tars of another plan ({changes}); choose another "
@@ -178,7 +178,8 @@ class ReshardFolder(RunFolder):
                 "command again"
             )
 
-    def _read_record(self) -> ReshardRecord:
+    def read_record(self) -> ReshardRecord:
+        """Read what the folder's tars come of. Raises OutputError."""
         location = join(self.url, RECORD)
         try:
             return ReshardRecord.decode(read_bytes(location))
@@ -203,6 +204,6 @@ def _changes(record: ReshardRecord, intent: ReshardIntent) -> str:
     there, here = record.model_dump(), intent.model_dump()
     if there["keep_list"] != here["keep_list"]:
         return "the keep-list is another one"
-    may_differ = {"root", "version"}  # the sources may have moved
+    may_differ = {"root", "keep", "annotations", "version"}  # all may have moved
     names = [name for name in here if name not in may_differ and there[name] != here[name]]
     return "; ".join(f"{name}: {there[name]} there, {here[name]} here" for name in names)

@@ -26,7 +26,7 @@ from shardsift.reshard.packing import Packer, ReshardPlan
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
-from shardsift.storage.files import is_annotation, join, list_files
+from shardsift.storage.files import absolute, is_annotation, join, list_files
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
@@ -65,7 +65,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     check_apart(config.output, scores.url)
     check_output(config.output, {*sources.folders, sources.root})
     folder = ReshardFolder(config.output)
-    intent = _intent(config, filtered, sources.root)
+    intent = _intent(config, filtered, scores, sources.root)
     folder.claim(intent, overwrite=config.overwrite)
     inputs = ReshardInputs(
         filtered=filtered,
@@ -80,7 +80,9 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     )
 
 
-def _intent(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardIntent:
+def _intent(
+    config: ReshardConfig, filtered: Filtered, scores: OutputFolder, root: str
+) -> ReshardIntent:
     samples, size = config.limits()
     return ReshardIntent(
         samples_per_shard=samples,
@@ -89,6 +91,8 @@ def _intent(config: ReshardConfig, filtered: Filtered, root: str) -> ReshardInte
         keep_list=filtered.digest,
         fingerprint=filtered.record.fingerprint,
         root=root,
+        keep=absolute(filtered.url),
+        annotations=absolute(scores.url),
     )
 
 

@@ -18,7 +18,7 @@ from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.reshard.documents import ShardStats, StatusCounts
 from shardsift.reshard.headers import end_of_archive
-from shardsift.reshard.merge import sample_chunks
+from shardsift.reshard.merge import SampleChunks, sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
 from shardsift.reshard.rows import CUES, kept_rows
 from shardsift.reshard.samples import RawSample
@@ -81,14 +81,12 @@ def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
     samples = size = made = left = 0
     try:
         with committing(task.url) as file:
-            for segment in task.segments:
-                for sample in _samples_of(segment, task.shard, inputs):
-                    chunks = sample_chunks(sample, merge=inputs.annotate)
-                    file.writelines(chunks.chunks)
-                    samples += 1
-                    made += chunks.json_made
-                    left += chunks.json_left
-                    size += sum(map(len, chunks.chunks))
+            for sample in samples_of(task, inputs):
+                file.writelines(sample.chunks)
+                samples += 1
+                made += sample.json_made
+                left += sample.json_left
+                size += sum(map(len, sample.chunks))
             end = end_of_archive(size)
             file.write(end)
         report = ReshardReport(
@@ -103,6 +101,13 @@ def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
     except OSError as error:
         raise ShardError(task.shard, f"can't be written: {reason(error)}") from error
     return report
+
+
+def samples_of(task: ReshardTask, inputs: ReshardInputs) -> Iterator[SampleChunks]:
+    """Yield the bytes of an output shard's samples, in order. Raises ShardError."""
+    for segment in task.segments:
+        for sample in _samples_of(segment, task.shard, inputs):
+            yield sample_chunks(sample, merge=inputs.annotate)
 
 
 def _samples_of(segment: Segment, shard: str, inputs: ReshardInputs) -> Iterator[RawSample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.verify import Verification, claim_output, repair, verify
+from shardsift.annotations.findings import repair
+from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.errors import InputError, OutputError
 from shardsift.storage.lease import held
 from tests.outputs import (
@@ -45,7 +47,7 @@ class Output:
 
     def repair(self) -> list[str]:
         claim = claim_output(str(self.path))
-        return repair(claim, verify(claim))
+        return repair(claim.folder, verify(claim).problems)
 
     def json(self, name: str) -> dict[str, object]:
         return json.loads((self.path / name).read_text())
@@ -322,9 +324,22 @@ def test_recounting_finds_a_tar_that_grew_or_broke(output: Output) -> None:
     broken = output.shards / "a" / "1.tar"
     broken.write_bytes(broken.read_bytes()[:1000])
     assert output.troubles() == [], "annotations alone don't tell"
-    first, second = output.troubles(recount=True)
+    changed, first, cut, second = output.troubles(recount=True)
+    assert changed.startswith("a/0.tar: has changed since it was scored: 10,240 bytes and version")
     assert first == "a/0.tar: 3 rows, but the tar holds 1 samples"
+    assert cut.startswith("a/1.tar: has changed since it was scored: ")
     assert second.startswith("a/1.tar: not a readable tar: ")
+
+
+def test_recounting_compares_keys_and_places(output: Output) -> None:
+    tar = output.shards / "a" / "0.tar"
+    before = tar.stat()
+    files = [(f"{n}.jpg", encoded(width=20 + n, height=20, seed=n)) for n in range(2)]
+    write_tar(tar, [files[0], ("7.jpg", files[1][1]), ("x.jpg", b"broken")])
+    os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert output.troubles(recount=True) == ["a/0.tar: row 1 has key '1', and the tar '7'"]
+    tar.touch()
+    assert "has changed since it was scored" in output.troubles(recount=True)[0]
 
 
 def test_named_shards_win_over_those_of_the_run(output: Output) -> None:
@@ -367,6 +382,6 @@ def test_an_output_on_another_filesystem_is_verified(output: Output) -> None:
         claim = claim_output("memory://verified")
         found = verify(claim)
         assert [problem.place for problem in found.problems] == ["a/0.tar"]
-        assert repair(claim, found) == ["_summary.json"]
+        assert repair(claim.folder, found.problems) == ["_summary.json"]
     finally:
         memory.rm("/verified", recursive=True)

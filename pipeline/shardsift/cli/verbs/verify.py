@@ -1,4 +1,4 @@
-"""`shardsift verify`: proof that an output is complete."""
+"""`shardsift verify`: proof that an output is complete, whichever verb has written it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ import shlex
 from rich.console import Console
 from rich.table import Table
 
-from shardsift.annotations.verify import Claim, Verification, claim_output, repair, verify
+from shardsift.annotations.findings import Findings, repair
+from shardsift.annotations.folder import OutputFolder, RunFolder
+from shardsift.annotations.verify import Verification, claim_output, verify
+from shardsift.annotations.verify_compacted import verify_compacted
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure, tracking
 from shardsift.cli.exit_codes import DONE, FAILED
+from shardsift.curation.kept import RECORD as FILTER_RECORD
+from shardsift.curation.verify import verify_filtered
+from shardsift.errors import ConfigError
+from shardsift.reshard.folder import RECORD as RESHARD_RECORD
+from shardsift.reshard.folder import ReshardFolder
+from shardsift.reshard.verify import verify_reshard
+from shardsift.threads import Track
+
+_MOST_UNCHECKED = 5
 
 
 def run(config: VerifyConfig, console: Console) -> int:
@@ -19,49 +31,75 @@ def run(config: VerifyConfig, console: Console) -> int:
     What was found goes to stdout, progress to `console`.
     """
     results = PlainConsole()
-    with console.status("looking up the shards"):
-        claim = claim_output(config.annotations, config.shards)
     with tracking(console) as track:
-        found = verify(claim, recount=config.recount, track=track)
-    results.print(_table(claim, found, recount=config.recount))
+        folder = RunFolder(config.output)
+        if folder.is_held:
+            console.print(f"{folder.url}: a command writes here now, or was killed", soft_wrap=True)
+        if FILTER_RECORD in folder.files:
+            return _tell(config, folder, verify_filtered(folder.url, track), results)
+        if RESHARD_RECORD in folder.files:
+            return _tell(config, folder, _verify_reshard(config, track), results)
+        return _verify_run(config, track, results)
+
+
+def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:
+    if len(config.shards) > 1:
+        raise ConfigError("the sources of a reshard lie in one folder: give one --shards")
+    sources = next(iter(config.shards), None)
+    return verify_reshard(ReshardFolder(config.output), sources, track)
+
+
+def _verify_run(config: VerifyConfig, track: Track, results: Console) -> int:
+    folder = OutputFolder(config.output)
+    if folder.is_compacted:
+        return _tell(config, folder, verify_compacted(folder, track), results)
+    claim = claim_output(config.output, config.shards)
+    found = verify(claim, recount=config.recount, track=track)
+    code = _tell(config, claim.folder, found, results)
+    if any("score" in problem.remedy for problem in found.problems):
+        command = ["shardsift", "score", *claim.plan.patterns, "--output", claim.folder.url]
+        results.print(
+            f"to go on, with the settings of that run: {shlex.join(command)}", soft_wrap=True
+        )
+    return code
+
+
+def _tell(
+    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: Console
+) -> int:
+    results.print(_table(config, folder, found))
     for problem in found.problems:
         told = failure(problem.place, f"{problem.trouble}; {problem.remedy}")
         results.print(told, soft_wrap=True)
+    for line in found.unchecked[:_MOST_UNCHECKED]:
+        results.print(line, soft_wrap=True)
+    if len(found.unchecked) > _MOST_UNCHECKED:
+        more = len(found.unchecked) - _MOST_UNCHECKED
+        results.print(f"and {more:,} more that were not compared")
     if not found.problems:
-        given_up = f" but for {len(found.failed):,} shards that were given up"
-        results.print(f"complete and consistent{given_up if found.failed else ''}")
+        results.print(_clean_bill(found))
         return DONE
     if config.repair:
-        deleted = repair(claim, found)
-        results.print(
-            f"repaired: {len(deleted):,} files deleted, {found.to_rescore:,} shards to score again"
-        )
-    if _is_to_score(found):
-        results.print(f"to go on, with the settings of that run: {_command(claim)}", soft_wrap=True)
+        deleted = repair(folder, found.problems)
+        again = sum(problem.rescores for problem in found.problems)
+        results.print(f"repaired: {len(deleted):,} files deleted, {again:,} to be made again")
     return FAILED
 
 
-def _table(claim: Claim, found: Verification, *, recount: bool) -> Table:
-    table = Table(title=claim.folder.url, show_header=False)
+def _clean_bill(found: Findings | Verification) -> str:
+    if found.unchecked:
+        return "consistent, as far as it could be compared"
+    failed = found.failed if isinstance(found, Verification) else ()
+    given_up = f" but for {len(failed):,} shards that were given up"
+    return f"complete and consistent{given_up if failed else ''}"
+
+
+def _table(config: VerifyConfig, folder: RunFolder, found: Findings | Verification) -> Table:
+    table = Table(title=folder.url, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    counts = {
-        "shards planned": found.shards,
-        "with a sound annotation": found.annotated,
-        "given up, see _failed": len(found.failed),
-        "rows checked": found.rows,
-        "tars counted again": found.recounted if recount else None,
-        "problems": len(found.problems),
-    }
-    for name, number in counts.items():
-        table.add_row(name, "not asked for" if number is None else f"{number:,}")
+    for name, number in found.counts.items():
+        is_asked_for = config.recount or name != "tars read again"
+        table.add_row(name, f"{number:,}" if is_asked_for else "not asked for")
+    table.add_row("problems", f"{len(found.problems):,}")
     return table
-
-
-def _is_to_score(found: Verification) -> bool:
-    return any("score" in problem.remedy for problem in found.problems)
-
-
-def _command(claim: Claim) -> str:
-    inputs = claim.plan.patterns
-    return shlex.join(["shardsift", "score", *inputs, "--output", claim.folder.url])

@@ -38,7 +38,7 @@ def test_a_clean_bill(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "with a sound annotation": "3",
         "given up, see _failed": "0",
         "rows checked": "6",
-        "tars counted again": "3",
+        "tars read again": "3",
         "problems": "0",
     }
 
@@ -68,7 +68,7 @@ def test_repairing_and_scoring_again_gives_the_same_bytes(
     (out / "00002.parquet").write_bytes(b"")
     assert main(["verify", str(out), "--repair"]) == 1
     said = capsys.readouterr().out
-    assert "repaired: 2 files deleted, 2 shards to score again" in said
+    assert "repaired: 2 files deleted, 2 to be made again" in said
     assert score_again(shards, out) == ["00001.tar", "00002.tar"]
     assert main(["verify", str(out)]) == 0
     assert annotation_files(out) == whole

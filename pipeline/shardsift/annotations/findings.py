@@ -1,0 +1,65 @@
+"""What a verification finds: problems, and what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from shardsift.annotations.folder import SUMMARY, RunFolder
+from shardsift.storage.lease import held
+
+
+class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
+    """What is wrong with a file; `is_ours` is False if somebody else wrote it."""
+
+    def __init__(self, trouble: str, *, is_ours: bool = True) -> None:
+        super().__init__(" ".join(trouble.split())[:300])
+        self.is_ours = is_ours
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something wrong with `place`, a shard or a file of the output, and what to do about it.
+
+    `deletes` are the files that a repair removes; `rescores` says that the same command makes
+    something again then.
+    """
+
+    place: str
+    trouble: str
+    remedy: str
+    deletes: tuple[str, ...] = ()
+    rescores: bool = False
+
+
+@dataclass(kw_only=True, slots=True)
+class Findings:
+    """What was looked at, by its name, all problems, and what couldn't be compared."""
+
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    unchecked: list[str] = field(default_factory=list[str])
+
+
+def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
+    """Delete what is damaged, stale or left over, so that the next run makes it again.
+
+    The names of what was deleted. Raises OutputError if a command writes into the folder now.
+    """
+    problems = list(problems)
+    names = {name for problem in problems for name in problem.deletes}
+    if any(problem.rescores for problem in problems):  # the summary says that everything is there
+        names.add(SUMMARY)
+    names &= folder.files
+    with held(folder.url):
+        folder.delete_all(names)
+    return sorted(names)
+
+
+def unfinished(command: str) -> Problem:
+    """Say that nobody has come to an end in a folder."""
+    return Problem(
+        place=SUMMARY,
+        trouble="is missing: no run has come to its end here",
+        remedy=f"run the same {command} command again",
+    )

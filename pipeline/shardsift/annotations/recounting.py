@@ -1,0 +1,46 @@
+"""Whether a tar holds the samples that its annotation has rows of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from shardsift.annotations.encoder import MOST_TAR_SIZE
+from shardsift.annotations.findings import Unsound
+from shardsift.records import Sample
+
+_COLUMNS = ("key", "uid", "image_ext", "tar_offset", "tar_size")
+"""What a row says of a sample before its image is decoded."""
+
+
+def compare_samples(samples: Iterable[Sample], rows: Any) -> None:
+    """Raise Unsound unless the rows, a `pyarrow.Table`, are of these samples."""
+    count = 0
+    different = ""
+    for sample, row in zip_longest(samples, rows.select(_COLUMNS).to_pylist()):
+        count += sample is not None
+        if sample and row and not different and (column := _difference(sample, row)):
+            told, found = row[column], _of(sample)[column]
+            different = f"row {count - 1:,} has {column} {told!r}, and the tar {found!r}"
+    if count != len(rows):
+        raise Unsound(f"{len(rows):,} rows, but the tar holds {count:,} samples")
+    if different:
+        raise Unsound(different)
+
+
+def _difference(sample: Sample, row: Mapping[str, Any]) -> str | None:
+    found = _of(sample)
+    return next((column for column in _COLUMNS if row[column] != found[column]), None)
+
+
+def _of(sample: Sample) -> dict[str, Any]:
+    image = sample.image
+    size = image and image.size
+    return {
+        "key": sample.key,
+        "uid": sample.uid,
+        "image_ext": image and image.extension,
+        "tar_offset": image and image.offset,
+        "tar_size": size if size is not None and size <= MOST_TAR_SIZE else None,
+    }

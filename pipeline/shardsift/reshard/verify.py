@@ -1,0 +1,180 @@
+"""Tell whether new tars are those of their plan, byte for byte what their sources give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shardsift.annotations.findings import Findings, Problem, Unsound, unfinished
+from shardsift.annotations.folder import SUMMARY, find_annotations
+from shardsift.annotations.soundness import check_failure
+from shardsift.curation.kept import read_filtered
+from shardsift.documents import DocumentError
+from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
+from shardsift.reshard.documents import ReshardRecord, ReshardSummary, ShardStats
+from shardsift.reshard.folder import (
+    META,
+    PLAN,
+    RECORD,
+    SIZES,
+    ReshardFolder,
+    encode_meta,
+    encode_sizes,
+)
+from shardsift.reshard.headers import end_of_archive
+from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
+from shardsift.reshard.write import ReshardInputs, samples_of
+from shardsift.storage.files import identify, join, open_read, read_bytes
+from shardsift.threads import Track, map_ordered, no_track
+
+_THREADS = 4
+_AGAIN = "--repair, then run the same reshard command again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tar:
+    """A tar of the plan: its counts if it is sound, and why it wasn't compared with its sources."""
+
+    stats: ShardStats | None = None
+    problem: Problem | None = None
+    unchecked: str | None = None
+
+
+def verify_reshard(
+    folder: ReshardFolder, sources: str | None = None, track: Track = no_track
+) -> Findings:
+    """Check plan, counts and every byte; `sources` is where the source shards lie by now.
+
+    Raises:
+        OutputError: if record and plan don't tell what should be here.
+    """
+    found = Findings()
+    record = folder.read_record()
+    plan = read_plan(join(folder.url, PLAN), record.plan, sources or record.root, folder.url)
+    inputs = _find_inputs(record, found, in_place=sources is None)
+
+    def check(task: ReshardTask) -> _Tar:
+        return _check_tar(folder, task, inputs)
+
+    sound: list[ShardStats] = []
+    compared = 0
+    for tar in track(map_ordered(check, plan, _THREADS), "tars", len(plan)):
+        if tar.stats:
+            sound.append(tar.stats)
+            compared += tar.unchecked is None and inputs is not None
+        found.problems += [tar.problem] if tar.problem else []
+        found.unchecked += [tar.unchecked] if tar.unchecked else []
+    found.problems += _check_records(folder, plan, sound)
+    found.problems += _check_strangers(folder, plan)
+    found.counts = {
+        "tars planned": len(plan),
+        "whole, by their counts": len(sound),
+        "compared with their sources": compared,
+        "samples": sum(stats.count for stats in sound),
+    }
+    return found
+
+
+def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> ReshardInputs | None:
+    try:
+        filtered = read_filtered(record.keep)
+        scores = find_annotations(record.annotations)
+        if filtered.digest != record.keep_list:
+            raise OutputError(f"{record.keep}: is another keep-list by now")
+    except (UserError, AnnotationError) as error:
+        found.unchecked.append(f"tars were not compared with their sources: {error}")
+        return None
+    return ReshardInputs(
+        filtered=filtered,
+        annotations=scores.annotations,
+        annotate=record.annotate,
+        in_place=in_place and scores.record is not None and scores.record.root == record.root,
+    )
+
+
+def _check_tar(folder: ReshardFolder, task: ReshardTask, inputs: ReshardInputs | None) -> _Tar:
+    unchecked = None
+    try:
+        stats = _check_counts(folder, task)
+        try:
+            if inputs:
+                _compare(task, inputs)
+        except ShardError as error:
+            unchecked = f"{task.shard} was not compared: {error.problem}"
+    except Unsound as fault:
+        names = task.shard, stats_name(task.shard)
+        problem = Problem(
+            place=task.shard, trouble=str(fault), remedy=_AGAIN, deletes=names, rescores=True
+        )
+        return _Tar(problem=problem)
+    return _Tar(stats=stats, unchecked=unchecked)
+
+
+def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:
+    """Return what is told of a tar, if it can be true. Raises Unsound."""
+    if task.shard not in folder.files:
+        raise Unsound("is missing")
+    try:
+        stats = ShardStats.decode(read_bytes(join(folder.url, stats_name(task.shard))))
+    except FileNotFoundError as error:
+        raise Unsound("has no counts beside it") from error
+    except DocumentError as error:
+        raise Unsound(f"its counts are damaged: {error}") from error
+    size = identify(task.url, task.shard).size
+    if size != stats.bytes:
+        raise Unsound(f"has {size:,} bytes, and was written with {stats.bytes:,}")
+    if stats.count != task.samples:
+        raise Unsound(f"holds {stats.count:,} samples, and {task.samples:,} are planned")
+    return stats
+
+
+def _compare(task: ReshardTask, inputs: ReshardInputs) -> None:
+    """Raise Unsound if a tar isn't what its sources give, ShardError if these can't be read."""
+    position = 0
+    with open_read(task.url) as file:
+        for sample in samples_of(task, inputs):
+            for chunk in sample.chunks:
+                if file.read(len(chunk)) != chunk:
+                    raise Unsound(f"is not what its sources give, from byte {position:,} on")
+                position += len(chunk)
+        end = end_of_archive(position)
+        if file.read(len(end) + 1) != end:
+            raise Unsound(f"doesn't end as it should, behind byte {position:,}")
+
+
+def _check_records(
+    folder: ReshardFolder, plan: ReshardPlan, sound: list[ShardStats]
+) -> Iterator[Problem]:
+    if SUMMARY not in folder.files:
+        yield unfinished("reshard")
+        return
+    for name, expected in ((SIZES, encode_sizes(plan)), (META, encode_meta(plan))):
+        if name not in folder.files or read_bytes(join(folder.url, name)) != expected:
+            yield _rewritten(name, "is not what was written")
+    try:
+        summary = ReshardSummary.decode(read_bytes(join(folder.url, SUMMARY)))
+    except DocumentError as error:
+        yield _rewritten(SUMMARY, str(error))
+        return
+    told = summary.shards, summary.samples, summary.bytes
+    if len(sound) == len(plan) and told != (
+        *(len(plan), plan.samples, sum(stats.bytes for stats in sound)),
+    ):
+        yield _rewritten(SUMMARY, "disagrees with the tars")
+
+
+def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Problem]:
+    known = {RECORD, PLAN, SIZES, META, SUMMARY}
+    for task in plan:
+        known |= {task.shard, stats_name(task.shard)}
+    for name in sorted(folder.failed):
+        fault = check_failure(join(folder.url, name), None)
+        trouble = str(fault) if fault else "tells of a tar that was given up"
+        yield Problem(place=name, trouble=trouble, remedy=_AGAIN, deletes=(name,), rescores=True)
+    for name in sorted(folder.files - known - folder.failed):
+        trouble = "belongs to no tar of the plan"
+        yield Problem(place=name, trouble=trouble, remedy="delete it yourself")
+
+
+def _rewritten(name: str, trouble: str) -> Problem:
+    return Problem(place=name, trouble=trouble, remedy=_AGAIN, deletes=(name,), rescores=True)

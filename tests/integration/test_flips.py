@@ -1,0 +1,102 @@
+"""No bit of what is written can change without `verify` telling.
+
+A few bits of each kind of file here; `make flips` takes 1,500 of each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from shardsift.annotations.compact import compact
+from shardsift.cli.app import main
+from shardsift.cli.configs import VerifyConfig
+from shardsift.cli.console import PlainConsole
+from shardsift.cli.verbs.verify import run
+from shardsift.errors import AnnotationError, UserError
+from tests.shardsift.reshard.corpora import make_corpus, sample
+
+FLIPS = int(os.environ.get("SHARDSIFT_FLIPS", "15"))
+"""Of each kind of file, at the same random places every time."""
+
+KINDS = {
+    "scores": [
+        *("00000.parquet", "_run.json", "_manifest.arrow", "_summary.json"),
+        "_failed/00002.json",
+    ],
+    "few": ["annotations-00000.parquet", "_compact.arrow", "_compacting.json"],
+    "kept": ["keep-list/00000.parquet", "uids.npy", "_filter.json", "_summary.json"],
+    "out": [
+        *("00000000.tar", "00000000_stats.json", "_plan.parquet", "_reshard.json"),
+        *("sizes.json", "meta.json", "_summary.json"),
+    ],
+}
+"""Folders that verbs have written, and a file of each kind in them."""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `score`, `compact`, `filter` and `reshard` make of two shards, and a broken one."""
+    folder = tmp_path_factory.mktemp("written")
+    shards = [[f for n in range(3) for f in sample(f"{s}{n}", 1 + 3 * s + n)] for s in range(2)]
+    (folder / "in").mkdir()
+    (folder / "in" / "00002.tar").write_bytes(b"no tar")
+    corpus = make_corpus(folder, shards, keep_top=0.7, emit="keep-list,uids")
+    corpus.reshard(samples_per_shard=3)
+    compact(str(corpus.scores), str(folder / "few"))
+    return folder
+
+
+def is_sound(output: Path) -> bool:
+    try:
+        return run(VerifyConfig(output=str(output)), PlainConsole(stderr=True)) == 0
+    except (UserError, AnnotationError):
+        return False
+
+
+@pytest.mark.parametrize("folder", KINDS)
+def test_what_nobody_has_touched_is_complete_and_consistent(
+    folder: str, written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(written / folder)]) == 0
+    assert "complete and consistent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [(folder, name) for folder, names in KINDS.items() for name in names]
+)
+def test_a_flipped_bit_is_noticed(folder: str, name: str, written: Path) -> None:
+    path = written / folder / name
+    data = path.read_bytes()
+    dice = random.Random(f"{folder}/{name}")
+    unnoticed: list[int] = []
+    try:
+        for bit in (dice.randrange(8 * len(data)) for _ in range(FLIPS)):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            if is_sound(written / folder):
+                unnoticed.append(bit)
+    finally:
+        path.write_bytes(data)
+    sys.stdout.write(f"\n{folder}/{name}: {FLIPS} flips, {len(unnoticed)} unnoticed\n")
+    assert unnoticed == []
+
+
+def test_a_swapped_file_is_noticed_by_whoever_reads_it(written: Path) -> None:
+    keep_lists = written / "kept" / "keep-list"
+    one, other = (keep_lists / f"0000{number}.parquet" for number in range(2))
+    contents = one.read_bytes(), other.read_bytes()
+    try:
+        one.write_bytes(contents[1])
+        other.write_bytes(contents[0])
+        assert not is_sound(written / "kept")
+    finally:
+        one.write_bytes(contents[0])
+        other.write_bytes(contents[1])
+    assert json.loads((written / "kept" / "_summary.json").read_text())["kept"] == 4
