@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, Slot, digest_of_shards, encode_index, index_row
 from shardsift.annotations.digest import digest_of
-from shardsift.annotations.documents import CompactRecord
+from shardsift.annotations.documents import CompactRecord, RunSummary
 from shardsift.annotations.folder import (
     MANIFEST,
     RUN_RECORD,
@@ -97,15 +97,18 @@ def compact(
     source = find_annotations(url)
     _claim(output, overwrite=overwrite)
     found = survey(url, track=track)  # complete, and of one configuration
+    summary = source.read_summary()
+    assert summary, "a run that is complete has one"
     check_output(output, ())
     with held(output) as lease:
         target = _claim(output, overwrite=overwrite)  # which may be another one's by now
-        return _compact(source, found, target, lease, bytes_per_file, track)
+        return _compact(source, found, summary, target, lease, bytes_per_file, track)
 
 
 def _compact(
     source: OutputFolder,
     found: Survey,
+    summary: RunSummary,
     target: RunFolder,
     lease: Lease,
     bytes_per_file: int,
@@ -128,7 +131,7 @@ def _compact(
     _copy_records(source, output)
     lease.check()
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
-    commit(join(output, SUMMARY), read_bytes(join(url, SUMMARY)))
+    target.write_summary(summary)
     rows = sum(row["rows"] for row in index)
     return Compaction(shards=len(index), rows=rows, files=len(sums) - 1)
 

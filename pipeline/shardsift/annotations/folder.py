@@ -19,7 +19,7 @@ from typing import Any
 
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
-from shardsift.annotations.documents import RunRecord
+from shardsift.annotations.documents import RunRecord, RunSummary
 from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
@@ -212,13 +212,27 @@ class OutputFolder(RunFolder):
         picked = {task.annotation for task, footer in self.footers(tasks) if wanted(task, footer)}
         self.committed -= picked
 
+    def read_summary(self) -> RunSummary | None:
+        """Read what the last run has summed up; None if it hasn't come to its end.
+
+        Raises:
+            InputError: if that is something else.
+        """
+        location = join(self.url, SUMMARY)
+        try:
+            return RunSummary.decode(read_bytes(location)) if self.is_finished else None
+        except (OSError, DocumentError) as error:
+            raise InputError(
+                f"{location}: not the summary of a run ({reason(error)}); see `shardsift verify`"
+            ) from error
+
     def _read_record(self) -> RunRecord:
         location = join(self.url, RUN_RECORD)
         try:
             return RunRecord.decode(read_bytes(location))
         except (OSError, DocumentError) as error:
             raise OutputError(
-                f"{location}: not the record of a run ({reason(error)}); choose another --output"
+                f"{location}: not the record of a run ({reason(error)}); take another folder"
             ) from error
 
     def _open_annotations(self) -> Annotations:

@@ -86,7 +86,7 @@ class CompareConfig(Config):
     run_b: Annotated[str, Given.BY_PLACE] = Field(
         description="the output of another one over the same shards"
     )
-    output: Path | None = Field(default=None, description="folder for `comparison.json`")
+    output: str | None = Field(default=None, description="folder or URL for `comparison.json`")
     keep_top: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(0.1, 0.3, 0.5, 0.7),
         description="shares to keep, whose overlap is told; may be repeated",

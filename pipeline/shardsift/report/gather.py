@@ -16,12 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
+from shardsift.annotations.folder import MANIFEST, OutputFolder, find_annotations
 from shardsift.annotations.manifest import Totals, read_manifest
 from shardsift.annotations.parquet import count_values
-from shardsift.documents import DocumentError
-from shardsift.errors import InputError
-from shardsift.storage.files import FAILED_FOLDER, join, read_bytes
+from shardsift.storage.files import FAILED_FOLDER, join
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +99,7 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
         files=len(names),
         rows=rows,
         errors=dict(totals.errors) if totals else count_values(table["error"]),
-        summary=_read_summary(url) if SUMMARY in found else None,
+        summary=folder.read_summary(),
         record=folder.record,
         failed=sorted(name for name in found if name.startswith(f"{FAILED_FOLDER}/")),
     )
@@ -131,13 +129,3 @@ def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: 
 
     with ThreadPoolExecutor(_THREADS, "report") as pool:
         return list(pool.map(read_one, names))
-
-
-def _read_summary(url: str) -> RunSummary:
-    location = join(url, SUMMARY)
-    try:
-        return RunSummary.decode(read_bytes(location))
-    except DocumentError as error:
-        raise InputError(
-            f"{location}: not the summary of a run ({error}); see `shardsift verify`"
-        ) from error

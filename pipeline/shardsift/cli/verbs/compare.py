@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from rich.console import Console
@@ -11,7 +10,9 @@ from rich.table import Table
 from shardsift.cli.configs import CompareConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.documents import as_json
 from shardsift.report.compare import Comparison, compare
+from shardsift.storage.files import commit, join
 
 
 def run(config: CompareConfig, console: Console) -> int:
@@ -25,10 +26,9 @@ def run(config: CompareConfig, console: Console) -> int:
         out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
     out.print(_scores(comparison), _overlaps(comparison), _largest(comparison))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        path = output / "comparison.json"
-        path.write_text(json.dumps({"a": run_a, "b": run_b} | asdict(comparison), indent=2))
-        console.print(f"comparison: {path}")
+        location = join(output, "comparison.json")
+        commit(location, as_json({"a": run_a, "b": run_b} | asdict(comparison)))
+        console.print(f"comparison: {location}", soft_wrap=True)
     return DONE
 
 
