@@ -30,6 +30,7 @@ from shardsift.annotations.parquet import (
     own_metadata,
     with_digest,
 )
+from shardsift.annotations.sketch import count_of
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.redaction import reason
@@ -111,7 +112,7 @@ class CompactedAnnotations:
             self._check_file(url, row["file"])
             table = self._rows(url, row["first_row"], row["rows"], schema)
             return with_digest(table, row["digest"])
-        except (OSError, pa.ArrowException, ValueError, IndexError) as error:
+        except (OSError, pa.ArrowException, ValueError, IndexError, KeyError) as error:
             raise _damaged(url, error) from error
 
     def scored(self, name: str) -> Scored:
@@ -157,6 +158,7 @@ class CompactedAnnotations:
         self._checked.add(file)
 
     def _footer(self, row: Mapping[str, Any]) -> Footer:
+        count_of(row["sketch"])  # for it has to be one
         return Footer(
             fingerprint=self._fingerprint,
             config=self._config,

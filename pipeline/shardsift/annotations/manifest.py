@@ -14,7 +14,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
-from shardsift.annotations.sketch import QuantileMerger
+from shardsift.annotations.sketch import QuantileMerger, count_of
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
@@ -149,7 +149,7 @@ def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
             yield row["shard"], None if row["failed"] else _report(row)
     except FileNotFoundError:
         return
-    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise AnnotationError(f"{url}: not a manifest of Shardsift: {error}") from error
 
 
@@ -169,6 +169,7 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
 
 
 def _report(row: dict[str, Any]) -> ShardReport:
+    count_of(row["sketch"])  # for it has to be one
     return ShardReport(
         shard=row["shard"],
         rows=row["rows"],

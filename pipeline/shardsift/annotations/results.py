@@ -67,5 +67,5 @@ def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> None:
         raise OutputError(
             f"{folder.url}: {lost} is not there any more, and {count:,} of "
             f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
-            "run the same command again"
+            "give it its name back and run the same command again, or with --overwrite"
         )

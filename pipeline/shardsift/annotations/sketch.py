@@ -143,10 +143,9 @@ def count_of(sketch: bytes) -> int:
         low, high, pieces = _parse(sketch)
     except (struct.error, IndexError) as error:
         raise ValueError(f"the sketch is damaged: {error}") from error
-    values_N, weights_N = _by_value(pieces)
-    if not (np.isfinite(values_N).all() and np.isfinite([low, high]).all()):
+    if not all(np.isfinite(values_N).all() for values_N in ([low, high], *(v for v, _ in pieces))):
         raise ValueError("the sketch has a value that is not finite")
-    return int(weights_N.sum())
+    return int(sum(len(values_N) * weight for values_N, weight in pieces))
 
 
 def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:

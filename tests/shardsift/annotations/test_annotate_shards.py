@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,28 @@ def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path)
     assert rows == {"00000.tar": 5, "00001.tar": 2}
     assert summary(out)["rows"] == 7
     assert verify(claim_output(str(out))).problems == []
+
+
+@pytest.mark.parametrize("harm", ["rename", "delete", "delete one"])
+def test_an_output_that_goes_away_meanwhile_is_no_success(harm: str, tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path / "in", shards=4, samples=1), tmp_path / "out"
+
+    def harmed(tasks: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+        for number, task in enumerate(tasks):
+            if number == 2:
+                if harm == "rename":
+                    out.rename(tmp_path / "renamed")
+                elif harm == "delete":
+                    shutil.rmtree(out)
+                else:
+                    (out / "00000.parquet").unlink()
+            yield task
+
+    with pytest.raises(OutputError, match=r"is not there any more, and [12] of 4 annotations"):
+        annotate_shards(str(shards), FakeScorer(), str(out), track=harmed)
+    assert not (out / "_summary.json").exists()
+    annotate_shards(str(shards), FakeScorer(), str(out), overwrite=True)
+    assert len(annotation_files(out)) == 4
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Every verb, killed at a random moment beside a second one of its kind, and started once more: the
+result is that of an undisturbed one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shardsift.annotations.compact import compact
+from shardsift.cli.app import main
+from shardsift.documents import DIGEST
+from tests.shardsift.reshard.corpora import plain_corpus
+
+pytestmark = pytest.mark.skipif(
+    "SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: it takes minutes"
+)
+
+KILLS = 20
+
+VERBS = {
+    "filter": ["filter", "scores", "--keep-top", "0.5", "--emit", "keep-list,uids"],
+    "compact": ["compact", "scores"],
+    "reshard": ["reshard", "--keep", "kept", "--samples-per-shard", "20", "--actors", "1"],
+    "report": ["report", "scores"],
+    "verify": ["verify", "scores", "--repair"],
+}
+TIMES = {"00000000_stats.json": b"duration"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with scores and a keep-list of 60 shards."""
+    corpus = plain_corpus(tmp_path_factory.mktemp("corpus"), shards=60, samples=4)
+    return corpus.folder
+
+
+def start(corpus: Path, command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "shardsift", *command],
+        cwd=corpus,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that was written, less the seconds that a tar took, and what stands for them."""
+    found: dict[str, bytes] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.name.endswith("_stats.json"):
+            lines = data.splitlines()
+            data = b"\n".join(
+                line for line in lines if b"duration" not in line and DIGEST.encode() not in line
+            )
+        found[path.relative_to(folder).as_posix()] = data
+    return found
+
+
+@pytest.mark.parametrize("verb", ["filter", "compact", "reshard", "report"])
+def test_a_killed_verb_goes_on_to_what_an_undisturbed_one_writes(verb: str, corpus: Path) -> None:
+    undisturbed = corpus / f"{verb}-undisturbed"
+    started = time.monotonic()
+    run = start(corpus, [*VERBS[verb], "--output", str(undisturbed)])
+    assert run.wait() == 0, run.stderr and run.stderr.read()
+    seconds = time.monotonic() - started
+    expected = contents(undisturbed)
+    dice = random.Random(verb)
+    differences = refused = 0
+    for number in range(KILLS):
+        output = corpus / f"{verb}-{number}"
+        command = [*VERBS[verb], "--output", str(output)]
+        killed = start(corpus, command)
+        time.sleep(dice.uniform(0.3, 1) * seconds / 2)
+        beside = start(corpus, command)
+        time.sleep(dice.uniform(0, 1) * seconds / 2)
+        killed.kill()
+        killed.wait()
+        assert beside.stderr
+        said = beside.stderr.read()
+        code = beside.wait()
+        assert code == 0 or len(said.splitlines()) == 1, said
+        refused += code != 0
+        again = start(corpus, command)
+        assert again.stderr
+        said = again.stderr.read()
+        again.wait()
+        is_done = again.returncode == 0 or "holds" in said  # what the one beside has finished
+        assert is_done, said
+        differences += contents(output) != expected
+        shutil.rmtree(output)
+    sys.stdout.write(f"\n{verb}: {KILLS} kills, {refused} refused, {differences} differences\n")
+    assert differences == 0
+
+
+def test_a_killed_repair_is_repaired_by_the_next(corpus: Path) -> None:
+    scores = corpus / "scores"
+    before = contents(scores)
+    broken = sorted(scores.glob("[!_]*.parquet"))[::2]
+    dice = random.Random("verify")
+    for _ in range(KILLS):
+        for path in broken:
+            path.write_bytes(b"damaged")
+        run = start(corpus, VERBS["verify"])
+        time.sleep(dice.uniform(0.5, 2.5))
+        run.kill()
+        run.wait()
+        os.chdir(corpus)
+        assert main(["verify", "scores", "--repair"]) == 1
+        for path in broken:
+            assert not path.exists()
+            path.write_bytes(before[path.name])
+        (scores / "_summary.json").write_bytes(before["_summary.json"])
+        assert main(["verify", "scores"]) == 0
+    assert contents(scores) == before
+
+
+def test_two_compacts_at_once_leave_one_result(corpus: Path, tmp_path: Path) -> None:
+    compact(str(corpus / "scores"), str(tmp_path / "undisturbed"))
+    expected = contents(tmp_path / "undisturbed")
+    for number in range(KILLS):
+        output = tmp_path / f"few-{number}"
+        command = ["compact", "scores", "--output", str(output), "--overwrite"]
+        runs = [start(corpus, command) for _ in range(2)]
+        codes = sorted(run.wait() for run in runs)
+        assert codes in ([0, 0], [0, 2])
+        assert contents(output) == expected
