@@ -175,6 +175,8 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
 
 
 def _interrupted() -> int:
+    # A SIGTERM that Ray's C++ hears of first, while Ray starts, aborts the process 3 s later.
+    signal.alarm(0)
     _complain("interrupted; the same command goes on where this one stopped")
     return INTERRUPTED
 
