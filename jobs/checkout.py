@@ -17,6 +17,6 @@ def run_verb(verb: str) -> NoReturn:
     sys.path[0] = _PACKAGE_ROOT  # in place of jobs/, whose scripts are no modules
     others = [path for path in [os.environ.get("PYTHONPATH")] if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([_PACKAGE_ROOT, *others])
-    from shardsift.cli.app import main
+    from shardsift.cli.app import command
 
-    sys.exit(main([verb, *sys.argv[1:]]))
+    command([verb, *sys.argv[1:]])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from shardsift.cli.app import main
+from shardsift.cli.app import command
 from tests.fakes import make_fake_scorer
 
 if __name__ == "__main__":
-    sys.exit(main(make_scorer=make_fake_scorer))
+    command(make_scorer=make_fake_scorer)

@@ -26,6 +26,7 @@ from tests.samples import picture, write_shards
 from tests.shardsift.reshard.corpora import plain_corpus
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+FILES = (Path(__file__).parents[1] / "docs" / "files.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
@@ -77,6 +78,15 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert np.isfinite(printed).all()
     exec(shards, {"print": printed.append})
     assert len(printed) == 4
+
+
+def test_the_digest_of_the_documentation_is_that_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(write_shards(tmp_path / "corpus", 1, 3), tmp_path / "corpus-scores", FakeScorer())
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = re.findall(r"```python\n(.*?)```", FILES, re.DOTALL)
+    exec(recipe, {})
 
 
 def test_the_queries_for_duckdb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,6 @@
 """`python -m shardsift VERB`: the command line."""
 
-import sys
-
-from shardsift.cli.app import main
+from shardsift.cli.app import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -50,6 +50,7 @@ from shardsift.storage.files import (
     committing,
     delete,
     join,
+    list_files,
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held
@@ -130,6 +131,8 @@ def _compact(
     sums[INDEX] = hashlib.sha256(data).hexdigest()
     _copy_records(source, output)
     lease.check()
+    if lost := sums.keys() - list_files(output):
+        raise OutputError(f"{output}: {min(lost)} is not there any more; compact again")
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
     target.write_summary(summary)
     rows = sum(row["rows"] for row in index)

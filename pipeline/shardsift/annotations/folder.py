@@ -41,6 +41,7 @@ from shardsift.storage.files import (
     lies_in,
     list_files,
     read_bytes,
+    sum_of,
 )
 from shardsift.storage.lease import RUNNING
 from shardsift.storage.local import sweep
@@ -211,6 +212,19 @@ class OutputFolder(RunFolder):
         tasks = (task for task in plan if task.annotation in self.committed)
         picked = {task.annotation for task, footer in self.footers(tasks) if wanted(task, footer)}
         self.committed -= picked
+
+    def check_manifest(self) -> None:
+        """Check that the manifest is the one that the summary is of.
+
+        Raises:
+            InputError: if there is no such summary.
+            AnnotationError: if there is another manifest.
+        """
+        summary, location = self.read_summary(), join(self.url, MANIFEST)
+        if summary and MANIFEST in self.files and sum_of(location) != summary.manifest:
+            raise AnnotationError(
+                f"{location}: is not the manifest that {SUMMARY} is of; see `shardsift verify`"
+            )
 
     def read_summary(self) -> RunSummary | None:
         """Read what the last run has summed up; None if it hasn't come to its end.

@@ -105,5 +105,6 @@ def _reports(folder: OutputFolder) -> Iterable[ShardReport]:
     """Yield the reports of all annotations; a run that goes on makes its manifest out of date."""
     names = sorted(folder.committed)
     if folder.is_finished:
+        folder.check_manifest()
         return folder.reports(names)
     return (footer.report for footer in folder.read_footers(names))

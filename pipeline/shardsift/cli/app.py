@@ -7,13 +7,16 @@ What a verb needs is imported when it runs: `shardsift --help` doesn't wait for 
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -172,6 +175,20 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
         if not hasattr(error, "format_message"):
             raise
         return _complain(_parse_error(error))
+
+
+def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
+    """Run a command line as `main` does, and end the process with its exit code.
+
+    Python is left as it is: while it is torn down, a thread of Arrow's or Ray's that lets go of one
+    of its objects aborts the process, with exit code 134 in place of ours.
+    """
+    code = main(arguments, **extra)
+    logging.shutdown()
+    with suppress(BrokenPipeError):  # whoever read the results has seen enough
+        sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _interrupted() -> int:

@@ -40,8 +40,8 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _init(address, cpus)
     try:
+        _init(address, cpus)
         yield
     finally:
         ray.shutdown()

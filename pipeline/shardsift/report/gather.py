@@ -87,6 +87,7 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
         AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
+    folder.check_manifest()
     found, names = folder.files, sorted(folder.committed)
     totals = _totals(url) if MANIFEST in found else None
     rows = totals.rows if totals else None

@@ -57,8 +57,20 @@ def appear_alone(path: Path, data: bytes) -> bool:
         path.hardlink_to(temporary)  # which fails where something is, unlike a rename
     except FileExistsError:
         return False
+    except OSError:  # not every filesystem has links
+        return _write_alone(path, data)
     finally:
         temporary.unlink(missing_ok=True)
+    return True
+
+
+def _write_alone(path: Path, data: bytes) -> bool:
+    """Make a file appear, but not at once, unless one of its name is there."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
     return True
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shardsift.errors import ErrorCode
 from shardsift.report.gather import RunData, gather
 from shardsift.report.live import Start
 from shardsift.report.page import render
 from shardsift.report.thumbnails import fetch_thumbnails
 from tests.fakes import FakeScorer
+from tests.generated import row, write_annotations
 from tests.outputs import write_run
 from tests.samples import encoded, write_shards, write_tar
 
@@ -81,6 +83,16 @@ def test_names_from_tars_are_only_text(run: RunData) -> None:
     page = page_of(run)
     assert NASTY not in page
     assert html.escape(NASTY) in page
+
+
+def test_no_name_begins_a_script(tmp_path: Path) -> None:
+    odd = "e.<!--<script>.jpg"
+    samples = [row(0, 0.5, image_ext=odd), row(1, ErrorCode.TRUNCATED, key=odd)]
+    run = gather(str(write_annotations(tmp_path / "scores", {"a.tar": samples})))
+    page = page_of(run)
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert "<" not in data
+    assert odd in json.dumps(data_in(page))
 
 
 def test_a_sample_says_that_it_is_one(run: RunData) -> None:
