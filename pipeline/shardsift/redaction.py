@@ -12,7 +12,7 @@ _LOGIN = re.compile(
     | (?<=://)[^\s/:@'"]+@        # a token in the user's place""",
     re.VERBOSE,
 )
-_QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*")
+_QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*(?<![:;,.)])")  # what stands behind it stays
 
 
 def redact(text: str) -> str:

@@ -177,7 +177,7 @@ def test_an_endpoint_that_isnt_there_is_told(
     monkeypatch.setattr("shardsift.storage.remote.BACKOFF", Backoff(tries=3, first_wait=0.01))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(OutputError, match=r"Could not connect .*\(3 tries in \d s\)"):
+    with pytest.raises(OutputError, match=r"Could not connect .*\(3 tries in \d+ s\)"):
         check_output("s3://corpus/out", [])
     s3fs.S3FileSystem.clear_instance_cache()
 

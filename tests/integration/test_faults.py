@@ -189,7 +189,7 @@ def test_a_store_that_never_recovers_costs_the_shard_an_attempt(
     method: str, fault: Fault, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     proxy.inject(fault, method, times=FOREVER)
-    with pytest.raises(ShardError, match=rf"^0\.tar: .*\({TRIES} tries in \d s\)$"):
+    with pytest.raises(ShardError, match=rf"^0\.tar: .*\({TRIES} tries in \d+ s\)$"):
         score(str(tmp_path))
     assert TRIES <= proxy.injected <= 2 * TRIES  # aiohttp repeats what has had no answer, once
     assert list_files(str(tmp_path)) == set()

@@ -16,6 +16,8 @@ from shardsift.redaction import reason, redact, shown_cause
         ('Invalid bucket name "key:sec/ret@bucket"', 'Invalid bucket name "…@bucket"'),
         ("https://h/a.tar?X-Amz-Signature=ab&X-Amz-Date=1 is late", "https://h/a.tar?… is late"),
         ("url='https://h/a?sig=ab'", "url='https://h/a?…'"),
+        ("https://h/a.tar?sig=a.b: gone", "https://h/a.tar?…: gone"),
+        ("(see https://h/a.tar?sig=ab), or not", "(see https://h/a.tar?…), or not"),
     ],
 )
 def test_logins_and_query_strings_go(text: str, shown: str) -> None:

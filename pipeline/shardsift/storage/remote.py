@@ -20,7 +20,7 @@ from tenacity import (
     wait_random,
 )
 
-from shardsift.redaction import reason, shown_cause
+from shardsift.redaction import reason, redact, shown_cause
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
         error = state.outcome and state.outcome.exception()
         logger.warning(
             "%s: %s; try %d of %d in %.1f s",
-            name,
+            redact(name),
             reason(error) if error else "",
             state.attempt_number + 1,
             backoff.tries,
@@ -237,7 +237,7 @@ class ResumingReader(io.RawIOBase):
         if self.seekable() and len(data) < wanted:
             logger.warning(
                 "%s: gave %d bytes for %d at byte %d; going on from there",
-                self._name,
+                redact(self._name),
                 len(data),
                 wanted,
                 self._position,
