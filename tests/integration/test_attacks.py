@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from shardsift.annotations.compact import compact
 from shardsift.cli.app import main
+from tests.disks import disk_with_room_for
 from tests.outputs import annotation_files
 from tests.shardsift.reshard.corpora import plain_corpus
 
@@ -76,17 +74,6 @@ def test_records_of_another_type_are_one_line(
                 assert len(told) == 1, said
         for new in ("new", "page"):
             shutil.rmtree(new, ignore_errors=True)
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Generator[None]:
-    """Let no file grow over so many bytes, as on a disk that is full by then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 WRITERS = {

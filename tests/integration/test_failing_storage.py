@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import resource
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, list_files, read_bytes
 from shardsift.storage.remote import Backoff
+from tests.disks import disk_with_room_for
 from tests.fakes import FakeScorer
 from tests.integration.conftest import ObjectStore
 from tests.samples import write_shards
@@ -66,17 +65,6 @@ def said(error: pytest.ExceptionInfo[ShardsiftError]) -> str:
 
 
 # --- disks ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def disk_with_room_for(size: int) -> Generator[None]:
-    """Writes behind `size` bytes fail, as on a full disk, by a limit of this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_fills_up_costs_the_shard_an_attempt(shard: str, tmp_path: Path) -> None:

@@ -116,10 +116,8 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
     """
     schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
-        with open_read(url) as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            footer = parse_footer(parquet.schema_arrow.metadata or {})
-            table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+        metadata, table = read_own(url, schema)
+        footer = parse_footer(metadata)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
     if footer.report.rows != len(table):
@@ -128,6 +126,17 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
             "see `shardsift verify`"
         )
     return footer, table
+
+
+def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
+    """Read the metadata of a Parquet file of ours, and the columns that a schema names.
+
+    Raises OSError, ArrowException, ValueError or KeyError.
+    """
+    with open_read(url) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        table = parquet.read(schema.names, use_threads=False)
+        return parquet.schema_arrow.metadata or {}, table.select(schema.names).cast(schema)
 
 
 def read_footer(url: str) -> Footer:

@@ -101,7 +101,7 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     if folder.record is None:
         raise OutputError(f"{output}: no _run.json here; name the --output of a run")
     if folder.is_compacted:
-        raise OutputError(f"{output}: holds compacted annotations; verify those they were made of")
+        raise OutputError(f"{output}: holds compacted annotations, which are verified otherwise")
     root = folder.record.root
     try:
         plan = plan_shards(shards or folder.record.inputs)

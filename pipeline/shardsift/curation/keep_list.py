@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from shardsift.annotations.parquet import (
     ROW_GROUP_ROWS,
     digest_in,
     own_metadata,
+    read_own,
 )
 from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
 from shardsift.annotations.seal import seal
@@ -28,7 +29,7 @@ from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import join, open_read
+from shardsift.storage.files import join
 
 KEEP_LIST = "keep-list"
 """The folder below a filter's output that has them."""
@@ -100,10 +101,8 @@ def read_keep_list(
     location = join(join(url, KEEP_LIST), name)
     schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
-        with open_read(location) as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            footer = parse_keep_list_footer(parquet.schema_arrow.metadata or {})
-            table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+        metadata, table = read_own(location, schema)
+        footer = parse_keep_list_footer(metadata)
         check_keep_list(footer, len(table), name, record)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(
@@ -112,7 +111,7 @@ def read_keep_list(
     return KeepListFile(table, footer)
 
 
-def parse_keep_list_footer(metadata: dict[bytes, bytes]) -> KeepListFooter:
+def parse_keep_list_footer(metadata: Mapping[bytes, bytes]) -> KeepListFooter:
     """Parse the metadata of a Parquet schema. Raises ValueError."""
     try:
         return KeepListFooter.model_validate(own_metadata(metadata))

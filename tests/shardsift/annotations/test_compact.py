@@ -160,7 +160,7 @@ def test_nothing_is_added_to_them(scores: Path, tmp_path: Path) -> None:
     plan = plan_shards([str(corpus.shards)])
     with pytest.raises(OutputError, match="to which nothing can be added"):
         OutputFolder(few).claim(plan, "fake-scorer", {}, overwrite=True)
-    with pytest.raises(OutputError, match="verify those they were made of"):
+    with pytest.raises(OutputError, match="holds compacted annotations"):
         claim_output(few)
 
 

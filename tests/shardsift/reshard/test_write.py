@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import resource
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from shardsift.errors import ShardError
 from shardsift.shards.samples import read_samples
+from tests.disks import disk_with_room_for
 from tests.fuzz.tars import END, Member, build, sparse
 from tests.samples import File, encoded
 from tests.shardsift.reshard.corpora import (
@@ -301,11 +301,9 @@ def test_a_keep_list_that_changed_since_the_plan_is_refused(tmp_path: Path) -> N
 def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> None:
     corpus = plain_corpus(tmp_path)
     (task,), write = corpus.tasks()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(ShardError, match=r"^00000000\.tar: can't be written: .*too large"):
-            write(task)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        pytest.raises(ShardError, match=r"^00000000\.tar: can't be written: .*too large"),
+        disk_with_room_for(20_000),
+    ):
+        write(task)
     assert list(corpus.out.glob("*")) == []
