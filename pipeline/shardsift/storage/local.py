@@ -54,23 +54,21 @@ def appear_alone(path: Path, data: bytes) -> bool:
     temporary = path.with_name(_temporary_name())
     try:
         temporary.write_bytes(data)
-        path.hardlink_to(temporary)  # which fails where something is, unlike a rename
+        return _link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(file: Path, path: Path) -> bool:
+    """Give a file a second name unless that is taken, which a rename wouldn't mind."""
+    try:
+        path.hardlink_to(file)
     except FileExistsError:
         return False
     except OSError:  # not every filesystem has links
-        return _write_alone(path, data)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _write_alone(path: Path, data: bytes) -> bool:
-    """Make a file appear, but not at once, unless one of its name is there."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        return False
+        if path.exists():
+            return False
+        file.replace(path)
     return True
 
 
