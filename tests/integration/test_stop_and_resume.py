@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
+import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +141,27 @@ def test_a_second_signal_stops_at_once_and_says_how_to_go_on(web: Web, tmp_path:
     assert "Traceback" not in run.log
     assert len(files_of(tmp_path)) == HELD
     assert not (tmp_path / RUNNING).exists()
+
+
+@pytest.mark.skipif(not CHAOS, reason="make chaos runs it: minutes")
+def test_sigterm_at_any_moment_gives_130_and_the_next_run_goes_on(
+    undisturbed: dict[str, bytes], web: Web, tmp_path: Path
+) -> None:
+    """While Ray starts, between its start and the first shard, and while results are written."""
+    web.open_gate()
+    dice, codes = random.Random(0), Counter[int]()
+    for _ in range(20):
+        run = start(web, tmp_path)
+        time.sleep(dice.uniform(2, 12))
+        run.process.send_signal(signal.SIGTERM)
+        codes[run.end()] += 1
+        assert "Traceback" not in run.log
+        assert contents(tmp_path).items() <= undisturbed.items()
+        if (tmp_path / "_summary.json").exists():
+            shutil.rmtree(tmp_path)
+            tmp_path.mkdir()
+    sys.stdout.write(f"\nSIGTERM at any moment: exit codes {dict(codes)}\n")
+    assert codes.keys() <= {0, 130}, "0 if it had come to its end before"
 
 
 @pytest.mark.skipif(not CHAOS, reason="make chaos runs it: 40 s")
