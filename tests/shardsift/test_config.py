@@ -34,6 +34,12 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("prompts: [[good, ' ']]", "prompts: a prompt is empty"),
         ("- a list", "has to be a mapping"),
         ("a: [", "not YAML"),
+        ("[" * 3000 + "]" * 3000, "is nested too deeply"),
+        ("actors: 2026-99-99", "not YAML: month must be in"),
+        ("actors: !!python/object:os.system {}", "not YAML: could not determine a constructor"),
+        ("actors: " + "9" * 5000, "not YAML: Exceeds the limit"),
+        ("\x00", "not YAML"),
+        ("? [1]\n: 2", "not YAML"),
     ],
 )
 def test_a_mistake_gets_one_line(content: str, message: str, tmp_path: Path) -> None:

@@ -181,9 +181,31 @@ def test_a_file_that_is_no_weights_is_named(tmp_path: Path) -> None:
         Encoder(config_for(tmp_path, pretrained=str(junk)), "cpu")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"embed_dim": 3}'])
-def test_a_config_that_is_none_is_named(content: str, tmp_path: Path) -> None:
+HOSTILE: list[object] = [
+    7,
+    [],
+    {"embed_dim": 3},
+    {"model_cfg": [1]},
+    {"model_cfg": TINY, "preprocess_cfg": []},
+    {"model_cfg": TINY, "preprocess_cfg": {"std": [0, 0, 0]}},
+    {"model_cfg": TINY, "preprocess_cfg": {"mean": "grey"}},
+    TINY | {"embed_dim": -1},
+    TINY | {"embed_dim": 1 << 60},
+    TINY | {"vision_cfg": []},
+    TINY | {"vision_cfg": {"layers": "many"}},
+    TINY | {"vision_cfg": {"timm_model_name": "../../etc/passwd"}},
+    TINY | {"text_cfg": {"context_length": -3}},
+    TINY | {"text_cfg": {"width": 16, "heads": 3, "layers": 1}},
+    TINY | {"text_cfg": {"vocab_size": 3, "width": 16, "heads": 2, "layers": 1}},
+    TINY | {"text_cfg": {"hf_tokenizer_name": ["a"]}},
+]
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 9999, *map(json.dumps, HOSTILE)])
+def test_a_config_that_is_none_is_one_line(content: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.json"
     path.write_text(content)
-    with pytest.raises(ModelError, match=r"odd\.json"):
+    with pytest.raises(ModelError) as error:
         Encoder(ScoreConfig(model=str(path), pretrained="random"), "cpu")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600

@@ -25,6 +25,7 @@ from shardsift.evaluation.opinions import Baseline
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
 from shardsift.storage.finding import expand
+from shardsift.storage.lease import held
 
 LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 
@@ -33,22 +34,25 @@ def run(config: EvaluateConfig, console: Console) -> int:
     """Evaluate, write all results below the output, and print the table; return the exit code."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
-    output, iqa_set = config.output, config.iqa_set
-    baselines = _baselines(config)
-    with _progress(console, config.limit) as advance:
-        evaluation = evaluate(urls, config, baselines, advance)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "evaluation.json").write_text(json.dumps(as_json(evaluation, iqa_set), indent=2))
-    (output / "table.md").write_text(as_markdown(evaluation, iqa_set))
-    _write_predictions(evaluation, output / "predictions.csv")
-    draw_figures(evaluation, output)
-    console.print(_table(evaluation, iqa_set))
+    with held(str(config.output)):
+        with _progress(console, config.limit) as advance:
+            evaluation = evaluate(urls, config, _baselines(config), advance)
+        _write(evaluation, config)
+    console.print(_table(evaluation, config.iqa_set))
     if evaluation.ablations:
         console.print(_ablation_table(evaluation))
     for reason, count in evaluation.skipped.items():
         console.print(f"left out: {count:,} samples: {reason}")
-    console.print(f"table, figures and every prediction: {output}")
+    console.print(f"table, figures and every prediction: {config.output}")
     return DONE
+
+
+def _write(evaluation: Evaluation, config: EvaluateConfig) -> None:
+    output, iqa_set = config.output, config.iqa_set
+    (output / "evaluation.json").write_text(json.dumps(as_json(evaluation, iqa_set), indent=2))
+    (output / "table.md").write_text(as_markdown(evaluation, iqa_set))
+    _write_predictions(evaluation, output / "predictions.csv")
+    draw_figures(evaluation, output)
 
 
 def _baselines(config: EvaluateConfig) -> dict[str, Baseline]:

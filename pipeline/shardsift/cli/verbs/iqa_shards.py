@@ -10,6 +10,7 @@ from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS
+from shardsift.storage.lease import held
 
 
 def run(config: IqaShardsConfig, console: Console) -> int:
@@ -19,9 +20,9 @@ def run(config: IqaShardsConfig, console: Console) -> int:
         hint = did_you_mean(name, IQA_SETS, f"known are {', '.join(IQA_SETS)}")
         raise ConfigError(f"{name}: no such set; {hint}")
     iqa_set = IQA_SETS[name]
-    images, shards = write_shards(
-        iqa_set.read(config.folder), output, name, config.images_per_shard
-    )
+    with held(output):
+        opinions = iqa_set.read(config.folder)
+        images, shards = write_shards(opinions, output, name, config.images_per_shard)
     console.print(f"{images:,} images with opinions in {shards:,} shards: {output}")
     flag = " --higher-is-worse" if iqa_set.higher_is_worse else ""
     console.print(f"next: shardsift evaluate {output} --iqa-set {name}{flag} --output DIR")
