@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shardsift.annotations import annotate as module
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
@@ -39,6 +40,21 @@ def test_every_sample_has_its_row_and_its_own_score(tmp_path: Path, out: Path) -
         score = fake_score(decode_rgb(image, 10**6))
         assert (row["key"], row["index"], row["width"]) == (str(n), n, 230 + n)
         assert row["quality"] == pytest.approx(float(score.quality.mean()))
+
+
+@pytest.mark.parametrize("rows_held", [1, 2, 5, 11, 12])
+@pytest.mark.parametrize("bad", [{}, {0, 1, 2}, {9, 10}, {0, 5, 10}, set(range(11))])
+def test_a_large_shard_is_encoded_part_by_part(
+    rows_held: int, bad: set[int], tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [(f"{n}.jpg", b"bad" if n in bad else encoded(width=99 + n)) for n in range(11)]
+    tar = write_tar(tmp_path / "a.tar", files)
+    whole = annotate(task_for(tar), FakeScorer(), str(out))
+    expected = rows_of(out)
+    monkeypatch.setattr(module, "ROW_GROUP_ROWS", rows_held)
+    parts = annotate(task_for(tar), FakeScorer(), str(out))
+    assert rows_of(out) == expected
+    assert (parts.digest, parts.sketch, parts.errors) == (whole.digest, whole.sketch, whole.errors)
 
 
 def test_a_stage_is_busy_or_waits(tmp_path: Path, out: Path) -> None:
