@@ -32,6 +32,7 @@ from shardsift.annotations.folder import (
     check_apart,
     check_output,
     find_annotations,
+    is_passing,
 )
 from shardsift.annotations.parquet import (
     METADATA_PREFIX,
@@ -153,7 +154,8 @@ def _claim(output: str, *, overwrite: bool) -> RunFolder:
             "--overwrite to replace them"
         )
     known = {RECORD, INDEX, MANIFEST, RUN_RECORD, SUMMARY, *target.failed}
-    strangers = {name for name in target.files - known if not _OWN_FILE.fullmatch(name)}
+    others = {name for name in target.files - known if not _OWN_FILE.fullmatch(name)}
+    strangers = {name for name in others if not is_passing(name)}
     if strangers:
         raise OutputError(
             f"{output}: holds {min(strangers)}, which is none of compact's files; move it "

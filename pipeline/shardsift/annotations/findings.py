@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shardsift.annotations.folder import SUMMARY, RunFolder
+from shardsift.annotations.folder import SUMMARY, RunFolder, is_passing, local_folder
 from shardsift.storage.lease import held
+from shardsift.storage.local import is_leftover, is_temporary
 
 
 class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
@@ -54,6 +55,15 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
     with held(folder.url):
         folder.delete_all(names)
     return sorted(names)
+
+
+def leftovers(folder: RunFolder) -> Iterator[Problem]:
+    """List what killed processes left half-written, and probes of what can be written."""
+    local = local_folder(folder.url)
+    for name in sorted(filter(is_passing, folder.files)):
+        if local is None or not is_temporary(name) or is_leftover(local / name):
+            trouble = "is left over from a run that was killed"
+            yield Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
 def unfinished(command: str) -> Problem:

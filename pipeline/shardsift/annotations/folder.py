@@ -44,12 +44,13 @@ from shardsift.storage.files import (
     sum_of,
 )
 from shardsift.storage.lease import RUNNING
-from shardsift.storage.local import sweep
+from shardsift.storage.local import is_temporary, sweep
 
 RUN_RECORD = "_run.json"
 MANIFEST = "_manifest" + SUFFIX
 SUMMARY = "_summary.json"
 
+_PROBE = f"{OWN_PREFIX}probe-"
 _THREADS = 32
 
 logger = logging.getLogger(__name__)
@@ -307,13 +308,19 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
             f"{output}: lies in {folder}, a folder of shards, where "
             "img2dataset and others keep their own .parquet and .json; choose another --output"
         )
-    probe = join(output, f"{OWN_PREFIX}probe-{secrets.token_hex(4)}")
+    probe = join(output, f"{_PROBE}{secrets.token_hex(4)}")
     try:
         commit(probe, b"")
         delete(probe)
     except (OSError, ImportError, ValueError) as error:
         problem = f"{output}: can't be written: {reason(error)}"
         raise OutputError(problem) from shown_cause(error)
+
+
+def is_passing(name: str) -> bool:
+    """Tell whether a file of a folder is there for a moment alone: of a command that writes, or is
+    about to; or it was left by one that was killed."""
+    return is_temporary(name) or name.startswith(_PROBE)
 
 
 def local_folder(url: str) -> Path | None:

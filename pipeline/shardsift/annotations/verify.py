@@ -7,22 +7,14 @@ footer, by its name that begins with `_`, or, too damaged to tell, by the name o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from shardsift.annotations.documents import RunRecord
-from shardsift.annotations.findings import Problem, Unsound, unfinished
-from shardsift.annotations.folder import (
-    MANIFEST,
-    SUMMARY,
-    OutputFolder,
-    RunFolder,
-    failed_name,
-    local_folder,
-)
+from shardsift.annotations.findings import Problem, Unsound, leftovers, unfinished
+from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, failed_name
 from shardsift.annotations.manifest import Totals, read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.recounting import compare_samples
@@ -33,12 +25,10 @@ from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, identify, join, sum_of
-from shardsift.storage.local import is_leftover
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
-_PROBE = re.compile(r"_probe-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +124,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
         if shard.is_failed or shard.report:
             outcomes[shard.task.shard] = shard.report
     found.problems += (_unplanned(name) for name in sorted(unplanned))
-    found.problems += (_leftover(name) for name in _leftovers(claim.folder))
+    found.problems += leftovers(claim.folder)
     found.problems += _check_results(claim, outcomes)
     return found
 
@@ -288,19 +278,6 @@ def _unplanned(name: str) -> Problem:
     trouble = "belongs to no shard of this run"
     remedy = "name all shards with --shards, or delete it yourself"
     return Problem(place=name, trouble=trouble, remedy=remedy)
-
-
-def _leftovers(folder: RunFolder) -> list[str]:
-    """List what killed processes left half-written, and probes of what can be written."""
-    probes = set(filter(_PROBE.fullmatch, folder.files))
-    local = local_folder(folder.url)
-    half_written = {name for name in folder.files if local and is_leftover(local / name)}
-    return sorted(probes | half_written)
-
-
-def _leftover(name: str) -> Problem:
-    trouble = "is left over from a run that was killed"
-    return Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
 def _rewritten(place: str, trouble: str, *deletes: str) -> Problem:

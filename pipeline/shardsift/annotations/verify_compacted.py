@@ -8,8 +8,14 @@ from functools import partial
 from shardsift.annotations.compact import RECORD
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import CompactRecord, RunSummary
-from shardsift.annotations.findings import Findings, Problem, Unsound, unfinished
-from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY, OutputFolder
+from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, unfinished
+from shardsift.annotations.folder import (
+    MANIFEST,
+    RUN_RECORD,
+    SUMMARY,
+    OutputFolder,
+    is_passing,
+)
 from shardsift.annotations.manifest import read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.soundness import check_failure
@@ -72,7 +78,9 @@ def _check_sums(folder: OutputFolder, found: Findings) -> int:
     found.problems += (
         Problem(place=name, trouble="is none of compact's files", remedy="delete it yourself")
         for name in sorted(folder.files - known)
+        if not is_passing(name)
     )
+    found.problems += leftovers(folder)
     return len(record.sums)
 
 

@@ -11,8 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
-from shardsift.annotations.findings import Findings, Problem, Unsound
-from shardsift.annotations.folder import SUMMARY, Annotations, OutputFolder, find_annotations
+from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers
+from shardsift.annotations.folder import (
+    SUMMARY,
+    Annotations,
+    OutputFolder,
+    RunFolder,
+    find_annotations,
+    is_passing,
+)
 from shardsift.annotations.parquet import digest_in
 from shardsift.annotations.seal import is_broken
 from shardsift.curation.keep_list import (
@@ -24,8 +31,7 @@ from shardsift.curation.keep_list import (
 from shardsift.curation.kept import RECORD, UIDS, Filtered, read_filtered
 from shardsift.errors import AnnotationError, InputError, UserError
 from shardsift.redaction import reason
-from shardsift.storage.files import is_annotation, join, list_files, read_bytes, sum_of
-from shardsift.storage.lease import RUNNING
+from shardsift.storage.files import is_annotation, join, read_bytes, sum_of
 from shardsift.threads import Track, map_ordered, no_track
 
 _AGAIN = "filter again, with --overwrite"
@@ -41,19 +47,20 @@ class _File:
     problem: Problem | None = None
 
 
-def verify_filtered(url: str, track: Track = no_track) -> Findings:
+def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
     """Check records, keep-lists and uids, and the kept rows by the annotations, if these are there.
 
     Raises:
-        UserError: if the folder can't be listed.
+        OSError: if a file can't be fetched.
     """
-    found = Findings()
+    found = Findings(problems=list(leftovers(folder)))
     try:
-        filtered = read_filtered(url)
+        filtered = read_filtered(folder.url)
     except InputError as error:
         found.problems.append(Problem(place=SUMMARY, trouble=str(error), remedy=_AGAIN))
         return found
-    summary, files = filtered.summary, list_files(url)
+    summary = filtered.summary
+    files = {name for name in folder.files if not is_passing(name)}
     scores = _find_annotations(filtered, found)
     prefix = f"{KEEP_LIST}/"
     names = sorted(name.removeprefix(prefix) for name in files if name.startswith(prefix))
@@ -147,7 +154,7 @@ def _check_totals(
     if uids and (UIDS not in files or sum_of(join(filtered.url, UIDS)) != uids.sha256):
         yield Problem(place=UIDS, trouble="is not what was written", remedy=_AGAIN)
     known = {RECORD, SUMMARY, *(f"{KEEP_LIST}/{name}" for name in lists)}
-    known |= {UIDS, RUNNING}
+    known |= {UIDS}
     for name in sorted(files - known):
         if name.startswith("shards/"):  # what `--emit shards` makes, a folder of its own
             continue

@@ -106,6 +106,11 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Tell whether a file is about to appear, or was once, by its name."""
+    return bool(_TEMPORARY.fullmatch(name.rpartition("/")[2]))
+
+
 def is_leftover(path: Path) -> bool:
     """Tell whether a file was about to appear, and never will: its process is gone, or has not
     written for an hour if it can't be seen from here."""

@@ -26,7 +26,7 @@ from shardsift.report.compare import compare
 from shardsift.report.gather import gather
 from shardsift.shards.plan import plan_shards
 from tests.generated import damage_row_group, write_annotations, write_many
-from tests.outputs import edit_rows
+from tests.outputs import edit_rows, left_by_a_dead_process
 from tests.shardsift.reshard.corpora import plain_corpus
 
 SHARDS = {
@@ -177,6 +177,15 @@ def test_rows_that_went_missing_are_noticed(scores: Path, tmp_path: Path) -> Non
         compact(str(scores), str(tmp_path / "few"))
     assert not (tmp_path / "few" / "_compact.arrow").exists()
     assert not list((tmp_path / "few").glob("annotations-*"))
+
+
+def test_what_a_killed_one_left_half_written_bars_no_way(scores: Path, tmp_path: Path) -> None:
+    compact(str(scores), str(tmp_path / "few"))
+    (tmp_path / "few" / "_summary.json").unlink()
+    leftover = left_by_a_dead_process(tmp_path / "few")
+    (tmp_path / "few" / "_probe-0123abcd").touch()  # of one that is about to begin
+    compact(str(scores), str(tmp_path / "few"))
+    assert not leftover.exists()
 
 
 def test_rows_that_were_edited_are_noticed(scores: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def run(config: VerifyConfig, console: Console) -> int:
         if folder.is_held:
             console.print(f"{folder.url}: a command writes here now, or was killed", soft_wrap=True)
         if FILTER_RECORD in folder.files:
-            return _tell(config, folder, verify_filtered(folder.url, track), results)
+            return _tell(config, folder, verify_filtered(folder, track), results)
         if RESHARD_RECORD in folder.files:
             return _tell(config, folder, _verify_reshard(config, track), results)
         return _verify_run(config, track, results)
