@@ -21,7 +21,7 @@ from shardsift.cli.verbs.verify import run
 from shardsift.errors import AnnotationError, UserError
 from tests.shardsift.reshard.corpora import make_corpus, sample
 
-FLIPS = int(os.environ.get("SHARDSIFT_FLIPS", "15"))
+FLIPS = int(os.environ.get("SHARDSIFT_FLIPS", "10"))
 """Of each kind of file, at the same random places every time."""
 
 KINDS = {

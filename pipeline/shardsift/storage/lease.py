@@ -17,7 +17,7 @@ from time import sleep
 from typing import Final
 
 from shardsift.documents import Document, DocumentError
-from shardsift.errors import OutputError, WriteError
+from shardsift.errors import OutputError
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, create, delete, join, read_bytes
 from shardsift.storage.process import ProcessIdentity, is_running, this_process
@@ -164,17 +164,17 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
 def _beat(lease: Lease, ended: threading.Event, beat_seconds: float) -> None:
     beat = 0
     while not ended.wait(beat_seconds):
-        if not lease.is_mine():
-            logger.warning(
-                "%s: is held by another command now, or was renamed or deleted",
-                lease.folder,
-            )
-            return
         beat += 1
         try:
+            holder = _read(lease.folder)
+            if holder is None or holder.run != lease.mine.run:
+                logger.warning(
+                    "%s: is held by another command now, or was renamed or deleted", lease.folder
+                )
+                return
             _write(lease.folder, lease.mine.model_copy(update={"beat": beat}))
-        except WriteError as error:  # the run's own writes tell if the store is really gone
-            logger.warning("%s can't be kept fresh: %s", RUNNING, reason(error))
+        except OutputError as error:  # the run's own writes tell if the store is really gone
+            logger.warning("%s can't be kept fresh: %s", RUNNING, error)
 
 
 def _read(folder: str) -> Holder | None:

@@ -50,7 +50,7 @@ def test_of_many_that_begin_at_once_one_holds_the_folder(tmp_path: Path) -> None
         together.wait()
         try:
             with held(str(tmp_path)):
-                ended.wait(1)
+                ended.wait(0.3)
         except OutputError:
             return False
         return True
@@ -103,8 +103,8 @@ def test_of_two_that_find_a_dead_one_the_last_holds_the_folder(tmp_path: Path) -
 
     def try_it() -> None:
         try:
-            with held(str(tmp_path), beat_seconds=0.5):
-                time.sleep(1)
+            with held(str(tmp_path), beat_seconds=0.3):
+                time.sleep(0.3)
         except OutputError:
             outcomes.append(False)
         else:
