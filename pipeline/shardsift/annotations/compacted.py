@@ -144,7 +144,9 @@ class CompactedAnnotations:
         if len(inside) != rows:
             raise ValueError(f"ends {rows - len(inside):,} rows early")
         # A slice would hold its whole row group in memory.
-        return inside.take(np.arange(rows)).select(schema.names).cast(schema)
+        table = inside.take(np.arange(rows)).select(schema.names).cast(schema)
+        table.validate(full=True)
+        return table
 
     def _check_file(self, url: str, file: str) -> None:
         """Raise ValueError unless a file is of this index and this run."""

@@ -135,8 +135,9 @@ def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
     """
     with open_read(url) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        table = parquet.read(schema.names, use_threads=False)
-        return parquet.schema_arrow.metadata or {}, table.select(schema.names).cast(schema)
+        table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+        table.validate(full=True)
+        return parquet.schema_arrow.metadata or {}, table
 
 
 def read_footer(url: str) -> Footer:

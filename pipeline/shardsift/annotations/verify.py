@@ -63,11 +63,6 @@ class Verification:
             "tars read again": self.recounted,
         }
 
-    @property
-    def to_rescore(self) -> int:
-        """Shards that the next run scores, once the problems are repaired."""
-        return sum(problem.rescores for problem in self.problems)
-
 
 @dataclass(kw_only=True, slots=True)
 class _Shard:
