@@ -88,6 +88,45 @@ def test_a_flipped_bit_is_noticed(folder: str, name: str, written: Path) -> None
     assert unnoticed == []
 
 
+READERS = {
+    "scores/00000.parquet": [
+        ["filter", "scores", "--keep-top", "0.5", "--dry-run"],
+        ["report", "scores", "--output", "page"],
+        ["compact", "scores", "--output", "new", "--overwrite"],
+    ],
+    "scores/_manifest.arrow": [["stats", "scores"], ["report", "scores", "--output", "page"]],
+    "few/annotations-00000.parquet": [["filter", "few", "--keep-top", "0.5", "--dry-run"]],
+    "few/_compact.arrow": [["filter", "few", "--keep-top", "0.5", "--dry-run"]],
+    "kept/keep-list/00000.parquet": [["reshard", "--keep", "kept", "--output", "n", "--dry-run"]],
+    "out/_plan.parquet": [["reshard", "--keep", "kept", "--output", "out", "--dry-run"]],
+}
+"""Verbs that read a kind of file, and check of it what costs nothing."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_flipped_bit_is_one_line_or_harmless_to_readers(
+    name: str,
+    written: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(written)
+    path = written / name
+    data = path.read_bytes()
+    dice = random.Random(name)
+    try:
+        for bit in (dice.randrange(8 * len(data)) for _ in range(FLIPS)):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            for command in READERS[name]:
+                code = main(command)
+                told = [line for line in capsys.readouterr().err.splitlines() if ": " in line]
+                assert code == 0 or (code == 2 and len(told) == 1), (bit, command, told)
+    finally:
+        path.write_bytes(data)
+
+
 def test_a_swapped_file_is_noticed_by_whoever_reads_it(written: Path) -> None:
     keep_lists = written / "kept" / "keep-list"
     one, other = (keep_lists / f"0000{number}.parquet" for number in range(2))
