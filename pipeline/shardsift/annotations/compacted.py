@@ -136,6 +136,11 @@ class CompactedAnnotations:
     def _rows(self, url: str, first: int, rows: int, schema: Any) -> Any:
         """Read so many rows of a file from one on, of the row groups that they lie in."""
         names = tuple(schema.names)
+        there = _metadata(url, self._opened).num_rows
+        if not 0 <= first <= first + rows <= there:
+            raise ValueError(
+                f"has {there:,} rows, of which the index wants {rows:,} from {first:,} on"
+            )
         if not rows:
             return schema.empty_table()
         begin, end = first // ROW_GROUP_ROWS, (first + rows - 1) // ROW_GROUP_ROWS

@@ -104,6 +104,8 @@ def read_keep_list(
         metadata, table = read_own(location, schema)
         footer = parse_keep_list_footer(metadata)
         check_keep_list(footer, len(table), name, record)
+        if columns is None and digest_of(table) != footer.digest:
+            raise ValueError("its rows are not those that its digest is of")
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(
             f"{location}: not a keep-list of this filter: {reason(error)}; filter again"

@@ -133,7 +133,7 @@ def _compare(table: Any, digest: str, name: str, annotations: Annotations) -> No
     if digest_in(rows) != digest:
         raise Unsound("its annotation has changed since it was filtered")
     index_N = table["index"].to_numpy()
-    if (np.diff(index_N) <= 0).any() or int(index_N.max(initial=-1)) >= len(rows):
+    if (np.diff(index_N, prepend=-1) <= 0).any() or int(index_N.max(initial=-1)) >= len(rows):
         raise Unsound("its rows are out of order, or not the annotation's")
     if digest_of(rows.replace_schema_metadata(None).take(index_N)) != digest_of(table):
         raise Unsound("its rows are not those of the annotation")

@@ -153,6 +153,7 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
     if (
         kept.footer.fingerprint != scored.fingerprint
         or kept.footer.annotation != digest_in(rows)
+        or int(index_N.min(initial=0)) < 0
         or int(index_N.max(initial=-1)) >= len(rows)
         or not rows["key"].take(index_N).combine_chunks().equals(keys)
     ):

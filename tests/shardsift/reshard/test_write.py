@@ -18,6 +18,7 @@ from shardsift.errors import ShardError
 from shardsift.shards.samples import read_samples
 from tests.disks import disk_with_room_for
 from tests.fuzz.tars import END, Member, build, sparse
+from tests.outputs import edit_rows
 from tests.samples import File, encoded
 from tests.shardsift.reshard.corpora import (
     Corpus,
@@ -295,6 +296,15 @@ def test_a_keep_list_that_changed_since_the_plan_is_refused(tmp_path: Path) -> N
     (task,), write = corpus.tasks()
     corpus.filter(keep_top=0.2)
     with pytest.raises(ShardError, match="not a keep-list of this filter: its rule is"):
+        write(task)
+
+
+def test_a_keep_list_that_was_edited_is_refused(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    (task,), write = corpus.tasks()
+    path = corpus.kept / "keep-list" / "00000.parquet"
+    edit_rows(path, lambda rows: rows[0].update(index=-1))
+    with pytest.raises(ShardError, match="its rows are not those that its digest is of"):
         write(task)
 
 
