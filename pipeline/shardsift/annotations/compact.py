@@ -143,19 +143,19 @@ def _compact(
 def _claim(output: str, *, overwrite: bool) -> RunFolder:
     """Open the output folder, of which everything may be deleted. Raises OutputError."""
     target = RunFolder(output)
-    if target.files and RECORD not in target.files:
+    files = {name for name in target.files if not is_passing(name)}
+    if files and RECORD not in files:
         raise OutputError(
-            f"{output}: holds {min(target.files)}, which no compact here has recorded; "
+            f"{output}: holds {min(files)}, which no compact here has recorded; "
             "choose another --output"
         )
-    if SUMMARY in target.files and not overwrite:
+    if SUMMARY in files and not overwrite:
         raise OutputError(
             f"{output}: holds compacted annotations already; choose another --output, or "
             "--overwrite to replace them"
         )
     known = {RECORD, INDEX, MANIFEST, RUN_RECORD, SUMMARY, *target.failed}
-    others = {name for name in target.files - known if not _OWN_FILE.fullmatch(name)}
-    strangers = {name for name in others if not is_passing(name)}
+    strangers = {name for name in files - known if not _OWN_FILE.fullmatch(name)}
     if strangers:
         raise OutputError(
             f"{output}: holds {min(strangers)}, which is none of compact's files; move it "
