@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,27 @@ if "SHARDSIFT_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a chec
     settings.register_profile("repeatable", derandomize=True)
     settings.load_profile("repeatable")
 
+_exit_status = pytest.StashKey[int]()
+
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how the tests went."""
+    session.config.stash[_exit_status] = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End as `shardsift` does, and for the same reason: Python isn't torn down."""
+    if _exit_status not in config.stash:
+        return
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+    config.get_terminal_writer().flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(config.stash[_exit_status])
 
 
 @dataclass(frozen=True)

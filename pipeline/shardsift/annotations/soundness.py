@@ -48,7 +48,7 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
         rows = file.metadata.num_rows
         raise Unsound(f"its annotation has {rows:,} rows, its footer says {footer.report.rows:,}")
     try:
-        table = file.read().cast(SCHEMA)
+        table = file.read(use_threads=False).cast(SCHEMA)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unsound(f"the rows of its annotation are damaged: {error}") from error

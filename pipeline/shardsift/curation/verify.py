@@ -110,7 +110,7 @@ def _read(filtered: Filtered, name: str) -> tuple[Any, str]:
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         footer = parse_keep_list_footer(file.schema_arrow.metadata or {})
-        table = file.read().cast(SCHEMA)
+        table = file.read(use_threads=False).cast(SCHEMA)
         table.validate(full=True)
         check_keep_list(footer, len(table), name, filtered.record)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
