@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos flips scale memory curation bench reference lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory curation bench feed reference lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,10 @@ curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
 	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
 	$(BIN)/python -m jobs.bench
+
+feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COMMIT for two in turn; takes minutes
+	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/feed
+	$(BIN)/python -m jobs.feed $(if $(AGAINST),--against $(AGAINST))
 
 reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
 	$(BIN)/python -m jobs.reference

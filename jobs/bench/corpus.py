@@ -16,15 +16,21 @@ from webdataset.writer import TarWriter
 
 MODEL = "RN50-quickgelu"
 
+_PICTURES = 50
+"""Of a shard; then they come again."""
 
-def write_shard(path: Path, images: int, width: int, height: int) -> Path:
-    """Write a tar of JPEGs, quality 90, with detail at all scales as photographs have it."""
+
+def write_shard(path: Path, images: int, width: int, height: int, quality: int = 90) -> Path:
+    """Write a tar of JPEGs with detail at all scales as photographs have it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    files: list[bytes] = []
+    for seed in range(min(images, _PICTURES)):
+        file = io.BytesIO()
+        _picture(width, height, seed).save(file, "JPEG", quality=quality)
+        files.append(file.getvalue())
     with TarWriter(str(path), mtime=0) as tar:
         for index in range(images):
-            file = io.BytesIO()
-            _picture(width, height, index % 50).save(file, "JPEG", quality=90)
-            tar.write({"__key__": f"{index:06}", "jpg": file.getvalue()})
+            tar.write({"__key__": f"{index:06}", "jpg": files[index % _PICTURES]})
     return path
 
 

@@ -1,0 +1,151 @@
+"""Laps of one commit, or of two in turn, and their table."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, cast
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jobs.bench.corpus import write_shard
+from jobs.feed.feed_config import FeedConfig
+from shardsift.errors import InputError
+
+HERE = Path(__file__).parents[2]
+
+_HERE_NAME = "here"
+_NAME_SHOWN = 8
+_TABLE_WIDTH = 110
+_QUALITY = 75
+_PIXELS = 120_000_000
+"""In a shard: some 10,000 small pictures, or 150 large ones."""
+
+Lap = Mapping[str, Any]
+"""A `FeedLap` as JSON: commits may differ in what they measure."""
+
+
+class Course(NamedTuple):
+    """What a lap is run on."""
+
+    size: str
+    plan: str
+
+
+def run_feed(config: FeedConfig, console: Console) -> None:
+    """Measure, print a table, write `feed.json`.
+
+    Raises:
+        InputError: if the commit isn't there, or can't measure this.
+    """
+    courses = [Course(*course) for course in product(config.sizes, config.plans)]
+    laps: dict[Course, dict[str, list[Lap]]] = {course: {} for course in courses}
+    with tempfile.TemporaryDirectory() as scratch, console.status("making pictures") as status:
+        trees = {_HERE_NAME: HERE}
+        if config.against:
+            trees[config.against] = check_out(config.against, Path(scratch, "commit"))
+        shards = {size: _write_shard(Path(scratch), size) for size in config.sizes}
+        for number, course in product(range(config.rounds), courses):
+            for name, tree in trees.items():
+                status.update(f"lap {number + 1} of {config.rounds}: {' '.join(course)}, {name}")
+                lap = run_lap(tree, shards[course.size], course.plan, config)
+                laps[course].setdefault(name, []).append(lap)
+    console.print(feed_table(laps, config), width=_TABLE_WIDTH)
+    config.output.mkdir(parents=True, exist_ok=True)
+    path = config.output / "feed.json"
+    path.write_text(json.dumps(list(_as_json(laps)), indent=2) + "\n")
+    console.print(f"figures: {path}")
+
+
+def check_out(commit: str, folder: Path) -> Path:
+    """Unpack the files of a commit. Raises InputError."""
+    packed = subprocess.run(
+        ["git", "-C", str(HERE), "archive", commit], capture_output=True, check=False
+    )
+    if packed.returncode:
+        raise InputError(f"--against {commit}: {packed.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
+    """Run a lap of the code that lies in a folder, in a new process. Raises InputError."""
+    options = ["--plan", plan, "--workers", config.workers, "--seconds", config.seconds]
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.feed.lap", str(shard), *map(str, options)],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": f"{tree / 'pipeline'}{os.pathsep}{tree}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"{tree}: its lap failed: {done.stderr.strip()[-500:]}")
+    return cast(Lap, json.loads(done.stdout))
+
+
+def feed_table(laps: Mapping[Course, Mapping[str, Sequence[Lap]]], config: FeedConfig) -> Table:
+    """Tabulate what a picture costs, and how many a second one process could give."""
+    title = f"an actor whose model costs nothing, {config.workers} decode, µs of CPU a picture"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    names = ["pictures/s", "times", "all", "feeder", "lock", "most/s", "read", "decode", "rows"]
+    for number, column in enumerate(["pictures", "code", *names, "ops"]):
+        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=True)
+    for course, own in laps.items():
+        base = _median(own[config.against or _HERE_NAME])["images_per_second"]
+        for name, each in own.items():
+            lap = _median(each)
+            alone, locked, speed = lap["alone"], lap["locked"], lap["images_per_second"]
+            table.add_row(
+                " ".join(course),
+                name[:_NAME_SHOWN],
+                *(f"{speed:,.0f}", f"{speed / base:.2f}"),
+                *(f"{lap['cpu']:,.0f}", f"{lap['feeder']:,.0f}"),
+                *(("", "") if not locked else (f"{locked:.0%}", f"{speed / locked:,.0f}")),
+                *(f"{alone[stage]:,.0f}" for stage in ("read", "decode", "rows")),
+                f"{lap['operations']:.1f}",
+            )
+    table.caption = (
+        "lock: share of the time in which a thread of the actor's process held the interpreter "
+        "lock; most: pictures a second if one always did\n"
+        "read, decode, rows: each by itself in one thread; ops: torch's, to pack the crops"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _write_shard(folder: Path, size: str) -> Path:
+    width, height = map(int, size.split("x"))
+    images = max(1, min(10_000, _PIXELS // (width * height)))
+    return write_shard(folder / f"{size}.tar", images, width, height, _QUALITY)
+
+
+def _median(laps: Sequence[Lap]) -> Lap:
+    """Take the median of each number, also of those within."""
+    first = laps[0]
+    found: dict[str, Any] = {}
+    for key, value in first.items():
+        values = [lap[key] for lap in laps]
+        if isinstance(value, Mapping):
+            found[key] = _median(values)
+        else:
+            found[key] = None if None in values else median(values)
+    return found
+
+
+def _as_json(laps: Mapping[Course, Mapping[str, Sequence[Lap]]]) -> Iterator[dict[str, Any]]:
+    for course, own in laps.items():
+        for name, each in own.items():
+            yield {**course._asdict(), "code": name, "median": _median(each), "laps": list(each)}
