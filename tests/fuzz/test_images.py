@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from PIL import Image
 
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import RgbImage
+from shardsift.shards import turbo
+from shardsift.shards.containers import split
 from shardsift.shards.images import decode_rgb
 from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.samples import picture, resized
@@ -32,7 +35,7 @@ CODES = set(ErrorCode) - {ErrorCode.MISSING_IMAGE, ErrorCode.NON_FINITE}
 Mutation = Callable[[bytes], bytes]
 
 
-def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
+def saved(kind: str, mode: str = "RGB", /, **options: object) -> bytes:
     file = io.BytesIO()
     image = picture(48, 40).convert(mode)
     image.save(file, kind, **options)  # pyright: ignore[reportArgumentType]
@@ -199,6 +202,30 @@ def test_mutated_images(original: int, mutations: list[Mutation], tmp_path: Path
     for mutate in mutations:
         data = mutate(data)
     check(data, tmp_path)
+
+
+@cache
+def jpegs() -> tuple[bytes, ...]:
+    """JPEGs that are decoded without Pillow."""
+    ways = product((0, 1, 2), (False, True))
+    return (
+        *(saved("JPEG", subsampling=way, progressive=progressive) for way, progressive in ways),
+        *(saved("JPEG", keep_rgb=True), saved("JPEG", quality=20)),
+    )
+
+
+@examples(quick=100, long=12_000)
+@given(original=st.integers(0, 99), mutations=st.lists(MUTATIONS, min_size=1, max_size=3))
+def test_mutated_jpegs_have_pillows_pixels(original: int, mutations: list[Mutation]) -> None:
+    data = jpegs()[original % len(jpegs())]
+    for mutate in mutations:
+        data = mutate(data)
+    bare, _ = split(data)
+    pixels = turbo.decode(bare, MAX_PIXELS)
+    count("left to Pillow" if pixels is None else "decoded without Pillow")
+    if pixels is not None:
+        with Image.open(io.BytesIO(bare)) as image:
+            np.testing.assert_array_equal(pixels, np.asarray(image))
 
 
 @examples(quick=30, long=1_000)

@@ -31,7 +31,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from shardsift.errors import ErrorCode, ImageError, InputError
 from shardsift.records import RgbImage
-from shardsift.shards import tiff
+from shardsift.shards import tiff, turbo
 from shardsift.shards.avif import is_avif
 from shardsift.shards.containers import ends_early, is_known, problem_of, split
 from shardsift.shards.jpeg import lacks_pixels
@@ -85,10 +85,7 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
     try:
-        image, exif = _load(data, max_pixels)
-        pixels_HW3 = _to_rgb(image)
-        del image  # which takes more memory than a copy of its pixels
-        return _upright(pixels_HW3, exif)
+        return _upright(*_decode(data, max_pixels))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -127,9 +124,17 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     return array
 
 
-def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
+def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
     """Decode the pixels of a file, as they lie; also return its EXIF block."""
     bare, exif = split(data)
+    if (pixels_HW3 := turbo.decode(bare, max_pixels)) is not None:
+        return pixels_HW3, exif
+    image, own_exif = _load(bare, max_pixels)
+    return _to_rgb(image), exif or own_exif
+
+
+def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
+    """Let Pillow decode a file; also return the EXIF block that it finds."""
     with _open(bare) as image:
         if image.width * image.height > max_pixels:
             raise ImageError(
@@ -141,7 +146,7 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
         whole = _loaded(image, bare)
         if image.format == "JPEG" and lacks_pixels(bare, image):
             raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
-        return whole, exif or _exif_of(image)
+        return whole, _exif_of(image)
 
 
 def _open(data: bytes) -> Image.Image:

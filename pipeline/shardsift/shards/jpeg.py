@@ -28,7 +28,7 @@ _COLOURS_BYTES = 16
 
 _EXIF, _EXIF_HEAD = 0xE1, b"Exif\0\0"
 
-_FILLER = 128
+FILLER = 128
 """Of all channels, in the colours of the file: what libjpeg makes of coefficients of zero."""
 
 _NOISE = bytes(range(255))
@@ -42,7 +42,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     kept: list[memoryview] = []
     exif = b""
     at = 0
-    for marker, begin, end in _segments(data):
+    for marker, begin, end in segments(data):
         if marker != _COMMENT and marker not in _APPLICATION:
             continue
         head, colours = data[begin + 4 : begin + 10], _COLOURS.get(marker)
@@ -70,7 +70,7 @@ def lacks_pixels(data: bytes, image: Image.Image) -> bool:
     if not data.endswith(_END) and _find_end(data) < 0:
         return True
     last_pixel = image.crop((image.width - 1, image.height - 1, image.width, image.height))
-    if any(abs(value - _FILLER) > 1 for value in last_pixel.tobytes()):
+    if any(abs(value - FILLER) > 1 for value in last_pixel.tobytes()):
         return False
     end = _find_end(data)
     with Image.open(io.BytesIO(data[:end] + _OTHER_PIXELS + data[end:])) as other:
@@ -84,10 +84,10 @@ def _find_end(data: bytes) -> int:
 
 def _find_scan(data: bytes) -> int:
     """Find the beginning of a JPEG's pixels: behind the thumbnail, which has an end of its own."""
-    return next((begin for marker, begin, _ in _segments(data) if marker == _SCAN), len(data))
+    return next((begin for marker, begin, _ in segments(data) if marker == _SCAN), len(data))
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, begin and end of each segment, up to the first one of pixels.
 
     The last one may be cut.
