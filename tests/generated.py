@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,56 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.encoder import encode
+from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY
 from shardsift.annotations.manifest import ManifestWriter, Totals
-from shardsift.annotations.parquet import SCHEMA, parse_footer
+from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA, parse_footer
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.errors import ErrorCode
-from shardsift.records import Annotation, FailedShard, ShardIdentity
+from shardsift.records import COLUMNS, FailedShard, ShardIdentity
 from shardsift.shards.names import annotation_name
 
 Quality = float | ErrorCode
 """Of one sample: a score, or why there is none."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Annotation:
+    """One row of an annotation file."""
+
+    key: str
+    index: int
+    uid: str | None = None
+    image_ext: str | None = None
+    tar_offset: int | None = None
+    tar_size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    crops: int | None = None
+    quality: float | None = None
+    q_sim: float | None = None
+    q_mag: float | None = None
+    w_sim: float | None = None
+    quality_min: float | None = None
+    quality_std: float | None = None
+    error: ErrorCode | None = None
+    error_message: str | None = None
+
+
+def encode(
+    rows: Sequence[Annotation],
+    *,
+    shard: ShardIdentity,
+    fingerprint: str,
+    config: Mapping[str, Any],
+) -> bytes:
+    """The annotation file of a shard with these rows."""
+    encoder = AnnotationEncoder(shard, fingerprint, config)
+    for begin in range(0, len(rows), ROW_GROUP_ROWS):
+        part = rows[begin : begin + ROW_GROUP_ROWS]
+        encoder.add({name: [getattr(row, name, None) for row in part] for name in COLUMNS})
+    data, _ = encoder.finish()
+    return data
 
 
 def row(index: int, quality: Quality, **fields: Any) -> Annotation:

@@ -75,7 +75,7 @@ def time_coordinator(
             make_scorer=make_scorer,
             fingerprint=fingerprint,
             output=folder,
-            decode_threads=2,
+            decode_workers=0,
             gpus=0,
             cpus=1,
         )

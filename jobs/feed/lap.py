@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from time import perf_counter, process_time, thread_time
 from typing import Annotated, Any
@@ -27,13 +29,17 @@ import typer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shardsift.annotations.annotate import annotate, decode_sample
+from shardsift.annotations.annotate import annotate
 from shardsift.annotations.encoder import AnnotationEncoder
+from shardsift.annotations.rows import OpenRows
 from shardsift.config import CropPlan, ScoreConfig
 from shardsift.records import ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
+from shardsift.shards.decode_pool import make_decoder
+from shardsift.shards.decoding import in_chunks
+from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 
 _SAMPLINGS = 100
@@ -125,11 +131,11 @@ def lap(
     """Measure the stages together and alone."""
     torch.set_num_threads(1)
     scorer = FreeScorer(ScoreConfig.model_validate({"crops": plan}).crops)
-    with tempfile.TemporaryDirectory() as folder:
+    with closing(make_decoder(workers)) as decoder, tempfile.TemporaryDirectory() as folder:
         task = ShardTask(url=shard, shard=Path(shard).name, annotation="shard.parquet")
 
         def score() -> int:
-            return annotate(task, scorer, folder, workers).rows
+            return annotate(task, scorer, folder, decoder).rows
 
         score()  # warm
         found = _together(score, seconds)
@@ -183,6 +189,7 @@ def _alone(shard: str, scorer: ImageScorer, found: FeedLap) -> None:
     """Time each stage in this thread, with what it needs ready in memory."""
     samples = list(read_samples(shard))
     few = samples[:_HELD_IN_MEMORY]
+    files = [sample.image.data or b"" for sample in few if sample.image]
     images: list[RgbImage] = []
 
     def read() -> None:
@@ -190,11 +197,7 @@ def _alone(shard: str, scorer: ImageScorer, found: FeedLap) -> None:
             pass
 
     def decode() -> None:
-        images.clear()
-        for sample in few:
-            _, image = decode_sample(sample, scorer.config.max_pixels)
-            assert image is not None, "the benchmark's pictures are whole"
-            images.append(image)
+        images[:] = [decode_rgb(data, 1 << 30) for data in files]
 
     found.alone["read"] = _timed(read, len(samples))
     found.alone["decode"] = _timed(decode, len(few))
@@ -218,12 +221,12 @@ def _timed(work: Callable[[], None], images: int) -> float:
 def _write_rows(samples: list[Sample], image: RgbImage, scorer: ImageScorer) -> None:
     """Make the rows of samples, all of one image, and pack them into a file."""
     encoder = AnnotationEncoder(ShardIdentity(path="a", size=1, version="1"), "free", {})
-    [score] = scorer.score([image])
-    with mock.patch("shardsift.annotations.annotate.decode_rgb", return_value=image):
-        rows = [decode_sample(sample, 1)[0] for sample in samples]
-    for row in rows:
-        row.set_score(score)
-    encoder.add(rows)
+    rows = OpenRows(encoder)
+    scores = scorer.score([image] * len(samples))
+    for chunk in in_chunks(samples):
+        rows.add(chunk, [image] * len(chunk))
+        rows.set_scores(list(islice(scores, len(chunk))))
+    rows.close()
     encoder.finish()
 
 

@@ -206,10 +206,13 @@ class RunConfig(ScoreConfig, RayConfig):
     gpus_per_actor: float = Field(
         default=1.0, ge=0, description="GPUs of an actor; 0.5 shares a GPU, 0 scores on CPUs"
     )
-    decode_threads: Annotated[int, Given.IN_FILE] = Field(
-        default=2, ge=1, description="threads that decode images, for each actor"
+    decode_workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="processes that decode images, for each actor; by default the cores of an "
+        "actor with a GPU, less two. With 0 two threads of the actor itself decode",
     )
-    batch_size: Annotated[int, Given.IN_FILE] = Field(
+    batch_size: int = Field(
         default=64,
         ge=1,
         description="crops in one call of the encoder; changes no score by more than 1e-6",
@@ -227,6 +230,12 @@ class RunConfig(ScoreConfig, RayConfig):
         description="replace this output's annotations: our own, nothing else",
     )
     dry_run: bool = Field(default=False, description="check everything, score nothing")
+
+    def decode_workers_of_actor(self) -> int:
+        """Return the number of processes that decode for an actor."""
+        if self.decode_workers is not None:
+            return self.decode_workers
+        return max(0, int(self.cpus_per_actor) - 2) if self.gpus_per_actor else 0
 
     @model_validator(mode="after")
     def _float16_has_a_gpu(self) -> RunConfig:

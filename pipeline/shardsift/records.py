@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from shardsift.documents import Document
-from shardsift.errors import ErrorCode
 
 RgbImage = npt.NDArray[np.uint8]
 """A decoded image: uint8, shape (height, width, 3), sRGB order R, G, B."""
@@ -59,55 +58,13 @@ class ImageScore:
         """How many views of the image were scored."""
         return len(self.quality)
 
-    def is_finite(self) -> bool:
-        """Tell whether every value of every crop is a number."""
-        cues = (self.quality, self.q_sim, self.q_mag, self.w_sim)
-        return all(bool(np.isfinite(cue).all()) for cue in cues)
 
-
-@dataclass(kw_only=True, slots=True)
-class Annotation:
-    """One row of an annotation file; the columns are described in `annotations.SCHEMA`.
-
-    The one record that is filled in steps: its place in the shard when the sample is read, its
-    score or its error when that is known.
-    """
-
-    key: str
-    index: int
-    uid: str | None = None
-    image_ext: str | None = None
-    tar_offset: int | None = None
-    tar_size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    crops: int | None = None
-    quality: float | None = None
-    q_sim: float | None = None
-    q_mag: float | None = None
-    w_sim: float | None = None
-    quality_min: float | None = None
-    quality_std: float | None = None
-    error: ErrorCode | None = None
-    error_message: str | None = None
-
-    def set_score(self, score: ImageScore) -> None:
-        """Take over the means over crops, or `non_finite` if a crop has no finite value."""
-        if not score.is_finite():
-            self.set_error(ErrorCode.NON_FINITE, "the encoder gave a value that is not finite")
-            return
-        self.crops = score.crops
-        self.quality = float(score.quality.mean())
-        self.q_sim = float(score.q_sim.mean())
-        self.q_mag = float(score.q_mag.mean())
-        self.w_sim = float(score.w_sim.mean())
-        self.quality_min = float(score.quality.min())
-        self.quality_std = float(score.quality.std())
-
-    def set_error(self, code: ErrorCode, message: str) -> None:
-        """Mark the sample as not scored; the message becomes one line of at most 200 characters."""
-        self.error = code
-        self.error_message = " ".join(message.split())[:200]
+COLUMNS = (
+    *("key", "shard", "index", "uid", "image_ext", "tar_offset", "tar_size", "width", "height"),
+    *("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std"),
+    *("error", "error_message"),
+)
+"""Of an annotation, in order; `annotations.SCHEMA` has their types and describes them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

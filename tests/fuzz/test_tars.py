@@ -19,6 +19,7 @@ from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read_footer
 from shardsift.errors import ErrorCode, ShardError
 from shardsift.records import ShardTask
+from shardsift.shards.decoding import ThreadDecoder
 from shardsift.shards.samples import read_samples
 from tests.fakes import FakeScorer
 from tests.fuzz.limits import LONG, bounded, count, examples
@@ -98,7 +99,7 @@ class Place:
         task = ShardTask(url=str(self.tar), shard="0.tar", annotation="0.parquet")
         with bounded(self.tar.read_bytes(), self.folder, MEBIBYTES):
             try:
-                report = annotate(task, FakeScorer(), str(self.out), 1)
+                report = annotate(task, FakeScorer(), str(self.out), ThreadDecoder(1))
             except ShardError as error:
                 str(error).encode()  # goes into a log and into _failed/
                 assert not self.files() - {"0.tar"}

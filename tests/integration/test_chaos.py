@@ -72,7 +72,7 @@ class Disturbed:
             make_scorer=make_scorer,
             fingerprint=FakeScorer.fingerprint,
             output=str(self.out),
-            decode_threads=1,
+            decode_workers=0,
             gpus=1,
             cpus=1,
         )

@@ -31,11 +31,12 @@ import resource, sys
 from shardsift import ScoreConfig, Scorer
 from shardsift.annotations.annotate import annotate
 from shardsift.records import ShardTask
+from shardsift.shards.decoding import ThreadDecoder
 
 task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
 scorer = Scorer(ScoreConfig(model="compact", crops="global"))
 for _ in range(int(sys.argv[3])):
-    annotate(task, scorer, sys.argv[2], {DECODE_THREADS})
+    annotate(task, scorer, sys.argv[2], ThreadDecoder({DECODE_THREADS}))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from os import PathLike, fspath
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.results import complete
 from shardsift.errors import ShardError
 from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.shards.decode_pool import make_decoder
+from shardsift.shards.decoding import Decoder
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.lease import held
 from shardsift.threads import Track, no_track
@@ -28,7 +31,7 @@ def annotate_shards(
     scorer: ImageScorer,
     output: Location,
     *,
-    decode_threads: int = 2,
+    decode_workers: int = 0,
     overwrite: bool = False,
     track: Track = no_track,
 ) -> list[ShardReport | FailedShard]:
@@ -44,6 +47,7 @@ def annotate_shards(
     Args:
         shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
         output: folder or URL for the annotations; not a folder of shards.
+        decode_workers: processes that decode; with 0 two threads of this one do.
         overwrite: replace annotations that are there, even of another configuration.
         track: is given the shards to pass on, and may show how far they have come, such as
             `lambda items, title, total: tqdm(items, title, total)`.
@@ -65,10 +69,11 @@ def annotate_shards(
         return []
     outcomes: list[ShardReport | FailedShard] = []
     started = perf_counter()
-    with held(folder.url), ManifestWriter() as manifest:
+    decoder = make_decoder(decode_workers)
+    with closing(decoder), held(folder.url), ManifestWriter() as manifest:
         folder.begin(plan, scorer.fingerprint, config)
         for task in track(tasks, "scoring", len(tasks)):
-            outcome = _attempt(task, scorer, folder, decode_threads)
+            outcome = _attempt(task, scorer, folder, decoder)
             outcomes.append(outcome)
             manifest.add(outcome)
         complete(
@@ -83,10 +88,10 @@ def annotate_shards(
 
 
 def _attempt(
-    task: ShardTask, scorer: ImageScorer, folder: OutputFolder, decode_threads: int
+    task: ShardTask, scorer: ImageScorer, folder: OutputFolder, decoder: Decoder
 ) -> ShardReport | FailedShard:
     try:
-        report = annotate(task, scorer, folder.url, decode_threads)
+        report = annotate(task, scorer, folder.url, decoder)
     except ShardError as error:
         failed = FailedShard(shard=task.shard, url=task.url, reason=error.problem, attempts=1)
         folder.write_failed(failed)

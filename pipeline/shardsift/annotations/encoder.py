@@ -26,7 +26,7 @@ from shardsift.annotations.parquet import (
 )
 from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.records import Annotation, ShardIdentity, ShardReport
+from shardsift.records import ShardIdentity, ShardReport
 
 MOST_TAR_SIZE = 2**31 - 1
 """Images of more bytes have no `tar_size`."""
@@ -50,14 +50,22 @@ class AnnotationEncoder:
         self._digest = TableDigest(SCHEMA)
         self._tables: list[Any] = []
 
-    def add(self, rows: Sequence[Annotation]) -> None:
-        """Take in the next rows: `ROW_GROUP_ROWS` of them, but for the last ones."""
-        table = pa.Table.from_arrays([self._column(field, rows) for field in SCHEMA], schema=SCHEMA)
+    def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take in the next rows: `ROW_GROUP_ROWS` of them, but for the last ones.
+
+        The values of `shard` are left out of account: they are all alike.
+        """
+        rows = len(columns["index"])
+        arrays = [
+            self._shards(rows) if field.name == "shard" else _array(field, columns[field.name])
+            for field in SCHEMA
+        ]
+        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
         self._tables.append(table)
         self._digest.add(table)
-        self._errors.update(str(row.error) for row in rows if row.error)
+        self._errors.update(str(error) for error in columns["error"] if error)
         self._qualities.append(table["quality"].drop_null().to_numpy())
-        self.rows += len(rows)
+        self.rows += rows
 
     def finish(self, unscored_images: int = 0) -> tuple[bytes, ShardReport]:
         """Return the file, and what it reports."""
@@ -90,30 +98,14 @@ class AnnotationEncoder:
         }
         return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
-    def _column(self, field: Any, rows: Sequence[Annotation]) -> Any:
-        if field.name == "shard":
-            return pa.array([self._shard.path] * len(rows), pa.string()).cast(field.type)
-        values = [getattr(row, field.name) for row in rows]
-        if field.name == "tar_size":
-            values = [
-                size if size is not None and size <= MOST_TAR_SIZE else None for size in values
-            ]
-        if field.type == LABEL:
-            return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
-        return pa.array(values, field.type)
+    def _shards(self, rows: int) -> Any:
+        path = pa.array([self._shard.path], pa.string())
+        return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), path)
 
 
-def encode(
-    rows: Sequence[Annotation],
-    *,
-    shard: ShardIdentity,
-    fingerprint: str,
-    config: Mapping[str, Any],
-    unscored_images: int = 0,
-) -> bytes:
-    """Encode all rows of a shard at once."""
-    encoder = AnnotationEncoder(shard, fingerprint, config)
-    for begin in range(0, len(rows), ROW_GROUP_ROWS):
-        encoder.add(rows[begin : begin + ROW_GROUP_ROWS])
-    data, _ = encoder.finish(unscored_images)
-    return data
+def _array(field: Any, values: Sequence[Any]) -> Any:
+    if field.name == "tar_size":
+        values = [None if size is None or size > MOST_TAR_SIZE else size for size in values]
+    if field.type == LABEL:
+        return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
+    return pa.array(values, field.type)

@@ -148,7 +148,7 @@ def _spec(run: Run) -> ScoringSpec:
         make_scorer=partial(run.make_scorer, config, run.device),
         fingerprint=run.fingerprint,
         output=run.folder.url,
-        decode_threads=config.decode_threads,
+        decode_workers=config.decode_workers_of_actor(),
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor,
     )

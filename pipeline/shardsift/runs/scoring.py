@@ -11,6 +11,8 @@ from shardsift.annotations.annotate import annotate
 from shardsift.errors import ModelError, ShardError
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
+from shardsift.shards.decode_pool import make_decoder
+from shardsift.shards.decoding import Decoder
 
 if TYPE_CHECKING:
     from shardsift.scoring.scorer import ImageScorer
@@ -26,7 +28,7 @@ class ScoringSpec:
     make_scorer: Callable[[], ImageScorer]
     fingerprint: str
     output: str
-    decode_threads: int
+    decode_workers: int
     gpus: float
     cpus: float
 
@@ -37,22 +39,22 @@ class ScoringSpec:
         scorer = self.make_scorer()
         if scorer.fingerprint != self.fingerprint:
             raise ModelError("the weights on this node differ from those on the driver's")
-        return Scoring(scorer, self.output, self.decode_threads)
+        return Scoring(scorer, self.output, make_decoder(self.decode_workers))
 
 
 class Scoring:
     """Scores a shard and commits its annotation; rows stay in the file."""
 
-    def __init__(self, scorer: ImageScorer, output: str, decode_threads: int) -> None:
+    def __init__(self, scorer: ImageScorer, output: str, decoder: Decoder) -> None:
         self._metrics = ActorMetrics()
         self._scorer = scorer
         self._output = output
-        self._decode_threads = decode_threads
+        self._decoder = decoder
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
         try:
-            report = annotate(task, self._scorer, self._output, self._decode_threads)
+            report = annotate(task, self._scorer, self._output, self._decoder)
         except ShardError:
             self._metrics.add_failed()
             raise

@@ -6,14 +6,12 @@ The annotation of shard `a/00012.tar` is `a/00012.parquet`. Its name decides who
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from urllib.parse import unquote
 
 from shardsift.errors import InputError
-from shardsift.records import Annotation
+from shardsift.records import COLUMNS
 from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
 
-_COLUMNS = frozenset({"shard", *(field.name for field in fields(Annotation))})
 _MOST_BYTES = 255
 """Of a file's or folder's name, on nearly every filesystem."""
 
@@ -54,7 +52,7 @@ def _folder_problems(part: str) -> Iterator[str]:
     if part.endswith(ANNOTATION_SUFFIX):
         yield f"a folder {part} would be taken for a file"
     column, equals, _ = part.partition("=")
-    if equals and column.lower() in _COLUMNS:
+    if equals and column.lower() in COLUMNS:
         yield f"readers take a folder {part} for a column {column}, and annotations have one"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.annotations import annotate as module
+from shardsift.annotations import rows as module
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.encoder import encode
 from shardsift.annotations.folder import OutputFolder, check_output
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import commit, list_files
+from tests.generated import encode
 from tests.outputs import left_by_a_dead_process
 from tests.samples import write_tar
 

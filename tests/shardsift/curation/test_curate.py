@@ -23,8 +23,7 @@ from shardsift.errors import (
     OutputError,
     UserError,
 )
-from shardsift.records import Annotation
-from tests.generated import Quality, damage_row_group, row, write_annotations
+from tests.generated import Annotation, Quality, damage_row_group, row, write_annotations
 from tests.outputs import edit_rows
 
 SAMPLES = st.lists(

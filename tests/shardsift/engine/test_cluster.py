@@ -48,7 +48,7 @@ def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
             make_scorer=FakeScorer,
             fingerprint=FakeScorer.fingerprint,
             output=output,
-            decode_threads=1,
+            decode_workers=0,
             gpus=gpus_per_actor,
             cpus=1,
         )

@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             make_scorer=make_scorer,
             fingerprint=FakeScorer.fingerprint,
             output=str(tmp_path / "out"),
-            decode_threads=1,
+            decode_workers=0,
             gpus=1,
             cpus=1,
         )

@@ -183,7 +183,7 @@ def test_more_actors_than_fit_are_refused_before_anything_is_written(corpus: Cor
 def test_actors_and_batches_change_no_byte(corpus: Corpus) -> None:
     corpus.score()
     first = {name: content for name, (_, content) in corpus.files().items()}
-    corpus.score(overwrite=True, actors=1, decode_threads=4, batch_size=1)
+    corpus.score(overwrite=True, actors=1, decode_workers=2, batch_size=1)
     assert {name: content for name, (_, content) in corpus.files().items()} == first
 
 

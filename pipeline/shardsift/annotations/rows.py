@@ -1,0 +1,110 @@
+"""The rows of a shard while they come about, column by column.
+
+Shapes in names: G images of as many crops each, C crops.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from shardsift.annotations.encoder import AnnotationEncoder
+from shardsift.annotations.parquet import ROW_GROUP_ROWS
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.records import COLUMNS, ImageScore, Sample
+from shardsift.shards.decoding import Picture
+
+_CUES = ("quality", "q_sim", "q_mag", "w_sim")
+_SCORES = ("crops", *_CUES, "quality_min", "quality_std")
+_MESSAGE_LENGTH = 200
+_NOT_FINITE = "the encoder gave a value that is not finite"
+
+
+class OpenRows:
+    """Rows in shard order, of which the last ones wait for their scores.
+
+    Those before them go to the encoder as soon as they fill a row group.
+    """
+
+    def __init__(self, encoder: AnnotationEncoder) -> None:
+        self._encoder = encoder
+        self._columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._waiting: deque[int] = deque()
+
+    def add(self, samples: Sequence[Sample], pictures: Sequence[Picture]) -> None:
+        """Take in the next samples, each with its image, which gets a score later, or its error."""
+        first = self._encoder.rows + len(self._columns["index"])
+        indices = [sample.index for sample in samples]
+        assert indices == list(range(first, first + len(samples))), "samples come in order"
+        images = [sample.image for sample in samples]
+        errors = [one if isinstance(one, ImageError) else None for one in pictures]
+        shapes = [(None, None) if isinstance(p, ImageError) else p.shape[:2] for p in pictures]
+        none = [None] * len(samples)
+        new: dict[str, list[Any]] = {
+            "key": [sample.key for sample in samples],
+            "index": indices,
+            "uid": [sample.uid for sample in samples],
+            "image_ext": [image and image.extension for image in images],
+            "tar_offset": [image and image.offset for image in images],
+            "tar_size": [image and image.size for image in images],
+            "height": [height for height, _ in shapes],
+            "width": [width for _, width in shapes],
+            "error": [error and error.code for error in errors],
+            "error_message": [error and _line(error) for error in errors],
+        }
+        for name, column in self._columns.items():
+            column += new.get(name, none)
+        waiting = zip(indices, errors, strict=True)
+        self._waiting += [index for index, error in waiting if error is None]
+        self._pass_on()
+
+    def set_scores(self, scores: Sequence[ImageScore]) -> None:
+        """Score the first rows that wait: means over crops, or `non_finite` if one isn't finite."""
+        places = [self._waiting.popleft() - self._encoder.rows for _ in scores]
+        for place, values in zip(places, _sum_up(scores), strict=True):
+            if values is None:
+                self._columns["error"][place] = ErrorCode.NON_FINITE
+                self._columns["error_message"][place] = _NOT_FINITE
+                continue
+            for name, value in zip(_SCORES, values, strict=True):
+                self._columns[name][place] = value
+        self._pass_on()
+
+    def close(self) -> None:
+        """Encode what is left."""
+        assert not self._waiting, "the scorer gave fewer scores than it took images"
+        if self._columns["index"]:
+            self._encoder.add(self._columns)
+
+    def _pass_on(self) -> None:
+        held = len(self._columns["index"])
+        ready = self._waiting[0] - self._encoder.rows if self._waiting else held
+        if ready >= ROW_GROUP_ROWS:
+            self._encoder.add({name: each[:ROW_GROUP_ROWS] for name, each in self._columns.items()})
+            for column in self._columns.values():
+                del column[:ROW_GROUP_ROWS]
+
+
+def _line(error: ImageError) -> str:
+    return " ".join(str(error).split())[:_MESSAGE_LENGTH]
+
+
+def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
+    """Give the values of `_SCORES` for each image; None if one of its crops has no finite value."""
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for place, score in enumerate(scores):
+        alike[score.crops].append(place)
+    found: list[tuple[Any, ...] | None] = [None] * len(scores)
+    for crops, places in alike.items():
+        cues = [getattr(scores[place], cue) for cue in _CUES for place in places]
+        cues_4GC = np.concatenate(cues).reshape(len(_CUES), len(places), crops)
+        is_finite = np.isfinite(cues_4GC).all(axis=(0, 2), keepdims=True).ravel().tolist()
+        with np.errstate(all="ignore"):
+            values = [*cues_4GC.mean(axis=2), cues_4GC[0].min(axis=1), cues_4GC[0].std(axis=1)]
+        rows: Iterable[tuple[Any, ...]] = zip(*(each.tolist() for each in values), strict=True)
+        for place, finite, row in zip(places, is_finite, rows, strict=True):
+            found[place] = (crops, *row) if finite else None
+    return found

@@ -1,0 +1,159 @@
+"""Processes that decode, for cores that one interpreter can't keep busy.
+
+A file that kills its process costs its own row and nothing else.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Self
+
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.shards.decode_worker import HEAD_BYTES, REACHED, Answer, Job, Pixels, Refused
+from shardsift.shards.decoding import Decoded, Decoder, Picture, ThreadDecoder, Unloaded
+from shardsift.shards.slabs import Bytes, Slabs
+
+_DEATHS = 3
+"""A file has to kill so many processes that decode nothing else: others may be killed by chance."""
+
+_SECONDS_TO_START = 120
+
+
+def make_decoder(workers: int) -> Decoder:
+    """Let so many processes decode, or if there are none two threads of this one."""
+    return DecodePool(workers) if workers else ThreadDecoder()
+
+
+class DecodePool:
+    """A decoder by processes. Images lie in memory that it takes back when nobody holds them."""
+
+    def __init__(self, workers: int) -> None:
+        """Start the processes; they are up when they are first needed."""
+        self.workers = workers
+        self._slabs = Slabs()
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(_Worker(self._slabs.descriptor))
+
+    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+        """Decode files until their images fill the room.
+
+        Raises:
+            RuntimeError: if a process can't start.
+        """
+        number, slab = self._slabs.take()
+        job = Job(number, list(_write(files, slab)), max_pixels)
+        answer = self._answer(job, slab) if job.files else Answer([], 0.0)
+        records = iter(answer.records)
+        pictures: list[Picture] = []
+        for file in files:
+            if isinstance(file, ImageError):
+                pictures.append(file)
+            elif record := next(records, None):
+                pictures.append(_picture(record, slab))
+            else:
+                break
+        return Decoded(pictures, answer.seconds)
+
+    def close(self) -> None:
+        """End the processes, and let go of the memory once nobody holds an image."""
+        for _ in range(self.workers):
+            self._idle.get().end()
+        self._slabs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answer(self, job: Job, slab: Bytes) -> Answer:
+        """Have a job done, or its first files if there is one that kills."""
+        causes: list[str] = []
+        while len(causes) < _DEATHS:
+            worker = self._idle.get()
+            try:
+                answer = worker.do(job)
+            except (EOFError, OSError):
+                cause = worker.end()
+                worker = _Worker(self._slabs.descriptor)
+                causes += [cause] if len(job.files) == 1 else []
+                job = replace(job, files=job.files[: max(1, int(slab[REACHED]))])
+            else:
+                return answer
+            finally:
+                self._idle.put(worker)
+        message = f"a process that decoded it ended by {causes[-1]}, {_DEATHS} times"
+        return Answer([Refused(ErrorCode.DECODE_ERROR, message)], 0.0)
+
+
+class _Worker:
+    """One process, and our end of its socket."""
+
+    def __init__(self, memory: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            start = (
+                f"import sys; sys.path[:] = {sys.path!r}; "
+                "from shardsift.shards.decode_worker import main; "
+                f"main({theirs.fileno()}, {memory})"
+            )
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", start], pass_fds=(theirs.fileno(), memory)
+            )
+        self._connection = Connection(ours.detach())
+        self._is_up = False
+
+    def do(self, job: Job) -> Answer:
+        """Wait for an answer. Raises EOFError or OSError if the process dies on the way."""
+        if not self._is_up:
+            self._wait_until_up()
+        self._connection.send(job)
+        return self._connection.recv()
+
+    def end(self) -> str:
+        """Kill the process, unless it has ended; tell by what it ended."""
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.1)  # what ended by itself says why
+        self._process.kill()
+        status = self._process.wait()
+        return signal.Signals(-status).name if status < 0 else f"exit code {status}"
+
+    def _wait_until_up(self) -> None:
+        try:
+            if not self._connection.poll(_SECONDS_TO_START):
+                raise RuntimeError(f"a decoder took over {_SECONDS_TO_START} s to start")
+            self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"a decoder can't start: it ended by {self.end()}") from error
+        self._is_up = True
+
+
+def _write(files: Sequence[bytes | Unloaded], slab: Bytes) -> Sequence[tuple[int, int]]:
+    """Copy files into a slab; return begin and end of each."""
+    places: list[tuple[int, int]] = []
+    at = HEAD_BYTES
+    memory = slab.data
+    for file in files:
+        if isinstance(file, ImageError):
+            continue
+        memory[at : at + len(file)] = file
+        places.append((at, at + len(file)))
+        at += len(file)
+    return places
+
+
+def _picture(record: Pixels | Refused, slab: Bytes) -> Picture:
+    if isinstance(record, Refused):
+        return ImageError(record.code, record.message)
+    size = record.height * record.width * 3
+    return slab[record.begin : record.begin + size].reshape(record.height, record.width, 3)

@@ -1,0 +1,111 @@
+"""A process that decodes: jobs come and records go through a socket, files and pixels lie in slabs.
+
+It knows nothing of torch, and ends when nobody is left who could ask.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import signal
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Connection
+from threading import Thread
+from time import perf_counter
+
+import numpy as np
+
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.shards.decoding import decode_until_full
+from shardsift.shards.slabs import Bytes, map_slab
+
+REACHED = 0
+"""Place in a slab of the number of the file that is being decoded: what is left of who died."""
+
+HEAD_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Files to decode: begin and end of each in a slab; pixels are written behind them."""
+
+    slab: int
+    files: list[tuple[int, int]]
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Where an image lies in its slab."""
+
+    begin: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An `ImageError`, in plain values."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A record for each of the first files of a job, one at least, and the seconds it took."""
+
+    records: list[Pixels | Refused]
+    seconds: float
+
+
+def main(jobs: int, memory: int) -> None:
+    """Answer jobs until the other end closes; both arguments are descriptors."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this ends it
+    warnings.filterwarnings("ignore", module="PIL")  # broken files get rows, not log lines
+    Thread(target=_end_with_asker, args=(jobs,), daemon=True).start()
+
+    @cache
+    def slab_of(number: int) -> tuple[mmap.mmap, Bytes]:
+        shared = map_slab(memory, number)
+        return shared, np.frombuffer(shared, np.uint8)
+
+    with Connection(jobs) as connection:
+        connection.send(None)  # up and running
+        while True:
+            try:
+                job: Job = connection.recv()
+            except EOFError:
+                return
+            began = perf_counter()
+            records = list(_do(job, slab_of(job.slab)[1]))
+            connection.send(Answer(records, perf_counter() - began))
+
+
+def _end_with_asker(jobs: int) -> None:
+    """End this process, whatever it is at, when the other end of its socket is closed."""
+    poll = select.poll()
+    poll.register(jobs, 0)  # hearing of hang-ups alone
+    poll.poll()
+    os._exit(0)
+
+
+def _do(job: Job, slab: Bytes) -> Iterator[Pixels | Refused]:
+    def files() -> Iterator[memoryview]:
+        for number, (begin, end) in enumerate(job.files):
+            slab[REACHED] = number
+            yield slab[begin:end].data
+
+    at = job.files[-1][1]
+    for picture in decode_until_full(files(), job.max_pixels):
+        if isinstance(picture, ImageError):
+            yield Refused(picture.code, str(picture))
+            continue
+        height, width, _ = picture.shape
+        slab[at : at + picture.size] = picture.reshape(-1)
+        yield Pixels(at, height, width)
+        at += picture.size

@@ -1,0 +1,138 @@
+"""Image files to RGB, several at a time: in this process, or in processes of their own.
+
+A decoder takes a chunk of files. It may stop before its end, if what it has decoded fills its room:
+only then do large images take little memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.records import RgbImage, Sample
+from shardsift.shards.images import decode_rgb
+from shardsift.shards.samples import SUPPORTED_EXTENSIONS
+from shardsift.threads import map_ordered
+
+CHUNK_FILES = 16
+CHUNK_BYTES = 2 << 20
+"""A chunk ends behind the file that reaches so many bytes."""
+
+ROOM_BYTES = 48 << 20
+"""A decoder stops behind the image that reaches so many bytes: 16 images of a megapixel."""
+
+Unloaded = ImageError
+"""In place of a file: why it was not loaded."""
+
+Picture = RgbImage | ImageError
+
+
+class Decoded(NamedTuple):
+    """What became of the first files of a chunk, one at least, and the seconds that it took."""
+
+    pictures: list[Picture]
+    seconds: float
+
+
+class Decoder(Protocol):
+    """What decodes; threads may share it, and `workers` of them keep it busy."""
+
+    @property
+    def workers(self) -> int:
+        """How many chunks are decoded at a time."""
+        ...
+
+    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+        """Decode the first of these files, as `decode_rgb` does; errors stay in their places."""
+        ...
+
+    def close(self) -> None:
+        """End what it has started."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadDecoder:
+    """Decodes in the threads that ask."""
+
+    workers: int = 2
+
+    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+        """Decode files until their images fill the room."""
+        began = perf_counter()
+        pictures = list(decode_until_full(files, max_pixels))
+        return Decoded(pictures, perf_counter() - began)
+
+    def close(self) -> None:
+        """Do nothing: the threads are their owner's."""
+
+
+def in_chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    """Gather samples to chunks for a decoder."""
+    chunk: list[Sample] = []
+    size = 0
+    for sample in samples:
+        chunk.append(sample)
+        size += len(sample.image.data or b"") if sample.image else 0
+        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def decode_in_order(
+    decoder: Decoder, chunks: Iterable[list[Sample]], max_pixels: int
+) -> Iterator[tuple[list[Sample], Decoded]]:
+    """Decode chunks, as many at a time as the decoder can; yield samples with their pictures."""
+
+    def decode(chunk: list[Sample]) -> tuple[list[Sample], Decoded]:
+        decoded = decoder.decode([_file_of(sample) for sample in chunk], max_pixels)
+        return chunk, decoded
+
+    for chunk, decoded in map_ordered(decode, chunks, decoder.workers):
+        yield chunk[: len(decoded.pictures)], decoded
+        rest = chunk[len(decoded.pictures) :]
+        while rest:
+            _, decoded = decode(rest)
+            yield rest[: len(decoded.pictures)], decoded
+            rest = rest[len(decoded.pictures) :]
+
+
+def decode_until_full(
+    files: Iterable[bytes | Unloaded | memoryview], max_pixels: int
+) -> Iterator[Picture]:
+    """Yield an image or its error for each file, until the images fill the room."""
+    room = ROOM_BYTES
+    for file in files:
+        picture = decode_or_error(file, max_pixels)
+        yield picture
+        if not isinstance(picture, ImageError):
+            room -= picture.nbytes
+        if room <= 0:
+            return
+
+
+def decode_or_error(file: bytes | Unloaded | memoryview, max_pixels: int) -> Picture:
+    """Decode a file, and return what is raised."""
+    if isinstance(file, ImageError):
+        return file
+    try:
+        return decode_rgb(bytes(file), max_pixels)
+    except ImageError as error:
+        return ImageError(error.code, str(error))  # one without a traceback, which holds the file
+
+
+def _file_of(sample: Sample) -> bytes | Unloaded:
+    """Return a sample's image file, or why there is none to decode."""
+    image = sample.image
+    if image is None:
+        return ImageError(ErrorCode.MISSING_IMAGE, "none of the sample's files is an image")
+    if image.data is not None:
+        return image.data
+    if image.extension.rpartition(".")[2] in SUPPORTED_EXTENSIONS:
+        return ImageError(ErrorCode.TOO_LARGE, f"a file of {image.size} bytes is not loaded")
+    return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{image.extension} can't be decoded")

@@ -1,0 +1,83 @@
+"""Memory that processes share, in pieces of one size.
+
+A slab may hold far more than it takes: memory is only there where something was written. No name
+leads to it, so nothing is left behind by whoever dies.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import weakref
+from collections import deque
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
+from shardsift.shards.decoding import CHUNK_BYTES, ROOM_BYTES
+from shardsift.shards.samples import MAX_IMAGE_BYTES
+
+Bytes = npt.NDArray[np.uint8]
+
+_MOST = CHUNK_BYTES + MAX_IMAGE_BYTES + ROOM_BYTES + 3 * PILLOW_BOMB_ERROR_PIXELS
+SLAB_BYTES = -(-_MOST // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+"""Any chunk fits, with the images that are decoded of it."""
+
+_KEPT_BYTES = CHUNK_BYTES + ROOM_BYTES
+"""What a large chunk has written beyond goes back to the system."""
+
+
+def map_slab(descriptor: int, number: int) -> mmap.mmap:
+    """Make a slab of the shared memory this process's own."""
+    return mmap.mmap(descriptor, SLAB_BYTES, offset=number * SLAB_BYTES)
+
+
+class Slabs:
+    """All slabs; as many as are in use at a time, each used again once nobody holds it.
+
+    Attributes:
+        descriptor: of the memory, for processes that are to share it.
+    """
+
+    def __init__(self) -> None:
+        self._file = None if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115
+        self.descriptor = self._file.fileno() if self._file else os.memfd_create("shardsift")
+        self._memory: list[mmap.mmap] = []
+        self._free: deque[int] = deque()
+        self._lock = Lock()
+
+    def take(self) -> tuple[int, Bytes]:
+        """Take a slab: its number, and its bytes. It is free again when no view of them is left."""
+        try:
+            number = self._free.pop()
+        except IndexError:
+            number = self._add()
+        memory = self._memory[number]
+        slab: Bytes = np.frombuffer(memory, np.uint8)
+        # By whatever thread lets go of the last view, and at whatever moment: so without a lock.
+        weakref.finalize(slab, _give_back, memory, self._free, number).atexit = False
+        return number, slab
+
+    def close(self) -> None:
+        """Let go of the memory, which lasts as long as somebody holds a view of it."""
+        self._memory.clear()
+        if self._file:
+            self._file.close()
+        else:
+            os.close(self.descriptor)
+
+    def _add(self) -> int:
+        with self._lock:
+            number = len(self._memory)
+            os.ftruncate(self.descriptor, (number + 1) * SLAB_BYTES)
+            self._memory.append(map_slab(self.descriptor, number))
+            return number
+
+
+def _give_back(memory: mmap.mmap, free: deque[int], number: int) -> None:
+    if hasattr(mmap, "MADV_REMOVE"):
+        memory.madvise(mmap.MADV_REMOVE, _KEPT_BYTES, SLAB_BYTES - _KEPT_BYTES)
+    free.append(number)
