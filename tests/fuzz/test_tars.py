@@ -7,7 +7,8 @@ import io
 import tarfile
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,10 @@ from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read_footer
 from shardsift.errors import ErrorCode, ShardError
 from shardsift.records import ShardTask
+from shardsift.shards import tars
 from shardsift.shards.decoding import ThreadDecoder
 from shardsift.shards.samples import read_samples
+from shardsift.shards.tars import read_members
 from tests.fakes import FakeScorer
 from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.fuzz.tars import END, FIELDS, Edit, Member, base_256, build, sparse, unending_sparse
@@ -77,6 +80,16 @@ ODD = st.builds(
     kind=KINDS | st.sampled_from([b"S", b"L", b"K", b"x", b"g", b"X"]),
     pax=PAX,
 )
+TIMED = st.builds(
+    Member,
+    name=st.tuples(STEMS, EXTENSIONS).map("".join),
+    content=st.sampled_from([*IMAGES, *JSON, b""]),
+    pax=st.dictionaries(
+        st.sampled_from(["mtime", "atime", "ctime"]), st.sampled_from(["1.5", "1700000000.123"])
+    ),
+)
+"""As webdataset's own writer has them, and GNU tar in its POSIX format."""
+
 VALUES = st.one_of(
     st.binary(max_size=24),
     st.integers(-(1 << 80), 1 << 80).map(base_256),
@@ -136,8 +149,37 @@ def printable(key: str) -> str:
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def members_of(tar: bytes) -> list[tuple[str, int, int | None, bytes]] | str:
+    """Name, size, place and content of all files, or the error that ends them."""
+    try:
+        members = read_members(io.BufferedReader(cast(Any, io.BytesIO(tar))))
+        return [(m.name, m.size, m.offset, m.read()) for m in members if m.size < 1 << 24]
+    except Exception as error:  # noqa: BLE001  # tarfile raises many
+        return f"{type(error).__name__}: {error}"
+
+
+def check_headers(tar: bytes) -> None:
+    """Headers that are read without tarfile say the same as by it."""
+    ours = members_of(tar)
+    with mock.patch.object(tars, "_read_plain_header", return_value=None):
+        assert ours == members_of(tar)
+
+
+@examples(quick=60, long=4_000)
+@given(
+    members=st.lists(PLAIN | TIMED | ODD, min_size=1, max_size=5),
+    edits=st.lists(EDITS, max_size=3),
+    end=st.just(1.0) | st.floats(0, 1),
+)
+def test_plain_headers_are_read_as_tarfile_does(
+    members: list[Member], edits: list[Edit], end: float
+) -> None:
+    tar = build(members, edits)
+    check_headers(tar[: int(end * len(tar))])
+
+
 @examples(quick=60, long=1_500)
-@given(members=st.lists(PLAIN, max_size=10))
+@given(members=st.lists(PLAIN | TIMED, max_size=10))
 def test_rows_are_the_samples_of_webdataset(members: list[Member], tmp_path: Path) -> None:
     tar = build(members)
     expected = keys_by_webdataset(tar) if members else []
@@ -160,7 +202,7 @@ def test_odd_headers(members: list[Member], edits: list[Edit], tmp_path: Path) -
 
 @examples(quick=60, long=1_500)
 @given(
-    members=st.lists(PLAIN | ODD, max_size=4),
+    members=st.lists(PLAIN | TIMED | ODD, max_size=4),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
     end=st.just(1.0) | st.floats(0, 1),
     garbage=st.just(b"") | st.binary(max_size=1000) | st.sampled_from([END, END + b"x"]),
@@ -177,7 +219,9 @@ def test_damaged_tars(
     tar = bytearray(gzip.compress(build(members), mtime=0) if is_gzipped else build(members))
     for at, bit in flips:
         tar[int(at * len(tar))] ^= 1 << bit
-    Place(tmp_path, bytes(tar[: int(end * len(tar))]) + garbage).annotate()
+    damaged = bytes(tar[: int(end * len(tar))]) + garbage
+    Place(tmp_path, damaged).annotate()
+    check_headers(damaged)
 
 
 @examples(quick=20, long=500)

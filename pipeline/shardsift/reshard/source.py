@@ -19,7 +19,7 @@ from shardsift.reshard.headers import TarPiece
 from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
 from shardsift.reshard.samples import RawSample, find_files, raw_sample, samples_from
-from shardsift.shards.samples import unpacked
+from shardsift.shards.tars import unpacked
 from shardsift.storage.files import open_read
 from shardsift.storage.ranges import open_ranges
 

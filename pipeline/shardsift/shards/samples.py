@@ -11,7 +11,6 @@ gzip'd; its images then have no place of their own in the file.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import tarfile
@@ -23,6 +22,7 @@ from typing import Any, cast
 
 from shardsift.errors import ShardError
 from shardsift.records import ImageFile, Sample
+from shardsift.shards.tars import Member, read_members
 from shardsift.storage.files import open_read
 
 SUPPORTED_EXTENSIONS = frozenset(
@@ -40,13 +40,7 @@ _MAX_SPARSE_BYTES = 16 << 20
 """Of a file with holes: a few kilobytes of tar can promise so many that they fill the memory."""
 
 _MAX_JSON_BYTES = 16 << 20
-_MAX_HEADER_BYTES = 32 << 10
-"""For an extended header, tarfile may take time and memory by the square of its length."""
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
-_BLOCK = tarfile.BLOCKSIZE
-_GZIP = b"\x1f\x8b\x08"
-_SHOWN = 24
-"""Bytes of a file that is no tar, for people to see what it is."""
 
 
 def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
@@ -73,14 +67,6 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
         raise ShardError(shard, f"can't be read: {reason}{before}") from error
 
 
-def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
-    """Return what a tar holds if it is gzip'd, else the tar itself."""
-    begin = file.peek(_BLOCK)
-    # The first name of a tar may begin so, too.
-    is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
-    return gzip.GzipFile(fileobj=file) if is_gzipped else file
-
-
 def key_and_extension(name: str) -> tuple[str, str] | None:
     """Split a name into key and extension, in lower case; None if it belongs to no sample."""
     dot = name.find(".", name.rfind("/") + 1)
@@ -100,104 +86,19 @@ class _File:
     data: bytes | None
 
 
-class _ForwardReader:
-    """What `tarfile` needs of a file, unpacked if it is gzip'd, without ever going back.
-
-    Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
-    silence at a cut or a damaged header just as at the end-of-archive marker.
-    """
-
-    def __init__(self, file: BufferedReader) -> None:
-        self._file = unpacked(file)
-        self.is_gzipped = self._file is not file
-        self.begin = bytes(self._file.peek(_SHOWN)[:_SHOWN])
-        self._position = 0
-        self.last_read = b""
-        self.limit = _MAX_HEADER_BYTES
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int) -> None:
-        if position > self._position and self._file.seekable():
-            self._file.seek(position)
-            self._position = position
-        while self._position < position:
-            if not self._read(min(position - self._position, 1 << 20)):
-                raise EOFError(f"ends at byte {self._position}, in the middle of a file")
-        if position < self._position:
-            raise ValueError("a tar header points backwards")
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > self.limit:
-            raise ValueError(f"a tar header asks for {size} bytes")
-        self.last_read = self._read(size)
-        return self.last_read
-
-    def _read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._position += len(data)
-        return data
-
-
 def _read_files(file: BufferedReader) -> Iterator[_File]:
-    reader = _ForwardReader(file)
-    with _open_tar(reader) as tar:
-        for member in tar:
-            cast(Any, tar).members.clear()  # or the archive's whole index stays in memory
-            parts = key_and_extension(member.name) if member.isreg() else None
-            if parts is not None:
-                yield _load(tar, member, reader, *parts)
-    _check_end(reader)
+    for member in read_members(file):
+        parts = key_and_extension(member.name)
+        if parts is not None:
+            yield _load(member, *parts)
 
 
-def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
-    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
-    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
-    try:
-        return tarfile.open(fileobj=cast(Any, reader), mode="r:", **names)
-    except tarfile.ReadError as error:  # whose words don't tell a web page from an empty file
-        shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
-        raise tarfile.ReadError(f"{shown} ({error})") from error
-
-
-def _load(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, reader: _ForwardReader, key: str, extension: str
-) -> _File:
+def _load(member: Member, key: str, extension: str) -> _File:
     wanted = _MAX_JSON_BYTES if extension == "json" else 0
     if _image_kind(extension) in SUPPORTED_EXTENSIONS:
-        wanted = _MAX_SPARSE_BYTES if member.issparse() else MAX_IMAGE_BYTES
-    data = None
-    if wanted and member.size <= wanted:
-        reader.limit = wanted
-        content = tar.extractfile(member)
-        assert content is not None, "a regular file has content"
-        data = content.read(member.size)
-        reader.limit = _MAX_HEADER_BYTES
-        if len(data) < member.size:
-            raise EOFError(f"ends in the middle of {member.name}")
-    in_one_piece = not (member.issparse() or reader.is_gzipped)
-    offset = member.offset_data if in_one_piece else None
-    return _File(key, extension, offset, member.size, data)
-
-
-def _check_end(reader: _ForwardReader) -> None:
-    """Check that two blocks of zeros end the archive, and that only zeros follow."""
-    end = reader.tell() - len(reader.last_read)
-    if len(reader.last_read) < _BLOCK:
-        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
-    if reader.last_read.strip(b"\0"):
-        raise tarfile.ReadError(f"damaged header at byte {end}")
-    rest = reader.read(_BLOCK)
-    if len(rest) < _BLOCK:
-        raise EOFError("cut short: half of the end-of-archive marker is missing")
-    while rest:
-        if rest.strip(b"\0"):
-            raise tarfile.ReadError(
-                f"goes on behind its end-of-archive marker at byte {end}; "
-                "if tars were joined with cat, split them or use `tar --concatenate`"
-            )
-        rest = reader.read(_MAX_HEADER_BYTES)
+        wanted = _MAX_SPARSE_BYTES if member.is_sparse else MAX_IMAGE_BYTES
+    data = member.read() if wanted and member.size <= wanted else None
+    return _File(key, extension, member.offset, member.size, data)
 
 
 @dataclass(slots=True)
