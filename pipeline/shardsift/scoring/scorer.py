@@ -93,12 +93,15 @@ class Scorer:
             yield from map(self._score_dense, images)
             return
         crop_counts: deque[int] = deque()
-        scores_4M = np.empty((4, 0), np.float32)
+        rest_4M = np.empty((4, 0), np.float32)
         for batch_4N in self._score_batches(images, crop_counts):
-            scores_4M = np.concatenate([scores_4M, batch_4N], axis=1)
-            while crop_counts and crop_counts[0] <= scores_4M.shape[1]:
-                done_4N, scores_4M = np.split(scores_4M, [crop_counts.popleft()], axis=1)
-                yield _image_score(done_4N)
+            scores_4N = np.concatenate([rest_4M, batch_4N], axis=1)
+            begin = 0
+            while crop_counts and (end := begin + crop_counts[0]) <= scores_4N.shape[1]:
+                crop_counts.popleft()
+                yield _image_score(scores_4N[:, begin:end])
+                begin = end
+            rest_4M = scores_4N[:, begin:]
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Score a Ray Data batch with a column `image`; means over crops, float32."""

@@ -22,7 +22,7 @@ from shardsift.shards.decoding import Decoded, Decoder, Picture, ThreadDecoder, 
 from shardsift.shards.slabs import Bytes, Slabs
 
 _DEATHS = 3
-"""A file has to kill so many processes that decode nothing else: others may be killed by chance."""
+"""So many processes that do one thing have to die before it is the cause, and not chance."""
 
 _SECONDS_TO_START = 120
 
@@ -99,17 +99,8 @@ class _Worker:
     """One process, and our end of its socket."""
 
     def __init__(self, memory: int) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            start = (
-                f"import sys; sys.path[:] = {sys.path!r}; "
-                "from shardsift.shards.decode_worker import main; "
-                f"main({theirs.fileno()}, {memory})"
-            )
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", start], pass_fds=(theirs.fileno(), memory)
-            )
-        self._connection = Connection(ours.detach())
+        self._memory = memory
+        self._process, self._connection = _start(memory)
         self._is_up = False
 
     def do(self, job: Job) -> Answer:
@@ -129,13 +120,33 @@ class _Worker:
         return signal.Signals(-status).name if status < 0 else f"exit code {status}"
 
     def _wait_until_up(self) -> None:
-        try:
-            if not self._connection.poll(_SECONDS_TO_START):
-                raise RuntimeError(f"a decoder took over {_SECONDS_TO_START} s to start")
-            self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise RuntimeError(f"a decoder can't start: it ended by {self.end()}") from error
-        self._is_up = True
+        cause = ""
+        for _ in range(_DEATHS):
+            try:
+                if not self._connection.poll(_SECONDS_TO_START):
+                    raise RuntimeError(f"a decoder took over {_SECONDS_TO_START} s to start")
+                self._connection.recv()
+            except (EOFError, OSError):
+                cause = self.end()
+                self._process, self._connection = _start(self._memory)
+            else:
+                self._is_up = True
+                return
+        raise RuntimeError(f"a decoder can't start: it ended by {cause}, {_DEATHS} times")
+
+
+def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start a process that decodes, whatever the main module of this one may be."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            "from shardsift.shards.decode_worker import main; "
+            f"main({theirs.fileno()}, {memory})"
+        )
+        descriptors = theirs.fileno(), memory
+        process = subprocess.Popen([sys.executable, "-c", code], pass_fds=descriptors)
+    return process, Connection(ours.detach())
 
 
 def _write(files: Sequence[bytes | Unloaded], slab: Bytes) -> Sequence[tuple[int, int]]:
