@@ -30,7 +30,8 @@ _NAME_SHOWN = 8
 _TABLE_WIDTH = 110
 _QUALITY = 75
 _PIXELS = 120_000_000
-"""In a shard: some 10,000 small pictures, or 150 large ones."""
+_FEWEST, _MOST = 1_000, 10_000
+"""Pictures of a shard, which has so many pixels if their number permits."""
 
 Lap = Mapping[str, Any]
 """A `FeedLap` as JSON: commits may differ in what they measure."""
@@ -61,7 +62,7 @@ def run_feed(config: FeedConfig, console: Console) -> None:
                 status.update(f"lap {number + 1} of {config.rounds}: {' '.join(course)}, {name}")
                 lap = run_lap(tree, shards[course.size], course.plan, config)
                 laps[course].setdefault(name, []).append(lap)
-    console.print(feed_table(laps, config), width=_TABLE_WIDTH)
+    console.print(feed_table(laps, config), width=_TABLE_WIDTH, crop=False)
     config.output.mkdir(parents=True, exist_ok=True)
     path = config.output / "feed.json"
     path.write_text(json.dumps(list(_as_json(laps)), indent=2) + "\n")
@@ -128,7 +129,7 @@ def feed_table(laps: Mapping[Course, Mapping[str, Sequence[Lap]]], config: FeedC
 
 def _write_shard(folder: Path, size: str) -> Path:
     width, height = map(int, size.split("x"))
-    images = max(1, min(10_000, _PIXELS // (width * height)))
+    images = max(_FEWEST, min(_MOST, _PIXELS // (width * height)))
     return write_shard(folder / f"{size}.tar", images, width, height, _QUALITY)
 
 

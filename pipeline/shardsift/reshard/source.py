@@ -20,7 +20,7 @@ from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
 from shardsift.reshard.samples import RawSample, find_files, raw_sample, samples_from
 from shardsift.shards.tars import unpacked
-from shardsift.storage.files import open_read
+from shardsift.storage.files import open_stream
 from shardsift.storage.ranges import open_ranges
 
 
@@ -61,7 +61,7 @@ def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
 
 def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
     with tempfile.TemporaryFile(prefix="shardsift-") as scratch:
-        with open_read(url) as file:
+        with open_stream(url) as file:
             shutil.copyfileobj(unpacked(file), scratch, 1 << 20)
         scratch.flush()
         # Not closed by hand: samples that were given out may still be looked at.

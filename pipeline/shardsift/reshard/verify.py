@@ -24,7 +24,7 @@ from shardsift.reshard.folder import (
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardInputs, samples_of
-from shardsift.storage.files import identify, join, open_read, read_bytes
+from shardsift.storage.files import identify, join, open_stream, read_bytes
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 4
@@ -131,7 +131,7 @@ def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:
 def _compare(task: ReshardTask, inputs: ReshardInputs) -> None:
     """Raise Unsound if a tar isn't what its sources give, ShardError if these can't be read."""
     position = 0
-    with open_read(task.url) as file:
+    with open_stream(task.url) as file:
         for sample in samples_of(task, inputs):
             for chunk in sample.chunks:
                 if file.read(len(chunk)) != chunk:

@@ -23,7 +23,7 @@ from typing import Any, cast
 from shardsift.errors import ShardError
 from shardsift.records import ImageFile, Sample
 from shardsift.shards.tars import Member, read_members
-from shardsift.storage.files import open_read
+from shardsift.storage.files import open_stream
 
 SUPPORTED_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}
@@ -54,7 +54,7 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
     shard = shard or url
     samples = 0
     try:
-        with open_read(url) as file:
+        with open_stream(url) as file:
             for sample in _group_by_key(_read_files(file)):
                 yield sample
                 samples += 1

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from urllib.parse import unquote
 from shardsift.errors import InputError, UserError, WriteError
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason, shown_cause
+from shardsift.storage.ahead import AheadReader
 from shardsift.storage.filesystems import (
     PAGE_ATTEMPTS,
     ask,
@@ -37,6 +39,8 @@ OWN_PREFIX = "_"
 SHARD_SUFFIX = ".tar"
 ANNOTATION_SUFFIX = ".parquet"
 FAILED_FOLDER = "_failed"
+
+_STREAM_BUFFER_BYTES = 1 << 20
 
 
 def join(folder: str, name: str) -> str:
@@ -64,6 +68,21 @@ def open_read(url: str) -> io.BufferedReader:
     return io.BufferedReader(ResumingReader(filesystem, path, url), READ_BLOCK_BYTES)
 
 
+def open_stream(url: str) -> io.BufferedReader:
+    """Open for reading from front to back; the caller closes it. Raises OSError.
+
+    As `open_read`, but of a remote file the next blocks are fetched while one is read.
+    """
+    filesystem, path = locate(url)
+    if is_local(filesystem):
+        return Path(path).open("rb")
+    first = ResumingReader(filesystem, path, url)
+    if first.size is None or first.size <= READ_BLOCK_BYTES:
+        return io.BufferedReader(first, READ_BLOCK_BYTES)
+    another = partial(ResumingReader, filesystem, path, url, like=first)
+    return io.BufferedReader(AheadReader(first, another), _STREAM_BUFFER_BYTES)
+
+
 def read_bytes(url: str) -> bytes:
     """Read the whole content of a small file. Raises FileNotFoundError or another OSError."""
     filesystem, path = locate(url)
@@ -81,7 +100,7 @@ def read_range(url: str, offset: int, size: int) -> bytes:
 
 def sum_of(url: str) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits. Raises OSError."""
-    with open_read(url) as file:
+    with open_stream(url) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
 
 

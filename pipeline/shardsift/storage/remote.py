@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from tenacity import (
     RetryCallState,
@@ -159,18 +159,22 @@ class ResumingReader(io.RawIOBase):
     Nothing is kept but the position: a block that broke in its middle is asked for again, so the
     caller gets every byte once. Where a block breaks twice at one byte, smaller ones are asked
     for, so that a line which never carries eight megabytes carries them in pieces.
+
+    Attributes:
+        size: in bytes; None if an HTTP server tells none, or can't give ranges.
     """
 
-    def __init__(self, filesystem: Any, path: str, name: str) -> None:
+    def __init__(self, filesystem: Any, path: str, name: str, like: Self | None = None) -> None:
+        """Open a file, which has to be the one that `like` reads."""
         super().__init__()
         self._filesystem = filesystem
         self._path = path
         self._name = name
         self._file: Any = None
-        self._size: int | None = None
-        self._identity: tuple[object, str] = None, ""
+        self.size: int | None = None
+        self._identity: tuple[object, str] = like._identity if like else (None, "")
         self._position = 0
-        self._has_given = False
+        self._has_given = like is not None
         self._breaks_here = 0
         self._block = READ_BLOCK_BYTES
         patiently(name, self._open)
@@ -181,7 +185,7 @@ class ResumingReader(io.RawIOBase):
 
     def seekable(self) -> bool:
         """Say yes, unless an HTTP server tells no size or can't give ranges."""
-        return self._size is not None
+        return self.size is not None
 
     def tell(self) -> int:
         """Return the place of the byte that comes next."""
@@ -189,26 +193,29 @@ class ResumingReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place, which costs nothing; the next read asks for what lies there."""
-        if self._size is None:
+        if self.size is None:
             raise io.UnsupportedOperation("seek")
-        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
         self._position = starts[whence] + offset
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill at most one block. Raises OSError, if it was tried often enough."""
         view = memoryview(buffer).cast("B")
-        left = len(view)
-        if self._size is not None:
-            left = min(left, self._size - self._position)
-        if left <= 0:
-            return 0
-        data = patiently(self._name, lambda: self._read(left))
+        data = self.take(len(view))
         view[: len(data)] = data
+        return len(data)
+
+    def take(self, most: int) -> bytes:
+        """Read at most one block. Raises OSError, if it was tried often enough."""
+        left = most if self.size is None else min(most, self.size - self._position)
+        if left <= 0:
+            return b""
+        data = patiently(self._name, lambda: self._read(left))
         self._position += len(data)
         self._has_given = True
         self._breaks_here = 0
-        return len(data)
+        return data
 
     def close(self) -> None:
         """Close the file below too."""
@@ -259,7 +266,7 @@ class ResumingReader(io.RawIOBase):
             raise ChangedError("changed while it was read")
         self._identity = identity
         # Streams that can't be sought in have no size, whatever their description says.
-        self._size = getattr(file, "size", info.get("size"))
+        self.size = getattr(file, "size", info.get("size"))
         if not self.seekable():
             self._skip()
         return file
