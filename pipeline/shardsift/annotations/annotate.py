@@ -15,7 +15,7 @@ from shardsift.annotations.rows import OpenRows
 from shardsift.errors import ImageError, ShardError
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason
-from shardsift.shards.decoding import Decoder, ThreadDecoder, decode_in_order, in_chunks
+from shardsift.shards.decoding import TWO_THREADS, Decoder, decode_in_order, in_chunks
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, identify, join
 from shardsift.threads import prefetch
@@ -29,10 +29,7 @@ _SUMMED_UP = 64
 
 
 def annotate(
-    task: ShardTask,
-    scorer: ImageScorer,
-    output: str,
-    decoder: Decoder = ThreadDecoder(),  # noqa: B008  # it has no state
+    task: ShardTask, scorer: ImageScorer, output: str, decoder: Decoder = TWO_THREADS
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation file below `output`.
 

@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from typing import Self
 
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.shards.decode_worker import HEAD_BYTES, REACHED, Answer, Job, Pixels, Refused
-from shardsift.shards.decoding import Decoded, Decoder, Picture, ThreadDecoder, Unloaded
+from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, Refused, reached_in
+from shardsift.shards.decoding import TWO_THREADS, Decoded, Decoder, Picture, Unloaded
 from shardsift.shards.slabs import Bytes, Slabs
 
 _DEATHS = 3
@@ -29,7 +29,7 @@ _SECONDS_TO_START = 120
 
 def make_decoder(workers: int) -> Decoder:
     """Let so many processes decode, or if there are none two threads of this one."""
-    return DecodePool(workers) if workers else ThreadDecoder()
+    return DecodePool(workers) if workers else TWO_THREADS
 
 
 class DecodePool:
@@ -86,7 +86,7 @@ class DecodePool:
                 cause = worker.end()
                 worker = _Worker(self._slabs.descriptor)
                 causes += [cause] if len(job.files) == 1 else []
-                job = replace(job, files=job.files[: max(1, int(slab[REACHED]))])
+                job = replace(job, files=job.files[: max(1, int(reached_in(slab)[0]))])
             else:
                 return answer
             finally:

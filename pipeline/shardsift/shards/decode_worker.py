@@ -18,15 +18,14 @@ from threading import Thread
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.shards.decoding import decode_until_full
 from shardsift.shards.slabs import Bytes, map_slab
 
-REACHED = 0
-"""Place in a slab of the number of the file that is being decoded: what is left of who died."""
-
-HEAD_BYTES = 64
+HEAD_BYTES = 8
+"""Before the files in a slab stands the number of that which is being decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,11 @@ class Answer:
     seconds: float
 
 
+def reached_in(slab: Bytes) -> npt.NDArray[np.int64]:
+    """View the number of the file that is being decoded, all that is left of who died at it."""
+    return slab[:HEAD_BYTES].view(np.int64)
+
+
 def main(jobs: int, memory: int) -> None:
     """Answer jobs until the other end closes; both arguments are descriptors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this ends it
@@ -95,9 +99,11 @@ def _end_with_asker(jobs: int) -> None:
 
 
 def _do(job: Job, slab: Bytes) -> Iterator[Pixels | Refused]:
+    reached = reached_in(slab)
+
     def files() -> Iterator[memoryview]:
         for number, (begin, end) in enumerate(job.files):
-            slab[REACHED] = number
+            reached[0] = number
             yield slab[begin:end].data
 
     at = job.files[-1][1]

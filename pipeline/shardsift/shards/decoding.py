@@ -70,6 +70,9 @@ class ThreadDecoder:
         """Do nothing: the threads are their owner's."""
 
 
+TWO_THREADS = ThreadDecoder()
+
+
 def in_chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
     """Gather samples to chunks for a decoder."""
     chunk: list[Sample] = []
