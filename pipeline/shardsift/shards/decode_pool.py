@@ -50,7 +50,7 @@ class DecodePool:
             RuntimeError: if a process can't start.
         """
         number, slab = self._slabs.take()
-        job = Job(number, list(_write(files, slab)), max_pixels)
+        job = Job(number, self._write(files, number), max_pixels)
         answer = self._answer(job, slab) if job.files else Answer([], 0.0)
         records = iter(answer.records)
         pictures: list[Picture] = []
@@ -74,6 +74,17 @@ class DecodePool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _write(self, files: Sequence[bytes | Unloaded], slab: int) -> list[tuple[int, int]]:
+        """Copy files into a slab; return begin and end of each."""
+        places: list[tuple[int, int]] = []
+        at = HEAD_BYTES
+        for file in files:
+            if not isinstance(file, ImageError):
+                self._slabs.write(slab, at, file)
+                places.append((at, at + len(file)))
+                at += len(file)
+        return places
 
     def _answer(self, job: Job, slab: Bytes) -> Answer:
         """Have a job done, or its first files if there is one that kills."""
@@ -147,20 +158,6 @@ def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
         descriptors = theirs.fileno(), memory
         process = subprocess.Popen([sys.executable, "-c", code], pass_fds=descriptors)
     return process, Connection(ours.detach())
-
-
-def _write(files: Sequence[bytes | Unloaded], slab: Bytes) -> Sequence[tuple[int, int]]:
-    """Copy files into a slab; return begin and end of each."""
-    places: list[tuple[int, int]] = []
-    at = HEAD_BYTES
-    memory = slab.data
-    for file in files:
-        if isinstance(file, ImageError):
-            continue
-        memory[at : at + len(file)] = file
-        places.append((at, at + len(file)))
-        at += len(file)
-    return places
 
 
 def _picture(record: Pixels | Refused, slab: Bytes) -> Picture:

@@ -6,6 +6,7 @@ leads to it, so nothing is left behind by whoever dies.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import tempfile
@@ -60,6 +61,12 @@ class Slabs:
         # By whatever thread lets go of the last view, and at whatever moment: so without a lock.
         weakref.finalize(slab, _give_back, memory, self._free, number).atexit = False
         return number, slab
+
+    def write(self, number: int, at: int, data: bytes) -> None:
+        """Copy into a slab, while other threads of this process go on. Raises OSError."""
+        written = os.pwrite(self.descriptor, data, number * SLAB_BYTES + at)
+        if written < len(data):
+            raise OSError(errno.ENOSPC, "no memory is left for images that wait to be decoded")
 
     def close(self) -> None:
         """Let go of the memory, which lasts as long as somebody holds a view of it."""
