@@ -193,6 +193,10 @@ class RayConfig(Config):
     )
 
 
+_DECODE_THREADS = 2
+"""Of an actor without processes that decode; so many of these are slower than the threads."""
+
+
 class RunConfig(ScoreConfig, RayConfig):
     """A `score` run: what to score, where to write, and with what resources."""
 
@@ -210,7 +214,8 @@ class RunConfig(ScoreConfig, RayConfig):
         default=None,
         ge=0,
         description="processes that decode images, for each actor; by default the cores of an "
-        "actor with a GPU, less two. With 0 two threads of the actor itself decode",
+        "actor with a GPU, less two, if three or more are left. With 0 two threads of the actor "
+        "decode",
     )
     batch_size: int = Field(
         default=64,
@@ -235,7 +240,8 @@ class RunConfig(ScoreConfig, RayConfig):
         """Return the number of processes that decode for an actor."""
         if self.decode_workers is not None:
             return self.decode_workers
-        return max(0, int(self.cpus_per_actor) - 2) if self.gpus_per_actor else 0
+        spare = int(self.cpus_per_actor) - 2
+        return spare if self.gpus_per_actor and spare > _DECODE_THREADS else 0
 
     @model_validator(mode="after")
     def _float16_has_a_gpu(self) -> RunConfig:

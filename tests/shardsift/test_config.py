@@ -77,3 +77,21 @@ def test_names_paths_and_resources_dont_change_the_fingerprint() -> None:
 
 def test_the_weights_change_the_fingerprint() -> None:
     assert ScoreConfig().fingerprint("one") != ScoreConfig().fingerprint("other")
+
+
+@pytest.mark.parametrize(
+    ("settings", "workers"),
+    [
+        ({}, 0),
+        ({"cpus_per_actor": 4}, 0),
+        ({"cpus_per_actor": 5}, 3),
+        ({"cpus_per_actor": 8, "gpus_per_actor": 0}, 0),
+        ({"cpus_per_actor": 8, "decode_workers": 2}, 2),
+        ({"cpus_per_actor": 8, "decode_workers": 0}, 0),
+    ],
+    ids=str,
+)
+def test_processes_decode_where_a_gpu_and_more_than_two_cores_wait_for_them(
+    settings: dict[str, float], workers: int
+) -> None:
+    assert load_config(RunConfig, None, settings).decode_workers_of_actor() == workers
