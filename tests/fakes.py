@@ -16,6 +16,7 @@ import numpy as np
 
 from shardsift.config import RunConfig, ScoreConfig
 from shardsift.records import ImageScore, RgbImage
+from shardsift.shards.slabs import Bytes, Unpin, leave
 
 
 class FakeScorer:
@@ -33,6 +34,10 @@ class FakeScorer:
             held = image
         if held is not None:
             yield fake_score(held)
+
+    def pin(self, memory: Bytes) -> Unpin:
+        """Leave memory as it is: nothing copies from it."""
+        return leave(memory)
 
 
 def fake_score(image: RgbImage) -> ImageScore:

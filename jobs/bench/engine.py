@@ -20,6 +20,7 @@ from shardsift.engine.fleet import RayFleet
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.scoring.scorer import ImageScorer, Scorer
+from shardsift.shards.slabs import Bytes, Unpin, leave
 
 ScorerFactory = Callable[[], ImageScorer]
 
@@ -43,6 +44,10 @@ class GreyLevel:
         for image in images:
             grey = np.array([image.mean() / 255], np.float32)
             yield ImageScore(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
+
+    def pin(self, memory: Bytes) -> Unpin:
+        """Leave memory as it is: nothing copies from it."""
+        return leave(memory)
 
 
 def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:

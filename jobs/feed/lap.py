@@ -41,6 +41,7 @@ from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import in_chunks
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
+from shardsift.shards.slabs import Bytes, Unpin, leave
 
 _SAMPLINGS = 100
 """Looks at the interpreter lock, a second."""
@@ -88,6 +89,10 @@ class FreeScorer:
             height, width = image.shape[:2]
             ones = np.ones(count_crops(height, width, self.config.crops), np.float32)
             yield ImageScore(quality=ones, q_sim=ones, q_mag=ones, w_sim=ones)
+
+    def pin(self, memory: Bytes) -> Unpin:
+        """Leave memory as it is: nothing copies from it."""
+        return leave(memory)
 
 
 class FreeEncoder:

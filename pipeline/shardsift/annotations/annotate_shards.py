@@ -69,7 +69,7 @@ def annotate_shards(
         return []
     outcomes: list[ShardReport | FailedShard] = []
     started = perf_counter()
-    decoder = make_decoder(decode_workers)
+    decoder = make_decoder(decode_workers, scorer.pin)
     with closing(decoder), held(folder.url), ManifestWriter() as manifest:
         folder.begin(plan, scorer.fingerprint, config)
         for task in track(tasks, "scoring", len(tasks)):

@@ -39,7 +39,7 @@ class ScoringSpec:
         scorer = self.make_scorer()
         if scorer.fingerprint != self.fingerprint:
             raise ModelError("the weights on this node differ from those on the driver's")
-        return Scoring(scorer, self.output, make_decoder(self.decode_workers))
+        return Scoring(scorer, self.output, make_decoder(self.decode_workers, scorer.pin))
 
 
 class Scoring:

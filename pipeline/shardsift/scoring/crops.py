@@ -91,8 +91,8 @@ def resize_whole(image_HW3: Tensor) -> Tensor:
     Bilinear, `align_corners=False`, no antialiasing. That reads four pixels for each one written,
     so only those are gathered: the cost hardly grows with the image.
     """
-    rows_S, next_rows_S, down_S = _sample_axis(image_HW3.shape[0], image_HW3.device)
-    columns_S, next_columns_S, right_S = _sample_axis(image_HW3.shape[1], image_HW3.device)
+    rows_S, next_rows_S, down_S = sample_axis(image_HW3.shape[0], image_HW3.device)
+    columns_S, next_columns_S, right_S = sample_axis(image_HW3.shape[1], image_HW3.device)
     right_S1, down_S11 = right_S[:, None], down_S[:, None, None]
 
     def blend_columns(rows_S: Tensor) -> Tensor:  # float32, shape (S, S, 3)
@@ -105,7 +105,7 @@ def resize_whole(image_HW3: Tensor) -> Tensor:
     return blend_columns(rows_S).lerp(blend_columns(next_rows_S), down_S11)
 
 
-def _sample_axis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def sample_axis(length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return the two source places of each target place, and how far it lies towards the second."""
     place_S = (torch.arange(CROP_SIZE, device=device) + 0.5) * (length / CROP_SIZE) - 0.5
     place_S = place_S.clamp(min=0)

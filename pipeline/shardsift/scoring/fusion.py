@@ -1,14 +1,16 @@
-"""Convolutions that add and activate as they write, for bfloat16 on CPUs.
+"""Convolutions that add and activate as they write, for 16-bit arithmetic.
 
-In passes of their own both cost 7 to 8 % of RN50's time in bfloat16, and less than 3 % in float32,
-which therefore goes without. torch has these calls of oneDNN for `torch.compile`, which makes no
-more of the tower, and takes a C++ compiler and half a minute. They are not public: versions of
-torch that they weren't tried with go without, too.
+In passes of their own both cost 7 to 8 % of RN50's time in bfloat16 on a CPU, and less than 3 % in
+float32, which therefore goes without. On an H200 they take half of the time of 16 bits, and average
+pools a quarter: those become part of the convolutions behind them.
+
+torch has these calls of oneDNN and cuDNN for compilers and exporters. Those of oneDNN are not
+public: versions of torch that they weren't tried with go without.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,55 +18,134 @@ from torch import Tensor, nn
 from shardsift.config import Dtype
 
 
-def can_fuse(dtype: Dtype) -> bool:
-    """Tell whether this CPU and this torch have the calls, and a dtype gains by them."""
-    tried = torch.__version__ >= "2.14" and torch.__version__ < "2.15"
-    if dtype != "bfloat16" or not tried or not torch.backends.mkldnn.is_available():
-        return False
-    return bool(_onednn()._is_mkldnn_bf16_supported())
+class Kernels(Protocol):
+    """Who convolves."""
+
+    def activated(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """Convolve, and apply ReLU."""
+        ...
+
+    def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
+        """Convolve, add, and apply ReLU; `other` may be overwritten."""
+        ...
+
+
+class OneDnn:
+    """Kernels of CPUs."""
+
+    def activated(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """Convolve, and apply ReLU."""
+        return _onednn()._convolution_pointwise(x, *self._settings(convolution), "relu", [], "")
+
+    def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
+        """Convolve, add in place, and apply ReLU."""
+        add_to = _onednn()._convolution_pointwise_.binary
+        return add_to(other, x, *self._settings(convolution), "add", 1.0, "relu", [], "")
+
+    def _settings(self, c: nn.Conv2d) -> tuple[Any, ...]:
+        return c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups
+
+
+class CuDnn:
+    """Kernels of NVIDIA's GPUs."""
+
+    def activated(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """Convolve, and apply ReLU."""
+        c = convolution
+        return torch.cudnn_convolution_relu(x, c.weight, c.bias, *self._settings(c))
+
+    def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
+        """Convolve, add, and apply ReLU."""
+        c = convolution
+        settings = self._settings(c)
+        return torch.cudnn_convolution_add_relu(x, c.weight, other, 1.0, c.bias, *settings)
+
+    def _settings(self, c: nn.Conv2d) -> tuple[Any, ...]:
+        return c.stride, c.padding, c.dilation, c.groups
 
 
 class ActivatedConvolution(nn.Module):
     """A convolution and the ReLU behind it."""
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, convolution: nn.Conv2d, kernels: Kernels) -> None:
         super().__init__()
         self.convolution = convolution
+        self._kernels = kernels
 
     def forward(self, x: Tensor) -> Tensor:
-        return _onednn()._convolution_pointwise(x, *_arguments(self.convolution), "relu", [], "")
+        return self._kernels.activated(x, self.convolution)
 
 
 class ResidualBlock(nn.Module):
-    """A bottleneck of CLIP's ResNet whose batch norms are folded. Overwrites what it is given."""
+    """A bottleneck of CLIP's ResNet with folded batch norms. May overwrite what it is given."""
 
-    def __init__(self, bottleneck: nn.Module) -> None:
+    def __init__(self, bottleneck: nn.Module, kernels: Kernels) -> None:
         super().__init__()
         parts = cast(Any, bottleneck)
-        self.before = nn.Sequential(
-            ActivatedConvolution(parts.conv1), ActivatedConvolution(parts.conv2), parts.avgpool
-        )
+        first, second = (ActivatedConvolution(c, kernels) for c in (parts.conv1, parts.conv2))
+        self.before = nn.Sequential(first, second, parts.avgpool)
         self.last: nn.Conv2d = parts.conv3
         self.shortcut: nn.Module = parts.downsample or nn.Identity()
+        self._kernels = kernels
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.before(x)
-        add_to = _onednn()._convolution_pointwise_.binary
-        return add_to(self.shortcut(x), branch, *_arguments(self.last), "add", 1.0, "relu", [], "")
+        return self._kernels.added(branch, self.last, self.shortcut(x))
 
 
-def fused_stages(resnet: nn.Module) -> list[nn.Module]:
+def find_kernels(dtype: Dtype, device: torch.device) -> Kernels | None:
+    """Find the kernels that this device and this torch have, if a dtype gains by them."""
+    if device.type == "cuda":
+        return CuDnn() if dtype != "float32" and torch.backends.cudnn.is_available() else None
+    tried = torch.__version__ >= "2.14" and torch.__version__ < "2.15"
+    if dtype != "bfloat16" or not tried or not torch.backends.mkldnn.is_available():
+        return None
+    return OneDnn() if _onednn()._is_mkldnn_bf16_supported() else None
+
+
+def fused_stages(resnet: nn.Module, kernels: Kernels) -> list[nn.Module]:
     """Fuse the stem and layers of CLIP's modified ResNet whose batch norms are folded."""
     parts = cast(Any, resnet)
-    stem = map(ActivatedConvolution, (parts.conv1, parts.conv2, parts.conv3))
-    layers = parts.layer1, parts.layer2, parts.layer3, parts.layer4
-    fused_layers = (nn.Sequential(*map(ResidualBlock, layer)) for layer in layers)
-    return [nn.Sequential(*stem, parts.avgpool), *fused_layers]
+    stem = (ActivatedConvolution(c, kernels) for c in (parts.conv1, parts.conv2, parts.conv3))
+    layers = (
+        nn.Sequential(*(ResidualBlock(block, kernels) for block in layer))
+        for layer in (parts.layer1, parts.layer2, parts.layer3, parts.layer4)
+    )
+    return [nn.Sequential(*stem, parts.avgpool), *layers]
 
 
-def _arguments(convolution: nn.Conv2d) -> tuple[Any, ...]:
+def without_passes(resnet: nn.Module) -> nn.Module:
+    """Give the work of average pools, and of the shortcuts' biases, to convolutions.
+
+    Both are passes over memory, which a GPU has less time for than for the products: a pool and the
+    1x1 convolution behind it become one of 2x2 at stride 2 with a quarter of the weights.
+    """
+    parts = cast(Any, resnet)
+    pool, parts.avgpool = parts.avgpool, nn.Identity()
+    for layer in (parts.layer1, parts.layer2, parts.layer3, parts.layer4):
+        first = layer[0]
+        first.conv1 = _behind(pool, first.conv1)
+        first.conv3 = _behind(first.avgpool, first.conv3)
+        first.avgpool = nn.Identity()
+        own_pool, convolution, *_ = first.downsample
+        shortcut = _behind(pool, _behind(own_pool, convolution))
+        biases = cast(Tensor, first.conv3.bias), cast(Tensor, shortcut.bias)
+        first.conv3.bias, shortcut.bias = nn.Parameter(torch.add(*biases)), None
+        first.downsample = shortcut
+        pool = nn.Identity()
+    return resnet.requires_grad_(False)
+
+
+def _behind(pool: nn.Module, convolution: nn.Conv2d) -> nn.Conv2d:
+    """Make one convolution of an average pool and the 1x1 convolution behind it."""
+    side = cast(int, pool.kernel_size) if isinstance(pool, nn.AvgPool2d) else 1
+    if side == 1:
+        return convolution
     c = convolution
-    return c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups
+    merged = nn.Conv2d(c.in_channels, c.out_channels, side, stride=side)
+    merged.weight = nn.Parameter((c.weight / side**2).repeat(1, 1, side, side))
+    merged.bias = c.bias
+    return merged
 
 
 def _onednn() -> Any:

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
-from shardsift.scoring.crops import CROP_SIZE, count_crops, cut_crops, resize_whole
+from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.packing import Group, send_in_groups
+from shardsift.scoring.transfer import Transfer, pin
 from shardsift.shards.images import AnyImage, as_rgb
+from shardsift.shards.slabs import Bytes, Unpin
 
 Scores = npt.NDArray[np.float32]
 """quality, q_sim, q_mag and w_sim of N crops, shape (4, N)."""
@@ -41,6 +44,10 @@ class ImageScorer(Protocol):
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield one score for each image, in order."""
+        ...
+
+    def pin(self, memory: Bytes) -> Unpin:
+        """Make memory that images will lie in quick to copy from; return what undoes it."""
         ...
 
 
@@ -103,6 +110,10 @@ class Scorer:
                 begin = end
             rest_4M = scores_4N[:, begin:]
 
+    def pin(self, memory: Bytes) -> Unpin:
+        """Let a GPU copy images from this memory by itself; return what undoes that."""
+        return pin(memory, self._encoder.device)
+
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Score a Ray Data batch with a column `image`; means over crops, float32."""
         scores = list(self.score(batch["image"]))
@@ -121,33 +132,26 @@ class Scorer:
         batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
         filled = 0
         started: deque[Callable[[], Scores]] = deque()
-        for crop_SS3 in self._cut(images, crop_counts):
-            batch_NSS3[filled] = crop_SS3
-            filled += 1
-            if filled == self._room:
-                started.append(_fetch_later(self._score_batch(batch_NSS3)))
-                filled = 0
-                if len(started) > self._lag:
-                    yield started.popleft()()
+        transfer = Transfer(self._encoder.device)
+        for group in send_in_groups(images, self.config.crops, self._room, transfer):
+            crop_counts.extend(group.counts)
+            begin = 0
+            while begin < group.crops:
+                end = min(group.crops, begin + self._room - filled)
+                group.cut(begin, end, batch_NSS3[filled : filled + end - begin])
+                filled += end - begin
+                begin = end
+                if filled == self._room:
+                    started.append(_fetch_later(self._score_batch(batch_NSS3)))
+                    filled = 0
+                    if len(started) > self._lag:
+                        yield started.popleft()()
         if filled:
             whole_steps = math.ceil(filled / self._step) * self._step
             scores_4N = self._score_batch(batch_NSS3[:whole_steps])  # some are of earlier crops
             started.append(_fetch_later(scores_4N[:, :filled]))
         for fetch in started:
             yield fetch()
-
-    def _cut(self, images: Iterable[RgbImage], crop_counts: deque[int]) -> Iterator[Tensor]:
-        for image in images:
-            height, width = image.shape[:2]
-            crop_counts.append(count_crops(height, width, self.config.crops))
-            yield from cut_crops(self._upload(image), self.config.crops)
-
-    def _upload(self, image: RgbImage) -> Tensor:
-        """Put a whole image, uint8, shape (H, W, 3), on the device, which cuts its crops."""
-        pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"]))
-        if self._encoder.device.type == "cpu":
-            return pixels_HW3
-        return pixels_HW3.pin_memory().to(self._encoder.device, non_blocking=True)
 
     def _score_batch(self, crops_NSS3: Tensor) -> Tensor:
         """Score whole steps of crops, shape (4, N), each by calls of one size from end to end."""
@@ -156,8 +160,11 @@ class Scorer:
 
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:
-        pixels_HW3 = self._upload(image)
-        whole_1D = self._encode(resize_whole(pixels_HW3)[None])  # always alone, so always equal
+        group = Group([image], "global", Transfer(self._encoder.device))
+        pixels_HW3 = group.pixels_B.view(image.shape)
+        whole_1SS3 = torch.empty((1, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
+        group.cut(0, 1, whole_1SS3)
+        whole_1D = self._encode(whole_1SS3)  # always alone, so always equal
         patches_MD = self._encoder.encode_patches(pixels_HW3)
         return _image_score(_fetch_later(self._fuse(torch.cat([patches_MD, whole_1D])))())
 
@@ -185,7 +192,7 @@ def _fetch_later(scores_4N: Tensor) -> Callable[[], Scores]:
     with torch.cuda.device(scores_4N.device):  # or the event would belong to another's stream
         host_4N = torch.empty(scores_4N.shape, pin_memory=True)
         host_4N.copy_(scores_4N, non_blocking=True)
-        copied = torch.cuda.Event()
+        copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile
         copied.record()
 
     def fetch() -> Scores:

@@ -1,8 +1,8 @@
 """A CLIP image tower made fast without changing what it computes.
 
-Of convolutional towers, batch norms become part of the convolutions before them (in bfloat16 on
-CPUs ReLUs and additions, too), attention pooling computes the one query that is used, and 16-bit
-arithmetic goes where it stays within the tolerance.
+Of convolutional towers, batch norms become part of the convolutions before them (in 16 bits, ReLUs
+and additions, too), attention pooling computes the one query that is used, and 16-bit arithmetic
+goes where it stays within the tolerance.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.
@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shardsift.config import Dtype
 from shardsift.scoring.crops import CROP_SIZE, STRIDE
-from shardsift.scoring.fusion import can_fuse, fused_stages
+from shardsift.scoring.fusion import find_kernels, fused_stages, without_passes
 
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -119,8 +119,7 @@ def build_tower(
     parts = cast(Any, visual)
     if hasattr(visual, "attnpool"):
         _fold_batch_norms(visual)
-        fuses = device.type == "cpu" and can_fuse(dtype)
-        stages = fused_stages(visual) if fuses else _resnet_stages(parts)
+        stages = _fast_stages(visual, dtype, device) or _resnet_stages(parts)
         return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), feature_values, dtype)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
         _fold_batch_norms(parts.trunk)
@@ -128,6 +127,14 @@ def build_tower(
         pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         return ConvolutionalTower(stages, pool, feature_values, dtype)
     return ImageTower(visual, dtype)
+
+
+def _fast_stages(resnet: nn.Module, dtype: Dtype, device: torch.device) -> list[nn.Module] | None:
+    """List the stages of CLIP's modified ResNet with fused kernels, if there are any."""
+    kernels = find_kernels(dtype, device)
+    if kernels is None:
+        return None
+    return fused_stages(without_passes(resnet) if device.type == "cuda" else resnet, kernels)
 
 
 def _resnet_stages(visual: Any) -> list[nn.Module]:

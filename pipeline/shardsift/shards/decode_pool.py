@@ -19,7 +19,7 @@ from typing import Self
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, Refused, reached_in
 from shardsift.shards.decoding import TWO_THREADS, Decoded, Decoder, Picture, Unloaded
-from shardsift.shards.slabs import Bytes, Slabs
+from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
 
 _DEATHS = 3
 """So many processes that do one thing have to die before it is the cause, and not chance."""
@@ -27,18 +27,18 @@ _DEATHS = 3
 _SECONDS_TO_START = 120
 
 
-def make_decoder(workers: int) -> Decoder:
+def make_decoder(workers: int, pin: Pin = leave) -> Decoder:
     """Let so many processes decode, or if there are none two threads of this one."""
-    return DecodePool(workers) if workers else TWO_THREADS
+    return DecodePool(workers, pin) if workers else TWO_THREADS
 
 
 class DecodePool:
     """A decoder by processes. Images lie in memory that it takes back when nobody holds them."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, pin: Pin = leave) -> None:
         """Start the processes; they are up when they are first needed."""
         self.workers = workers
-        self._slabs = Slabs()
+        self._slabs = Slabs(pin)
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for _ in range(workers):
             self._idle.put(_Worker(self._slabs.descriptor))

@@ -12,6 +12,7 @@ import os
 import tempfile
 import weakref
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
@@ -23,12 +24,21 @@ from shardsift.shards.samples import MAX_IMAGE_BYTES
 
 Bytes = npt.NDArray[np.uint8]
 
+Unpin = Callable[[], None]
+Pin = Callable[[Bytes], Unpin]
+"""Makes memory quick to copy from, for a GPU; what it returns undoes that."""
+
 _MOST = CHUNK_BYTES + MAX_IMAGE_BYTES + ROOM_BYTES + 3 * PILLOW_BOMB_ERROR_PIXELS
 SLAB_BYTES = -(-_MOST // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 """Any chunk fits, with the images that are decoded of it."""
 
 _KEPT_BYTES = CHUNK_BYTES + ROOM_BYTES
 """What a large chunk has written beyond goes back to the system."""
+
+
+def leave(memory: Bytes) -> Unpin:
+    """Leave memory as it is."""
+    return lambda: None
 
 
 def map_slab(descriptor: int, number: int) -> mmap.mmap:
@@ -43,10 +53,12 @@ class Slabs:
         descriptor: of the memory, for processes that are to share it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pin: Pin = leave) -> None:
         self._file = None if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115
         self.descriptor = self._file.fileno() if self._file else os.memfd_create("shardsift")
         self._memory: list[mmap.mmap] = []
+        self._pin = pin
+        self._unpin: list[Unpin] = []
         self._free: deque[int] = deque()
         self._lock = Lock()
 
@@ -70,6 +82,9 @@ class Slabs:
 
     def close(self) -> None:
         """Let go of the memory, which lasts as long as somebody holds a view of it."""
+        for unpin in self._unpin:
+            unpin()
+        self._unpin.clear()
         self._memory.clear()
         if self._file:
             self._file.close()
@@ -80,7 +95,9 @@ class Slabs:
         with self._lock:
             number = len(self._memory)
             os.ftruncate(self.descriptor, (number + 1) * SLAB_BYTES)
-            self._memory.append(map_slab(self.descriptor, number))
+            memory = map_slab(self.descriptor, number)
+            self._memory.append(memory)
+            self._unpin.append(self._pin(np.frombuffer(memory, np.uint8, _KEPT_BYTES)))
             return number
 
 

@@ -10,6 +10,7 @@ import pytest
 from jobs.training.validation import validate
 from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
+from shardsift.shards.slabs import Bytes, Unpin, leave
 from tests.samples import picture
 
 PHOTOS = [np.asarray(picture(width=40, height=30, seed=seed)) for seed in range(2)]
@@ -36,6 +37,9 @@ class Brightness:
             bright = np.array([image.mean() / 255.0], np.float32)
             weight = np.array([0.25], np.float32)
             yield ImageScore(quality=bright, q_sim=bright, q_mag=1.0 - bright, w_sim=weight)
+
+    def pin(self, memory: Bytes) -> Unpin:
+        return leave(memory)
 
 
 def test_a_series_is_in_order_when_every_level_scores_less_than_the_one_before() -> None:

@@ -1,0 +1,122 @@
+"""Host memory to the device that scores, while that computes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from shardsift.records import RgbImage
+from shardsift.shards.slabs import Bytes, Unpin, leave
+
+_FOR_EVERY_CONTEXT = 1
+"""cudaHostRegisterPortable."""
+
+
+class Transfer:
+    """Copies to a device, for one thread. On a CPU nothing moves."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._under_way: deque[tuple[Any, Sequence[RgbImage]]] = deque()
+
+    def send_images(self, images: Sequence[RgbImage]) -> Tensor:
+        """Send images, one behind the other: uint8, shape (bytes of all,).
+
+        What lies side by side in memory that `pin` has had goes as it is; other memory is gathered
+        first.
+        """
+        runs = [torch.from_numpy(run) for run in _runs(images)]
+        if self._stream is None:
+            return _joined(runs)
+        if not all(run[:1].is_pinned() and run[-1:].is_pinned() for run in runs):
+            pinned = torch.empty(sum(map(len, runs)), dtype=torch.uint8, pin_memory=True)
+            runs = [torch.cat(runs, out=pinned)]
+        while self._under_way and self._under_way[0][0].query():
+            self._under_way.popleft()
+        with self._copying(self._stream):
+            sent = _joined([run.to(self._device, non_blocking=True) for run in runs])
+            self._under_way.append((self._stream.record_event(), images))  # which hold the memory
+        return self._arrived(sent, self._stream)
+
+    def send_table(self, parts: Sequence[npt.NDArray[Any]]) -> Iterator[Tensor]:
+        """Send arrays of 32 or 64 bits a value, the latter first, by one copy."""
+        table = torch.from_numpy(np.concatenate([part.ravel().view(np.int32) for part in parts]))
+        if self._stream is not None:
+            with self._copying(self._stream):
+                sent = table.pin_memory().to(self._device, non_blocking=True)
+            table = self._arrived(sent, self._stream)
+        begin = 0
+        for part in parts:
+            end = begin + part.nbytes // table.itemsize
+            dtype = torch.from_numpy(part).dtype
+            yield table[begin:end].view(dtype).view(part.shape)
+            begin = end
+
+    @contextmanager
+    def _copying(self, stream: torch.cuda.Stream) -> Generator[None]:
+        with torch.cuda.device(self._device), torch.cuda.stream(stream):
+            yield
+
+    def _arrived(self, sent: Tensor, stream: torch.cuda.Stream) -> Tensor:
+        """Let what is computed from now on wait for a copy, and the copy's memory last for it."""
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(stream)
+        sent.record_stream(computing)
+        return sent
+
+
+def pin(memory: Bytes, device: torch.device) -> Unpin:
+    """Let a GPU copy from this memory by itself; return what undoes that.
+
+    Images in memory that can't be pinned are gathered before they are copied, as any others.
+    """
+    if device.type == "cpu":
+        return leave(memory)
+    runtime: Any = torch.cuda.cudart()
+    address = memory.ctypes.data
+
+    def unpin() -> None:
+        runtime.cudaHostUnregister(address)
+
+    with torch.cuda.device(device):
+        refused = int(runtime.cudaHostRegister(address, memory.nbytes, _FOR_EVERY_CONTEXT))
+    return leave(memory) if refused else unpin
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _runs(images: Sequence[RgbImage]) -> Iterator[Bytes]:
+    """Yield the bytes of images, of those that lie side by side in one array together."""
+    first: RgbImage | None = None
+    end = size = 0
+    for image in images:
+        image = np.require(image, requirements=["C", "W"])
+        address = image.ctypes.data
+        if first is not None and address == end and _share(first, image):
+            size += image.nbytes
+        else:
+            if first is not None:
+                yield _bytes_from(first, size)
+            first, size = image, image.nbytes
+        end = address + image.nbytes
+    if first is not None:
+        yield _bytes_from(first, size)
+
+
+def _share(one: RgbImage, other: RgbImage) -> bool:
+    return one.base is not None and one.base is other.base
+
+
+def _bytes_from(image: RgbImage, size: int) -> Bytes:
+    """View the memory from the first pixel of an image on."""
+    return np.lib.stride_tricks.as_strided(image, (size,), (1,))
