@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos flips scale memory curation bench feed reference lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu reference lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,13 @@ bench: $(STAMP)  ## speed next to the published code and a plain loop; takes min
 feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COMMIT for two in turn; takes minutes
 	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/feed
 	$(BIN)/python -m jobs.feed $(if $(AGAINST),--against $(AGAINST))
+
+# No Ray, no network, no venv: the Python and the torch that the machine with the GPU has.
+GPU_PYTHON ?= python3
+DEVICE ?= cuda
+gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it; takes minutes
+	SHARDSIFT_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
+	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE)
 
 reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
 	$(BIN)/python -m jobs.reference

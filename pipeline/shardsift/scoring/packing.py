@@ -41,7 +41,7 @@ class Group:
     """
 
     def __init__(self, images: Sequence[RgbImage], plan: CropPlan, transfer: Transfer) -> None:
-        """Send images, uint8, shape (height, width, 3)."""
+        """Send images that the transfer has kept."""
         self._transfer = transfer
         self._sizes = [image.shape[:2] for image in images]
         corners = [_corners(height, width, plan) for height, width in self._sizes]
@@ -116,12 +116,12 @@ def send_in_groups(
 ) -> Iterator[Group]:
     """Send consecutive images together: a few, of so many crops if that are enough.
 
-    Images are drawn as groups are.
+    Images are drawn as groups are. Nobody needs to leave an image as it is once the next is drawn.
     """
     group: list[RgbImage] = []
     crops = size = 0
     for image in images:
-        group.append(image)
+        group.append(transfer.keep(image))
         height, width = image.shape[:2]
         crops += count_crops(height, width, plan)
         size += image.nbytes

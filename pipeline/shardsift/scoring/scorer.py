@@ -18,7 +18,7 @@ from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import Group, send_in_groups
-from shardsift.scoring.transfer import Transfer, pin
+from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
 
@@ -77,6 +77,7 @@ class Scorer:
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
         self._room = math.ceil(batch_size / self._step) * self._step
+        self._pinned = PinnedMemory(self._encoder.device)
         # While a GPU computes a batch, the next one is packed.
         self._lag = 0 if self._encoder.device.type == "cpu" else 1
 
@@ -112,7 +113,7 @@ class Scorer:
 
     def pin(self, memory: Bytes) -> Unpin:
         """Let a GPU copy images from this memory by itself; return what undoes that."""
-        return pin(memory, self._encoder.device)
+        return self._pinned.pin(memory)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Score a Ray Data batch with a column `image`; means over crops, float32."""
@@ -132,7 +133,7 @@ class Scorer:
         batch_NSS3 = torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
         filled = 0
         started: deque[Callable[[], Scores]] = deque()
-        transfer = Transfer(self._encoder.device)
+        transfer = Transfer(self._encoder.device, self._pinned)
         for group in send_in_groups(images, self.config.crops, self._room, transfer):
             crop_counts.extend(group.counts)
             begin = 0
@@ -160,7 +161,8 @@ class Scorer:
 
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:
-        group = Group([image], "global", Transfer(self._encoder.device))
+        transfer = Transfer(self._encoder.device, self._pinned)
+        group = Group([transfer.keep(image)], "global", transfer)
         pixels_HW3 = group.pixels_B.view(image.shape)
         whole_1SS3 = torch.empty((1, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
         group.cut(0, 1, whole_1SS3)

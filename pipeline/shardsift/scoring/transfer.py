@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,32 +14,79 @@ import torch
 from torch import Tensor
 
 from shardsift.records import RgbImage
-from shardsift.shards.slabs import Bytes, Unpin, leave
+from shardsift.shards.slabs import Bytes, Unpin
 
 _FOR_EVERY_CONTEXT = 1
 """cudaHostRegisterPortable."""
 
 
-class Transfer:
-    """Copies to a device, for one thread. On a CPU nothing moves."""
+class PinnedMemory:
+    """Memory that a GPU may copy from by itself. Threads may share it.
+
+    Nobody writes into an image that lies there while it is in use.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._ranges: list[tuple[int, int]] = []
+
+    def pin(self, memory: Bytes) -> Unpin:
+        """Add some memory; return what undoes that. If it can't be pinned, nothing changes."""
+        begin = memory.ctypes.data
+        own = begin, begin + memory.nbytes
+        if self._device.type == "cpu":
+            insort(self._ranges, own)
+            return lambda: self._ranges.remove(own)
+        runtime: Any = torch.cuda.cudart()
+        with torch.cuda.device(self._device):
+            refused = int(runtime.cudaHostRegister(begin, memory.nbytes, _FOR_EVERY_CONTEXT))
+        if refused:
+            return lambda: None
+        insort(self._ranges, own)
+
+        def unpin() -> None:
+            self._ranges.remove(own)
+            runtime.cudaHostUnregister(begin)
+
+        return unpin
+
+    def holds(self, image: RgbImage) -> bool:
+        """Tell whether all of an image lies there."""
+        begin = image.ctypes.data
+        found = bisect_right(self._ranges, (begin, float("inf")))
+        return found > 0 and begin + image.nbytes <= self._ranges[found - 1][1]
+
+
+class Transfer:
+    """Copies to a device, for one thread. On a CPU nothing moves."""
+
+    def __init__(self, device: torch.device, pinned: PinnedMemory) -> None:
+        self._device = device
+        self._pinned = pinned
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._under_way: deque[tuple[Any, Sequence[RgbImage]]] = deque()
 
-    def send_images(self, images: Sequence[RgbImage]) -> Tensor:
-        """Send images, one behind the other: uint8, shape (bytes of all,).
+    def keep(self, image: RgbImage) -> RgbImage:
+        """Return an image that can be sent later: itself from pinned memory, a copy of others.
 
-        What lies side by side in memory that `pin` has had goes as it is; other memory is gathered
-        first.
+        Whoever made the image may write another one into the same memory meanwhile.
+        """
+        if image.flags.c_contiguous and self._pinned.holds(image):
+            return image
+        kept: RgbImage = torch.empty(
+            image.shape, dtype=torch.uint8, pin_memory=self._stream is not None
+        ).numpy()
+        kept[:] = image
+        return kept
+
+    def send_images(self, images: Sequence[RgbImage]) -> Tensor:
+        """Send kept images, one behind the other: uint8, shape (bytes of all,).
+
+        Those that lie side by side go by one copy.
         """
         runs = [torch.from_numpy(run) for run in _runs(images)]
         if self._stream is None:
             return _joined(runs)
-        if not all(run[:1].is_pinned() and run[-1:].is_pinned() for run in runs):
-            pinned = torch.empty(sum(map(len, runs)), dtype=torch.uint8, pin_memory=True)
-            runs = [torch.cat(runs, out=pinned)]
         while self._under_way and self._under_way[0][0].query():
             self._under_way.popleft()
         with self._copying(self._stream):
@@ -71,24 +119,6 @@ class Transfer:
         computing.wait_stream(stream)
         sent.record_stream(computing)
         return sent
-
-
-def pin(memory: Bytes, device: torch.device) -> Unpin:
-    """Let a GPU copy from this memory by itself; return what undoes that.
-
-    Images in memory that can't be pinned are gathered before they are copied, as any others.
-    """
-    if device.type == "cpu":
-        return leave(memory)
-    runtime: Any = torch.cuda.cudart()
-    address = memory.ctypes.data
-
-    def unpin() -> None:
-        runtime.cudaHostUnregister(address)
-
-    with torch.cuda.device(device):
-        refused = int(runtime.cudaHostRegister(address, memory.nbytes, _FOR_EVERY_CONTEXT))
-    return leave(memory) if refused else unpin
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -16,9 +16,10 @@ from shardsift.config import CropPlan
 from shardsift.records import RgbImage
 from shardsift.scoring.crops import CROP_SIZE, cut_crops
 from shardsift.scoring.packing import Group, send_in_groups
-from shardsift.scoring.transfer import Transfer
+from shardsift.scoring.transfer import PinnedMemory, Transfer
 
-ON_CPU = Transfer(torch.device("cpu"))
+CPU = torch.device("cpu")
+ON_CPU = Transfer(CPU, PinnedMemory(CPU))
 SIDE = st.integers(1, 700)
 SIZES = st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=6)
 
@@ -35,7 +36,7 @@ def one_by_one(images: Sequence[RgbImage], plan: CropPlan) -> Tensor:
 
 
 def together(images: Sequence[RgbImage], plan: CropPlan, parts: int = 1) -> Tensor:
-    group = Group(images, plan, ON_CPU)
+    group = Group([ON_CPU.keep(image) for image in images], plan, ON_CPU)
     crops_NSS3 = torch.full((group.crops, CROP_SIZE, CROP_SIZE, 3), torch.nan)
     for part in np.array_split(np.arange(group.crops), parts):
         if len(part):
@@ -61,8 +62,17 @@ def test_images_that_lie_side_by_side_are_told_apart() -> None:
         memory[begin : begin + 3 * height * width].reshape(height, width, 3)
         for begin, (height, width) in zip(begins, sizes, strict=False)
     ]
-    assert torch.equal(together(images, "paper"), one_by_one(images, "paper"))
-    assert torch.equal(together(images[::-1], "paper"), one_by_one(images[::-1], "paper"))
+    pinned = PinnedMemory(CPU)
+    unpin = pinned.pin(memory[: int(begins[2])])
+    transfer = Transfer(CPU, pinned)
+    assert [transfer.keep(image) is image for image in images] == [True, True, False]
+    for order in (images, images[::-1]):
+        group = Group([transfer.keep(image) for image in order], "paper", transfer)
+        crops_NSS3 = torch.empty((group.crops, CROP_SIZE, CROP_SIZE, 3))
+        group.cut(0, group.crops, crops_NSS3)
+        assert torch.equal(crops_NSS3, one_by_one(order, "paper"))
+    unpin()
+    assert transfer.keep(images[0]) is not images[0]
 
 
 @pytest.mark.parametrize("view", ["turned", "every second column", "read-only"])

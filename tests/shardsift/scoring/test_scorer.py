@@ -116,6 +116,20 @@ def test_images_may_be_scored_on_the_way(golden: Golden) -> None:
     assert inner == expected
 
 
+def test_a_buffer_that_every_image_lies_in_in_turn_is_scored_as_it_was(golden: Golden) -> None:
+    """As by a reader of frames, which fills one array again and again."""
+    scorer = Scorer(golden.config)
+    images = [noise(views=2, seed=seed) for seed in range(5)]
+
+    def frames() -> Iterator[RgbImage]:
+        buffer = np.empty_like(images[0])
+        for image in images:
+            buffer[:] = image
+            yield buffer
+
+    assert list(map(bits, scorer.score(frames()))) == list(map(bits, scorer.score(images)))
+
+
 def test_pil_images_score_as_their_pixels(golden: Golden) -> None:
     rows = golden.rows[:2]
     scorer = Scorer(golden.config)

@@ -1,0 +1,242 @@
+"""The encoder alone, then everything from tar to Parquet, and their tables.
+
+Shapes in names: N crops, S = 224.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter, thread_time
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jobs.bench.corpus import MODEL, write_shard, write_weights
+from jobs.bench.peak import count_flops, measure_peak
+from jobs.gpu.gpu_config import GpuConfig
+from shardsift.annotations.annotate import annotate
+from shardsift.config import CropPlan, Dtype, ScoreConfig
+from shardsift.errors import InputError
+from shardsift.records import ShardTask
+from shardsift.scoring.crops import CROP_SIZE, count_crops
+from shardsift.scoring.encoder import Encoder
+from shardsift.scoring.scorer import Scorer
+from shardsift.shards.decode_pool import make_decoder
+from shardsift.shards.decoding import Decoder
+
+_QUALITY = 75
+_WARM_IMAGES = 400
+_LAUNCHED = 4
+"""Batches between two looks at the clock, which the GPU has ended by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpeed:
+    """The encoder alone, on crops that are there."""
+
+    dtype: Dtype
+    batch_size: int
+    crops_per_second: float
+    share_of_peak: float
+    """Of the operations a second of a large matrix product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSpeed:
+    """From tar to Parquet."""
+
+    size: str
+    plan: CropPlan
+    images: int
+    images_per_second: float
+    share_of_encoder: float
+    """Its crops a second, in those of the encoder alone."""
+    feeder: float
+    """µs of CPU a picture, of the thread that feeds the GPU."""
+    busy: dict[str, float]
+    """Share of the time that each stage was at work; of decoding, that each worker was."""
+
+
+def run_gpu(config: GpuConfig, console: Console) -> None:
+    """Measure, print two tables, write `gpu.json`. Raises InputError if the device isn't there."""
+    if config.device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {config.device}: this torch ({torch.__version__}) sees no GPU")
+    torch.set_num_threads(1)
+    console.print(" · ".join(_machine(config).values()), soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = write_weights(Path(folder, "weights.pt"))
+        base = ScoreConfig(model=MODEL, pretrained=str(weights))
+        encoders = [
+            speed
+            for dtype in config.dtypes
+            for speed in measure_encoder(base.model_copy(update={"dtype": dtype}), config)
+        ]
+        console.print(encoder_table(encoders))
+        shards = list(_measure_shards(base, config, Path(folder), encoders, console))
+    console.print(shard_table(shards, config))
+    config.output.mkdir(parents=True, exist_ok=True)
+    path = config.output / "gpu.json"
+    found = {
+        "machine": _machine(config),
+        "config": config.model_dump(mode="json"),
+        "encoder": list(map(asdict, encoders)),
+        "shards": list(map(asdict, shards)),
+    }
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    console.print(f"figures: {path}", soft_wrap=True)
+
+
+def measure_encoder(scoring: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
+    """Measure the encoder alone, by size of its batch."""
+    encoder = Encoder(scoring, config.device)
+    peak = measure_peak(torch.device(config.device).type, scoring.dtype)
+    flops = 0.0
+    for batch_size in config.batch_sizes:
+        crops_NSS3 = torch.randint(0, 256, (batch_size, CROP_SIZE, CROP_SIZE, 3), dtype=torch.uint8)
+        crops_N3SS = crops_NSS3.to(config.device).float().permute(0, 3, 1, 2)
+        flops = flops or _plain_flops(scoring)
+        speed = batch_size * _rate(lambda crops=crops_N3SS: encoder.encode(crops), config)
+        yield EncoderSpeed(
+            dtype=scoring.dtype,
+            batch_size=batch_size,
+            crops_per_second=speed,
+            share_of_peak=speed * flops / peak,
+        )
+
+
+def _plain_flops(scoring: ScoreConfig) -> float:
+    """Count the operations that a crop takes if none is merged with others."""
+    encoder = Encoder(scoring.model_copy(update={"dtype": "float32"}), "cpu")
+    return count_flops(encoder, torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
+
+
+def _rate(work: Callable[[], object], config: GpuConfig) -> float:
+    """Return how often a second a GPU does something."""
+
+    def finish() -> None:
+        if config.device != "cpu":
+            torch.cuda.synchronize(config.device)
+
+    work()  # warm
+    finish()
+    done, began = 0, perf_counter()
+    while (seconds := perf_counter() - began) < config.seconds or not done:
+        for _ in range(_LAUNCHED):
+            work()
+        finish()
+        done += _LAUNCHED
+    return done / seconds
+
+
+def _measure_shards(
+    base: ScoreConfig,
+    config: GpuConfig,
+    folder: Path,
+    encoders: list[EncoderSpeed],
+    console: Console,
+) -> Iterator[ShardSpeed]:
+    """Measure from tar to Parquet, by size and plan, with the first dtype and the last batch."""
+    dtype, batch_size = config.dtypes[0], config.batch_sizes[-1]
+    alone = next(
+        speed.crops_per_second
+        for speed in encoders
+        if speed.dtype == dtype and speed.batch_size == batch_size
+    )
+    for size in config.sizes:
+        width, height = map(int, size.split("x"))
+        images = min(config.images, config.megapixels * 1_000_000 // (width * height))
+        few = write_shard(folder / "few.tar", min(images, _WARM_IMAGES), width, height, _QUALITY)
+        shard = write_shard(folder / "many.tar", images, width, height, _QUALITY)
+        for plan in config.plans:
+            console.print(f"tar to Parquet: {size}, {plan}")
+            scoring = base.model_copy(update={"dtype": dtype, "crops": plan})
+            scorer = Scorer(scoring, device=config.device, batch_size=batch_size)
+            with closing(make_decoder(config.decode_workers, scorer.pin)) as decoder:
+                measure_shard(few, size, scorer, decoder, alone)  # warm
+                yield measure_shard(shard, size, scorer, decoder, alone)
+
+
+def measure_shard(
+    shard: Path, size: str, scorer: Scorer, decoder: Decoder, alone: float
+) -> ShardSpeed:
+    """Annotate a shard once; `alone` is the encoder's own speed."""
+    task = ShardTask(url=str(shard), shard=shard.name, annotation="shard.parquet")
+    began, feeder = perf_counter(), thread_time()
+    report = annotate(task, scorer, str(shard.parent), decoder)
+    seconds, feeder = perf_counter() - began, thread_time() - feeder
+    width, height = map(int, size.split("x"))
+    plan = scorer.config.crops
+    speed = report.rows / seconds
+    return ShardSpeed(
+        size=size,
+        plan=plan,
+        images=report.rows,
+        images_per_second=speed,
+        share_of_encoder=speed * count_crops(height, width, plan) / alone,
+        feeder=feeder * 1e6 / report.rows,
+        busy={stage: own.busy / (own.busy + own.waiting) for stage, own in report.stages.items()},
+    )
+
+
+def encoder_table(speeds: list[EncoderSpeed]) -> Table:
+    """Tabulate the encoder alone."""
+    table = Table(title="RN50 alone", title_justify="left", box=box.SIMPLE)
+    for number, column in enumerate(("dtype", "batch", "crops/s", "of peak")):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for speed in speeds:
+        table.add_row(
+            speed.dtype,
+            str(speed.batch_size),
+            f"{speed.crops_per_second:,.0f}",
+            f"{speed.share_of_peak:.0%}",
+        )
+    table.caption = (
+        "of peak: a crop's operations, none of them merged, in those of a matrix product"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def shard_table(speeds: list[ShardSpeed], config: GpuConfig) -> Table:
+    """Tabulate tar to Parquet, with the stage that holds up the others."""
+    settings = f"{config.dtypes[0]}, batches of {config.batch_sizes[-1]}"
+    title = f"tar to Parquet, {settings}, {config.decode_workers} processes decode"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    columns = ("pictures", "plan", "pictures/s", "of encoder", "feeder µs", "held up by")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if 1 < number < 5 else "left", no_wrap=True)
+    for speed in speeds:
+        slowest = max(speed.busy, key=lambda stage, busy=speed.busy: busy[stage])
+        table.add_row(
+            speed.size,
+            speed.plan,
+            f"{speed.images_per_second:,.0f}",
+            f"{speed.share_of_encoder:.0%}",
+            f"{speed.feeder:,.0f}",
+            f"{slowest} ({speed.busy[slowest]:.0%} busy)",
+        )
+    table.caption = "score: the GPU, and the thread that feeds it for so many µs a picture"
+    table.caption_justify = "left"
+    return table
+
+
+def _machine(config: GpuConfig) -> dict[str, Any]:
+    device = "no GPU"
+    if config.device != "cpu":
+        device = torch.cuda.get_device_name(config.device)
+    return {
+        "device": device,
+        "cores": f"{os.cpu_count()} cores",
+        "python": f"Python {platform.python_version()}",
+        "torch": f"torch {torch.__version__}",
+    }
