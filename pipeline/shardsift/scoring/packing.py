@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,10 @@ from shardsift.scoring.transfer import Transfer
 
 Places = npt.NDArray[np.int32]
 
-_GROUP_IMAGES = 16
+_GROUP_IMAGES = 64
 _GROUP_BYTES = 48 << 20
 _CHANNELS = 3
+_ROW_BYTES = _CHANNELS * CROP_SIZE
 _SIZES_REMEMBERED = 4096
 _ROWS_S: Places = np.arange(CROP_SIZE, dtype=np.int32)
 
@@ -51,9 +52,9 @@ class Group:
         self._whole_K = np.cumsum(self.counts) - 1
         pixels_K = np.array([height * width for height, width in self._sizes])
         self._origin_K = (np.cumsum(pixels_K) - pixels_K).astype(np.int32)
-        width_K = np.array([width for _, width in self._sizes], np.int32)
+        self._width_K = np.array([width for _, width in self._sizes], np.int32)
         # Where a patch begins, and how far it is from row to row: both 0 of an image as a whole.
-        self._width_N = np.repeat(width_K, self.counts)
+        self._width_N = np.repeat(self._width_K, self.counts)
         self._width_N[self._whole_K] = 0
         whole_12 = np.zeros((1, 2), np.int32)
         corner_N2 = np.concatenate([part for own_M2 in corners for part in (own_M2, whole_12)])
@@ -68,47 +69,47 @@ class Group:
         """
         wholes = slice(*np.searchsorted(self._whole_K, (begin, end)))
         place_K = self._whole_K[wholes] - begin
-        if len(place_K) < end - begin:  # of wholes something is written, too, and then replaced
-            width_N1 = self._width_N[begin:end, None]
-            start_NS = self._first_N[begin:end, None] + width_N1 * _ROWS_S
-            (start_NS,) = self._transfer.send_table([start_NS])
-            rows_PR = self.pixels_B.unfold(0, _CHANNELS * CROP_SIZE, _CHANNELS)
-            into_NSS3.view(-1, _CHANNELS * CROP_SIZE).copy_(
-                rows_PR.index_select(0, start_NS.flatten())
-            )
+        width_N1 = self._width_N[begin:end, None]
+        start_NS = self._first_N[begin:end, None] + width_N1 * _ROWS_S
+        has_patches = len(place_K) < end - begin
+        patches = [start_NS] if has_patches else []
+        tables = list(self._transfer.send_table([place_K, *patches, *self._resizing(wholes)]))
+        if has_patches:  # something is written in the places of wholes, too, and then replaced
+            rows_PR = self.pixels_B.unfold(0, _ROW_BYTES, _CHANNELS)
+            patches_NR = rows_PR.index_select(0, tables.pop(1).flatten())
+            into_NSS3.view(-1, _ROW_BYTES).copy_(patches_NR)
         if len(place_K):
-            self._resize(wholes, place_K, into_NSS3)
+            into_NSS3.index_copy_(0, tables[0], _resized(self.pixels_B, *tables[1:]))
 
-    def _resize(self, wholes: slice, place_K: npt.NDArray[np.int64], into_NSS3: Tensor) -> None:
-        """Write whole images: of each pixel four are read, and blended as `resize_whole` does."""
+    def _resizing(self, wholes: slice) -> Iterator[npt.NDArray[Any]]:
+        """Yield what images are resized by: two rows and two columns a pixel, and their shares.
+
+        Rows are places of their first pixels.
+        """
         sizes = self._sizes[wholes]
+        if not sizes:
+            return
         rows, columns = ([_axis(side) for side in sides] for sides in zip(*sizes, strict=True))
-        row_K2S = np.stack(
-            [
-                axis.place_2S * np.int32(width) + origin
-                for axis, (_, width), origin in zip(
-                    rows, sizes, self._origin_K[wholes], strict=True
-                )
-            ]
+        width_K11, origin_K11 = (
+            own_K[wholes][:, None, None] for own_K in (self._width_K, self._origin_K)
         )
-        tables = self._transfer.send_table(
-            [
-                place_K,
-                row_K2S,
-                np.stack([axis.place_2S for axis in columns]),
-                np.stack([axis.share_S for axis in rows]),
-                np.stack([axis.share_S for axis in columns]),
-            ]
-        )
-        place, row_K2S, column_K2S, down_KS, right_KS = tables
-        pixel_K2S2S = row_K2S[..., None, None] + column_K2S[:, None, None]
-        pixels_P3 = self.pixels_B.view(-1, _CHANNELS)
-        found_K2S2S3 = pixels_P3.index_select(0, pixel_K2S2S.flatten()).float()
-        left_K2SS3, right_K2SS3 = found_K2S2S3.view(*pixel_K2S2S.shape, _CHANNELS).unbind(3)
-        above_KSS3, below_KSS3 = left_K2SS3.lerp(
-            right_K2SS3, right_KS[:, None, None, :, None]
-        ).unbind(1)
-        into_NSS3.index_copy_(0, place, above_KSS3.lerp(below_KSS3, down_KS[:, :, None, None]))
+        yield np.stack([axis.place_2S for axis in rows]) * width_K11 + origin_K11
+        yield np.stack([axis.place_2S for axis in columns])
+        yield np.stack([axis.share_S for axis in rows])
+        yield np.stack([axis.share_S for axis in columns])
+
+
+def _resized(
+    pixels_B: Tensor, row_K2S: Tensor, column_K2S: Tensor, down_KS: Tensor, right_KS: Tensor
+) -> Tensor:
+    """Blend four pixels for each one, as `resize_whole` does: float32, shape (K, S, S, 3)."""
+    pixel_K2S2S = row_K2S[..., None, None] + column_K2S[:, None, None]
+    pixels_P3 = pixels_B.view(-1, _CHANNELS)
+    found_K2S2S3 = pixels_P3.index_select(0, pixel_K2S2S.flatten()).float()
+    left_K2SS3, right_K2SS3 = found_K2S2S3.view(*pixel_K2S2S.shape, _CHANNELS).unbind(3)
+    blended_K2SS3 = left_K2SS3.lerp(right_K2SS3, right_KS[:, None, None, :, None])
+    above_KSS3, below_KSS3 = blended_K2SS3.unbind(1)
+    return above_KSS3.lerp(below_KSS3, down_KS[:, :, None, None])
 
 
 def send_in_groups(

@@ -59,12 +59,19 @@ class ConvolutionalTower(nn.Module):
     """
 
     def __init__(
-        self, stages: Sequence[nn.Module], pool: nn.Module, feature_values: int, dtype: Dtype
+        self,
+        stages: Sequence[nn.Module],
+        pool: nn.Module,
+        feature_values: int,
+        dtype: Dtype,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         """Take over the stages of the trunk, first to last, and the pooling."""
         super().__init__()
         self.trunk = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
-        self.trunk.to(memory_format=torch.channels_last)
+        self.trunk.to(memory_format=layout)
+        if layout != torch.channels_last:  # which is how pixels come
+            self.trunk.insert(0, _Planes())
         self.pool = pool
 
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
@@ -77,6 +84,13 @@ class ConvolutionalTower(nn.Module):
         rows, columns = windows_CRKHW.shape[1:3]
         windows_NCHW = windows_CRKHW.permute(1, 2, 0, 3, 4).flatten(0, 1)
         return self.pool(windows_NCHW).unflatten(0, (rows, columns))
+
+
+class _Planes(nn.Module):
+    """Puts channels one behind the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous()
 
 
 class MeanQueryPool(nn.Module):
@@ -120,7 +134,11 @@ def build_tower(
     if hasattr(visual, "attnpool"):
         _fold_batch_norms(visual)
         stages = _fast_stages(visual, dtype, device) or _resnet_stages(parts)
-        return ConvolutionalTower(stages, MeanQueryPool(parts.attnpool), feature_values, dtype)
+        pool = MeanQueryPool(parts.attnpool)
+        # Kernels of CUDA in float32 take planes, and would turn every feature map there and back.
+        takes_planes = device.type == "cuda" and dtype == "float32"
+        layout = torch.contiguous_format if takes_planes else torch.channels_last
+        return ConvolutionalTower(stages, pool, feature_values, dtype, layout)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
         _fold_batch_norms(parts.trunk)
         stages = _efficient_net_stages(parts.trunk)
@@ -134,7 +152,8 @@ def _fast_stages(resnet: nn.Module, dtype: Dtype, device: torch.device) -> list[
     kernels = find_kernels(dtype, device)
     if kernels is None:
         return None
-    return fused_stages(without_passes(resnet) if device.type == "cuda" else resnet, kernels)
+    is_bound_by_memory = device.type == "cuda" and dtype != "float32"
+    return fused_stages(without_passes(resnet) if is_bound_by_memory else resnet, kernels)
 
 
 def _resnet_stages(visual: Any) -> list[nn.Module]:

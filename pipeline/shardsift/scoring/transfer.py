@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,29 +88,27 @@ class Transfer:
             return _joined(runs)
         while self._under_way and self._under_way[0][0].query():
             self._under_way.popleft()
-        with self._copying(self._stream):
+        with torch.cuda.stream(self._stream):
             sent = _joined([run.to(self._device, non_blocking=True) for run in runs])
             self._under_way.append((self._stream.record_event(), images))  # which hold the memory
         return self._arrived(sent, self._stream)
 
     def send_table(self, parts: Sequence[npt.NDArray[Any]]) -> Iterator[Tensor]:
         """Send arrays of 32 or 64 bits a value, the latter first, by one copy."""
-        table = torch.from_numpy(np.concatenate([part.ravel().view(np.int32) for part in parts]))
+        values = [part.reshape(-1).view(np.int32) for part in parts]
+        table = torch.empty(
+            sum(map(len, values)), dtype=torch.int32, pin_memory=self._stream is not None
+        )
+        np.concatenate(values, out=table.numpy())
         if self._stream is not None:
-            with self._copying(self._stream):
-                sent = table.pin_memory().to(self._device, non_blocking=True)
+            with torch.cuda.stream(self._stream):
+                sent = table.to(self._device, non_blocking=True)
             table = self._arrived(sent, self._stream)
         begin = 0
-        for part in parts:
-            end = begin + part.nbytes // table.itemsize
-            dtype = torch.from_numpy(part).dtype
-            yield table[begin:end].view(dtype).view(part.shape)
+        for part, own in zip(parts, values, strict=True):
+            end = begin + len(own)
+            yield table[begin:end].view(torch.from_numpy(part).dtype).view(part.shape)
             begin = end
-
-    @contextmanager
-    def _copying(self, stream: torch.cuda.Stream) -> Generator[None]:
-        with torch.cuda.device(self._device), torch.cuda.stream(stream):
-            yield
 
     def _arrived(self, sent: Tensor, stream: torch.cuda.Stream) -> Tensor:
         """Let what is computed from now on wait for a copy, and the copy's memory last for it."""

@@ -100,8 +100,4 @@ def test_images_are_drawn_a_group_at_a_time() -> None:
     assert next(groups).counts == [2, 2, 2, 2]
     assert drawn == 4
     assert [group.crops for group in groups] == [8] * 9
-    assert [group.crops for group in send_in_groups(images(), "paper", 1000, ON_CPU)] == [
-        32,
-        32,
-        16,
-    ]
+    assert [group.crops for group in send_in_groups(images(), "paper", 1000, ON_CPU)] == [80]
