@@ -45,7 +45,7 @@ def _fused_convolutions() -> dict[Any, Callable[..., int]]:
 def measure_peak(device: str, dtype: str) -> float:
     """Measure the floating-point operations a second of a large matrix product."""
     side = _SIDE[device]
-    factor = torch.ones(side, side, dtype=getattr(torch, dtype), device=device)
+    factor = torch.randn(side, side, device=device).to(getattr(torch, dtype))
 
     def seconds() -> float:
         started = perf_counter()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
@@ -73,51 +74,49 @@ def run_gpu(config: GpuConfig, console: Console) -> None:
         raise InputError(f"--device {config.device}: this torch ({torch.__version__}) sees no GPU")
     torch.set_num_threads(1)
     console.print(" · ".join(_machine(config).values()), soft_wrap=True)
+    config.output.mkdir(parents=True, exist_ok=True)
+    path = config.output / "gpu.json"
+    found: dict[str, Any] = {"machine": _machine(config), "config": config.model_dump(mode="json")}
+    encoders: list[EncoderSpeed] = []
+    shards: list[ShardSpeed] = []
     with tempfile.TemporaryDirectory() as folder:
         weights = write_weights(Path(folder, "weights.pt"))
         base = ScoreConfig(model=MODEL, pretrained=str(weights))
-        encoders = [
-            speed
-            for dtype in config.dtypes
-            for speed in measure_encoder(base.model_copy(update={"dtype": dtype}), config)
-        ]
+        for speed in measure_encoder(base, config):
+            encoders.append(speed)
+            _write(path, found | {"encoder": list(map(asdict, encoders))})
         console.print(encoder_table(encoders))
-        shards = list(_measure_shards(base, config, Path(folder), encoders, console))
+        for speed in _measure_shards(base, config, Path(folder), encoders):
+            console.print(f"{speed.size} {speed.plan}: {speed.images_per_second:,.0f} pictures/s")
+            shards.append(speed)
+            both = {"encoder": list(map(asdict, encoders)), "shards": list(map(asdict, shards))}
+            _write(path, found | both)
     console.print(shard_table(shards, config))
-    config.output.mkdir(parents=True, exist_ok=True)
-    path = config.output / "gpu.json"
-    found = {
-        "machine": _machine(config),
-        "config": config.model_dump(mode="json"),
-        "encoder": list(map(asdict, encoders)),
-        "shards": list(map(asdict, shards)),
-    }
-    path.write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"figures: {path}", soft_wrap=True)
 
 
-def measure_encoder(scoring: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
-    """Measure the encoder alone, by size of its batch."""
-    encoder = Encoder(scoring, config.device)
-    peak = measure_peak(torch.device(config.device).type, scoring.dtype)
-    flops = 0.0
-    for batch_size in config.batch_sizes:
-        crops_NSS3 = torch.randint(0, 256, (batch_size, CROP_SIZE, CROP_SIZE, 3), dtype=torch.uint8)
-        crops_N3SS = crops_NSS3.to(config.device).float().permute(0, 3, 1, 2)
-        flops = flops or _plain_flops(scoring)
-        speed = batch_size * _rate(lambda crops=crops_N3SS: encoder.encode(crops), config)
-        yield EncoderSpeed(
-            dtype=scoring.dtype,
-            batch_size=batch_size,
-            crops_per_second=speed,
-            share_of_peak=speed * flops / peak,
-        )
+def measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
+    """Measure the encoder alone, by dtype and size of its batch."""
+    flops = count_flops(Encoder(base, "cpu"), torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
+    for dtype in config.dtypes:
+        encoder = Encoder(base.model_copy(update={"dtype": dtype}), config.device)
+        peak = measure_peak(torch.device(config.device).type, dtype)
+        for batch_size in config.batch_sizes:
+            size = (batch_size, CROP_SIZE, CROP_SIZE, 3)
+            crops_NSS3 = torch.randint(0, 256, size, dtype=torch.uint8).to(config.device)
+            crops_N3SS = crops_NSS3.float().permute(0, 3, 1, 2)
+            encode = partial(encoder.encode, crops_N3SS)
+            speed = batch_size * _rate(encode, config)
+            yield EncoderSpeed(
+                dtype=dtype,
+                batch_size=batch_size,
+                crops_per_second=speed,
+                share_of_peak=speed * flops / peak,
+            )
 
 
-def _plain_flops(scoring: ScoreConfig) -> float:
-    """Count the operations that a crop takes if none is merged with others."""
-    encoder = Encoder(scoring.model_copy(update={"dtype": "float32"}), "cpu")
-    return count_flops(encoder, torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
+def _write(path: Path, found: dict[str, Any]) -> None:
+    path.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _rate(work: Callable[[], object], config: GpuConfig) -> float:
@@ -143,7 +142,6 @@ def _measure_shards(
     config: GpuConfig,
     folder: Path,
     encoders: list[EncoderSpeed],
-    console: Console,
 ) -> Iterator[ShardSpeed]:
     """Measure from tar to Parquet, by size and plan, with the first dtype and the last batch."""
     dtype, batch_size = config.dtypes[0], config.batch_sizes[-1]
@@ -158,7 +156,6 @@ def _measure_shards(
         few = write_shard(folder / "few.tar", min(images, _WARM_IMAGES), width, height, _QUALITY)
         shard = write_shard(folder / "many.tar", images, width, height, _QUALITY)
         for plan in config.plans:
-            console.print(f"tar to Parquet: {size}, {plan}")
             scoring = base.model_copy(update={"dtype": dtype, "crops": plan})
             scorer = Scorer(scoring, device=config.device, batch_size=batch_size)
             with closing(make_decoder(config.decode_workers, scorer.pin)) as decoder:

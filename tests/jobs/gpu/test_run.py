@@ -1,0 +1,46 @@
+"""What is measured on a GPU can be tried without one."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from jobs.gpu.gpu_config import GpuConfig
+from jobs.gpu.run import run_gpu
+from shardsift.errors import InputError
+
+
+def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    config = GpuConfig(
+        device="cpu",
+        output=tmp_path,
+        images=2,
+        seconds=0.01,
+        sizes=("230x224",),
+        plans=("global",),
+        dtypes=("float32",),
+        batch_sizes=(2,),
+        decode_workers=0,
+    )
+    run_gpu(config, Console(file=shown, width=100))
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    (encoder,) = found["encoder"]
+    (shard,) = found["shards"]
+    assert encoder["crops_per_second"] > 0
+    assert 0 < encoder["share_of_peak"] < 2
+    assert (shard["size"], shard["plan"], shard["images"]) == ("230x224", "global", 2)
+    assert shard["busy"].keys() == {"read", "decode", "score", "write"}
+    assert "230x224" in shown.getvalue()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--device cuda: this torch .* sees no GPU"):
+        run_gpu(GpuConfig(output=tmp_path), Console(file=io.StringIO()))
+    assert not list(tmp_path.iterdir())
