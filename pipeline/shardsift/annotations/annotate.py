@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,17 @@ _SUMMED_UP = 64
 
 
 def annotate(
-    task: ShardTask, scorer: ImageScorer, output: str, decoder: Decoder = TWO_THREADS
+    task: ShardTask,
+    scorer: ImageScorer,
+    output: str,
+    decoder: Decoder = TWO_THREADS,
+    turn: Lock | None = None,
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation file below `output`.
 
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
+    Calls that share a `turn` score one after the other: while one does, others open their shard and
+    decode its first images, or commit.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
@@ -46,25 +53,26 @@ def annotate(
     clock = StageClock()
     config = scorer.config.model_dump(mode="json")
     encoder = AnnotationEncoder(identity, scorer.fingerprint, config)
-    unscored_images = _score_rows(task, scorer, decoder, clock, encoder)
+    unscored_images = _score_rows(task, scorer, decoder, clock, encoder, turn or Lock())
     try:
         with clock.measure("write"):
             data, report = encoder.finish(unscored_images)
             commit(join(output, task.annotation), data)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {reason(error)}") from error
-    seconds = perf_counter() - started
+    seconds = perf_counter() - started - clock.seconds["turn"]
     return replace(report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
 
 
 def _stages(clock: StageClock, seconds: float, decoders: int) -> dict[str, StageSeconds]:
     """Tell how long each stage was busy, and how long it waited for the others."""
     busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
+    del busy["turn"]
     wait_for_images = busy.pop("wait", 0.0)
     busy["score"] -= wait_for_images  # the scorer draws the images that it waits for
     workers = dict.fromkeys(busy, 1) | {"decode": decoders}
     return {
-        stage: StageSeconds(busy=own, waiting=workers[stage] * seconds - own)
+        stage: StageSeconds(busy=own, waiting=max(0.0, workers[stage] * seconds - own))
         for stage, own in busy.items()
     }
 
@@ -75,6 +83,7 @@ def _score_rows(
     decoder: Decoder,
     clock: StageClock,
     encoder: AnnotationEncoder,
+    turn: Lock,
 ) -> int:
     """Encode a row for every sample; return the number of further images that they held."""
     rows = OpenRows(encoder)
@@ -95,10 +104,18 @@ def _score_rows(
             rows.add(chunk, pictures)
             yield from (picture for picture in pictures if not isinstance(picture, ImageError))
 
-    with closing(images()) as stream, clock.measure("score"):  # ends the threads if it raises
-        scores = iter(scorer.score(stream))
-        while some := list(islice(scores, _SUMMED_UP)):
-            rows.set_scores(some)
+    with closing(images()) as stream:  # ends the threads if it raises
+        with clock.measure("score"):
+            all_images = chain(iter(list(islice(stream, 1))), stream)  # the first is there
+        with clock.measure("turn"):
+            turn.acquire()
+        try:
+            with clock.measure("score"):
+                scores = iter(scorer.score(all_images))
+                while some := list(islice(scores, _SUMMED_UP)):
+                    rows.set_scores(some)
+        finally:
+            turn.release()
     rows.close()
     assert encoder.rows == samples, "a row for every sample"
     return further_images

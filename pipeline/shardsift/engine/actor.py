@@ -36,7 +36,10 @@ class Report(Protocol):
 
 
 Work = Callable[[Any], Report]
-"""Does a task and commits its result. Raises ShardError if it can't be done."""
+"""Does a task and commits its result. Raises ShardError if it can't be done.
+
+An actor that overlaps calls it in two threads.
+"""
 
 
 class ActorSpec(Protocol):
@@ -50,6 +53,11 @@ class ActorSpec(Protocol):
     @property
     def cpus(self) -> float:
         """CPU cores of an actor."""
+        ...
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether it gets ready for a shard while it works on another: two calls at a time."""
         ...
 
     def make_work(self) -> Work:
@@ -71,6 +79,10 @@ class ShardTrouble:
     """A shard that could not be read or written; the actor itself is well."""
 
     reason: str
+
+
+IN_FLIGHT = 2
+"""Shards in an actor: one that it works on, and one that waits so that the actor never does."""
 
 
 class ShardActor:

@@ -1,8 +1,10 @@
 """Hands shards to actors and survives what happens to them.
 
 Each actor has a lane: its handle, the shards under way in it, and, after any failure, a gate that
-has to answer before it gets work again. Only the oldest shard of a lane runs, the others wait in
-the actor's queue; so only that one can have caused a failure, and only it pays with an attempt.
+has to answer before it gets work again. A shard pays with an attempt if it alone can have caused a
+failure: the oldest of its lane, for the others wait in the actor's queue; or, of an actor that
+overlaps its shards, the only one in it. Of several there none pays, and each is tried again in an
+actor of its own.
 
 What is done here for an answer doesn't grow with the number of actors; Ray's waiting for it does.
 """
@@ -13,17 +15,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from shardsift.engine.actor import Place, Report, ShardTrouble, Task
+from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
 from shardsift.errors import EngineError
 from shardsift.records import FailedShard
 
 Outcome = Report | FailedShard
-
-IN_FLIGHT = 2
-"""Shards in an actor: one that runs, and one that waits so that the actor never does."""
 
 _TICK_SECONDS = 1.0
 _GATE_PATIENCE_SECONDS = 30.0
@@ -40,16 +40,19 @@ class _Lane:
     outlived: Place | None = None
     under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
     oldest_since: float = 0.0
-    suspect: _Suspect | None = None
+    suspects: list[_Suspect] = field(default_factory=list["_Suspect"])
+    is_apart: bool = False
+    """Its shard runs alone."""
     awaited: Call | None = None
     """What tells next how the lane is: its gate, or its oldest shard."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Suspect:
-    """The shard that ran when its actor failed; held until it is known whether it is to blame."""
+    """A shard that ran when its actor failed; held until it is known whether it is to blame."""
 
     task: Task
+    was_alone: bool
     reason: str
     preempted: bool
     since: float
@@ -79,6 +82,7 @@ class Coordinator:
         self._waiting: Iterator[Task] = iter(())
         self._upcoming: Task | None = None
         self._again: deque[Task] = deque()
+        self._apart: deque[Task] = deque()  # each to be tried in an actor of its own
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
         self._finishing = False
@@ -128,10 +132,9 @@ class Coordinator:
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
             lane = self._awaited[call]
             hear = self._hear_shard if lane.gate is None else self._hear_gate
-            outcome = hear(lane, self._fleet.answer(call))
+            outcomes = list(hear(lane, self._fleet.answer(call)))
             self._file(lane)
-            if outcome:
-                yield outcome
+            yield from outcomes
         if self._fleet.now() - self._last_look >= _TICK_SECONDS:
             self._last_look = self._fleet.now()
             yield from self._look_after_lanes()
@@ -139,9 +142,14 @@ class Coordinator:
     # --- work out --------------------------------------------------------------------------------
 
     def _feed_lanes(self) -> None:
+        while self._hungry[0] and self._apart:
+            lane = next(iter(self._hungry[0]))
+            lane.is_apart = True
+            self._submit(lane, self._apart.popleft())
         for hungry in self._hungry:  # one shard for every lane before a second for any
-            while hungry and (task := self._next_task()):
-                self._submit(next(iter(hungry)), task)
+            dry = 0 if hungry is self._hungry[0] else len(self._apart)  # soon without any
+            while len(hungry) > dry and (task := self._next_task()):
+                self._submit(next(islice(hungry, dry, None)), task)
             if self._gated:  # of few shards, the first actor there mustn't take two
                 return
 
@@ -181,7 +189,8 @@ class Coordinator:
             self._gated.add(lane)
         else:
             self._gated.discard(lane)
-            if len(lane.under_way) < IN_FLIGHT:
+            lane.is_apart &= bool(lane.under_way)
+            if len(lane.under_way) < IN_FLIGHT and not lane.is_apart:
                 self._hungry[len(lane.under_way)][lane] = None
 
     def _new_lane(self) -> _Lane:
@@ -192,41 +201,51 @@ class Coordinator:
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _hear_shard(self, lane: _Lane, answer: Answer) -> Outcome | None:
+    def _hear_shard(self, lane: _Lane, answer: Answer) -> Iterator[Outcome]:
         assert not isinstance(answer, Place), "a shard's call gives no place"
         if isinstance(answer, ActorFailure):
             self._empty_lane(lane, answer.reason, preempted=answer.preempted)
             self._revive(lane, answer)
-            return None
+            return
         _, task = lane.under_way.popleft()
         lane.oldest_since = self._fleet.now()
         if isinstance(answer, ShardTrouble):
-            return self._charge(task, answer.reason)
-        return answer
+            yield from self._charge(task, answer.reason, self._again)
+        else:
+            yield answer
 
-    def _hear_gate(self, lane: _Lane, answer: Answer) -> Outcome | None:
+    def _hear_gate(self, lane: _Lane, answer: Answer) -> Iterator[Outcome]:
         if isinstance(answer, ActorFailure):
             self._revive(lane, answer)
-            return None
+            return
         assert isinstance(answer, Place), "a gate's call gives a place"
         if answer == lane.outlived:  # a kill takes a moment to arrive
             self._close_gate(lane)
-            return None
-        outcome = self._judge(lane)
+            return
+        yield from self._judge(lane)
         lane.gate, lane.place, lane.outlived = None, answer, None
-        return outcome
 
     # --- failures --------------------------------------------------------------------------------
 
     def _empty_lane(self, lane: _Lane, reason: str, *, preempted: bool = False) -> None:
-        """Take all work from a lane: the oldest shard is the suspect, the others go back free."""
-        _, oldest = lane.under_way.popleft()
-        lane.suspect = _Suspect(
-            task=oldest, reason=reason, preempted=preempted, since=self._fleet.now()
-        )
-        logger.warning("an actor failed at %s: %s", oldest.shard, reason)
-        self._again.extend(task for _, task in lane.under_way)
+        """Take all work from a lane: shards that ran are suspects, the others go back free."""
+        tasks = [task for _, task in lane.under_way]
         lane.under_way.clear()
+        ran = len(tasks) if self._fleet.overlaps else 1
+        forgotten = self._fleet.overlaps and self._finishing  # another may have run beside it
+        lane.suspects = [
+            _Suspect(
+                task=task,
+                was_alone=ran == 1 and not forgotten,
+                reason=reason,
+                preempted=preempted,
+                since=self._fleet.now(),
+            )
+            for task in tasks[:ran]
+        ]
+        names = " and ".join(task.shard for task in tasks[:ran])
+        logger.warning("an actor failed at %s: %s", names, reason)
+        self._again.extend(tasks[ran:])
 
     def _revive(self, lane: _Lane, failure: ActorFailure) -> None:
         """See to it that the actor comes back, and wait for that."""
@@ -245,44 +264,43 @@ class Coordinator:
     def _close_gate(self, lane: _Lane) -> None:
         lane.gate = self._fleet.ready(lane.actor)
 
-    def _judge(self, lane: _Lane) -> Outcome | None:
-        """Decide what becomes of the lane's suspect, if it has one."""
-        suspect, lane.suspect = lane.suspect, None
-        if suspect is None:
-            return None
-        if report := self._find_committed(suspect.task):
-            return report
-        if suspect.preempted or not self._is_on(lane, self._fleet.live_nodes()):
-            self._again.append(suspect.task)
-            return None
-        return self._charge(suspect.task, suspect.reason)
+    def _judge(self, lane: _Lane) -> Iterator[Outcome]:
+        """Decide what becomes of the lane's suspects, if it has any."""
+        suspects, lane.suspects = lane.suspects, []
+        for suspect in suspects:
+            if report := self._find_committed(suspect.task):
+                yield report
+            elif suspect.preempted or not self._is_on(lane, self._fleet.live_nodes()):
+                self._again.append(suspect.task)
+            elif not suspect.was_alone:
+                self._apart.append(suspect.task)
+            else:
+                again = self._apart if self._fleet.overlaps else self._again
+                yield from self._charge(suspect.task, suspect.reason, again)
 
     def _is_on(self, lane: _Lane, nodes: set[str]) -> bool:
         return lane.place is None or lane.place.node_id in nodes
 
-    def _charge(self, task: Task, reason: str) -> FailedShard | None:
+    def _charge(self, task: Task, reason: str, again: deque[Task]) -> Iterator[FailedShard]:
         attempts = self._attempts.pop(task.shard, 0) + 1
         if attempts >= self._max_attempts:
-            return FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
+            yield FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
+            return
         logger.info("%s: attempt %d failed: %s", task.shard, attempts, reason)
         self._attempts[task.shard] = attempts
-        self._again.append(task)
-        return None
+        again.append(task)
 
     # --- once in a while -------------------------------------------------------------------------
 
     def _look_after_lanes(self) -> Iterator[Outcome]:
         """End what takes too long, and judge suspects whose actor takes long to come back."""
         now = self._fleet.now()
-        suspected = [lane for lane in self._lanes if lane.suspect]
+        suspected = [lane for lane in self._lanes if lane.suspects]
         nodes = self._fleet.live_nodes() if suspected else set[str]()
         for lane in suspected:
-            assert lane.suspect
-            waited = now - lane.suspect.since
-            if (waited > _GATE_PATIENCE_SECONDS or not self._is_on(lane, nodes)) and (
-                outcome := self._judge(lane)
-            ):
-                yield outcome
+            waited = now - lane.suspects[0].since
+            if waited > _GATE_PATIENCE_SECONDS or not self._is_on(lane, nodes):
+                yield from self._judge(lane)
         for lane in self._lanes:
             if lane.under_way and now - lane.oldest_since > self._shard_timeout:
                 self._empty_lane(lane, f"took longer than the limit of {self._shard_timeout:g} s")

@@ -14,7 +14,15 @@ from typing import Any, Protocol, cast
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from shardsift.engine.actor import ActorSpec, Place, Report, ShardActor, ShardTrouble, Task
+from shardsift.engine.actor import (
+    IN_FLIGHT,
+    ActorSpec,
+    Place,
+    Report,
+    ShardActor,
+    ShardTrouble,
+    Task,
+)
 from shardsift.engine.cluster import live_node_ids
 
 Call = Hashable
@@ -48,6 +56,11 @@ Answer = Place | Report | ShardTrouble | ActorFailure
 class Fleet(Protocol):
     """Actors somewhere: on Ray, or simulated."""
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether an actor's calls overlap; else they run one after the other."""
+        ...
+
     def start_actor(self) -> Any:
         """Ask for an actor; `ready` answers when it sits somewhere and is prepared."""
         ...
@@ -57,7 +70,7 @@ class Fleet(Protocol):
         ...
 
     def process(self, actor: Any, task: Task) -> Call:
-        """Ask an actor for the report of a shard; an actor's calls run one after the other."""
+        """Ask an actor for the report of a shard."""
         ...
 
     def restart(self, actor: Any) -> None:
@@ -90,6 +103,7 @@ class RayFleet:
 
     def __init__(self, spec: ActorSpec) -> None:
         self._spec = spec
+        self.overlaps = spec.overlaps
 
     def start_actor(self) -> Any:
         """Ask Ray for an actor, which waits if the cluster has no room for it yet."""
@@ -97,7 +111,8 @@ class RayFleet:
         remote = ray.remote(
             num_gpus=spec.gpus, num_cpus=spec.cpus, max_restarts=-1, max_task_retries=0
         )
-        return remote(ShardActor).remote(spec)
+        calls_at_a_time = IN_FLIGHT if self.overlaps else 1
+        return remote(ShardActor).options(max_concurrency=calls_at_a_time).remote(spec)
 
     def ready(self, actor: Any) -> Call:
         """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""

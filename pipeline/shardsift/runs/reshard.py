@@ -29,6 +29,7 @@ class CopyingSpec:
     inputs: ReshardInputs
     cpus: float
     gpus: float = 0
+    overlaps: bool = False
 
     def make_work(self) -> partial[ReshardReport]:
         """Make the work; nothing has to be loaded."""

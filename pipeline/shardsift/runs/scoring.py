@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
@@ -32,6 +33,11 @@ class ScoringSpec:
     gpus: float
     cpus: float
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether the next shard is opened and decoded before a GPU has ended one."""
+        return self.gpus > 0
+
     def make_work(self) -> Scoring:
         """Load the model. Raises ModelError if its weights are others than the driver's."""
         # Pillow warns of every odd EXIF block; those images get rows, not log lines.
@@ -43,18 +49,19 @@ class ScoringSpec:
 
 
 class Scoring:
-    """Scores a shard and commits its annotation; rows stay in the file."""
+    """Scores a shard and commits its annotation; rows stay in the file. Threads may share it."""
 
     def __init__(self, scorer: ImageScorer, output: str, decoder: Decoder) -> None:
         self._metrics = ActorMetrics()
         self._scorer = scorer
         self._output = output
         self._decoder = decoder
+        self._turn = Lock()
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
         try:
-            report = annotate(task, self._scorer, self._output, self._decoder)
+            report = annotate(task, self._scorer, self._output, self._decoder, self._turn)
         except ShardError:
             self._metrics.add_failed()
             raise

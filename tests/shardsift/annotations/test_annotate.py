@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from threading import Event, Lock, Thread
 
 import pytest
 
@@ -12,6 +14,7 @@ from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
 from shardsift.records import ImageScore, RgbImage, ShardTask
+from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded
 from shardsift.shards.images import decode_rgb
 from tests.fakes import FakeScorer, fake_score
 from tests.samples import encoded, write_tar
@@ -117,6 +120,33 @@ def test_equal_shards_give_equal_files(tmp_path: Path, out: Path) -> None:
     assert contents[0] == contents[1]
 
 
+def test_a_shard_is_decoded_before_its_turn_and_scored_in_it(tmp_path: Path, out: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(40)])
+    annotate(task_for(tar), FakeScorer(), str(out))
+    undisturbed = (out / "a.parquet").read_bytes()
+    turn, decoded, scored = Lock(), Event(), Event()
+
+    class SeenDecoder(ThreadDecoder):
+        def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+            decoded.set()
+            return super().decode(files, max_pixels)
+
+    class SeenScorer(FakeScorer):
+        def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+            scored.set()
+            return super().score(images)
+
+    with turn:  # as while another shard has it
+        job = partial(annotate, task_for(tar), SeenScorer(), str(out), SeenDecoder(), turn)
+        thread = Thread(target=job)
+        thread.start()
+        assert decoded.wait(60)
+        assert not scored.wait(0.2)
+    thread.join(60)
+    assert scored.is_set()
+    assert (out / "a.parquet").read_bytes() == undisturbed
+
+
 def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, out: Path) -> None:
     class BrokenScorer(FakeScorer):
         def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
@@ -124,6 +154,8 @@ def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, out: Path) -> Non
             yield
 
     tar = write_tar(tmp_path / "a.tar", [("1.jpg", encoded())])
+    turn = Lock()
     with pytest.raises(RuntimeError, match="CUDA error"):
-        annotate(task_for(tar), BrokenScorer(), str(out))
+        annotate(task_for(tar), BrokenScorer(), str(out), turn=turn)
     assert not out.exists()
+    assert not turn.locked()

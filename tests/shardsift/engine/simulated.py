@@ -47,6 +47,7 @@ class SimulatedFleet:
     deadly: Collection[str] = ()
     hanging: Collection[str] = ()
     losses: Iterable[tuple[float, int]] = ()
+    overlaps: bool = False
     seconds_busy: float = 0.0
     tried: dict[str, int] = field(default_factory=dict[str, int])
 

@@ -118,7 +118,7 @@ def test_only_the_guilty_shard_is_given_up(
     (failed,) = [outcome for outcome in outcomes if isinstance(outcome, FailedShard)]
     assert (failed.shard, failed.attempts) == (TRAP, 2)
     assert reason in failed.reason
-    assert len(list(tmp_path.glob("sprung-*"))) == 2
+    assert len(list(tmp_path.glob("sprung-*"))) in (2, 3), "once more if it had company"
 
 
 def test_a_shard_over_the_time_limit_is_stopped(

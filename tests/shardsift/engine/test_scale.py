@@ -89,11 +89,31 @@ def test_deadly_and_hanging_shards_pay_and_no_others() -> None:
     assert {failed[shard].reason for shard in hanging} == {"took longer than the limit of 600 s"}
 
 
-def test_lost_nodes_cost_no_attempt() -> None:
+def test_of_two_shards_in_an_actor_none_pays_until_it_fails_alone() -> None:
+    tasks = shards()
+    deadly = {task.shard for task in tasks[7::50]}
+    hanging = {task.shard for task in tasks[11::1000]}
+    fleet = SimulatedFleet(deadly=deadly, hanging=hanging, overlaps=True)
+    failed = failures(list(coordinate(fleet).run(tasks)), tasks)
+    assert failed.keys() == deadly | hanging
+    assert {failure.attempts for failure in failed.values()} == {3}
+    # Once in company, or again if it was taken from a lane that another one had emptied.
+    assert set(fleet.tried.values()) <= {3, 4, 5}
+
+
+def test_the_last_shards_are_tried_alone_by_one_actor() -> None:
+    tasks = shards(2)
+    fleet = SimulatedFleet(deadly={task.shard for task in tasks}, overlaps=True)
+    failed = failures(list(coordinate(fleet, actors=1).run(tasks)), tasks)
+    assert {failure.attempts for failure in failed.values()} == {3}
+
+
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_lost_nodes_cost_no_attempt(overlaps: bool) -> None:
     tasks = shards()
     nodes = ceil(ACTORS / ACTORS_PER_NODE)
     losses = [(40.0 + 15 * n, n) for n in range(nodes)]
-    fleet = SimulatedFleet(losses=losses)
+    fleet = SimulatedFleet(losses=losses, overlaps=overlaps)
     assert not failures(list(coordinate(fleet, max_attempts=1).run(tasks)), tasks)
 
 
