@@ -62,10 +62,15 @@ def run_feed(config: FeedConfig, console: Console) -> None:
                 status.update(f"lap {number + 1} of {config.rounds}: {' '.join(course)}, {name}")
                 lap = run_lap(tree, shards[course.size], course.plan, config)
                 laps[course].setdefault(name, []).append(lap)
-    console.print(feed_table(laps, config), width=_TABLE_WIDTH, crop=False)
+    if not console.is_terminal:
+        console.width = _TABLE_WIDTH
+    medians = {
+        course: {name: _median(each) for name, each in own.items()} for course, own in laps.items()
+    }
+    console.print(feed_table(medians, config))
     config.output.mkdir(parents=True, exist_ok=True)
     path = config.output / "feed.json"
-    path.write_text(json.dumps(list(_as_json(laps)), indent=2) + "\n")
+    path.write_text(json.dumps(list(_as_json(laps, medians)), indent=2) + "\n")
     console.print(f"figures: {path}")
 
 
@@ -97,17 +102,16 @@ def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
     return cast(Lap, json.loads(done.stdout))
 
 
-def feed_table(laps: Mapping[Course, Mapping[str, Sequence[Lap]]], config: FeedConfig) -> Table:
+def feed_table(medians: Mapping[Course, Mapping[str, Lap]], config: FeedConfig) -> Table:
     """Tabulate what a picture costs, and how many a second one process could give."""
     title = f"an actor whose model costs nothing, {config.workers} decode, µs of CPU a picture"
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     names = ["pictures/s", "times", "all", "feeder", "lock", "most/s", "read", "decode", "rows"]
     for number, column in enumerate(["pictures", "code", *names, "ops"]):
         table.add_column(column, justify="right" if number > 1 else "left", no_wrap=True)
-    for course, own in laps.items():
-        base = _median(own[config.against or _HERE_NAME])["images_per_second"]
-        for name, each in own.items():
-            lap = _median(each)
+    for course, own in medians.items():
+        base = own[config.against or _HERE_NAME]["images_per_second"]
+        for name, lap in own.items():
             alone, locked, speed = lap["alone"], lap["locked"], lap["images_per_second"]
             table.add_row(
                 " ".join(course),
@@ -146,7 +150,11 @@ def _median(laps: Sequence[Lap]) -> Lap:
     return found
 
 
-def _as_json(laps: Mapping[Course, Mapping[str, Sequence[Lap]]]) -> Iterator[dict[str, Any]]:
+def _as_json(
+    laps: Mapping[Course, Mapping[str, Sequence[Lap]]],
+    medians: Mapping[Course, Mapping[str, Lap]],
+) -> Iterator[dict[str, Any]]:
     for course, own in laps.items():
         for name, each in own.items():
-            yield {**course._asdict(), "code": name, "median": _median(each), "laps": list(each)}
+            median_lap = medians[course][name]
+            yield {**course._asdict(), "code": name, "median": median_lap, "laps": list(each)}

@@ -103,3 +103,6 @@ class ImageError(ShardsiftError):
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorCode, str]]:
+        return type(self), (self.code, str(self))  # so that it survives the way out of a process

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, Refused, reached_in
+from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, reached_in
 from shardsift.shards.decoding import TWO_THREADS, Decoded, Decoder, Picture, Unloaded
 from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
 
@@ -103,7 +103,7 @@ class DecodePool:
             finally:
                 self._idle.put(worker)
         message = f"a process that decoded it ended by {causes[-1]}, {_DEATHS} times"
-        return Answer([Refused(ErrorCode.DECODE_ERROR, message)], 0.0)
+        return Answer([ImageError(ErrorCode.DECODE_ERROR, message)], 0.0)
 
 
 class _Worker:
@@ -160,8 +160,8 @@ def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
     return process, Connection(ours.detach())
 
 
-def _picture(record: Pixels | Refused, slab: Bytes) -> Picture:
-    if isinstance(record, Refused):
-        return ImageError(record.code, record.message)
+def _picture(record: Pixels | ImageError, slab: Bytes) -> Picture:
+    if isinstance(record, ImageError):
+        return record
     size = record.height * record.width * 3
     return slab[record.begin : record.begin + size].reshape(record.height, record.width, 3)

@@ -20,7 +20,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from shardsift.errors import ErrorCode, ImageError
+from shardsift.errors import ImageError
 from shardsift.shards.decoding import decode_until_full
 from shardsift.shards.slabs import Bytes, map_slab
 
@@ -47,18 +47,10 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """An `ImageError`, in plain values."""
-
-    code: ErrorCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A record for each of the first files of a job, one at least, and the seconds it took."""
 
-    records: list[Pixels | Refused]
+    records: list[Pixels | ImageError]
     seconds: float
 
 
@@ -98,7 +90,7 @@ def _end_with_asker(jobs: int) -> None:
     os._exit(0)
 
 
-def _do(job: Job, slab: Bytes) -> Iterator[Pixels | Refused]:
+def _do(job: Job, slab: Bytes) -> Iterator[Pixels | ImageError]:
     reached = reached_in(slab)
 
     def files() -> Iterator[memoryview]:
@@ -109,7 +101,7 @@ def _do(job: Job, slab: Bytes) -> Iterator[Pixels | Refused]:
     at = job.files[-1][1]
     for picture in decode_until_full(files(), job.max_pixels):
         if isinstance(picture, ImageError):
-            yield Refused(picture.code, str(picture))
+            yield picture
             continue
         height, width, _ = picture.shape
         slab[at : at + picture.size] = picture.reshape(-1)

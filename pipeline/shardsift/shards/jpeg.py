@@ -15,12 +15,12 @@ from PIL import Image
 
 SIGNATURE = b"\xff\xd8\xff"
 
-_END = b"\xff\xd9"
-_SCAN = 0xDA
+END = b"\xff\xd9"
+SCAN = 0xDA
 _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
-_COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
+COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
 """Application segments that tell which colours the channels are, and how they begin."""
 
 _COLOURS_BYTES = 16
@@ -45,7 +45,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     for marker, begin, end in segments(data):
         if marker != _COMMENT and marker not in _APPLICATION:
             continue
-        head, colours = data[begin + 4 : begin + 10], _COLOURS.get(marker)
+        head, colours = data[begin + 4 : begin + 10], COLOURS.get(marker)
         if colours and head.startswith(colours) and end - begin >= _COLOURS_BYTES:
             continue
         kept.append(view[at:begin])
@@ -58,7 +58,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 def ends_early(data: bytes) -> bool:
     """Tell whether a JPEG that doesn't decode lacks its end."""
     scan = _find_scan(data)
-    return _END not in (data[scan:] if scan < len(data) else data[-64:])
+    return END not in (data[scan:] if scan < len(data) else data[-64:])
 
 
 def lacks_pixels(data: bytes, image: Image.Image) -> bool:
@@ -67,7 +67,7 @@ def lacks_pixels(data: bytes, image: Image.Image) -> bool:
     `image` is loaded and has the colours of the file. A picture may end in that very grey by
     itself; it then looks the same whatever stands behind its data, and one that lacks data doesn't.
     """
-    if not data.endswith(_END) and _find_end(data) < 0:
+    if not data.endswith(END) and _find_end(data) < 0:
         return True
     last_pixel = image.crop((image.width - 1, image.height - 1, image.width, image.height))
     if any(abs(value - FILLER) > 1 for value in last_pixel.tobytes()):
@@ -79,12 +79,12 @@ def lacks_pixels(data: bytes, image: Image.Image) -> bool:
 
 def _find_end(data: bytes) -> int:
     """Find the marker behind a JPEG's pixels; -1 if there is none."""
-    return data.find(_END, _find_scan(data))
+    return data.find(END, _find_scan(data))
 
 
 def _find_scan(data: bytes) -> int:
     """Find the beginning of a JPEG's pixels: behind the thumbnail, which has an end of its own."""
-    return next((begin for marker, begin, _ in segments(data) if marker == _SCAN), len(data))
+    return next((begin for marker, begin, _ in segments(data) if marker == SCAN), len(data))
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -106,6 +106,6 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         else:
             end = at + 2 + (data[at + 2] << 8 | data[at + 3])
             yield marker, at, end
-            if marker == _SCAN:
+            if marker == SCAN:
                 return
             at = end

@@ -10,18 +10,15 @@ import simplejpeg
 from PIL import features
 
 from shardsift.records import RgbImage
-from shardsift.shards.jpeg import FILLER, SIGNATURE, segments
+from shardsift.shards.jpeg import COLOURS, END, FILLER, SCAN, SIGNATURE, segments
 
 _HAS_SAME_LIBRARY = bool(features.check("libjpeg_turbo"))
 """Pillow's wheels have it; a Pillow that is built with another libjpeg makes other pixels."""
 
-_END = b"\xff\xd9"
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Baseline, extended and progressive, in Huffman codes."""
 
 _TABLES = frozenset({0xC4, 0xDB, 0xDD})
-_COLOURS = frozenset({0xE0, 0xEE})
-_SCAN = 0xDA
 _FRAME_BYTES = 17
 """Of a frame of three channels, without its marker."""
 
@@ -46,7 +43,7 @@ def decode(data: bytes, max_pixels: int) -> RgbImage | None:
 
 def _plain_pixels(data: bytes) -> int:
     """Count the pixels of a JPEG of three channels whose header holds nothing odd; 0 of others."""
-    is_whole = data.startswith(SIGNATURE) and data.endswith(_END)
+    is_whole = data.startswith(SIGNATURE) and data.endswith(END)
     if not is_whole or not _HAS_SAME_LIBRARY:
         return 0
     pixels = 0
@@ -60,8 +57,8 @@ def _plain_pixels(data: bytes) -> int:
             if pixels or len(frame) != _FRAME_BYTES or not frame.startswith(_OF_8_BITS):
                 return 0
             pixels = (frame[3] << 8 | frame[4]) * (frame[5] << 8 | frame[6])
-        elif marker == _SCAN:
+        elif marker == SCAN:
             return pixels
-        elif marker not in _TABLES and marker not in _COLOURS:
+        elif marker not in _TABLES and marker not in COLOURS:
             return 0
     return 0

@@ -6,20 +6,19 @@ carry several times as much.
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader
+from shardsift.storage.remote import READ_BLOCK_BYTES, PlacedReader, ResumingReader
 
 BLOCKS_AHEAD = 6
 """Requests at a time, and blocks that are held in memory."""
 
 
-class AheadReader(io.RawIOBase):
+class AheadReader(PlacedReader):
     """A file whose bytes come in order, each once, though several blocks of it are asked for."""
 
     def __init__(self, first: ResumingReader, open_another: Callable[[], ResumingReader]) -> None:
@@ -27,38 +26,19 @@ class AheadReader(io.RawIOBase):
 
         `open_another` opens the same file once more, and raises if it has become another.
         """
-        super().__init__()
         assert first.size is not None, "a stream can't be read in several places"
-        self._size = first.size
+        super().__init__(first.size)
+        self._end = first.size
         self._open_another = open_another
         self._idle: SimpleQueue[ResumingReader] = SimpleQueue()
         self._idle.put(first)
         self._pool = ThreadPoolExecutor(BLOCKS_AHEAD, "ahead")
         self._blocks: deque[tuple[int, Future[bytes]]] = deque()
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say yes; what is skipped is not waited for."""
-        return True
-
-    def tell(self) -> int:
-        """Return the place of the byte that comes next."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; the next read asks for what lies there and behind."""
-        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
-        self._position = starts[whence] + offset
-        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill what the block here can fill. Raises OSError, if it was asked for often enough."""
         memory = memoryview(buffer).cast("B")
-        if not memory or self._position >= self._size:
+        if not memory or self._position >= self._end:
             return 0
         begin, block = self._wait_for_block()
         data = memoryview(block)[self._position - begin :][: len(memory)]
@@ -81,7 +61,7 @@ class AheadReader(io.RawIOBase):
         while self._blocks and not 0 <= self._position - self._blocks[0][0] < READ_BLOCK_BYTES:
             self._blocks.popleft()[1].cancel()
         begin = self._blocks[-1][0] + READ_BLOCK_BYTES if self._blocks else self._position
-        while len(self._blocks) < BLOCKS_AHEAD and begin < self._size:
+        while len(self._blocks) < BLOCKS_AHEAD and begin < self._end:
             self._blocks.append((begin, self._pool.submit(self._fetch, begin)))
             begin += READ_BLOCK_BYTES
         begin, block = self._blocks[0]
@@ -94,7 +74,7 @@ class AheadReader(io.RawIOBase):
             reader = self._open_another()
         try:
             reader.seek(begin)
-            end = min(begin + READ_BLOCK_BYTES, self._size)
+            end = min(begin + READ_BLOCK_BYTES, self._end)
             parts: list[bytes] = []
             while reader.tell() < end:
                 parts.append(reader.take(end - reader.tell()))

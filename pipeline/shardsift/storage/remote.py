@@ -153,38 +153,25 @@ def _as_os_error(error: Exception, ending: str) -> OSError:
     return cast(type[OSError], kind)(reason(error) + ending)
 
 
-class ResumingReader(io.RawIOBase):
-    """A remote file that goes on at the byte where a read broke, as long as it is the same file.
-
-    Nothing is kept but the position: a block that broke in its middle is asked for again, so the
-    caller gets every byte once. Where a block breaks twice at one byte, smaller ones are asked
-    for, so that a line which never carries eight megabytes carries them in pieces.
+class PlacedReader(io.RawIOBase):
+    """What is read from a place on, and from any place if it has a size.
 
     Attributes:
         size: in bytes; None if an HTTP server tells none, or can't give ranges.
     """
 
-    def __init__(self, filesystem: Any, path: str, name: str, like: Self | None = None) -> None:
-        """Open a file, which has to be the one that `like` reads."""
+    def __init__(self, size: int | None = None) -> None:
+        """Begin at the first byte."""
         super().__init__()
-        self._filesystem = filesystem
-        self._path = path
-        self._name = name
-        self._file: Any = None
-        self.size: int | None = None
-        self._identity: tuple[object, str] = like._identity if like else (None, "")
+        self.size = size
         self._position = 0
-        self._has_given = like is not None
-        self._breaks_here = 0
-        self._block = READ_BLOCK_BYTES
-        patiently(name, self._open)
 
     def readable(self) -> bool:
         """Say yes."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes, unless an HTTP server tells no size or can't give ranges."""
+        """Tell whether there is a size."""
         return self.size is not None
 
     def tell(self) -> int:
@@ -198,6 +185,28 @@ class ResumingReader(io.RawIOBase):
         starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
         self._position = starts[whence] + offset
         return self._position
+
+
+class ResumingReader(PlacedReader):
+    """A remote file that goes on at the byte where a read broke, as long as it is the same file.
+
+    Nothing is kept but the position: a block that broke in its middle is asked for again, so the
+    caller gets every byte once. Where a block breaks twice at one byte, smaller ones are asked
+    for, so that a line which never carries eight megabytes carries them in pieces.
+    """
+
+    def __init__(self, filesystem: Any, path: str, name: str, like: Self | None = None) -> None:
+        """Open a file, which has to be the one that `like` reads."""
+        super().__init__()
+        self._filesystem = filesystem
+        self._path = path
+        self._name = name
+        self._file: Any = None
+        self._identity: tuple[object, str] = like._identity if like else (None, "")
+        self._has_given = like is not None
+        self._breaks_here = 0
+        self._block = READ_BLOCK_BYTES
+        patiently(name, self._open)
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill at most one block. Raises OSError, if it was tried often enough."""
