@@ -169,7 +169,6 @@ class RayConfig(Config):
         description="number of actors; by default as many as fit now. On a cluster that is joined, "
         "those that don't fit yet start when nodes join",
     )
-    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     address: str | None = Field(
         default=None,
         description="the Ray cluster to join, such as `auto`; by default one on this machine is "
@@ -210,6 +209,12 @@ class RunConfig(ScoreConfig, RayConfig):
     gpus_per_actor: float = Field(
         default=1.0, ge=0, description="GPUs of an actor; 0.5 shares a GPU, 0 scores on CPUs"
     )
+    cpus_per_actor: float | None = Field(
+        default=None,
+        gt=0,
+        description="CPU cores of an actor; by default, of an actor with a GPU, its share of its "
+        "machine's, and 1 without",
+    )
     decode_workers: int | None = Field(
         default=None,
         ge=0,
@@ -217,10 +222,11 @@ class RunConfig(ScoreConfig, RayConfig):
         "actor with a GPU, less two, if three or more are left. With 0 two threads of the actor "
         "decode",
     )
-    batch_size: int = Field(
-        default=64,
+    batch_size: int | None = Field(
+        default=None,
         ge=1,
-        description="crops in one call of the encoder; changes no score by more than 1e-6",
+        description="crops in one call of the encoder, by default 256 on a GPU and 64 on a CPU; "
+        "changes no score by more than 1e-6",
     )
     retry_errors: Annotated[tuple[ErrorCode, ...], CommaSeparated] = Field(
         default=(),
@@ -240,7 +246,7 @@ class RunConfig(ScoreConfig, RayConfig):
         """Return the number of processes that decode for an actor."""
         if self.decode_workers is not None:
             return self.decode_workers
-        spare = int(self.cpus_per_actor) - 2
+        spare = int(self.cpus_per_actor or 1) - 2
         return spare if self.gpus_per_actor and spare > _DECODE_THREADS else 0
 
     @model_validator(mode="after")

@@ -116,6 +116,22 @@ def fitting_actors(gpus: float, cpus: float) -> int:
     return sum(_fit_on(node["Resources"], gpus, cpus) for node in _live_nodes())
 
 
+def share_of_cores(wanted: int | None, gpus: float) -> int:
+    """Return the cores for each of `wanted` actors, or of as many as have GPUs; 1 without GPUs.
+
+    Of several nodes that which has the fewest for each decides.
+    """
+    if gpus == 0:
+        return 1
+    shares: list[int] = []
+    for node in _live_nodes():
+        resources = node["Resources"]
+        actors = _fit_by_gpu(resources, gpus)
+        if actors:
+            shares.append(int(resources.get("CPU", 0) / min(actors, wanted or actors) + _EPSILON))
+    return max(1, min(shares, default=1))
+
+
 def live_node_ids() -> set[str]:
     """List the ids of the nodes that Ray believes alive."""
     return {node["NodeID"] for node in _live_nodes()}
@@ -155,10 +171,13 @@ def _fit_on(resources: dict[str, float], gpus: float, cpus: float) -> int:
     by_cpu = int(resources.get("CPU", 0) / cpus + _EPSILON)
     if gpus == 0:
         return by_cpu
+    return min(by_cpu, _fit_by_gpu(resources, gpus))
+
+
+def _fit_by_gpu(resources: dict[str, float], gpus: float) -> int:
     # Ray gives a fraction of one GPU or whole GPUs, never parts of two.
     available = int(resources.get("GPU", 0) + _EPSILON)
-    by_gpu = available * int(1 / gpus + _EPSILON) if gpus < 1 else int(available / gpus + _EPSILON)
-    return min(by_cpu, by_gpu)
+    return available * int(1 / gpus + _EPSILON) if gpus < 1 else int(available / gpus + _EPSILON)
 
 
 def _live_nodes() -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ class ReshardConfig(RayConfig):
         ge=1,
         description="or its size, about, such as 1GB; with both, what is reached first",
     )
+    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     annotate: bool = Field(
         default=True,
         description="write `quality`, `q_sim` and `q_mag` into each sample's `.json`; otherwise "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.results import complete
 from shardsift.config import RunConfig
-from shardsift.engine.cluster import choose_actors, connected
+from shardsift.engine.cluster import choose_actors, connected, share_of_cores
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.drive import drive
 from shardsift.engine.environment import is_joined
@@ -51,7 +51,7 @@ def maclip_scorer(config: RunConfig, device: str) -> ImageScorer:
     from shardsift.scoring.scorer import Scorer
 
     # Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
-    torch.set_num_threads(max(1, int(config.cpus_per_actor)))
+    torch.set_num_threads(max(1, int(config.cpus_per_actor or 1)))
     return Scorer(config.scoring(), device=device, batch_size=config.batch_size)
 
 
@@ -77,7 +77,8 @@ def score(
         )
         return nothing
     with held(run.folder.url, force=config.force), connected(config.address):
-        return _score_shards(run, min(_choose_actors(config), run.shards_to_score), console)
+        run = replace(run, config=_with_cores(config))
+        return _score_shards(run, min(_choose_actors(run.config), run.shards_to_score), console)
 
 
 def _rehearse(run: Run, console: Console) -> ScoreResult:
@@ -85,7 +86,7 @@ def _rehearse(run: Run, console: Console) -> ScoreResult:
     if not config.force:
         check_free(run.folder.url)
     with connected(config.address):
-        actors = _choose_actors(config)
+        actors = _choose_actors(_with_cores(config))
     console.print(
         f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
         f"with {actors} actors into {config.output}",
@@ -94,11 +95,19 @@ def _rehearse(run: Run, console: Console) -> ScoreResult:
     return ScoreResult(tally=ScoreTally(shards_total=0))
 
 
+def _with_cores(config: RunConfig) -> RunConfig:
+    """Fill in the cores of an actor, if they are left to the cluster."""
+    if config.cpus_per_actor is not None:
+        return config
+    cores = share_of_cores(config.actors, config.gpus_per_actor)
+    return config.model_copy(update={"cpus_per_actor": cores})
+
+
 def _choose_actors(config: RunConfig) -> int:
     return choose_actors(
         config.actors,
         config.gpus_per_actor,
-        config.cpus_per_actor,
+        config.cpus_per_actor or 1,
         may_grow=is_joined(config.address),
     )
 
@@ -150,7 +159,7 @@ def _spec(run: Run) -> ScoringSpec:
         output=run.folder.url,
         decode_workers=config.decode_workers_of_actor(),
         gpus=config.gpus_per_actor,
-        cpus=config.cpus_per_actor,
+        cpus=config.cpus_per_actor or 1,
     )
 
 

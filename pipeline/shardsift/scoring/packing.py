@@ -26,6 +26,8 @@ Places = npt.NDArray[np.int32]
 
 _GROUP_IMAGES = 64
 _GROUP_BYTES = 48 << 20
+"""A group ends behind the image that reaches either."""
+
 _CHANNELS = 3
 _ROW_BYTES = _CHANNELS * CROP_SIZE
 _SIZES_REMEMBERED = 4096
@@ -115,9 +117,9 @@ def _resized(
 def send_in_groups(
     images: Iterable[RgbImage], plan: CropPlan, most_crops: int, transfer: Transfer
 ) -> Iterator[Group]:
-    """Send consecutive images together: a few, of so many crops if that are enough.
+    """Send images a few at a time, at most until their crops are `most_crops` or more.
 
-    Images are drawn as groups are. Nobody needs to leave an image as it is once the next is drawn.
+    Images are drawn as groups are, and whoever makes them may use their memory for the next.
     """
     group: list[RgbImage] = []
     crops = size = 0

@@ -68,7 +68,7 @@ class Transfer:
     def keep(self, image: RgbImage) -> RgbImage:
         """Return an image that can be sent later: itself from pinned memory, a copy of others.
 
-        Whoever made the image may write another one into the same memory meanwhile.
+        Whoever made an image may write the next one into the same memory.
         """
         if image.flags.c_contiguous and self._pinned.holds(image):
             return image
@@ -127,7 +127,6 @@ def _runs(images: Sequence[RgbImage]) -> Iterator[Bytes]:
     first: RgbImage | None = None
     end = size = 0
     for image in images:
-        image = np.require(image, requirements=["C", "W"])
         address = image.ctypes.data
         if first is not None and address == end and _share(first, image):
             size += image.nbytes

@@ -15,7 +15,13 @@ import ray
 from ray.cluster_utils import Cluster
 
 from shardsift.engine.actor import Place
-from shardsift.engine.cluster import check_gpu, choose_actors, connected, fitting_actors
+from shardsift.engine.cluster import (
+    check_gpu,
+    choose_actors,
+    connected,
+    fitting_actors,
+    share_of_cores,
+)
 from shardsift.engine.fleet import RayFleet
 from shardsift.errors import ConfigError
 from shardsift.runs.scoring import ScoringSpec
@@ -61,6 +67,18 @@ def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
 )
 def test_actors_that_fit(gpus: float, cpus: float, actors: int) -> None:
     assert fitting_actors(gpus, cpus) == actors
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "cores"),
+    [(None, 1, 4), (None, 0.5, 2), (None, 0.4, 2), (1, 0.5, 4), (None, 2, 1), (None, 0, 1)],
+)
+def test_actors_share_the_cores_of_the_machine_with_their_gpu(
+    wanted: int | None, gpus: float, cores: int
+) -> None:
+    assert share_of_cores(wanted, gpus) == cores
+    if gpus <= 1:
+        assert fitting_actors(gpus, cores) >= (wanted or 2)
 
 
 def test_as_many_as_fit_are_chosen_and_no_more() -> None:
