@@ -17,16 +17,16 @@ _WARM_RUNS = 2
 logger = logging.getLogger(__name__)
 
 
-def recorded(compute: Compute, example: Tensor) -> Compute:
-    """Record a computation of tensors like `example`, which lies on a GPU.
+def record(compute: Compute, example: Tensor) -> Compute | None:
+    """Record a computation of tensors like `example`, which lies on a GPU. Threads may share it.
 
-    It is returned as it is if it can't be recorded. Threads may share it.
+    None if it can't be recorded.
     """
     try:
         return _Recording(compute, example)
     except RuntimeError as error:
-        logger.warning("batches are launched step by step, which costs a core more: %s", error)
-        return compute
+        logger.warning("batches are launched step by step, which keeps a core busy: %s", error)
+        return None
 
 
 class _Recording:

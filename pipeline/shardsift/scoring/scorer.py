@@ -18,7 +18,7 @@ from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import Group, send_in_groups
-from shardsift.scoring.replay import recorded
+from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
@@ -82,9 +82,9 @@ class Scorer:
         self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
         self._room = math.ceil(batch_size / self._step) * self._step
         self._pinned = PinnedMemory(self._encoder.device)
-        self._score_batch: Callable[[Tensor], Tensor] = self._launch_batch
+        self._recorded: Compute | None = None
         if self._encoder.device.type == "cuda" and config.crops != "dense":
-            self._score_batch = recorded(self._launch_batch, self._empty_batch())
+            self._recorded = record(self._launch_batch, self._empty_batch())
         # While a GPU computes a batch, the next one is packed.
         self._lag = 0 if self._encoder.device.type == "cpu" else 1
 
@@ -163,6 +163,9 @@ class Scorer:
 
     def _empty_batch(self) -> Tensor:
         return torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
+
+    def _score_batch(self, crops_NSS3: Tensor) -> Tensor:
+        return (self._recorded or self._launch_batch)(crops_NSS3)
 
     def _launch_batch(self, crops_NSS3: Tensor) -> Tensor:
         """Score whole steps of crops, shape (4, N), each by calls of one size from end to end."""
