@@ -7,10 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shardsift.config import Config, CropPlan, Dtype
-
-_LEFT_CORES = 2
-"""For the thread that feeds, and for those that read and write."""
+from shardsift.config import Config, CropPlan, Dtype, RunConfig
 
 
 class GpuConfig(Config):
@@ -35,7 +32,7 @@ class GpuConfig(Config):
         default=(64, 256), description="crops; from tar to Parquet the last one; may be repeated"
     )
     decode_workers: int = Field(
-        default=max(0, (os.cpu_count() or 1) - _LEFT_CORES),
+        default=RunConfig(cpus_per_actor=os.cpu_count()).decode_workers_of_actor(),
         ge=0,
-        description="processes that decode; with 0 two threads",
+        description="processes that decode, as an actor with all cores has; with 0 two threads",
     )

@@ -159,27 +159,26 @@ def _measure_shards(
             scoring = base.model_copy(update={"dtype": dtype, "crops": plan})
             scorer = Scorer(scoring, device=config.device, batch_size=batch_size)
             with closing(make_decoder(config.decode_workers, scorer.pin)) as decoder:
-                measure_shard(few, size, scorer, decoder, alone)  # warm
-                yield measure_shard(shard, size, scorer, decoder, alone)
+                images_alone = alone / count_crops(height, width, plan)
+                measure_shard(few, size, scorer, decoder, images_alone)  # warm
+                yield measure_shard(shard, size, scorer, decoder, images_alone)
 
 
 def measure_shard(
     shard: Path, size: str, scorer: Scorer, decoder: Decoder, alone: float
 ) -> ShardSpeed:
-    """Annotate a shard once; `alone` is the encoder's own speed."""
+    """Annotate a shard once; `alone` is how many such pictures a second the encoder would take."""
     task = ShardTask(url=str(shard), shard=shard.name, annotation="shard.parquet")
     began, feeder = perf_counter(), thread_time()
     report = annotate(task, scorer, str(shard.parent), decoder)
     seconds, feeder = perf_counter() - began, thread_time() - feeder
-    width, height = map(int, size.split("x"))
-    plan = scorer.config.crops
     speed = report.rows / seconds
     return ShardSpeed(
         size=size,
-        plan=plan,
+        plan=scorer.config.crops,
         images=report.rows,
         images_per_second=speed,
-        share_of_encoder=speed * count_crops(height, width, plan) / alone,
+        share_of_encoder=speed / alone,
         feeder=feeder * 1e6 / report.rows,
         busy={stage: own.busy / (own.busy + own.waiting) for stage, own in report.stages.items()},
     )

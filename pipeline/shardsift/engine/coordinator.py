@@ -147,9 +147,10 @@ class Coordinator:
             lane.is_apart = True
             self._submit(lane, self._apart.popleft())
         for hungry in self._hungry:  # one shard for every lane before a second for any
-            dry = 0 if hungry is self._hungry[0] else len(self._apart)  # soon without any
-            while len(hungry) > dry and (task := self._next_task()):
-                self._submit(next(islice(hungry, dry, None)), task)
+            # As many lanes as there are shards apart get no second one, and are soon empty.
+            reserved = 0 if hungry is self._hungry[0] else len(self._apart)
+            while len(hungry) > reserved and (task := self._next_task()):
+                self._submit(next(islice(hungry, reserved, None)), task)
             if self._gated:  # of few shards, the first actor there mustn't take two
                 return
 

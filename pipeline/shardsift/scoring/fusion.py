@@ -115,7 +115,7 @@ def fused_stages(resnet: nn.Module, kernels: Kernels) -> list[nn.Module]:
     return [nn.Sequential(*stem, parts.avgpool), *layers]
 
 
-def without_passes(resnet: nn.Module) -> nn.Module:
+def merge_into_convolutions(resnet: nn.Module) -> nn.Module:
     """Give the work of average pools, and of the shortcuts' biases, to convolutions.
 
     Both are passes over memory, which a GPU has less time for than for the products: a pool and the

@@ -75,7 +75,7 @@ class Group:
         start_NS = self._first_N[begin:end, None] + width_N1 * _ROWS_S
         has_patches = len(place_K) < end - begin
         patches = [start_NS] if has_patches else []
-        tables = list(self._transfer.send_table([place_K, *patches, *self._resizing(wholes)]))
+        tables = self._transfer.send_table([place_K, *patches, *self._resizing(wholes)])
         if has_patches:  # something is written in the places of wholes, too, and then replaced
             rows_PR = self.pixels_B.unfold(0, _ROW_BYTES, _CHANNELS)
             patches_NR = rows_PR.index_select(0, tables.pop(1).flatten())

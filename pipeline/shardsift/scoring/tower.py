@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shardsift.config import Dtype
 from shardsift.scoring.crops import CROP_SIZE, STRIDE
-from shardsift.scoring.fusion import find_kernels, fused_stages, without_passes
+from shardsift.scoring.fusion import find_kernels, fused_stages, merge_into_convolutions
 
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -153,7 +153,7 @@ def _fast_stages(resnet: nn.Module, dtype: Dtype, device: torch.device) -> list[
     if kernels is None:
         return None
     is_bound_by_memory = device.type == "cuda" and dtype != "float32"
-    return fused_stages(without_passes(resnet) if is_bound_by_memory else resnet, kernels)
+    return fused_stages(merge_into_convolutions(resnet) if is_bound_by_memory else resnet, kernels)
 
 
 def _resnet_stages(visual: Any) -> list[nn.Module]:

@@ -93,7 +93,7 @@ class Transfer:
             self._under_way.append((self._stream.record_event(), images))  # which hold the memory
         return self._arrived(sent, self._stream)
 
-    def send_table(self, parts: Sequence[npt.NDArray[Any]]) -> Iterator[Tensor]:
+    def send_table(self, parts: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
         """Send arrays of 32 or 64 bits a value, the latter first, by one copy."""
         values = [part.reshape(-1).view(np.int32) for part in parts]
         table = torch.empty(
@@ -104,11 +104,10 @@ class Transfer:
             with torch.cuda.stream(self._stream):
                 sent = table.to(self._device, non_blocking=True)
             table = self._arrived(sent, self._stream)
-        begin = 0
-        for part, own in zip(parts, values, strict=True):
-            end = begin + len(own)
-            yield table[begin:end].view(torch.from_numpy(part).dtype).view(part.shape)
-            begin = end
+        return [
+            own.view(torch.from_numpy(part).dtype).view(part.shape)
+            for own, part in zip(table.split(list(map(len, values))), parts, strict=True)
+        ]
 
     def _arrived(self, sent: Tensor, stream: torch.cuda.Stream) -> Tensor:
         """Let what is computed from now on wait for a copy, and the copy's memory last for it."""

@@ -10,7 +10,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shardsift.scoring.fusion import fused_stages, without_passes
+from shardsift.scoring.fusion import fused_stages, merge_into_convolutions
 from shardsift.scoring.tower import ConvolutionalTower, build_tower
 
 
@@ -44,7 +44,7 @@ def test_pools_and_biases_go_into_convolutions_and_nothing_changes(side: int) ->
     expected = plain.trunk(pixels_23HW)
     folded = copy.deepcopy(visual)
     build_tower(folded, 32, "float32", torch.device("cpu"))  # folds its batch norms in place
-    fused = nn.Sequential(*fused_stages(without_passes(folded), Plain()))
+    fused = nn.Sequential(*fused_stages(merge_into_convolutions(folded), Plain()))
     assert not any(isinstance(part, nn.AvgPool2d) for part in fused.modules())
     found = fused(pixels_23HW)
     assert found.shape == expected.shape
