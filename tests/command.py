@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shardsift.cli.app import command
-from tests.fakes import make_fake_scorer
+from tests.fakes import load_fake
 
 if __name__ == "__main__":
-    command(make_scorer=make_fake_scorer)
+    command(load=load_fake)

@@ -47,11 +47,22 @@ def fake_score(image: RgbImage) -> ImageScore:
     return ImageScore(quality=crops, q_sim=crops, q_mag=crops, w_sim=crops)
 
 
-def make_fake_scorer(config: RunConfig, device: str) -> FakeScorer:
-    """A `ScorerFactory`; its fingerprint follows λ, so that tests can change configurations."""
-    scorer = FakeScorer()
-    scorer.config, scorer.fingerprint = config.scoring(), f"fake-{config.box_cox_lambda:g}"
-    return scorer
+@dataclass(frozen=True)
+class FakeModel:
+    """A `LoadedModel` whose scorers are fakes."""
+
+    fingerprint: str
+
+    def scorer(self, config: RunConfig, device: str) -> FakeScorer:
+        """Make a scorer of the model's fingerprint."""
+        scorer = FakeScorer()
+        scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
+        return scorer
+
+
+def load_fake(config: RunConfig) -> FakeModel:
+    """A `LoadModel`; its fingerprint follows λ, so that tests can change configurations."""
+    return FakeModel(f"fake-{config.box_cox_lambda:g}")
 
 
 class SlowScorer(FakeScorer):
@@ -106,6 +117,18 @@ class TrappedScorer(FakeScorer):
             bytearray(1 << 30)
 
 
-def raise_in_constructor() -> FakeScorer:
-    """A scorer whose weights are broken on the actors' nodes."""
+def fail_to_start(harm: Harm) -> FakeScorer:
+    """In place of a scorer that can't be made where it is asked for."""
+    if harm == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     raise ValueError("these weights are broken")
+
+
+class NotFinite(FakeScorer):
+    """A scorer whose model can't compute what it has to."""
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield scores that are none."""
+        nothing = np.full(2, np.nan, np.float32)
+        for _ in images:
+            yield ImageScore(quality=nothing, q_sim=nothing, q_mag=nothing, w_sim=nothing)

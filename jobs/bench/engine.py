@@ -53,7 +53,7 @@ class GreyLevel:
 def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
     """Measure shards a second of our engine and of a plain Ray Data pipeline, without a model."""
     shards = _write(scratch, load, 128, 96)
-    ours = time_coordinator(shards, 2, GreyLevel, GreyLevel.fingerprint)
+    ours = time_coordinator(shards, 2, GreyLevel)
     theirs = time_ray_data(shards, 2, GreyLevel)
     of = f"shards/s of {load.images:,} images, model left out"
     return {
@@ -66,19 +66,16 @@ def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[in
     """Measure how many times as fast two actors of one thread are as one of them."""
     shards = _write(scratch, load, *size)
     config = ScoreConfig(model=MODEL, pretrained=weights)
-    make_scorer, fingerprint = partial(_one_core, config), Scorer(config).fingerprint
-    one, two = (time_coordinator(shards, actors, make_scorer, fingerprint) for actors in (1, 2))
+    make_scorer = partial(_one_core, config)
+    one, two = (time_coordinator(shards, actors, make_scorer) for actors in (1, 2))
     return one / two
 
 
-def time_coordinator(
-    shards: Sequence[str], actors: int, make_scorer: ScorerFactory, fingerprint: str
-) -> float:
+def time_coordinator(shards: Sequence[str], actors: int, make_scorer: ScorerFactory) -> float:
     """Time all shards in seconds, once every actor has scored one."""
     with tempfile.TemporaryDirectory() as folder:
         spec = ScoringSpec(
             make_scorer=make_scorer,
-            fingerprint=fingerprint,
             output=folder,
             decode_workers=0,
             gpus=0,

@@ -222,6 +222,12 @@ class RunConfig(ScoreConfig, RayConfig):
         "actor with a GPU, less two, if three or more are left. With 0 two threads of the actor "
         "decode",
     )
+    stall_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        description="seconds in which an actor with a GPU has to read a sample or score an image; "
+        "else it hangs, is started anew, and that was one try of its shard",
+    )
     batch_size: int | None = Field(
         default=None,
         ge=1,

@@ -8,6 +8,7 @@
     │   │   └── WriteError       a file that can't be written: a full disk; also an OSError
     │   ├── StorageError         a place that can't be reached; also an OSError
     │   ├── ModelError           weights or a model config that can't be had
+    │   ├── DeviceError          a GPU that can't score
     │   └── EngineError          actors that can't start
     ├── ShardError               a shard that can't be read to its end; costs an attempt
     ├── AnnotationError          an annotation file that isn't one of ours
@@ -77,8 +78,12 @@ class ModelError(UserError):
     """A model config or weights that can't be loaded."""
 
 
+class DeviceError(UserError):
+    """A GPU that can't score, or can't be trusted."""
+
+
 class EngineError(UserError):
-    """Actors that can't start: the run stops with their reason."""
+    """Actors that can't start, or give nothing of use: the run stops with the reason."""
 
 
 class ShardError(ShardsiftError):

@@ -70,7 +70,6 @@ class Disturbed:
     ) -> Coordinator:
         spec = ScoringSpec(
             make_scorer=make_scorer,
-            fingerprint=FakeScorer.fingerprint,
             output=str(self.out),
             decode_workers=0,
             gpus=1,

@@ -24,7 +24,7 @@ from shardsift.records import ShardIdentity
 from shardsift.runs.score import score
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import identify, read_range
-from tests.fakes import make_fake_scorer
+from tests.fakes import load_fake
 from tests.generated import Quality, write_annotations
 from tests.samples import write_shards
 from tests.shardsift.reshard.corpora import plain_corpus
@@ -49,7 +49,7 @@ def shards(s3: s3fs.S3FileSystem, tmp_path: Path) -> str:
 def run(**settings: Any) -> str:
     said = io.StringIO()
     values = settings | {"gpus_per_actor": 0, "actors": 1}
-    score(RunConfig.model_validate(values), Console(file=said, width=500), make_fake_scorer)
+    score(RunConfig.model_validate(values), Console(file=said, width=500), load_fake)
     return said.getvalue()
 
 

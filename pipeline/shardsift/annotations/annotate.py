@@ -10,7 +10,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.clock import StageClock
+from shardsift.annotations.clock import Meter, StageClock
 from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.rows import OpenRows
 from shardsift.errors import ImageError, ShardError
@@ -35,12 +35,14 @@ def annotate(
     output: str,
     decoder: Decoder = TWO_THREADS,
     turn: Lock | None = None,
+    meter: Meter | None = None,
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation file below `output`.
 
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
     Calls that share a `turn` score one after the other: while one does, others open their shard and
-    decode its first images, or commit.
+    decode its first images, or commit. A `meter` counts samples that were read and images that were
+    scored.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
@@ -53,7 +55,8 @@ def annotate(
     clock = StageClock()
     config = scorer.config.model_dump(mode="json")
     encoder = AnnotationEncoder(identity, scorer.fingerprint, config)
-    unscored_images = _score_rows(task, scorer, decoder, clock, encoder, turn or Lock())
+    turns = turn or Lock(), meter or Meter()
+    unscored_images = _score_rows(task, scorer, decoder, clock, encoder, *turns)
     try:
         with clock.measure("write"):
             data, report = encoder.finish(unscored_images)
@@ -84,6 +87,7 @@ def _score_rows(
     clock: StageClock,
     encoder: AnnotationEncoder,
     turn: Lock,
+    meter: Meter,
 ) -> int:
     """Encode a row for every sample; return the number of further images that they held."""
     rows = OpenRows(encoder)
@@ -91,7 +95,7 @@ def _score_rows(
 
     def read() -> Iterator[list[Sample]]:
         nonlocal samples, further_images
-        chunks = clock.iterate("read", in_chunks(read_samples(task.url, task.shard)))
+        chunks = clock.iterate("read", in_chunks(meter.passing(read_samples(task.url, task.shard))))
         for chunk in prefetch(chunks, _CHUNKS_AHEAD):
             samples += len(chunk)
             further_images += sum(sample.unscored_images for sample in chunk)
@@ -111,7 +115,7 @@ def _score_rows(
             turn.acquire()
         try:
             with clock.measure("score"):
-                scores = iter(scorer.score(all_images))
+                scores = meter.passing(scorer.score(all_images))
                 while some := list(islice(scores, _SUMMED_UP)):
                     rows.set_scores(some)
         finally:

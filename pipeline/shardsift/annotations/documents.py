@@ -10,13 +10,17 @@ from shardsift.documents import Document
 
 
 class RunRecord(Document):
-    """What `_run.json` holds: every annotation of its folder was made with this configuration."""
+    """What `_run.json` holds: every annotation of its folder was made with this configuration.
+
+    `weights` is a sum of the files that the model was loaded from, if it was.
+    """
 
     fingerprint: str
     config: dict[str, Any]
     root: str
     inputs: tuple[str, ...]
     version: str
+    weights: str | None = None
 
 
 class StageTimes(Document):

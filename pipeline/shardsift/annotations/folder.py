@@ -148,7 +148,13 @@ class OutputFolder(RunFolder):
             )
         return plan.below(self.record.root)
 
-    def begin(self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        plan: ShardPlan,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        weights: str | None = None,
+    ) -> None:
         """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
         self.sweep()
         delete(join(self.url, SUMMARY))
@@ -160,6 +166,7 @@ class OutputFolder(RunFolder):
             root=plan.root,
             inputs=tuple(plan.patterns),
             version=__version__,
+            weights=weights,
         )
         commit(join(self.url, RUN_RECORD), record.encode())
 

@@ -154,7 +154,7 @@ for _name, _verb in VERBS.items():
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
     """Run a command line (of this process, if none is given); return the exit code.
 
-    `extra` goes to the verb: `make_scorer` takes the place of MA-CLIP in `score`.
+    `extra` goes to the verb: `load` takes the place of what loads MA-CLIP, in `score`.
     """
     # What ends a container ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
 
-from shardsift.errors import ShardError
+from shardsift.errors import ShardError, ShardsiftError
+
+logger = logging.getLogger(__name__)
 
 
 class Task(Protocol):
@@ -35,11 +38,16 @@ class Report(Protocol):
         ...
 
 
-Work = Callable[[Any], Report]
-"""Does a task and commits its result. Raises ShardError if it can't be done.
+class Work(Protocol):
+    """What an actor does. One that overlaps is called in two threads."""
 
-An actor that overlaps calls it in two threads.
-"""
+    def __call__(self, task: Any) -> Report:
+        """Do a task and commit its result. Raises ShardError if it can't be done."""
+        ...
+
+    def progress(self) -> int:
+        """Count anything that grows while the work goes on; asked from another thread."""
+        ...
 
 
 class ActorSpec(Protocol):
@@ -73,6 +81,24 @@ class Place:
     gpu_ids: tuple[str, ...]
     pid: int
 
+    def __str__(self) -> str:
+        gpus = f", GPU {' and '.join(self.gpu_ids)}" if self.gpu_ids else ""
+        return f"node {self.node_id[:12]}{gpus}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """An actor has loaded what it needs."""
+
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartTrouble:
+    """What an actor needs can't be loaded where it sits."""
+
+    reason: str
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTrouble:
@@ -84,15 +110,20 @@ class ShardTrouble:
 IN_FLIGHT = 2
 """Shards in an actor: one that it works on, and one that waits so that the actor never does."""
 
+PROGRESS_GROUP = "progress"
+"""The calls that an actor answers whatever else it does."""
+
 
 class ShardActor:
     """Makes ready once, then works on one shard a call."""
 
-    def __init__(self, spec: ActorSpec) -> None:
-        self._work = spec.make_work()
+    def __init__(self, spec: Sequence[Any]) -> None:
+        """Take a list of one reference to the spec, which Ray leaves to be fetched."""
+        self._spec = spec
+        self._work: Work | None = None
 
-    def ready(self) -> Place:
-        """Answer once everything is loaded."""
+    def place(self) -> Place:
+        """Tell where this is, before anything is loaded."""
         context = ray.get_runtime_context()
         return Place(
             node_id=context.get_node_id(),
@@ -100,12 +131,35 @@ class ShardActor:
             pid=os.getpid(),
         )
 
+    def ready(self) -> Ready | StartTrouble:
+        """Answer once everything is loaded, or can't be."""
+        try:
+            if self._work is None:
+                spec: ActorSpec = ray.get(self._spec[0])
+                self._work = spec.make_work()
+        except Exception as error:  # whatever it is, it is told, and tried elsewhere
+            logger.debug("an actor can't start", exc_info=error)
+            return StartTrouble(reason=describe(error))
+        return Ready(place=self.place())
+
     def process(self, task: Task) -> Report | ShardTrouble:
         """Do the work of a shard.
 
         Whatever else is raised leaves this process in doubt, and the coordinator restarts it.
         """
+        assert self._work is not None, "work is given to actors that are ready"
         try:
             return self._work(task)
         except ShardError as error:
             return ShardTrouble(reason=error.problem)
+
+    @ray.method(concurrency_group=PROGRESS_GROUP)
+    def progress(self) -> int:
+        """Tell how far the work has come, while it goes on."""
+        return self._work.progress() if self._work else 0
+
+
+def describe(error: BaseException) -> str:
+    """Put an error into one line: what we raise on purpose says all, of others the type helps."""
+    lines = str(error).splitlines() or [""]
+    return lines[0] if isinstance(error, ShardsiftError) else f"{type(error).__name__}: {lines[0]}"

@@ -1,10 +1,10 @@
 """Hands shards to actors and survives what happens to them.
 
 Each actor has a lane: its handle, the shards under way in it, and, after any failure, a gate that
-has to answer before it gets work again. A shard pays with an attempt if it alone can have caused a
-failure: the oldest of its lane, for the others wait in the actor's queue; or, of an actor that
-overlaps its shards, the only one in it. Of several there none pays, and each is tried again in an
-actor of its own.
+has to answer before it gets work again (`Starter`). A shard pays with an attempt if it alone can
+have caused a failure: the oldest of its lane, for the others wait in the actor's queue; or, of an
+actor that overlaps its shards, the only one in it. Of several there none pays, and each is tried
+again in an actor of its own.
 
 What is done here for an answer doesn't grow with the number of actors; Ray's waiting for it does.
 """
@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from math import inf
+from typing import Any, cast
 
 from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
-from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
-from shardsift.errors import EngineError
+from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
+from shardsift.engine.lane import Lane, Stage, Suspect
+from shardsift.engine.starter import PAUSES, Starter
 from shardsift.records import FailedShard
 
 Outcome = Report | FailedShard
@@ -28,34 +29,11 @@ Outcome = Report | FailedShard
 _TICK_SECONDS = 1.0
 _GATE_PATIENCE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
+_ARRIVAL_SECONDS = 10.0
+_LOOKS_AT_PROGRESS = 10
+"""Before no progress is too little."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    actor: Any
-    gate: Call | None = None
-    place: Place | None = None
-    outlived: Place | None = None
-    under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
-    oldest_since: float = 0.0
-    suspects: list[_Suspect] = field(default_factory=list["_Suspect"])
-    is_apart: bool = False
-    """Its shard runs alone."""
-    awaited: Call | None = None
-    """What tells next how the lane is: its gate, or its oldest shard."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Suspect:
-    """A shard that ran when its actor failed; held until it is known whether it is to blame."""
-
-    task: Task
-    was_alone: bool
-    reason: str
-    preempted: bool
-    since: float
 
 
 class Coordinator:
@@ -69,16 +47,25 @@ class Coordinator:
         max_attempts: int,
         shard_timeout: float,
         find_committed: Callable[[Any], Report | None],
+        stall_timeout: float = inf,
+        start_pauses: Sequence[float] = PAUSES,
     ) -> None:
-        """Ask for `actors` actors. `shard_timeout` is in seconds.
+        """Ask for `actors` actors.
 
-        `find_committed` is asked before a shard is tried again: an actor may have died between
-        the commit and its answer.
+        Args:
+            max_attempts: tries of a shard.
+            shard_timeout: seconds for one shard.
+            find_committed: asked before a shard is tried again: an actor may have died between the
+                commit and its answer.
+            stall_timeout: seconds in which an actor's progress has to grow while it works.
+            start_pauses: seconds before each further start of an actor that can't start.
         """
         self._fleet = fleet
         self._max_attempts = max_attempts
         self._shard_timeout = shard_timeout
+        self._stall_timeout = stall_timeout
         self._find_committed = find_committed
+        self._starter = Starter(fleet, actors, start_pauses)
         self._waiting: Iterator[Task] = iter(())
         self._upcoming: Task | None = None
         self._again: deque[Task] = deque()
@@ -87,21 +74,21 @@ class Coordinator:
         self._attempts: dict[str, int] = {}
         self._finishing = False
         self._last_look = self._last_ready = fleet.now()
-        self._awaited: dict[Call, _Lane] = {}
-        self._gated: set[_Lane] = set()
-        self._hungry: tuple[dict[_Lane, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self._awaited: dict[Call, Lane] = {}
+        self._coming: set[Lane] = set()  # those that will soon take work
+        self._hungry: tuple[dict[Lane, None], ...] = tuple({} for _ in range(IN_FLIGHT))
         self._lanes = [self._new_lane() for _ in range(actors)]
 
     @property
     def places(self) -> list[Place]:
         """Where the actors sit that are ready for work."""
-        return [lane.place for lane in self._lanes if lane.place and lane.gate is None]
+        return [lane.place for lane in self._lanes if lane.place and lane.stage is Stage.OPEN]
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Yield an outcome for each task, in the order in which they come about.
 
         Raises:
-            EngineError: if an actor can't be constructed.
+            EngineError: if no actor can start, or none that could is left.
         """
         self._waiting = iter(tasks)
         self._upcoming = next(self._waiting, None)
@@ -130,9 +117,14 @@ class Coordinator:
     def _step(self) -> Iterator[Outcome]:
         self._drop_queued() if self._finishing else self._feed_lanes()
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
-            lane = self._awaited[call]
-            hear = self._hear_shard if lane.gate is None else self._hear_gate
-            outcomes = list(hear(lane, self._fleet.answer(call)))
+            if call not in self._awaited:  # an answer just before has made it void
+                continue
+            lane, answer = self._awaited[call], self._fleet.answer(call)
+            if call == lane.pulse:
+                self._hear_progress(lane, answer)
+                continue
+            hear = self._hear_shard if lane.stage is Stage.OPEN else self._hear_gate
+            outcomes = list(hear(lane, answer))
             self._file(lane)
             yield from outcomes
         if self._fleet.now() - self._last_look >= _TICK_SECONDS:
@@ -151,7 +143,7 @@ class Coordinator:
             reserved = 0 if hungry is self._hungry[0] else len(self._apart)
             while len(hungry) > reserved and (task := self._next_task()):
                 self._submit(next(islice(hungry, reserved, None)), task)
-            if self._gated:  # of few shards, the first actor there mustn't take two
+            if self._coming:  # of few shards, the first actor there mustn't take two
                 return
 
     def _next_task(self) -> Task | None:
@@ -163,9 +155,10 @@ class Coordinator:
             self._begun += 1
         return task
 
-    def _submit(self, lane: _Lane, task: Task) -> None:
+    def _submit(self, lane: Lane, task: Task) -> None:
         if not lane.under_way:
             lane.oldest_since = self._fleet.now()
+            lane.notice_progress(lane.oldest_since)
         lane.under_way.append((self._fleet.process(lane.actor, task), task))
         self._file(lane)
 
@@ -175,71 +168,82 @@ class Coordinator:
             while len(lane.under_way) > 1:
                 lane.under_way.pop()
 
-    def _file(self, lane: _Lane) -> None:
+    def _file(self, lane: Lane) -> None:
         """Note what a lane waits for and how much work it lacks; after every change of a lane."""
         if lane.awaited is not None:
             del self._awaited[lane.awaited]
         for hungry in self._hungry:
             hungry.pop(lane, None)
-        lane.awaited = lane.gate
-        if lane.gate is None and lane.under_way:
-            lane.awaited = lane.under_way[0][0]
+        is_open = lane.stage is Stage.OPEN
+        lane.awaited = lane.under_way[0][0] if is_open and lane.under_way else lane.gate
         if lane.awaited is not None:
             self._awaited[lane.awaited] = lane
-        if lane.gate is not None:
-            self._gated.add(lane)
-        else:
-            self._gated.discard(lane)
+        if is_open:
             lane.is_apart &= bool(lane.under_way)
             if len(lane.under_way) < IN_FLIGHT and not lane.is_apart:
                 self._hungry[len(lane.under_way)][lane] = None
+        self._file_coming(lane)
 
-    def _new_lane(self) -> _Lane:
-        lane = _Lane(self._fleet.start_actor())
-        self._close_gate(lane)
+    def _file_coming(self, lane: Lane) -> None:
+        """Note whether a lane will soon take work: one may wait for its place for hours."""
+        is_new = self._fleet.now() - lane.since < _ARRIVAL_SECONDS
+        if lane.stage is Stage.LOADING or (lane.stage is Stage.ARRIVING and is_new):
+            self._coming.add(lane)
+        else:
+            self._coming.discard(lane)
+
+    def _new_lane(self) -> Lane:
+        lane = Lane(None)
+        self._starter.start(lane)
         self._file(lane)
         return lane
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _hear_shard(self, lane: _Lane, answer: Answer) -> Iterator[Outcome]:
-        assert not isinstance(answer, Place), "a shard's call gives no place"
+    def _hear_shard(self, lane: Lane, answer: Answer) -> Iterator[Outcome]:
         if isinstance(answer, ActorFailure):
             self._empty_lane(lane, answer.reason, preempted=answer.preempted)
-            self._revive(lane, answer)
+            self._starter.revive(lane, answer)
             return
         _, task = lane.under_way.popleft()
         lane.oldest_since = self._fleet.now()
+        lane.notice_progress(lane.oldest_since)
         if isinstance(answer, ShardTrouble):
             yield from self._charge(task, answer.reason, self._again)
         else:
-            yield answer
+            yield cast(Report, answer)  # a shard's call gives nothing else
 
-    def _hear_gate(self, lane: _Lane, answer: Answer) -> Iterator[Outcome]:
-        if isinstance(answer, ActorFailure):
-            self._revive(lane, answer)
-            return
-        assert isinstance(answer, Place), "a gate's call gives a place"
-        if answer == lane.outlived:  # a kill takes a moment to arrive
-            self._close_gate(lane)
-            return
-        yield from self._judge(lane)
-        lane.gate, lane.place, lane.outlived = None, answer, None
+    def _hear_gate(self, lane: Lane, answer: Answer) -> Iterator[Outcome]:
+        self._starter.hear(lane, answer)
+        if lane.stage is not Stage.ARRIVING:
+            yield from self._judge(lane)
+
+    def _hear_progress(self, lane: Lane, answer: Answer) -> None:
+        """Take in how far a lane is; if it failed, the call for its shard tells of it, too."""
+        del self._awaited[cast(Call, lane.pulse)]
+        lane.pulse = None
+        if isinstance(answer, int) and answer != lane.progress:
+            lane.progress = answer
+            lane.notice_progress(self._fleet.now())
 
     # --- failures --------------------------------------------------------------------------------
 
-    def _empty_lane(self, lane: _Lane, reason: str, *, preempted: bool = False) -> None:
+    def _empty_lane(self, lane: Lane, reason: str, *, preempted: bool = False) -> None:
         """Take all work from a lane: shards that ran are suspects, the others go back free."""
+        if lane.pulse is not None:
+            del self._awaited[lane.pulse]
+            lane.pulse = None
         tasks = [task for _, task in lane.under_way]
         lane.under_way.clear()
         ran = len(tasks) if self._fleet.overlaps else 1
         forgotten = self._fleet.overlaps and self._finishing  # another may have run beside it
         lane.suspects = [
-            _Suspect(
+            Suspect(
                 task=task,
                 was_alone=ran == 1 and not forgotten,
                 reason=reason,
                 preempted=preempted,
+                node_id=lane.place and lane.place.node_id,
                 since=self._fleet.now(),
             )
             for task in tasks[:ran]
@@ -248,39 +252,19 @@ class Coordinator:
         logger.warning("an actor failed at %s: %s", names, reason)
         self._again.extend(tasks[ran:])
 
-    def _revive(self, lane: _Lane, failure: ActorFailure) -> None:
-        """See to it that the actor comes back, and wait for that."""
-        if failure.fate is Fate.UNSTARTABLE:
-            raise EngineError(f"an actor can't start: {failure.reason}")
-        if failure.fate is Fate.DEAD:
-            lane.actor = self._fleet.start_actor()
-        if failure.fate is Fate.BROKEN:  # say by a CUDA error: go on in a new process
-            self._restart(lane)
-        self._close_gate(lane)
-
-    def _restart(self, lane: _Lane) -> None:
-        lane.outlived = lane.place
-        self._fleet.restart(lane.actor)
-
-    def _close_gate(self, lane: _Lane) -> None:
-        lane.gate = self._fleet.ready(lane.actor)
-
-    def _judge(self, lane: _Lane) -> Iterator[Outcome]:
+    def _judge(self, lane: Lane) -> Iterator[Outcome]:
         """Decide what becomes of the lane's suspects, if it has any."""
         suspects, lane.suspects = lane.suspects, []
         for suspect in suspects:
             if report := self._find_committed(suspect.task):
                 yield report
-            elif suspect.preempted or not self._is_on(lane, self._fleet.live_nodes()):
+            elif suspect.preempted or suspect.node_id not in self._fleet.live_nodes():
                 self._again.append(suspect.task)
             elif not suspect.was_alone:
                 self._apart.append(suspect.task)
             else:
                 again = self._apart if self._fleet.overlaps else self._again
                 yield from self._charge(suspect.task, suspect.reason, again)
-
-    def _is_on(self, lane: _Lane, nodes: set[str]) -> bool:
-        return lane.place is None or lane.place.node_id in nodes
 
     def _charge(self, task: Task, reason: str, again: deque[Task]) -> Iterator[FailedShard]:
         attempts = self._attempts.pop(task.shard, 0) + 1
@@ -294,24 +278,39 @@ class Coordinator:
     # --- once in a while -------------------------------------------------------------------------
 
     def _look_after_lanes(self) -> Iterator[Outcome]:
-        """End what takes too long, and judge suspects whose actor takes long to come back."""
+        """End what takes too long, start what has paused, and judge who is long in coming back."""
         now = self._fleet.now()
         suspected = [lane for lane in self._lanes if lane.suspects]
         nodes = self._fleet.live_nodes() if suspected else set[str]()
         for lane in suspected:
-            waited = now - lane.suspects[0].since
-            if waited > _GATE_PATIENCE_SECONDS or not self._is_on(lane, nodes):
+            first = lane.suspects[0]
+            if now - first.since > _GATE_PATIENCE_SECONDS or first.node_id not in nodes:
                 yield from self._judge(lane)
         for lane in self._lanes:
-            if lane.under_way and now - lane.oldest_since > self._shard_timeout:
-                self._empty_lane(lane, f"took longer than the limit of {self._shard_timeout:g} s")
-                self._restart(lane)
-                self._close_gate(lane)
+            if lane.under_way:
+                self._look_after_work(lane, now)
+            elif lane.stage is not Stage.OPEN:
+                self._starter.look_after(lane)
                 self._file(lane)
         self._tell_of_waiting(now)
 
+    def _look_after_work(self, lane: Lane, now: float) -> None:
+        reason = ""
+        if now - lane.oldest_since > self._shard_timeout:
+            reason = f"took longer than the limit of {self._shard_timeout:g} s"
+        elif now - lane.progress_since > self._stall_timeout:
+            reason = f"made no progress for {self._stall_timeout:g} s"
+        if reason:
+            self._empty_lane(lane, reason)
+            self._starter.restart(lane)
+            self._file(lane)
+        elif lane.pulse is None and now - lane.asked > self._stall_timeout / _LOOKS_AT_PROGRESS:
+            lane.asked = now
+            lane.pulse = self._fleet.progress(lane.actor)
+            self._awaited[lane.pulse] = lane
+
     def _tell_of_waiting(self, now: float) -> None:
-        if len(self._gated) < len(self._lanes):
+        if any(lane.stage is Stage.OPEN for lane in self._lanes):
             self._last_ready = now
         elif now - self._last_ready > _SILENCE_SECONDS:
             self._last_ready = now

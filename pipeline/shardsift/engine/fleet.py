@@ -8,24 +8,32 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol, cast
 
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
 from shardsift.engine.actor import (
     IN_FLIGHT,
+    PROGRESS_GROUP,
     ActorSpec,
     Place,
+    Ready,
     Report,
     ShardActor,
     ShardTrouble,
+    StartTrouble,
     Task,
+    describe,
 )
 from shardsift.engine.cluster import live_node_ids
 
 Call = Hashable
+
+_NODE_ID = "ray.io/node-id"
+"""The label that Ray gives to each node."""
 
 
 class Fate(Enum):
@@ -38,7 +46,7 @@ class Fate(Enum):
     DEAD = auto()
     """Ray won't start it again."""
     UNSTARTABLE = auto()
-    """Its constructor raised."""
+    """Its process can't be made what it has to be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +58,8 @@ class ActorFailure:
     preempted: bool = False
 
 
-Answer = Place | Report | ShardTrouble | ActorFailure
+Answer = Place | Ready | StartTrouble | int | Report | ShardTrouble | ActorFailure
+"""What comes of a call; a number is a progress."""
 
 
 class Fleet(Protocol):
@@ -61,16 +70,24 @@ class Fleet(Protocol):
         """Whether an actor's calls overlap; else they run one after the other."""
         ...
 
-    def start_actor(self) -> Any:
-        """Ask for an actor; `ready` answers when it sits somewhere and is prepared."""
+    def start_actor(self, avoided: Collection[str]) -> Any:
+        """Ask for an actor; on one of the nodes to be avoided if there is room nowhere else."""
+        ...
+
+    def place(self, actor: Any) -> Call:
+        """Ask an actor for its `Place`: the answer comes when it sits somewhere."""
         ...
 
     def ready(self, actor: Any) -> Call:
-        """Ask an actor for its `Place`."""
+        """Let an actor load what it needs, until it is `Ready`."""
         ...
 
     def process(self, actor: Any, task: Task) -> Call:
         """Ask an actor for the report of a shard."""
+        ...
+
+    def progress(self, actor: Any) -> Call:
+        """Ask an actor for a number that grows while it works."""
         ...
 
     def restart(self, actor: Any) -> None:
@@ -102,25 +119,41 @@ class RayFleet:
     """Actors on the Ray cluster that this process is connected to."""
 
     def __init__(self, spec: ActorSpec) -> None:
-        self._spec = spec
         self.overlaps = spec.overlaps
+        # Once, and by a reference in a list: Ray would warn of each actor that is made of one.
+        self._spec = [ray.put(spec)]
+        self._options: dict[str, Any] = {
+            "num_gpus": spec.gpus,
+            "num_cpus": spec.cpus,
+            "max_restarts": -1,
+            "max_task_retries": 0,
+            "max_concurrency": IN_FLIGHT if self.overlaps else 1,
+        }
 
-    def start_actor(self) -> Any:
+    def start_actor(self, avoided: Collection[str]) -> Any:
         """Ask Ray for an actor, which waits if the cluster has no room for it yet."""
-        spec = self._spec
-        remote = ray.remote(
-            num_gpus=spec.gpus, num_cpus=spec.cpus, max_restarts=-1, max_task_retries=0
-        )
-        calls_at_a_time = IN_FLIGHT if self.overlaps else 1
-        return remote(ShardActor).options(max_concurrency=calls_at_a_time).remote(spec)
+        options = self._options
+        if avoided:
+            elsewhere = NodeLabelSchedulingStrategy({}, soft={_NODE_ID: NotIn(*avoided)})
+            options = options | {"scheduling_strategy": elsewhere}
+        remote = cast(Any, ray.remote)(concurrency_groups={PROGRESS_GROUP: 1})(ShardActor)
+        return remote.options(**options).remote(self._spec)
+
+    def place(self, actor: Any) -> Call:
+        """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""
+        return actor.place.remote()
 
     def ready(self, actor: Any) -> Call:
-        """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""
+        """Let it load what it needs."""
         return actor.ready.remote()
 
     def process(self, actor: Any, task: Task) -> Call:
         """Ask for a shard in one call; only its counts come back."""
         return actor.process.remote(task)
+
+    def progress(self, actor: Any) -> Call:
+        """Ask by a call that overtakes those for shards."""
+        return actor.progress.remote()
 
     def restart(self, actor: Any) -> None:
         """Kill the actor's process, which takes a moment: it may still answer once."""
@@ -133,6 +166,9 @@ class RayFleet:
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
         """Return all calls that have an answer, once one has."""
         refs = cast(list[Any], list(calls))
+        if not refs:  # every actor pauses before its next start
+            sleep(seconds)
+            return []
         done, _ = ray.wait(refs, num_returns=1, timeout=seconds)
         if done:
             done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
@@ -169,7 +205,6 @@ def _fate(error: RayActorError) -> Fate:
 def _describe(error: RayError) -> str:
     """Put what Ray says of an error into one line: the cause's."""
     if isinstance(error, RayTaskError):
-        cause = getattr(error, "cause", error)
-        return f"{type(cause).__name__}: {cause}".splitlines()[0]
+        return describe(getattr(error, "cause", error))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

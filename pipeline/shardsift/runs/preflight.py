@@ -5,40 +5,58 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from shardsift import __version__
 from shardsift.annotations.folder import OutputFolder, check_output
 from shardsift.annotations.parquet import Footer
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.errors import ConfigError
 from shardsift.records import ShardTask
+from shardsift.scoring.weights import sum_of_files
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import identify
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from shardsift.scoring.scorer import ImageScorer
 
-ScorerFactory = Callable[[RunConfig, str], "ImageScorer"]
-"""Makes a scorer for a run on a device, `cpu` or `cuda`; pickled to the actors."""
+
+class LoadedModel(Protocol):
+    """A model that was loaded once, by the driver; pickled to the actors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a score."""
+        ...
+
+    def scorer(self, config: RunConfig, device: str) -> ImageScorer:
+        """Make a scorer on a device, `cpu` or `cuda`, that can be trusted. Raises DeviceError."""
+        ...
+
+
+LoadModel = Callable[[RunConfig], LoadedModel]
+"""Loads the model of a run, which takes seconds. Raises ModelError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run that passed its preflight.
 
-    `reopened` are names of annotations that exist and will be replaced.
+    `reopened` are names of annotations that exist and will be replaced; there is no `model` if
+    there is nothing to score.
     """
 
     config: RunConfig
     plan: ShardPlan
     folder: OutputFolder
     fingerprint: str
+    weights: str | None
     shards_to_score: int
     reopened: Collection[str]
-    make_scorer: ScorerFactory
+    model: LoadedModel | None
 
     @property
     def device(self) -> str:
@@ -50,7 +68,7 @@ class Run:
         return (task for task in self.plan if task.annotation not in self.folder.committed)
 
 
-def prepare(config: RunConfig, console: Console, make_scorer: ScorerFactory) -> Run:
+def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
     """Check that inputs are there, the output is writable and of this configuration, weights load.
 
     Changes nothing on disk but for a probe that it removes.
@@ -65,10 +83,15 @@ def prepare(config: RunConfig, console: Console, make_scorer: ScorerFactory) -> 
         check_output(config.output, {*plan.folders, plan.root})
         plan.check_found()
         folder = OutputFolder(config.output)
-    with console.status("loading the weights"):
-        check_gpu(config.address, config.gpus_per_actor)
-        fingerprint = make_scorer(config, "cpu").fingerprint
     settings = config.scoring().model_dump(mode="json")
+    weights = sum_of_files(config.scoring())
+    model = None
+    fingerprint = _fingerprint_if_done(config, folder, plan, weights)
+    if fingerprint is None:
+        with console.status("loading the weights"):
+            check_gpu(config.address, config.gpus_per_actor)
+            model = load(config)
+        fingerprint = model.fingerprint
     plan = folder.claim(plan, fingerprint, settings, config.overwrite)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
@@ -79,10 +102,28 @@ def prepare(config: RunConfig, console: Console, make_scorer: ScorerFactory) -> 
         plan=plan,
         folder=folder,
         fingerprint=fingerprint,
+        weights=weights,
         shards_to_score=sum(task.annotation not in folder.committed for task in plan),
         reopened=committed - folder.committed,
-        make_scorer=make_scorer,
+        model=model,
     )
+
+
+def _fingerprint_if_done(
+    config: RunConfig, folder: OutputFolder, plan: ShardPlan, weights: str | None
+) -> str | None:
+    """Return the fingerprint of an output that needs no more scores, for which no model is loaded.
+
+    Its settings are these and its weights are, too, as far as they are files.
+    """
+    record = folder.record
+    if record is None or config.overwrite or config.retry_errors or config.check_inputs:
+        return None
+    made_with = record.config, record.weights, record.version
+    if made_with != (config.scoring().model_dump(mode="json"), weights, __version__):
+        return None
+    is_done = all(task.annotation in folder.committed for task in plan.below(record.root))
+    return record.fingerprint if is_done else None
 
 
 def _is_wanted_again(config: RunConfig, task: ShardTask, footer: Footer) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -31,10 +30,28 @@ class CopyingSpec:
     gpus: float = 0
     overlaps: bool = False
 
-    def make_work(self) -> partial[ReshardReport]:
+    def make_work(self) -> Copying:
         """Make the work; nothing has to be loaded."""
         keep_heap()
-        return partial(write_shard, inputs=self.inputs)
+        return Copying(self.inputs)
+
+
+class Copying:
+    """Writes a tar and commits it."""
+
+    def __init__(self, inputs: ReshardInputs) -> None:
+        self._inputs = inputs
+        self._tars = 0
+
+    def __call__(self, task: ReshardTask) -> ReshardReport:
+        """Copy the samples of a tar. Raises ShardError."""
+        report = write_shard(task, self._inputs)
+        self._tars += 1
+        return report
+
+    def progress(self) -> int:
+        """Count tars."""
+        return self._tars
 
 
 @dataclass

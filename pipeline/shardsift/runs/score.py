@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from math import inf
 
 from rich.console import Console
 
@@ -21,14 +21,12 @@ from shardsift.engine.fleet import RayFleet
 from shardsift.engine.progress import count
 from shardsift.errors import AnnotationError
 from shardsift.records import FailedShard, ShardReport, ShardTask
-from shardsift.runs.preflight import Run, ScorerFactory, prepare
+from shardsift.runs.first_scores import FirstScores
+from shardsift.runs.preflight import LoadedModel, LoadModel, Run, prepare
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.runs.tally import ScoreTally
 from shardsift.storage.files import join
 from shardsift.storage.lease import check_free, held
-
-if TYPE_CHECKING:
-    from shardsift.scoring.scorer import ImageScorer
 
 _FAILURES_SHOWN = 20
 
@@ -44,26 +42,21 @@ class ScoreResult:
     interrupted: bool = False
 
 
-def maclip_scorer(config: RunConfig, device: str) -> ImageScorer:
-    """Load MA-CLIP, the scorer of every real run."""
-    import torch
+def load_maclip(config: RunConfig) -> LoadedModel:
+    """Load MA-CLIP, the model of every real run."""
+    from shardsift.runs.maclip import load_maclip  # imports torch
 
-    from shardsift.scoring.scorer import Scorer
-
-    # Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
-    torch.set_num_threads(max(1, int(config.cpus_per_actor or 1)))
-    return Scorer(config.scoring(), device=device, batch_size=config.batch_size)
+    return load_maclip(config)
 
 
-def score(
-    config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip_scorer
-) -> ScoreResult:
+def score(config: RunConfig, console: Console, load: LoadModel = load_maclip) -> ScoreResult:
     """Annotate all shards that are not annotated yet.
 
     Raises:
-        UserError: before anything is written but a probe and `_running.json`, which are removed.
+        UserError: before anything is written but a probe and `_running.json`, which are removed;
+            later if no actor can start, or no score is of use.
     """
-    run = prepare(config, console, make_scorer)
+    run = prepare(config, console, load)
     if config.dry_run:
         return _rehearse(run, console)
     if run.shards_to_score == 0:
@@ -115,19 +108,23 @@ def _choose_actors(config: RunConfig) -> int:
 def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
     result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
-    run.folder.begin(run.plan, run.fingerprint, config.scoring().model_dump(mode="json"))
+    settings = config.scoring().model_dump(mode="json")
+    run.folder.begin(run.plan, run.fingerprint, settings, run.weights)
     coordinator = Coordinator(
         RayFleet(_spec(run)),
         actors,
         max_attempts=config.max_attempts,
         shard_timeout=config.shard_timeout,
+        stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
         find_committed=partial(_find_committed, run),
     )
+    first_scores = FirstScores(config)
     logger.info("scoring %d shards with %d actors", run.shards_to_score, actors)
 
     def record(outcome: Outcome) -> None:
         assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
         manifest.add(outcome)
+        first_scores.add(outcome)
         if isinstance(outcome, FailedShard) and len(result.failed) < _FAILURES_SHOWN:
             result.failed.append(outcome)
 
@@ -152,10 +149,10 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
 
 
 def _spec(run: Run) -> ScoringSpec:
+    assert run.model is not None, "there is something to score"
     config = run.config
     return ScoringSpec(
-        make_scorer=partial(run.make_scorer, config, run.device),
-        fingerprint=run.fingerprint,
+        make_scorer=partial(run.model.scorer, config, run.device),
         output=run.folder.url,
         decode_workers=config.decode_workers_of_actor(),
         gpus=config.gpus_per_actor,

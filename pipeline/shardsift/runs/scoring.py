@@ -9,7 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.errors import ModelError, ShardError
+from shardsift.annotations.clock import Meter
+from shardsift.errors import ShardError
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
 from shardsift.shards.decode_pool import make_decoder
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 class ScoringSpec:
     """How to make an actor that scores, and what it takes.
 
-    `make_scorer` is called in the actor's process, once; its scorer has to have `fingerprint`.
+    `make_scorer` is called in the actor's process, once.
     """
 
     make_scorer: Callable[[], ImageScorer]
-    fingerprint: str
     output: str
     decode_workers: int
     gpus: float
@@ -39,12 +39,10 @@ class ScoringSpec:
         return self.gpus > 0
 
     def make_work(self) -> Scoring:
-        """Load the model. Raises ModelError if its weights are others than the driver's."""
+        """Put the model where it computes. Raises DeviceError if it can't compute there."""
         # Pillow warns of every odd EXIF block; those images get rows, not log lines.
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
-        if scorer.fingerprint != self.fingerprint:
-            raise ModelError("the weights on this node differ from those on the driver's")
         return Scoring(scorer, self.output, make_decoder(self.decode_workers, scorer.pin))
 
 
@@ -57,13 +55,20 @@ class Scoring:
         self._output = output
         self._decoder = decoder
         self._turn = Lock()
+        self._meter = Meter()
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
         try:
-            report = annotate(task, self._scorer, self._output, self._decoder, self._turn)
+            report = annotate(
+                task, self._scorer, self._output, self._decoder, self._turn, self._meter
+            )
         except ShardError:
             self._metrics.add_failed()
             raise
         self._metrics.add_committed(report)
         return report
+
+    def progress(self) -> int:
+        """Count samples that were read and images that were scored, of all shards."""
+        return self._meter.count

@@ -20,10 +20,12 @@ logger = logging.getLogger(__name__)
 def record(compute: Compute, example: Tensor) -> Compute | None:
     """Record a computation of tensors like `example`, which lies on a GPU. Threads may share it.
 
-    None if it can't be recorded.
+    None if it can't be recorded. Raises OutOfMemoryError.
     """
     try:
         return _Recording(compute, example)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         logger.warning("batches are launched step by step, which keeps a core busy: %s", error)
         return None

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
+from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
+from shardsift.scoring.devices import check_device, explained
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import Group, send_in_groups
@@ -64,34 +66,52 @@ class Scorer:
     """
 
     def __init__(
-        self, config: ScoreConfig, *, device: str = "cpu", batch_size: int | None = None
+        self,
+        config: ScoreConfig,
+        *,
+        device: str = "cpu",
+        batch_size: int | None = None,
+        model: ClipModel | None = None,
     ) -> None:
-        """Load the model. Raises ModelError if the weights can't be had.
+        """Load the model.
 
         Args:
+            config: what decides scores.
             device: `cpu`, `cuda` or `cuda:N`. On these, convolutions of this process go without
                 TF32 and autotuning from now on, for exact scores.
             batch_size: crops in one call of the encoder, rounded up to whole steps of it; 64 by
                 default, and 256 on a GPU. Changes scores by rounding alone.
+            model: the same, if it has been loaded.
+
+        Raises:
+            ModelError: if the weights can't be had.
+            DeviceError: if the device isn't there, lacks the dtype, or has too little memory.
         """
         self.config = config
-        self._encoder = Encoder(config, device)
-        batch_size = batch_size or (256 if self._encoder.device.type == "cuda" else 64)
+        where = torch.device(device)
+        check_device(where, config.dtype)
+        batch_size = batch_size or (256 if where.type == "cuda" else 64)
+        model = model or load_clip(config)
+        with explained(where, batch_size):
+            self._prepare(Encoder(config, device, model), batch_size)
+
+    def _prepare(self, encoder: Encoder, batch_size: int) -> None:
+        self.encoder = encoder
         # Kernels round by the size of their batch, and not by what else is in it. So the encoder
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
-        self._step = max(_MIN_BATCH, min(batch_size, self._encoder.crops_at_a_time or batch_size))
-        self._room = math.ceil(batch_size / self._step) * self._step
-        self._pinned = PinnedMemory(self._encoder.device)
+        self._step = max(_MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
+        self.batch_size = math.ceil(batch_size / self._step) * self._step
+        self._pinned = PinnedMemory(encoder.device)
         self._recorded: Compute | None = None
-        if self._encoder.device.type == "cuda" and config.crops != "dense":
+        if encoder.device.type == "cuda" and self.config.crops != "dense":
             self._recorded = record(self._launch_batch, self._empty_batch())
         # While a GPU computes a batch, the next one is packed.
-        self._lag = 0 if self._encoder.device.type == "cpu" else 1
+        self._lag = 0 if encoder.device.type == "cpu" else 1
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that changes a score: 16 hexadecimal digits."""
-        return self.config.fingerprint(self._encoder.digest)
+        return self.config.fingerprint(self.encoder.digest)
 
     def score(self, images: Iterable[AnyImage]) -> Iterator[ImageScore]:
         """Yield the score of each image, in order.
@@ -140,16 +160,16 @@ class Scorer:
         batch_NSS3 = self._empty_batch()
         filled = 0
         started: deque[Callable[[], Scores]] = deque()
-        transfer = Transfer(self._encoder.device, self._pinned)
-        for group in send_in_groups(images, self.config.crops, self._room, transfer):
+        transfer = Transfer(self.encoder.device, self._pinned)
+        for group in send_in_groups(images, self.config.crops, self.batch_size, transfer):
             crop_counts.extend(group.counts)
             begin = 0
             while begin < group.crops:
-                end = min(group.crops, begin + self._room - filled)
+                end = min(group.crops, begin + self.batch_size - filled)
                 group.cut(begin, end, batch_NSS3[filled : filled + end - begin])
                 filled += end - begin
                 begin = end
-                if filled == self._room:
+                if filled == self.batch_size:
                     started.append(_fetch_later(self._score_batch(batch_NSS3)))
                     filled = 0
                     if len(started) > self._lag:
@@ -162,7 +182,7 @@ class Scorer:
             yield fetch()
 
     def _empty_batch(self) -> Tensor:
-        return torch.zeros((self._room, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
+        return torch.zeros((self.batch_size, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device)
 
     def _score_batch(self, crops_NSS3: Tensor) -> Tensor:
         return (self._recorded or self._launch_batch)(crops_NSS3)
@@ -174,22 +194,22 @@ class Scorer:
 
     @torch.inference_mode()
     def _score_dense(self, image: RgbImage) -> ImageScore:
-        transfer = Transfer(self._encoder.device, self._pinned)
+        transfer = Transfer(self.encoder.device, self._pinned)
         group = Group([transfer.keep(image)], "global", transfer)
         pixels_HW3 = group.pixels_B.view(image.shape)
-        whole_1SS3 = torch.empty((1, CROP_SIZE, CROP_SIZE, 3), device=self._encoder.device)
+        whole_1SS3 = torch.empty((1, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device)
         group.cut(0, 1, whole_1SS3)
         whole_1D = self._encode(whole_1SS3)  # always alone, so always equal
-        patches_MD = self._encoder.encode_patches(pixels_HW3)
+        patches_MD = self.encoder.encode_patches(pixels_HW3)
         return _image_score(_fetch_later(self._fuse(torch.cat([patches_MD, whole_1D])))())
 
     def _encode(self, crops_NSS3: Tensor) -> Tensor:
         # Permuted, not copied: what lies channels-last stays so, and convolves faster.
-        return self._encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
+        return self.encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
 
     def _fuse(self, features_ND: Tensor) -> Tensor:
         """Fuse features to quality, q_sim, q_mag and w_sim, shape (4, N)."""
-        config, encoder = self.config, self._encoder
+        config, encoder = self.config, self.encoder
         scores = fuse(
             similarity_cue(features_ND, encoder.text_P2D, encoder.logit_scale),
             magnitude_cue(features_ND, config.box_cox_lambda),

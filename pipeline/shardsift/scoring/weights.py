@@ -1,7 +1,9 @@
-"""Which weights a configuration means."""
+"""Which weights a configuration means; without torch, which takes seconds to import."""
 
 from __future__ import annotations
 
+import hashlib
+from importlib.metadata import version
 from pathlib import Path
 
 from shardsift.config import ScoreConfig
@@ -33,3 +35,22 @@ def with_default_weights(config: ScoreConfig) -> ScoreConfig:
     if config.model.endswith(".json"):
         raise ModelError(f"--model {config.model}: needs --pretrained, a path to its weights")
     return config.model_copy(update={"pretrained": "openai"})
+
+
+def sum_of_files(config: ScoreConfig) -> str | None:
+    """Hash the files that a model is loaded from, and the version of what loads them.
+
+    None if they are not files here but a name that a model hub knows.
+
+    Raises:
+        ModelError: if model and weights don't go together.
+    """
+    config = with_default_weights(config)
+    if config.pretrained is None or not Path(config.pretrained).is_file():
+        return None
+    files = [config.pretrained, *([config.model] if Path(config.model).is_file() else [])]
+    digest = hashlib.sha256(version("open_clip_torch").encode())
+    for file in files:
+        with Path(file).open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()

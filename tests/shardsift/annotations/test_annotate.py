@@ -11,6 +11,7 @@ import pytest
 
 from shardsift.annotations import rows as module
 from shardsift.annotations.annotate import annotate
+from shardsift.annotations.clock import Meter
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
 from shardsift.records import ImageScore, RgbImage, ShardTask
@@ -159,3 +160,10 @@ def test_an_error_of_the_scorer_ends_the_shard(tmp_path: Path, out: Path) -> Non
         annotate(task_for(tar), BrokenScorer(), str(out), turn=turn)
     assert not out.exists()
     assert not turn.locked()
+
+
+def test_a_meter_counts_what_was_read_and_what_was_scored(tmp_path: Path, out: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [("0.jpg", encoded()), ("1.txt", b""), ("2.jpg", b"bad")])
+    meter = Meter()
+    annotate(task_for(tar), FakeScorer(), str(out), meter=meter)
+    assert meter.count == 3 + 1

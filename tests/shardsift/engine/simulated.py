@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
 from random import Random
+from typing import Literal
 
 import numpy as np
 
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.engine.actor import Place, Task
+from shardsift.engine.actor import Place, Ready, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
 from shardsift.records import ShardReport
 
@@ -20,9 +22,13 @@ ACTORS_PER_NODE = 8
 MEAN_SECONDS = 10.0
 """Of a shard; each takes between half of it and one and a half."""
 
-_START, _RESTART, _NEW_NODE = 20.0, 4.0, 60.0
+_ARRIVAL, _LOADING, _RESTART, _NEW_NODE = 2.0, 18.0, 4.0, 60.0
 _SKETCH = quantile_sketch(np.linspace(0, 1, 100, dtype=np.float32))
 _CRASH_IS_NOTICED, _LOSS_IS_NOTICED = 1.5, 16.0
+
+
+Flaw = Literal["raise", "die", "hang"]
+"""What an actor does on a node instead of getting ready."""
 
 
 @dataclass(eq=False)
@@ -32,24 +38,30 @@ class SimulatedActor:
     node: int
     free_at: float
     pid: int = 1
+    is_loaded: bool = False
     down: bool = False
     pending: list[int] = field(default_factory=list[int])
 
 
 @dataclass
 class SimulatedFleet:
-    """A `Fleet`. `deadly` shards kill their worker, `hanging` ones are never done.
+    """A `Fleet` on `nodes` machines. `deadly` shards kill their worker, `hanging` are never done.
 
-    `seconds_busy` adds up what all actors worked, `tried` counts how often each of those shards
-    was begun.
+    `flaws` are of nodes, `seconds_busy` adds up what all actors worked, `tried` counts how often
+    each of those shards was begun, `starts` the starts on each node, `queued` the shards that were
+    there before their actor was free.
     """
 
+    nodes: int = 1_000_000
+    flaws: Mapping[int, Flaw] = field(default_factory=dict[int, Flaw])
     deadly: Collection[str] = ()
     hanging: Collection[str] = ()
     losses: Iterable[tuple[float, int]] = ()
     overlaps: bool = False
     seconds_busy: float = 0.0
     tried: dict[str, int] = field(default_factory=dict[str, int])
+    starts: Counter[int] = field(default_factory=Counter[int])
+    queued: int = 0
 
     def __post_init__(self) -> None:
         self._clock = 0.0
@@ -61,20 +73,48 @@ class SimulatedFleet:
         self._events: list[tuple[float, int]] = []
         self._answers: dict[int, tuple[float, Answer]] = {}
         self._there: dict[int, Answer] = {}
+        self._taken: Counter[int] = Counter()
+        self._reach = 1
 
-    def start_actor(self) -> SimulatedActor:
-        actor = SimulatedActor(len(self._actors) // ACTORS_PER_NODE, self._clock + _START)
+    def start_actor(self, avoided: Collection[str]) -> SimulatedActor:
+        free = [node for node in range(self._reach) if self._taken[node] < ACTORS_PER_NODE]
+        if not free:  # it waits for a node to join
+            return SimulatedActor(-1, inf)
+        node = next((node for node in free if str(node) not in avoided), free[0])
+        self._reach = min(self.nodes, max(self._reach, node + 2))
+        self._taken[node] += 1
+        actor = SimulatedActor(node, self._clock + _ARRIVAL)
         self._actors.append(actor)
         return actor
 
-    def ready(self, actor: SimulatedActor) -> Call:
+    def place(self, actor: SimulatedActor) -> Call:
         actor.down = False
-        place = Place(node_id=str(actor.node), gpu_ids=("0",), pid=actor.pid)
-        return self._promise(actor, max(self._clock, actor.free_at), place)
+        return self._promise(actor, max(self._clock, actor.free_at), self._place(actor))
+
+    def ready(self, actor: SimulatedActor) -> Call:
+        flaw = self.flaws.get(actor.node)
+        self.starts[actor.node] += 1
+        begin = max(self._clock, actor.free_at)
+        actor.free_at = begin + (0 if actor.is_loaded else _LOADING)
+        if flaw == "hang":
+            actor.free_at = inf
+        if flaw == "die":
+            actor.pid += 1
+            crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died of its driver")
+            return self._promise(actor, actor.free_at, crash)
+        if flaw == "raise":
+            return self._promise(actor, actor.free_at, StartTrouble(reason="T4 has no bfloat16"))
+        actor.is_loaded = True
+        return self._promise(actor, actor.free_at, Ready(place=self._place(actor)))
+
+    def progress(self, actor: SimulatedActor) -> Call:
+        works = actor.free_at < inf
+        return self._promise(actor, self._clock, int(self._clock) if works else 0)
 
     def process(self, actor: SimulatedActor, task: Task) -> Call:
         crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")
         begin = max(self._clock, actor.free_at)
+        self.queued += begin > self._clock
         if actor.down:
             return self._promise(actor, begin, crash)
         if begin == inf:  # behind a hanging shard
@@ -82,7 +122,7 @@ class SimulatedFleet:
         if task.shard in self.deadly or task.shard in self.hanging:
             self.tried[task.shard] = self.tried.get(task.shard, 0) + 1
         if task.shard in self.deadly:
-            actor.down = True
+            actor.down, actor.is_loaded = True, False
             actor.pid += 1
             actor.free_at = begin + _RESTART
             return self._promise(actor, begin + _CRASH_IS_NOTICED, crash)
@@ -98,6 +138,8 @@ class SimulatedFleet:
         self._kill(actor, self._clock + _CRASH_IS_NOTICED, self._clock + _RESTART)
 
     def stop(self, actor: SimulatedActor) -> None:
+        if actor.free_at < inf or not actor.down:
+            self._taken[actor.node] -= 1
         self._kill(actor, self._clock, inf)
 
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
@@ -123,6 +165,9 @@ class SimulatedFleet:
     def now(self) -> float:
         return self._clock
 
+    def _place(self, actor: SimulatedActor) -> Place:
+        return Place(node_id=str(actor.node), gpu_ids=("0",), pid=actor.pid)
+
     def _promise(self, actor: SimulatedActor, due: float, answer: Answer) -> int:
         call = next(self._serial)
         actor.pending = [*(old for old in actor.pending if old in self._answers), call]
@@ -140,6 +185,7 @@ class SimulatedFleet:
                 reason = ActorFailure(fate=Fate.RESTARTING, reason="the worker was killed")
                 self._schedule(call, noticed, reason)
         actor.down, actor.pid, actor.free_at = True, actor.pid + 1, back
+        actor.is_loaded = False
 
     def _advance(self, to: float) -> None:
         while self._losses and self._losses[-1][0] <= to:

@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from shardsift.engine.actor import Place
+from shardsift.engine.actor import Place, Ready
 from shardsift.engine.cluster import (
     check_gpu,
     choose_actors,
@@ -52,7 +52,6 @@ def make_fleet(output: str, gpus_per_actor: float) -> RayFleet:
     return RayFleet(
         ScoringSpec(
             make_scorer=FakeScorer,
-            fingerprint=FakeScorer.fingerprint,
             output=output,
             decode_workers=0,
             gpus=gpus_per_actor,
@@ -110,8 +109,8 @@ def test_an_actor_has_its_gpu_or_shares_it_as_it_was_told(
     gpus_per_actor: float, actors_per_gpu: int
 ) -> None:
     fleet = make_fleet("unused", gpus_per_actor)
-    actors = [fleet.start_actor() for _ in range(2 * actors_per_gpu)]
-    gates = [fleet.ready(actor) for actor in actors]
+    actors = [fleet.start_actor(()) for _ in range(2 * actors_per_gpu)]
+    gates = [fleet.place(actor) for actor in actors]
     places = [cast(Place, fleet.answer(gate)) for gate in gates]
     for actor in actors:
         fleet.stop(actor)
@@ -128,7 +127,8 @@ def test_prometheus_hears_of_shards_and_images_but_of_none_by_name(
     write_tar(tmp_path / "in" / "bad.tar", [("1.jpg", encoded()[:900]), ("2.txt", b"")])
     (tmp_path / "in" / "cut.tar").write_bytes(b"<html>503</html>" * 64)
     fleet = make_fleet(str(tmp_path / "out"), 1)
-    actor = fleet.start_actor()
+    actor = fleet.start_actor(())
+    assert isinstance(fleet.answer(fleet.ready(actor)), Ready)
     for task in plan_shards([str(tmp_path / "in")]):
         fleet.answer(fleet.process(actor, task))
     expected = {

@@ -20,9 +20,10 @@ import pytest
 
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.errors import EngineError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.plan import plan_shards
-from tests.shardsift.engine.simulated import ACTORS_PER_NODE, MEAN_SECONDS, SimulatedFleet
+from tests.shardsift.engine.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
 
 SHARDS, ACTORS = 10_000, 100
 LIMIT_MB = 500
@@ -145,3 +146,66 @@ def test_fewer_shards_than_actors_are_spread_over_them(number: int) -> None:
     fleet = SimulatedFleet()
     assert not failures(list(coordinate(fleet).run(shards(number))), shards(number))
     assert fleet.now() < 20 + 1.5 * MEAN_SECONDS + 1, "one after the other"
+
+
+def test_an_actor_that_cant_start_is_tried_elsewhere() -> None:
+    tasks = shards(400)
+    fleet = SimulatedFleet(nodes=4, flaws={0: "raise"})
+    assert not failures(list(coordinate(fleet, actors=16).run(tasks)), tasks)
+    assert fleet.starts[0] == ACTORS_PER_NODE, "there was room on other nodes"
+    assert fleet.starts.total() == 16 + ACTORS_PER_NODE
+
+
+@pytest.mark.parametrize("flaw", ["raise", "die", "hang"])
+def test_actors_that_cant_start_are_given_up_and_the_others_go_on(
+    flaw: Flaw, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = shards()
+    fleet = SimulatedFleet(nodes=2, flaws={0: flaw})
+    assert not failures(list(coordinate(fleet, actors=16).run(tasks)), tasks)
+    assert fleet.starts == {0: 3 * ACTORS_PER_NODE, 1: ACTORS_PER_NODE}
+    given_up = [line for line in caplog.messages if line.startswith("gave up an actor on node 0")]
+    assert len(given_up) == ACTORS_PER_NODE
+    assert given_up[-1].endswith("; 8 go on")
+
+
+@pytest.mark.parametrize(
+    ("flaw", "reason"),
+    [
+        ("raise", "T4 has no bfloat16"),
+        ("die", "the worker died of its driver"),
+        ("hang", "it was not ready after 900 s"),
+    ],
+)
+def test_a_run_ends_if_no_actor_can_start(flaw: Flaw, reason: str) -> None:
+    fleet = SimulatedFleet(nodes=1, flaws={0: flaw})
+    with pytest.raises(EngineError, match="no actor can start, .* on node 0, GPU 0: " + reason):
+        list(coordinate(fleet, actors=8).run(shards(100)))
+    assert fleet.starts == {0: 3 * ACTORS_PER_NODE}
+    assert fleet.now() > 12, "pauses of 2 and 10 s"
+
+
+def test_a_run_ends_if_none_of_its_actors_can_start_again() -> None:
+    fleet = SimulatedFleet(nodes=1, deadly={"5.tar"})
+    run = coordinate(fleet, actors=1, max_attempts=9).run(shards(100))
+    next(run)
+    fleet.flaws = {0: "raise"}
+    with pytest.raises(EngineError, match=r"no actor is left, .* the same command goes on"):
+        list(run)
+
+
+def test_a_hanging_shard_is_noticed_by_missing_progress() -> None:
+    tasks = shards(100)
+    hanging = {"5.tar", "50.tar"}
+    fleet = SimulatedFleet(hanging=hanging)
+    coordinator = coordinate(fleet, 8, max_attempts=2, shard_timeout=3600, stall_timeout=60)
+    failed = failures(list(coordinator.run(tasks)), tasks)
+    assert {failure.reason for failure in failed.values()} == {"made no progress for 60 s"}
+    assert failed.keys() == hanging
+    assert fleet.now() < 600
+
+
+def test_actors_that_wait_for_nodes_keep_no_work_from_the_others() -> None:
+    fleet = SimulatedFleet(nodes=1)
+    assert len(list(coordinate(fleet, actors=16).run(shards(400)))) == 400
+    assert fleet.queued > 300, "a second shard was there before the first was done"

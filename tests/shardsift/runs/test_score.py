@@ -15,9 +15,10 @@ from rich.console import Console
 from shardsift import annotate_shards
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
-from shardsift.errors import ConfigError, OutputError
+from shardsift.errors import ConfigError, EngineError, ModelError, OutputError
+from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, score
-from tests.fakes import make_fake_scorer
+from tests.fakes import FakeModel, NotFinite, load_fake
 from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar
 
@@ -36,8 +37,8 @@ class Corpus:
         values = {"shards": [str(self.shards)], "output": str(self.out), "actors": 2}
         return RunConfig.model_validate(values | {"gpus_per_actor": 0} | settings)
 
-    def score(self, **settings: Any) -> ScoreResult:
-        return score(self.config(**settings), self.console, make_fake_scorer)
+    def score(self, *, load: LoadModel = load_fake, **settings: Any) -> ScoreResult:
+        return score(self.config(**settings), self.console, load)
 
     @property
     def console(self) -> Console:
@@ -195,6 +196,46 @@ def test_output_mirrors_the_folders_of_the_input(corpus: Corpus) -> None:
 
 def test_a_run_without_ray_writes_the_same_files(corpus: Corpus, tmp_path: Path) -> None:
     corpus.score()
-    scorer = make_fake_scorer(corpus.config(), "cpu")
+    scorer = load_fake(corpus.config()).scorer(corpus.config(), "cpu")
     annotate_shards(str(corpus.shards), scorer, str(tmp_path / "here"))
     assert annotation_files(tmp_path / "here") == annotation_files(corpus.out)
+
+
+def no_model(config: RunConfig) -> FakeModel:
+    raise ModelError("the hub answers nobody")
+
+
+def test_no_model_is_loaded_for_nothing(corpus: Corpus) -> None:
+    corpus.score()
+    assert corpus.score(load=no_model).tally.shards == 0
+    assert "nothing to do: 4 shards annotated already" in corpus.said.getvalue()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"overwrite": True}, {"crops": "fast"}, {"retry_errors": ["truncated"]}]
+)
+def test_a_model_is_loaded_if_it_may_be_needed(corpus: Corpus, settings: dict[str, Any]) -> None:
+    corpus.score()
+    with pytest.raises(ModelError, match="the hub answers nobody"):
+        corpus.score(load=no_model, **settings)
+
+
+def test_other_weights_in_the_same_file_are_noticed(corpus: Corpus, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"some")
+    corpus.score(pretrained=str(weights))
+    corpus.score(pretrained=str(weights), load=no_model)
+    weights.write_bytes(b"else")
+    with pytest.raises(ModelError, match="the hub answers nobody"):
+        corpus.score(pretrained=str(weights), load=no_model)
+
+
+def test_a_run_whose_first_shards_have_no_finite_score_stops(corpus: Corpus) -> None:
+    class Broken(FakeModel):
+        def scorer(self, config: RunConfig, device: str) -> NotFinite:
+            return NotFinite()
+
+    with pytest.raises(EngineError, match="no picture of the first 3 shards has a finite score"):
+        corpus.score(load=lambda _: Broken("broken"), actors=1)
+    assert not (corpus.out / "_summary.json").exists()
+    assert len(corpus.files()) <= 4

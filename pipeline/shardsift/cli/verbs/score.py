@@ -8,13 +8,13 @@ from shardsift.cli.console import failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.config import RunConfig
 from shardsift.engine.progress import count
-from shardsift.runs.preflight import ScorerFactory
-from shardsift.runs.score import ScoreResult, maclip_scorer, score
+from shardsift.runs.preflight import LoadModel
+from shardsift.runs.score import ScoreResult, load_maclip, score
 
 
-def run(config: RunConfig, console: Console, make_scorer: ScorerFactory = maclip_scorer) -> int:
+def run(config: RunConfig, console: Console, load: LoadModel = load_maclip) -> int:
     """Score what isn't scored yet; return the exit code."""
-    return report_result(score(config, console, make_scorer), config, console)
+    return report_result(score(config, console, load), config, console)
 
 
 def report_result(result: ScoreResult, config: RunConfig, console: Console) -> int:

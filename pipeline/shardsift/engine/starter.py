@@ -1,0 +1,133 @@
+"""Gets actors to the point at which they take work, and gives up those that don't get there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from shardsift.engine.actor import Place, Ready, StartTrouble
+from shardsift.engine.fleet import ActorFailure, Answer, Fate, Fleet
+from shardsift.engine.lane import Lane, Stage
+from shardsift.errors import EngineError
+
+PAUSES = (2.0, 10.0)
+"""Seconds before an actor's second start, and before its third, which is the last."""
+
+_LOADING_SECONDS = 900.0
+
+logger = logging.getLogger(__name__)
+
+
+class Starter:
+    """Moves lanes from stage to stage until they are open.
+
+    A start fails if what the actor needs can't be loaded where it sits, or if its process ends or
+    hangs meanwhile: then the node is avoided, and after a few tries the lane is retired. Lost and
+    preempted nodes are nobody's fault, and waiting for room costs nothing.
+    """
+
+    def __init__(self, fleet: Fleet, actors: int, pauses: Sequence[float]) -> None:
+        self._fleet = fleet
+        self._pauses = pauses
+        self._left = actors
+        self._was_one_ready = False
+        self._avoided: set[str] = set()
+
+    def start(self, lane: Lane) -> None:
+        """Ask for a new actor."""
+        lane.actor = self._fleet.start_actor(lane.avoided | self._avoided)
+        self._await_place(lane)
+
+    def restart(self, lane: Lane) -> None:
+        """Go on in a new process, where there is an old one."""
+        lane.outlived = lane.place
+        self._fleet.restart(lane.actor)
+        self._await_place(lane)
+
+    def revive(self, lane: Lane, failure: ActorFailure) -> None:
+        """See to it that an actor that failed comes back."""
+        match failure.fate:
+            case Fate.RESTARTING:
+                self._await_place(lane)
+            case Fate.BROKEN:  # say by a CUDA error
+                self.restart(lane)
+            case Fate.DEAD:
+                self.start(lane)
+            case Fate.UNSTARTABLE:
+                self._fail(lane, failure.reason)
+
+    def hear(self, lane: Lane, answer: Answer) -> None:
+        """Take in what a lane's gate says.
+
+        Raises:
+            EngineError: if this was the last lane, and it can't start.
+        """
+        if isinstance(answer, StartTrouble):
+            self._fail(lane, answer.reason, is_alive=True)
+        elif isinstance(answer, ActorFailure):
+            self._hear_failure(lane, answer)
+        elif isinstance(answer, Ready):
+            lane.place, lane.outlived, lane.failed_starts = answer.place, None, 0
+            lane.go_on(Stage.OPEN, None, self._fleet.now())
+            self._was_one_ready = True
+        elif answer == lane.outlived:  # a kill takes a moment to arrive
+            self._await_place(lane)
+        else:
+            assert isinstance(answer, Place), "the gate of an actor gives nothing else"
+            lane.place = answer
+            lane.go_on(Stage.LOADING, self._fleet.ready(lane.actor), self._fleet.now())
+
+    def look_after(self, lane: Lane) -> None:
+        """Begin the next try when a pause is over, and end a start that hangs. Raises as `hear`."""
+        waited = self._fleet.now() - lane.since
+        if lane.stage is Stage.RESTING and waited >= self._pauses[lane.failed_starts - 1]:
+            self.start(lane)
+        if lane.stage is Stage.LOADING and waited > _LOADING_SECONDS:
+            self._fail(lane, f"it was not ready after {_LOADING_SECONDS:g} s")
+
+    def _hear_failure(self, lane: Lane, failure: ActorFailure) -> None:
+        is_own = lane.stage is Stage.LOADING and not failure.preempted
+        if is_own and lane.place and lane.place.node_id in self._fleet.live_nodes():
+            self._fail(lane, failure.reason)
+        else:
+            self.revive(lane, failure)
+
+    def _await_place(self, lane: Lane) -> None:
+        since = lane.since if lane.stage is Stage.ARRIVING else self._fleet.now()
+        lane.go_on(Stage.ARRIVING, self._fleet.place(lane.actor), since)
+
+    def _fail(self, lane: Lane, reason: str, *, is_alive: bool = False) -> None:
+        where = f" on {lane.place}" if lane.place and lane.stage is Stage.LOADING else ""
+        if lane.place and where:
+            lane.avoided.add(lane.place.node_id)
+        lane.failed_starts += 1
+        if lane.failed_starts > len(self._pauses):
+            self._retire(lane, where, reason, is_alive=is_alive)
+            return
+        self._fleet.stop(lane.actor)
+        lane.go_on(Stage.RESTING, None, self._fleet.now())
+        logger.warning(
+            "an actor can't start%s: %s; try %d of %d in %g s",
+            *(where, reason, lane.failed_starts + 1, len(self._pauses) + 1),
+            self._pauses[lane.failed_starts - 1],
+        )
+
+    def _retire(self, lane: Lane, where: str, reason: str, *, is_alive: bool) -> None:
+        self._avoided |= lane.avoided
+        self._left -= 1
+        lane.go_on(Stage.RETIRED, None, self._fleet.now())
+        if not is_alive:
+            self._fleet.stop(lane.actor)
+        # One that lives is left there: else its GPU would go to the next actor that restarts.
+        if self._left:
+            logger.warning(
+                "gave up an actor%s after %d starts: %s; %d go on",
+                *(where, lane.failed_starts, reason, self._left),
+            )
+        elif self._was_one_ready:
+            raise EngineError(
+                f"no actor is left, the last one can't start{where}: {reason}; "
+                "the same command goes on with what is left to do"
+            )
+        else:
+            raise EngineError(f"no actor can start, the last one tried{where}: {reason}")

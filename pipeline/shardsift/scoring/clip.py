@@ -1,0 +1,283 @@
+"""CLIP's two towers, loaded: the only module that knows open_clip.
+
+The text tower is used up here: its features of the prompts are all that is kept of it. Shapes in
+names: D feature values, P prompt pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import open_clip
+import torch
+from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
+from torch import Tensor, nn
+
+from shardsift.config import ScoreConfig
+from shardsift.documents import first_problem
+from shardsift.errors import ModelError
+from shardsift.scoring.crops import CROP_SIZE
+from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipModel:
+    """What scoring needs of a CLIP, on the CPU. Can be pickled: one process loads it for many.
+
+    Attributes:
+        visual: open_clip's image tower, float32.
+        feature_values: D.
+        text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
+        logit_scale: the factor on cosines.
+        scale_311, shift_311: what pixels of 0..255 are multiplied with, and what is added then.
+        digest: hash of the model config, its own mean and std, and all weights, whatever their path
+            and file format.
+    """
+
+    visual: nn.Module
+    feature_values: int
+    text_P2D: Tensor
+    logit_scale: float
+    scale_311: Tensor
+    shift_311: Tensor
+    digest: str
+
+
+def load_clip(config: ScoreConfig) -> ClipModel:
+    """Load the model that a configuration names. Raises ModelError."""
+    config = with_default_weights(config)
+    architecture = _resolve_architecture(config)
+    model = _load(architecture, config)
+    if not config.position_embedding:
+        _drop_position_embedding(model)
+    if hasattr(model.visual, "output_tokens"):
+        model.visual.output_tokens = False  # which CoCa's text decoder wants
+    model.eval().requires_grad_(False)
+    scale_311, shift_311 = _normalisation(model)
+    return ClipModel(
+        visual=model.visual,
+        feature_values=architecture.config["embed_dim"],
+        text_P2D=_encode_prompts(model, architecture.name, config.prompts),
+        logit_scale=float(model.logit_scale.exp()),
+        scale_311=scale_311,
+        shift_311=shift_311,
+        digest=_digest(architecture.config | architecture.normalisation, model),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Architecture:
+    """What open_clip builds.
+
+    Attributes:
+        name: what open_clip knows the model by.
+        config: its model config, QuickGELU decided.
+        normalisation: mean and std of its pixels if a model config file has its own.
+    """
+
+    name: str
+    config: dict[str, Any]
+    normalisation: dict[str, Any]
+
+
+class _ModelCfg(BaseModel):
+    """What open_clip reads of a model, as far as it doesn't say by itself what is wrong."""
+
+    embed_dim: PositiveInt
+    vision_cfg: dict[str, Any]
+    text_cfg: dict[str, Any]
+
+
+class _Preprocess(BaseModel):
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+
+class _ModelFile(BaseModel):
+    """An open_clip model config, as it lies beside weights on the hub."""
+
+    model_cfg: _ModelCfg
+    preprocess_cfg: _Preprocess = _Preprocess()
+
+
+def _resolve_architecture(config: ScoreConfig) -> _Architecture:
+    """Find the model's config.
+
+    A model config file is registered with open_clip under a name made of its content, so that a
+    user's `RN50.json` can't replace the built-in RN50.
+    """
+    name, normalisation = config.model, {}
+    if name.endswith(".json"):
+        name, normalisation = _register(Path(name))
+    try:
+        found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
+    except Exception as error:  # the hub client raises many types
+        raise _cannot_download(config, error) from error
+    if found is None:
+        raise ModelError(
+            f"--model {name}: open_clip has no such model; "
+            "take a name that `open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
+        )
+    if _needs_quick_gelu(name, config.pretrained):
+        found["quick_gelu"] = True
+    return _Architecture(name=name, config=found, normalisation=normalisation)
+
+
+def _register(file: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        content = json.loads(file.read_text())
+    except OSError as error:
+        raise ModelError(f"--model {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"--model {file}: not JSON: {error}") from error
+    is_whole = isinstance(content, dict) and "model_cfg" in content
+    whole = cast(dict[str, Any], content if is_whole else {"model_cfg": content})
+    try:
+        _ModelFile.model_validate(whole)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise ModelError(f"--model {file}: not an open_clip config: {problem}") from error
+    content = cast(dict[str, Any], whole["model_cfg"])
+    preprocess = cast(dict[str, Any], whole.get("preprocess_cfg", {}))
+    text = json.dumps(content, sort_keys=True)
+    name = f"shardsift-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_text(text)
+        open_clip.add_model_config(path)
+    return name, {key: preprocess[key] for key in ("mean", "std") if key in preprocess}
+
+
+def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
+    """Tell whether the weights were trained with QuickGELU, as OpenAI's and all ResNets' were.
+
+    open_clip's plain `RN50` config says otherwise and only warns. A weights file carries no hint,
+    so it counts as QuickGELU if every published tag of that model does.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    asked = [pretrained] if pretrained in tags else tags
+    configs = [open_clip.get_pretrained_cfg(name, cast(str, tag)) for tag in asked]
+    return bool(configs) and all(config.get("quick_gelu", False) for config in configs)
+
+
+def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
+    """Build the model and load its weights into float32 on the CPU."""
+    is_resnet = isinstance(architecture.config["vision_cfg"].get("layers"), list)
+    random = config.pretrained == RANDOM_WEIGHTS
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            model = open_clip.create_model(
+                architecture.name,
+                pretrained=None if random else config.pretrained,
+                load_weights=not random,
+                require_pretrained=not random,
+                force_quick_gelu=architecture.config.get("quick_gelu", False),
+                # ViTs are resized to our crops; an attention pool without positions needs no size
+                force_image_size=None if is_resnet else CROP_SIZE,
+                force_preprocess_cfg=architecture.normalisation,
+                pretrained_text=False,
+                weights_only=not _is_torchscript(config.pretrained),
+            )
+        except Exception as error:  # open_clip and the hub client raise many types
+            raise _cannot_load(config, error) from error
+    if random:
+        logger.warning("weights are random: these scores carry no meaning")
+    return model
+
+
+def _is_torchscript(pretrained: str | None) -> bool:
+    """Tell a TorchScript archive, as OpenAI's own `RN50.pt` is, which `weights_only` refuses."""
+    if pretrained is None or not Path(pretrained).is_file():
+        return False
+    try:
+        with zipfile.ZipFile(pretrained) as archive:
+            return any(name.endswith("constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError:
+    if config.pretrained is not None and Path(config.pretrained).is_file():
+        reason = " ".join(str(error).split())[:300]
+        return ModelError(
+            f"--pretrained {config.pretrained}: not weights of {config.model}: {reason}"
+        )
+    if config.model.endswith(".json") and config.pretrained == RANDOM_WEIGHTS:
+        reason = " ".join(str(error).split())[:300]
+        return ModelError(f"--model {config.model}: open_clip can't build it: {reason}")
+    known = open_clip.list_pretrained_tags_by_model(config.model)
+    if config.pretrained not in known and not config.model.startswith("hf-hub:"):
+        return ModelError(
+            f"--pretrained {config.pretrained}: no such file, and {config.model} has no such tag; "
+            f"its tags: {', '.join(known) or 'none'}"
+        )
+    return _cannot_download(config, error)
+
+
+def _cannot_download(config: ScoreConfig, error: Exception) -> ModelError:
+    logger.debug("download failed", exc_info=error)
+    return ModelError(
+        f"the weights of {config.model} ({config.pretrained}) can't be downloaded; if there is "
+        f"no network, copy them here and pass --model NAME --pretrained /path/to/weights.pt"
+    )
+
+
+def _drop_position_embedding(model: Any) -> None:
+    """Score every crop alike wherever its features lie, as MA-CLIP does.
+
+    A ResNet's is a parameter of its attention pool; one row of zeros broadcasts over any number
+    of places, so that ResNets made for other image sizes take our crops too.
+    """
+    visual = model.visual
+    if hasattr(visual, "attnpool"):
+        zeros_1D = torch.zeros_like(visual.attnpool.positional_embedding[:1])
+        visual.attnpool.positional_embedding = nn.Parameter(zeros_1D)
+    elif hasattr(visual, "positional_embedding"):
+        visual.positional_embedding.data.zero_()
+    elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
+        visual.trunk.pos_embed.data.zero_()
+
+
+def _digest(architecture: dict[str, Any], model: nn.Module) -> str:
+    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(weights.shape)}".encode())
+        digest.update(weights.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def _encode_prompts(model: Any, name: str, prompts: tuple[tuple[str, str], ...]) -> Tensor:
+    try:
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # the hub client raises many types
+        raise ModelError(f"--model {name}: its tokenizer can't be downloaded: {error}") from error
+    tokens = tokenizer([prompt for pair in prompts for prompt in pair])
+    try:
+        features = cast(Tensor, model.encode_text(tokens, normalize=True))
+    except (IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"--model {name}: its text tower can't read prompts: {reason}") from error
+    return features.float().reshape(len(prompts), 2, -1)
+
+
+def _normalisation(model: Any) -> tuple[Tensor, Tensor]:
+    """Return what pixels of 0..255 are multiplied with, and what is added then, shape (3, 1, 1).
+
+    Makes channels of 0..1 less the mean, over the standard deviation, that the model was trained
+    with.
+    """
+    settings = open_clip.get_model_preprocess_cfg(model)
+    mean, std = (torch.tensor(settings[key], dtype=torch.float64) for key in ("mean", "std"))
+    scale_311, shift_311 = (part.float().view(3, 1, 1) for part in (1 / (255 * std), -mean / std))
+    return scale_311, shift_311
