@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu reference lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference lint check clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # The stamp is newer than pyproject.toml exactly when what it declares is installed.
 $(STAMP): pyproject.toml
@@ -55,6 +55,9 @@ DEVICE ?= cuda
 gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it; takes minutes
 	SHARDSIFT_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
 	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE)
+
+gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
+	SHARDSIFT_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
 
 reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
 	$(BIN)/python -m jobs.reference

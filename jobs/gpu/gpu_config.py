@@ -19,10 +19,13 @@ class GpuConfig(Config):
     megapixels: int = Field(default=4_000, ge=1, description="of a shard, at most")
     seconds: float = Field(default=1.0, gt=0, description="of the encoder alone, each time")
     sizes: tuple[str, ...] = Field(
-        default=("512x384", "1024x768"), description="of the pictures; may be repeated"
+        default=("256x256", "512x384", "1024x768"), description="of the pictures; may be repeated"
     )
     plans: tuple[CropPlan, ...] = Field(
-        default=("paper", "fast", "global"), description="crop plans; may be repeated"
+        default=("paper", "global"), description="crop plans; may be repeated"
+    )
+    actors: tuple[int, ...] = Field(
+        default=(1, 2), description="processes that share the GPU; may be repeated"
     )
     dtypes: tuple[Dtype, ...] = Field(
         default=("bfloat16", "float16", "float32"),

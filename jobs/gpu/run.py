@@ -10,11 +10,11 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -25,18 +25,16 @@ from rich.table import Table
 from jobs.bench.corpus import MODEL, write_shard, write_weights
 from jobs.bench.peak import count_flops, measure_peak
 from jobs.gpu.gpu_config import GpuConfig
-from shardsift.annotations.annotate import annotate
+from jobs.gpu.lap import Lap, run_lap, run_together
 from shardsift.config import CropPlan, Dtype, ScoreConfig
 from shardsift.errors import InputError
-from shardsift.records import ShardTask
+from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import CROP_SIZE, count_crops
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.decoding import Decoder
 
 _QUALITY = 75
-_WARM_IMAGES = 400
+_WARM_IMAGES = 2_000
 _LAUNCHED = 4
 """Batches between two looks at the clock, which the GPU has ended by then."""
 
@@ -50,20 +48,23 @@ class EncoderSpeed:
     crops_per_second: float
     share_of_peak: float
     """Of the operations a second of a large matrix product."""
+    gigabytes: float
+    """That a scorer takes of the device's memory, without what CUDA takes for each process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSpeed:
-    """From tar to Parquet."""
+    """From tar to Parquet, by actors that share the device."""
 
     size: str
     plan: CropPlan
-    images: int
+    actors: int
     images_per_second: float
+    """Of all actors."""
     share_of_encoder: float
-    """Its crops a second, in those of the encoder alone."""
+    """Their crops a second, in those of the encoder alone."""
     feeder: float
-    """µs of CPU a picture, of the thread that feeds the GPU."""
+    """µs of CPU a picture, of the thread of an actor that feeds the GPU."""
     busy: dict[str, float]
     """Share of the time that each stage was at work; of decoding, that each worker was."""
 
@@ -87,7 +88,10 @@ def run_gpu(config: GpuConfig, console: Console) -> None:
             _write(path, found | {"encoder": list(map(asdict, encoders))})
         console.print(encoder_table(encoders))
         for speed in _measure_shards(base, config, Path(folder), encoders):
-            console.print(f"{speed.size} {speed.plan}: {speed.images_per_second:,.0f} pictures/s")
+            console.print(
+                f"{speed.size} {speed.plan} by {speed.actors}: "
+                f"{speed.images_per_second:,.0f} pictures/s"
+            )
             shards.append(speed)
             both = {"encoder": list(map(asdict, encoders)), "shards": list(map(asdict, shards))}
             _write(path, found | both)
@@ -98,21 +102,34 @@ def run_gpu(config: GpuConfig, console: Console) -> None:
 def measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
     """Measure the encoder alone, by dtype and size of its batch."""
     flops = count_flops(Encoder(base, "cpu"), torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
+    model = load_clip(base)
     for dtype in config.dtypes:
-        encoder = Encoder(base.model_copy(update={"dtype": dtype}), config.device)
+        scoring = base.model_copy(update={"dtype": dtype, "crops": "global"})
         peak = measure_peak(torch.device(config.device).type, dtype)
         for batch_size in config.batch_sizes:
+            before = _memory_taken(config)
+            scorer = Scorer(scoring, device=config.device, batch_size=batch_size, model=model)
+            taken = _memory_taken(config)
             size = (batch_size, CROP_SIZE, CROP_SIZE, 3)
             crops_NSS3 = torch.randint(0, 256, size, dtype=torch.uint8).to(config.device)
             crops_N3SS = crops_NSS3.float().permute(0, 3, 1, 2)
-            encode = partial(encoder.encode, crops_N3SS)
-            speed = batch_size * _rate(encode, config)
+            speed = batch_size * _rate(partial(scorer.encoder.encode, crops_N3SS), config)
             yield EncoderSpeed(
                 dtype=dtype,
                 batch_size=batch_size,
                 crops_per_second=speed,
                 share_of_peak=speed * flops / peak,
+                gigabytes=taken - before,
             )
+            del scorer
+
+
+def _memory_taken(config: GpuConfig) -> float:
+    """Return the GB of the device that this process has taken and not given back."""
+    if config.device == "cpu":
+        return 0.0
+    torch.cuda.empty_cache()
+    return torch.cuda.memory_reserved(config.device) / 1e9
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
@@ -138,12 +155,12 @@ def _rate(work: Callable[[], object], config: GpuConfig) -> float:
 
 
 def _measure_shards(
-    base: ScoreConfig,
-    config: GpuConfig,
-    folder: Path,
-    encoders: list[EncoderSpeed],
+    base: ScoreConfig, config: GpuConfig, folder: Path, encoders: list[EncoderSpeed]
 ) -> Iterator[ShardSpeed]:
-    """Measure from tar to Parquet, by size and plan, with the first dtype and the last batch."""
+    """Measure from tar to Parquet, by size, plan and actors, with the first dtype, largest batch.
+
+    Of several actors each has its share of the processes that decode.
+    """
     dtype, batch_size = config.dtypes[0], config.batch_sizes[-1]
     alone = next(
         speed.crops_per_second
@@ -155,39 +172,32 @@ def _measure_shards(
         images = min(config.images, config.megapixels * 1_000_000 // (width * height))
         few = write_shard(folder / "few.tar", min(images, _WARM_IMAGES), width, height, _QUALITY)
         shard = write_shard(folder / "many.tar", images, width, height, _QUALITY)
-        for plan in config.plans:
-            scoring = base.model_copy(update={"dtype": dtype, "crops": plan})
-            scorer = Scorer(scoring, device=config.device, batch_size=batch_size)
-            with closing(make_decoder(config.decode_workers, scorer.pin)) as decoder:
-                images_alone = alone / count_crops(height, width, plan)
-                measure_shard(few, size, scorer, decoder, images_alone)  # warm
-                yield measure_shard(shard, size, scorer, decoder, images_alone)
-
-
-def measure_shard(
-    shard: Path, size: str, scorer: Scorer, decoder: Decoder, alone: float
-) -> ShardSpeed:
-    """Annotate a shard once; `alone` is how many such pictures a second the encoder would take."""
-    task = ShardTask(url=str(shard), shard=shard.name, annotation="shard.parquet")
-    began, feeder = perf_counter(), thread_time()
-    report = annotate(task, scorer, str(shard.parent), decoder)
-    seconds, feeder = perf_counter() - began, thread_time() - feeder
-    speed = report.rows / seconds
-    return ShardSpeed(
-        size=size,
-        plan=scorer.config.crops,
-        images=report.rows,
-        images_per_second=speed,
-        share_of_encoder=speed / alone,
-        feeder=feeder * 1e6 / report.rows,
-        busy={stage: own.busy / (own.busy + own.waiting) for stage, own in report.stages.items()},
-    )
+        for plan, actors in product(config.plans, config.actors):
+            lap = Lap(
+                scoring=base.model_copy(update={"dtype": dtype, "crops": plan}),
+                device=config.device,
+                batch_size=batch_size,
+                decode_workers=config.decode_workers // actors,
+                warm_up=few,
+                shard=shard,
+            )
+            speeds = run_together([lap] * actors) if actors > 1 else [run_lap(lap)]
+            speed = sum(speed.images for speed in speeds) / max(speed.seconds for speed in speeds)
+            yield ShardSpeed(
+                size=size,
+                plan=plan,
+                actors=actors,
+                images_per_second=speed,
+                share_of_encoder=speed * count_crops(height, width, plan) / alone,
+                feeder=speeds[0].feeder,
+                busy=speeds[0].busy,
+            )
 
 
 def encoder_table(speeds: list[EncoderSpeed]) -> Table:
     """Tabulate the encoder alone."""
     table = Table(title="RN50 alone", title_justify="left", box=box.SIMPLE)
-    for number, column in enumerate(("dtype", "batch", "crops/s", "of peak")):
+    for number, column in enumerate(("dtype", "batch", "crops/s", "of peak", "GB")):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for speed in speeds:
         table.add_row(
@@ -195,6 +205,7 @@ def encoder_table(speeds: list[EncoderSpeed]) -> Table:
             str(speed.batch_size),
             f"{speed.crops_per_second:,.0f}",
             f"{speed.share_of_peak:.0%}",
+            f"{speed.gigabytes:.1f}",
         )
     table.caption = (
         "of peak: a crop's operations, none of them merged, in those of a matrix product"
@@ -208,14 +219,15 @@ def shard_table(speeds: list[ShardSpeed], config: GpuConfig) -> Table:
     settings = f"{config.dtypes[0]}, batches of {config.batch_sizes[-1]}"
     title = f"tar to Parquet, {settings}, {config.decode_workers} processes decode"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    columns = ("pictures", "plan", "pictures/s", "of encoder", "feeder µs", "held up by")
+    columns = ("pictures", "plan", "actors", "pictures/s", "of encoder", "feeder µs", "held up by")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if 1 < number < 5 else "left", no_wrap=True)
+        table.add_column(column, justify="right" if 1 < number < 6 else "left", no_wrap=True)
     for speed in speeds:
         slowest = max(speed.busy, key=lambda stage, busy=speed.busy: busy[stage])
         table.add_row(
             speed.size,
             speed.plan,
+            str(speed.actors),
             f"{speed.images_per_second:,.0f}",
             f"{speed.share_of_encoder:.0%}",
             f"{speed.feeder:,.0f}",

@@ -37,6 +37,7 @@ PILLOW_BOMB_ERROR_PIXELS = 178_956_970
 
 CropPlan = Literal["paper", "fast", "global", "dense"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+AnyDtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 class Config(BaseModel):
@@ -117,10 +118,11 @@ class ScoreConfig(Config):
         "`dense`: the views of `paper`, patches read off one feature map (CLIP's ResNets and "
         "EfficientNets)",
     )
-    dtype: Dtype = Field(
+    dtype: AnyDtype = Field(
         default="float32",
         description="arithmetic of the image encoder: `float32`, `bfloat16`, or `float16` on GPUs; "
-        "16 bits agree with 32 to about 0.01",
+        "16 bits agree with 32 to about 0.01. `auto` takes `bfloat16` on a GPU that has it, "
+        "`float16` on an older one, and `float32` on CPUs; what it took is recorded",
     )
     max_pixels: Annotated[int, Given.IN_FILE] = Field(
         default=89_478_485,
@@ -143,6 +145,12 @@ class ScoreConfig(Config):
         fields = ScoreConfig.model_fields
         return ScoreConfig.model_validate({name: getattr(self, name) for name in fields})
 
+    @property
+    def decided_dtype(self) -> Dtype:
+        """The dtype, which is `auto` only until the device is known."""
+        assert self.dtype != "auto", "decided with the device"
+        return self.dtype
+
     def fingerprint(self, model_digest: str) -> str:
         """Hash all that changes a score: 16 hexadecimal digits.
 
@@ -150,6 +158,7 @@ class ScoreConfig(Config):
         were asked for by nor the path they were loaded from counts.
         """
         settings = self.model_dump(mode="json", exclude={"model", "pretrained"})
+        settings["dtype"] = self.decided_dtype
         canonical = json.dumps([settings, model_digest], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

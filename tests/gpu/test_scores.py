@@ -19,11 +19,13 @@ from shardsift.annotations.annotate import annotate
 from shardsift.annotations.parquet import read
 from shardsift.config import CropPlan, Dtype, ScoreConfig
 from shardsift.records import ImageScore, RgbImage, ShardTask
+from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import CROP_SIZE, cut_crops
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.packing import Group
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.transfer import PinnedMemory, Transfer
+from shardsift.scoring.warm_up import rehearse, warm_up
 from shardsift.shards.decode_pool import DecodePool
 from shardsift.shards.decoding import TWO_THREADS
 from shardsift.shards.slabs import Slabs
@@ -139,6 +141,14 @@ def test_a_shard_is_annotated_alike_by_processes_and_by_threads(tmp_path: Path) 
             rows.append(read(str(tmp_path / name / "a.parquet")).to_pylist())
     assert len(rows[0]) == len(files)
     assert rows[0] == rows[1]
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "auto"])
+def test_the_warm_up_trusts_this_gpu(weights: str, dtype: str) -> None:
+    config = rn50(weights).model_copy(update={"dtype": dtype})
+    model = load_clip(config)
+    warm_up(Scorer(config, device=DEVICE, model=model), rehearse(config, model))
 
 
 @needs_gpu

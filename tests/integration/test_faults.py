@@ -13,6 +13,7 @@ import pytest
 import s3fs
 from PIL import Image
 
+from jobs.scale.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read
@@ -257,3 +258,8 @@ def test_a_listing_repeats_the_page_that_failed_and_not_those_before(
     proxy.inject(Refuse(503), "GET", skip=1)
     assert list_files("s3://corpus/many") == names
     assert proxy.requests == ["GET"] * 3
+
+
+def test_a_shard_costs_the_requests_that_a_simulation_reckons_with(proxy: FaultProxy) -> None:
+    score("s3://corpus/counted")
+    assert len(proxy.requests) == requests_for_shard(len(shard()))

@@ -110,16 +110,11 @@ class ShardTrouble:
 IN_FLIGHT = 2
 """Shards in an actor: one that it works on, and one that waits so that the actor never does."""
 
-PROGRESS_GROUP = "progress"
-"""The calls that an actor answers whatever else it does."""
-
 
 class ShardActor:
     """Makes ready once, then works on one shard a call."""
 
-    def __init__(self, spec: Sequence[Any]) -> None:
-        """Take a list of one reference to the spec, which Ray leaves to be fetched."""
-        self._spec = spec
+    def __init__(self) -> None:
         self._work: Work | None = None
 
     def place(self) -> Place:
@@ -131,12 +126,16 @@ class ShardActor:
             pid=os.getpid(),
         )
 
-    def ready(self) -> Ready | StartTrouble:
-        """Answer once everything is loaded, or can't be."""
+    def ready(self, spec: Sequence[Any]) -> Ready | StartTrouble:
+        """Answer once everything is loaded, or can't be.
+
+        `spec` is a list of one reference to an `ActorSpec`, which is fetched here: an error on the
+        way is told, too.
+        """
         try:
             if self._work is None:
-                spec: ActorSpec = ray.get(self._spec[0])
-                self._work = spec.make_work()
+                actor_spec: ActorSpec = ray.get(spec[0])
+                self._work = actor_spec.make_work()
         except Exception as error:  # whatever it is, it is told, and tried elsewhere
             logger.debug("an actor can't start", exc_info=error)
             return StartTrouble(reason=describe(error))
@@ -153,7 +152,6 @@ class ShardActor:
         except ShardError as error:
             return ShardTrouble(reason=error.problem)
 
-    @ray.method(concurrency_group=PROGRESS_GROUP)
     def progress(self) -> int:
         """Tell how far the work has come, while it goes on."""
         return self._work.progress() if self._work else 0

@@ -14,6 +14,7 @@ from shardsift.annotations.folder import OutputFolder, check_output
 from shardsift.annotations.parquet import Footer
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
+from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
 from shardsift.records import ShardTask
 from shardsift.scoring.weights import sum_of_files
@@ -83,6 +84,7 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
         check_output(config.output, {*plan.folders, plan.root})
         plan.check_found()
         folder = OutputFolder(config.output)
+    config = _with_dtype(config)
     settings = config.scoring().model_dump(mode="json")
     weights = sum_of_files(config.scoring())
     model = None
@@ -107,6 +109,23 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
         reopened=committed - folder.committed,
         model=model,
     )
+
+
+def _with_dtype(config: RunConfig) -> RunConfig:
+    """Put a dtype in the place of `auto`, one for all actors of a run.
+
+    What GPUs a cluster has that is joined isn't known here: nearly all know bfloat16, and an actor
+    on one that doesn't says so.
+    """
+    if config.dtype != "auto":
+        return config
+    dtype = "bfloat16" if config.gpus_per_actor else "float32"
+    if config.gpus_per_actor and not is_joined(config.address):
+        check_gpu(config.address, config.gpus_per_actor)
+        from shardsift.scoring.devices import decide_dtype  # imports torch
+
+        dtype = decide_dtype(config.scoring(), "cuda").dtype
+    return config.model_copy(update={"dtype": dtype})
 
 
 def _fingerprint_if_done(

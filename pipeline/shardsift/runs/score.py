@@ -57,6 +57,7 @@ def score(config: RunConfig, console: Console, load: LoadModel = load_maclip) ->
             later if no actor can start, or no score is of use.
     """
     run = prepare(config, console, load)
+    config = run.config
     if config.dry_run:
         return _rehearse(run, console)
     if run.shards_to_score == 0:

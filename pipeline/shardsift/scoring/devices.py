@@ -7,8 +7,11 @@ from contextlib import contextmanager
 
 import torch
 
-from shardsift.config import Dtype
+from shardsift.config import ScoreConfig
 from shardsift.errors import DeviceError
+
+_AMPERE = 8
+"""The first generation of NVIDIA's GPUs that has bfloat16, by its compute capability."""
 
 _OLD_DRIVER = (
     "NVIDIA's driver is too old for this torch ({torch}); update the driver, or install a torch "
@@ -33,17 +36,22 @@ _REASONS = {
 """By what CUDA and torch say."""
 
 
-def check_device(device: torch.device, dtype: Dtype) -> None:
-    """Find out whether a device is there and knows a dtype. Raises DeviceError."""
-    if device.type != "cuda":
-        return
-    with explained(device):
-        torch.cuda.init()
-        name = torch.cuda.get_device_name(device)
-        with torch.cuda.device(device):
-            has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    if dtype == "bfloat16" and not has_bfloat16:
-        raise DeviceError(f"{name} has no bfloat16; pass --dtype float16")
+def decide_dtype(config: ScoreConfig, device: str) -> ScoreConfig:
+    """Put the best dtype for a device in the place of `auto`.
+
+    Raises:
+        DeviceError: if the device isn't there, or hasn't the dtype that is asked for.
+    """
+    best, where = "float32", torch.device(device)
+    if where.type == "cuda":
+        with explained(where):
+            major, _ = torch.cuda.get_device_capability(where)
+        has_bfloat16 = torch.version.hip is not None or major >= _AMPERE
+        best = "bfloat16" if has_bfloat16 else "float16"
+        if config.dtype == "bfloat16" and not has_bfloat16:
+            name = torch.cuda.get_device_name(where)
+            raise DeviceError(f"{name} has no bfloat16; pass --dtype float16")
+    return config.model_copy(update={"dtype": best}) if config.dtype == "auto" else config
 
 
 @contextmanager

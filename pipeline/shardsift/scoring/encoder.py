@@ -15,6 +15,7 @@ from shardsift.config import Dtype, ScoreConfig
 from shardsift.errors import ModelError
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import patch_blocks, patch_grid
+from shardsift.scoring.devices import decide_dtype
 from shardsift.scoring.heap import keep_heap
 from shardsift.scoring.tower import ConvolutionalTower, build_tower
 
@@ -34,7 +35,13 @@ class Encoder:
     """
 
     def __init__(self, config: ScoreConfig, device: str, model: ClipModel | None = None) -> None:
-        """Load the model, unless it is given, onto `device` (`cpu`, `cuda`). Raises ModelError."""
+        """Load the model, unless it is given, onto `device` (`cpu`, `cuda`).
+
+        Raises:
+            ModelError: if the weights can't be had, or can't be used as is asked for.
+            DeviceError: if the device isn't there, or hasn't the dtype.
+        """
+        dtype = decide_dtype(config, device).decided_dtype
         model = model or load_clip(config)
         self.digest = model.digest
         self.logit_scale = model.logit_scale
@@ -42,10 +49,10 @@ class Encoder:
         _compute_exactly(self.device)
         self.crops_at_a_time = None
         if self.device.type == "cpu":
-            self.crops_at_a_time = _CPU_BATCH[config.dtype]
+            self.crops_at_a_time = _CPU_BATCH[dtype]
             keep_heap()
         visual = deepcopy(model.visual)  # which is taken apart
-        tower = build_tower(visual, model.feature_values, config.dtype, self.device)
+        tower = build_tower(visual, model.feature_values, dtype, self.device)
         self._tower = tower.to(self.device)
         if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
             raise ModelError(

@@ -11,12 +11,15 @@ public: versions of torch that they weren't tried with go without.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from shardsift.config import Dtype
+
+logger = logging.getLogger(__name__)
 
 
 class Kernels(Protocol):
@@ -97,11 +100,29 @@ class ResidualBlock(nn.Module):
 def find_kernels(dtype: Dtype, device: torch.device) -> Kernels | None:
     """Find the kernels that this device and this torch have, if a dtype gains by them."""
     if device.type == "cuda":
-        return CuDnn() if torch.version.cuda and torch.backends.cudnn.is_available() else None
+        has_cudnn = torch.version.cuda and torch.backends.cudnn.is_available()
+        return if_they_work(CuDnn(), device) if has_cudnn else None
     tried = torch.__version__ >= "2.14" and torch.__version__ < "2.15"
     if dtype != "bfloat16" or not tried or not torch.backends.mkldnn.is_available():
         return None
     return OneDnn() if _onednn()._is_mkldnn_bf16_supported() else None
+
+
+def if_they_work(kernels: Kernels, device: torch.device) -> Kernels | None:
+    """Try kernels, and return them unless they fail: not every card and library has them.
+
+    They aren't timed: actors of one run might choose differently then, and round differently.
+    """
+    convolution = nn.Conv2d(64, 64, 1, device=device).requires_grad_(False)
+    x_1CHW = torch.ones(1, 64, 8, 8, device=device)
+    try:
+        kernels.added(kernels.activated(x_1CHW, convolution), convolution, x_1CHW)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        logger.warning("convolutions go without their ReLU, which is slower: %s", error)
+        return None
+    return kernels
 
 
 def fused_stages(resnet: nn.Module, kernels: Kernels) -> list[nn.Module]:

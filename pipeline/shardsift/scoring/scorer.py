@@ -16,7 +16,7 @@ from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
-from shardsift.scoring.devices import check_device, explained
+from shardsift.scoring.devices import decide_dtype, explained
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import Group, send_in_groups
@@ -87,9 +87,8 @@ class Scorer:
             ModelError: if the weights can't be had.
             DeviceError: if the device isn't there, lacks the dtype, or has too little memory.
         """
-        self.config = config
+        self.config = config = decide_dtype(config, device)
         where = torch.device(device)
-        check_device(where, config.dtype)
         batch_size = batch_size or (256 if where.type == "cuda" else 64)
         model = model or load_clip(config)
         with explained(where, batch_size):

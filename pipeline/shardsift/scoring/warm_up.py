@@ -54,7 +54,7 @@ def warm_up(scorer: Scorer, expected: WarmUp) -> None:
         DeviceError: if one isn't finite, or far from what is expected.
     """
     features_KD, qualities = _features(scorer), _qualities(scorer, scorer.batch_size)
-    dtype = scorer.config.dtype
+    dtype = scorer.config.decided_dtype
     if not (np.isfinite(features_KD).all() and np.isfinite(qualities).all()):
         raise DeviceError(
             f"{scorer.config.model} gives values that are not finite in {dtype}; take another "

@@ -24,6 +24,7 @@ def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
         seconds=0.01,
         sizes=("230x224",),
         plans=("global",),
+        actors=(1, 2),
         dtypes=("float32",),
         batch_sizes=(2,),
         decode_workers=0,
@@ -31,11 +32,13 @@ def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
     run_gpu(config, Console(file=shown, width=100))
     found = json.loads((tmp_path / "gpu.json").read_text())
     (encoder,) = found["encoder"]
-    (shard,) = found["shards"]
+    alone, together = found["shards"]
     assert encoder["crops_per_second"] > 0
     assert 0 < encoder["share_of_peak"] < 2
-    assert (shard["size"], shard["plan"], shard["images"]) == ("230x224", "global", 2)
-    assert shard["busy"].keys() == {"read", "decode", "score", "write"}
+    assert (alone["size"], alone["plan"], alone["actors"]) == ("230x224", "global", 1)
+    assert alone["busy"].keys() == {"read", "decode", "score", "write"}
+    assert together["actors"] == 2
+    assert together["share_of_encoder"] > 0
     assert "230x224" in shown.getvalue()
 
 

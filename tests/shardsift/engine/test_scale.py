@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
+from jobs.scale.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.errors import EngineError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.plan import plan_shards
-from tests.shardsift.engine.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
 
 SHARDS, ACTORS = 10_000, 100
 LIMIT_MB = 500

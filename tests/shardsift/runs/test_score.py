@@ -230,6 +230,12 @@ def test_other_weights_in_the_same_file_are_noticed(corpus: Corpus, tmp_path: Pa
         corpus.score(pretrained=str(weights), load=no_model)
 
 
+def test_auto_is_float32_on_cpus_and_recorded_so(corpus: Corpus) -> None:
+    corpus.score(dtype="auto")
+    assert json.loads((corpus.out / "_run.json").read_text())["config"]["dtype"] == "float32"
+    assert corpus.score(load=no_model).tally.shards == 0, "it is the default by another name"
+
+
 def test_a_run_whose_first_shards_have_no_finite_score_stops(corpus: Corpus) -> None:
     class Broken(FakeModel):
         def scorer(self, config: RunConfig, device: str) -> NotFinite:

@@ -10,7 +10,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shardsift.scoring.fusion import fused_stages, merge_into_convolutions
+from shardsift.scoring.fusion import fused_stages, if_they_work, merge_into_convolutions
 from shardsift.scoring.tower import ConvolutionalTower, build_tower
 
 
@@ -50,3 +50,18 @@ def test_pools_and_biases_go_into_convolutions_and_nothing_changes(side: int) ->
     assert found.shape == expected.shape
     error = (found - expected).norm() / expected.norm()
     assert error < 1e-6
+
+
+class Missing(Plain):
+    """Kernels that a card hasn't."""
+
+    def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+
+
+def test_kernels_that_fail_are_left_out_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    cpu = torch.device("cpu")
+    works = Plain()
+    assert if_they_work(works, cpu) is works
+    assert if_they_work(Missing(), cpu) is None
+    assert "which is slower: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED" in caplog.text

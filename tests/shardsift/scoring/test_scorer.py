@@ -216,3 +216,9 @@ def test_the_fingerprint_follows_what_changes_a_score(golden: Golden) -> None:
     ):
         assert Scorer(golden.config.model_copy(update=change)).fingerprint != base
     assert Scorer(golden.config, batch_size=3).fingerprint == base
+
+
+def test_auto_takes_the_dtype_of_the_device_and_its_fingerprint(golden: Golden) -> None:
+    auto = Scorer(golden.config.model_copy(update={"dtype": "auto"}))
+    assert auto.config.dtype == "float32"
+    assert auto.fingerprint == Scorer(golden.config).fingerprint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -22,9 +22,27 @@ ACTORS_PER_NODE = 8
 MEAN_SECONDS = 10.0
 """Of a shard; each takes between half of it and one and a half."""
 
-_ARRIVAL, _LOADING, _RESTART, _NEW_NODE = 2.0, 18.0, 4.0, 60.0
 _SKETCH = quantile_sketch(np.linspace(0, 1, 100, dtype=np.float32))
 _CRASH_IS_NOTICED, _LOSS_IS_NOTICED = 1.5, 16.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds that things take which are no work."""
+
+    arrival: float = 2.0
+    loading: float = 18.0
+    restart: float = 4.0
+    new_node: float = 60.0
+
+
+ShardSeconds = Callable[[Random, int], float]
+"""How long a shard takes if so many actors work."""
+
+
+def ten_seconds(random: Random, _: int) -> float:
+    """Ten seconds on average, whoever else works."""
+    return MEAN_SECONDS * random.uniform(0.5, 1.5)
 
 
 Flaw = Literal["raise", "die", "hang"]
@@ -58,6 +76,9 @@ class SimulatedFleet:
     hanging: Collection[str] = ()
     losses: Iterable[tuple[float, int]] = ()
     overlaps: bool = False
+    timing: Timing = Timing()
+    shard_seconds: ShardSeconds = ten_seconds
+    rows: int = 100
     seconds_busy: float = 0.0
     tried: dict[str, int] = field(default_factory=dict[str, int])
     starts: Counter[int] = field(default_factory=Counter[int])
@@ -75,6 +96,7 @@ class SimulatedFleet:
         self._there: dict[int, Answer] = {}
         self._taken: Counter[int] = Counter()
         self._reach = 1
+        self._loaded = 0
 
     def start_actor(self, avoided: Collection[str]) -> SimulatedActor:
         free = [node for node in range(self._reach) if self._taken[node] < ACTORS_PER_NODE]
@@ -83,7 +105,7 @@ class SimulatedFleet:
         node = next((node for node in free if str(node) not in avoided), free[0])
         self._reach = min(self.nodes, max(self._reach, node + 2))
         self._taken[node] += 1
-        actor = SimulatedActor(node, self._clock + _ARRIVAL)
+        actor = SimulatedActor(node, self._clock + self.timing.arrival)
         self._actors.append(actor)
         return actor
 
@@ -95,7 +117,7 @@ class SimulatedFleet:
         flaw = self.flaws.get(actor.node)
         self.starts[actor.node] += 1
         begin = max(self._clock, actor.free_at)
-        actor.free_at = begin + (0 if actor.is_loaded else _LOADING)
+        actor.free_at = begin + (0 if actor.is_loaded else self.timing.loading)
         if flaw == "hang":
             actor.free_at = inf
         if flaw == "die":
@@ -104,6 +126,7 @@ class SimulatedFleet:
             return self._promise(actor, actor.free_at, crash)
         if flaw == "raise":
             return self._promise(actor, actor.free_at, StartTrouble(reason="T4 has no bfloat16"))
+        self._loaded += not actor.is_loaded
         actor.is_loaded = True
         return self._promise(actor, actor.free_at, Ready(place=self._place(actor)))
 
@@ -122,20 +145,19 @@ class SimulatedFleet:
         if task.shard in self.deadly or task.shard in self.hanging:
             self.tried[task.shard] = self.tried.get(task.shard, 0) + 1
         if task.shard in self.deadly:
-            actor.down, actor.is_loaded = True, False
-            actor.pid += 1
-            actor.free_at = begin + _RESTART
+            self._unload(actor)
+            actor.free_at = begin + self.timing.restart
             return self._promise(actor, begin + _CRASH_IS_NOTICED, crash)
-        seconds = MEAN_SECONDS * self._random.uniform(0.5, 1.5)
+        seconds = self.shard_seconds(self._random, self._loaded)
         if task.shard in self.hanging:
             seconds = inf
         else:
             self.seconds_busy += seconds
         actor.free_at = begin + seconds
-        return self._promise(actor, actor.free_at, _report(task))
+        return self._promise(actor, actor.free_at, _report(task, self.rows))
 
     def restart(self, actor: SimulatedActor) -> None:
-        self._kill(actor, self._clock + _CRASH_IS_NOTICED, self._clock + _RESTART)
+        self._kill(actor, self._clock + _CRASH_IS_NOTICED, self._clock + self.timing.restart)
 
     def stop(self, actor: SimulatedActor) -> None:
         if actor.free_at < inf or not actor.down:
@@ -184,8 +206,13 @@ class SimulatedFleet:
             if call in self._answers:
                 reason = ActorFailure(fate=Fate.RESTARTING, reason="the worker was killed")
                 self._schedule(call, noticed, reason)
-        actor.down, actor.pid, actor.free_at = True, actor.pid + 1, back
-        actor.is_loaded = False
+        self._unload(actor)
+        actor.free_at = back
+
+    def _unload(self, actor: SimulatedActor) -> None:
+        self._loaded -= actor.is_loaded
+        actor.down, actor.is_loaded = True, False
+        actor.pid += 1
 
     def _advance(self, to: float) -> None:
         while self._losses and self._losses[-1][0] <= to:
@@ -194,10 +221,10 @@ class SimulatedFleet:
             self._dead[node] = when + _LOSS_IS_NOTICED
             for actor in self._actors:
                 if actor.node == node:
-                    self._kill(actor, when + _LOSS_IS_NOTICED, when + _NEW_NODE)
+                    self._kill(actor, when + _LOSS_IS_NOTICED, when + self.timing.new_node)
                     actor.node += 10**6  # a new node, which nobody has lost yet
         self._clock = max(self._clock, to)
 
 
-def _report(task: Task) -> ShardReport:
-    return ShardReport(shard=task.shard, rows=100, sketch=_SKETCH)
+def _report(task: Task, rows: int) -> ShardReport:
+    return ShardReport(shard=task.shard, rows=rows, sketch=_SKETCH)
