@@ -34,6 +34,7 @@ from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.scorer import Scorer
 
 _QUALITY = 75
+_TABLE_WIDTH = 110
 _WARM_IMAGES = 2_000
 _LAUNCHED = 4
 """Batches between two looks at the clock, which the GPU has ended by then."""
@@ -75,6 +76,8 @@ def run_gpu(config: GpuConfig, console: Console) -> None:
         raise InputError(f"--device {config.device}: this torch ({torch.__version__}) sees no GPU")
     torch.set_num_threads(1)
     console.print(" · ".join(_machine(config).values()), soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _TABLE_WIDTH
     config.output.mkdir(parents=True, exist_ok=True)
     path = config.output / "gpu.json"
     found: dict[str, Any] = {"machine": _machine(config), "config": config.model_dump(mode="json")}

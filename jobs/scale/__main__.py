@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from jobs.command import run_job
 from jobs.scale.run import run_scale
 from jobs.scale.scale_config import ScaleConfig
 
 if __name__ == "__main__":
-    logging.getLogger("shardsift").setLevel(logging.ERROR)  # of nodes that are lost on purpose
     summary = "Let the real coordinator drive simulated actors, on virtual time."
     run_job("scale", ScaleConfig, run_scale, summary)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ def run_scale(config: ScaleConfig, console: Console) -> None:
     outlooks: list[Outlook] = []
     for store_gb_s in config.store_gb_s:
         for gpus in config.gpus:
-            with console.status(f"{gpus} GPUs, a store of {store_gb_s:g} GB/s"):
+            with console.status(f"{gpus} GPUs, a store of {store_gb_s:g} GB/s"), _silent_losses():
                 outlooks.append(simulate(config, gpus, store_gb_s))
     if not console.is_terminal:
         console.width = 110
@@ -44,6 +47,18 @@ def run_scale(config: ScaleConfig, console: Console) -> None:
     path.write_text(json.dumps(figures, indent=2) + "\n")
     picture = draw_outlooks(outlooks, config, config.output / "scale.png")
     console.print(f"figures: {path}, {picture}", soft_wrap=True)
+
+
+@contextmanager
+def _silent_losses() -> Generator[None]:
+    """Keep the log free of nodes that are lost on purpose."""
+    logger = logging.getLogger("shardsift.engine")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def outlook_table(outlooks: list[Outlook], config: ScaleConfig) -> Table:

@@ -87,9 +87,10 @@ def test_the_compact_model_scores_as_on_a_cpu(crops: CropPlan) -> None:
     assert farthest(on_device(compact(crops=crops)).score(IMAGES), expected) < 1e-5
 
 
+@pytest.mark.parametrize("crops", ["paper", "dense"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype) -> None:
-    scorer = on_device(compact(dtype))
+def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype, crops: CropPlan) -> None:
+    scorer = on_device(compact(dtype, crops))
     together = bits(scorer.score(IMAGES))
     assert bits(scorer.score(IMAGES)) == together
     assert bits(scorer.score(IMAGES[::-1]))[:: len(CUES)] == together[:: len(CUES)][::-1]

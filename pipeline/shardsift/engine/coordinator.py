@@ -30,6 +30,8 @@ _TICK_SECONDS = 1.0
 _GATE_PATIENCE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
 _ARRIVAL_SECONDS = 10.0
+_UNSEEN_SECONDS = 30.0
+"""So long an outcome may keep whoever takes it, say a store that is slow to take a record."""
 _LOOKS_AT_PROGRESS = 10
 """Before no progress is too little."""
 
@@ -127,9 +129,10 @@ class Coordinator:
             outcomes = list(hear(lane, answer))
             self._file(lane)
             yield from outcomes
-        if self._fleet.now() - self._last_look >= _TICK_SECONDS:
-            self._last_look = self._fleet.now()
-            yield from self._look_after_lanes()
+        elapsed = self._fleet.now() - self._last_look
+        if elapsed >= _TICK_SECONDS:
+            self._last_look += elapsed
+            yield from self._look_after_lanes(unseen=elapsed if elapsed > _UNSEEN_SECONDS else 0.0)
 
     # --- work out --------------------------------------------------------------------------------
 
@@ -277,8 +280,11 @@ class Coordinator:
 
     # --- once in a while -------------------------------------------------------------------------
 
-    def _look_after_lanes(self) -> Iterator[Outcome]:
-        """End what takes too long, start what has paused, and judge who is long in coming back."""
+    def _look_after_lanes(self, unseen: float) -> Iterator[Outcome]:
+        """End what takes too long, start what has paused, and judge who is long in coming back.
+
+        In `unseen` seconds nobody looked here, so that nothing came of the work is no wonder.
+        """
         now = self._fleet.now()
         suspected = [lane for lane in self._lanes if lane.suspects]
         nodes = self._fleet.live_nodes() if suspected else set[str]()
@@ -288,6 +294,8 @@ class Coordinator:
                 yield from self._judge(lane)
         for lane in self._lanes:
             if lane.under_way:
+                lane.progress_since += unseen
+                lane.oldest_since += unseen
                 self._look_after_work(lane, now)
             elif lane.stage is not Stage.OPEN:
                 self._starter.look_after(lane)

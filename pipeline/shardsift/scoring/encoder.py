@@ -73,17 +73,25 @@ class Encoder:
     def encode_patches(self, image_HW3: Tensor) -> Tensor:
         """Encode an image's patches, read off feature maps: float32, shape (M, D).
 
+        For encoders made with crop plan `dense`.
+        """
+        rows, columns = patch_grid(*image_HW3.shape[:2])
+        features_RKD = torch.empty(rows, columns, self.text_P2D.shape[2], device=self.device)
+        for block in patch_blocks(rows, columns):
+            block_1ND = self.encode_blocks(image_HW3[block.pixels][None])
+            features_RKD[block.places] = block_1ND.view_as(features_RKD[block.places])
+        return features_RKD.flatten(0, 1)
+
+    @torch.inference_mode()
+    def encode_blocks(self, blocks_BHW3: Tensor) -> Tensor:
+        """Encode the patches of blocks of one size, row by row: float32, shape (B, N, D).
+
         Convolutions are shared where patches overlap, and a patch sees its neighbours where
         `encode` sees zeros beyond its border. For encoders made with crop plan `dense`.
         """
         assert isinstance(self._tower, ConvolutionalTower), "checked when the model was loaded"
-        rows, columns = patch_grid(*image_HW3.shape[:2])
-        features_RKD = torch.empty(rows, columns, self.text_P2D.shape[2], device=self.device)
-        for block in patch_blocks(rows, columns):
-            pixels_1HW3 = image_HW3[block.pixels][None]
-            block_RKD = self._tower.patches(self._normalise(pixels_1HW3.permute(0, 3, 1, 2)))
-            features_RKD[block.places] = block_RKD
-        return features_RKD.flatten(0, 1)
+        features_BRKD = self._tower.patches(self._normalise(blocks_BHW3.permute(0, 3, 1, 2)))
+        return features_BRKD.flatten(1, 2)
 
     def _normalise(self, pixels_N3HW: Tensor) -> Tensor:
         return torch.addcmul(self._shift_311, pixels_N3HW.to(self.device), self._scale_311)

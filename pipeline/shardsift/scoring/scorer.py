@@ -16,10 +16,11 @@ from shardsift.config import ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
+from shardsift.scoring.dense import DenseQueue
 from shardsift.scoring.devices import decide_dtype, explained
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
-from shardsift.scoring.packing import Group, send_in_groups
+from shardsift.scoring.packing import send_in_groups
 from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.shards.images import AnyImage, as_rgb
@@ -124,7 +125,7 @@ class Scorer:
         """
         images = (as_rgb(image, f"image {number}") for number, image in enumerate(images))
         if self.config.crops == "dense":
-            yield from map(self._score_dense, images)
+            yield from map(_image_score, self._score_dense(images))
             return
         crop_counts: deque[int] = deque()
         rest_4M = np.empty((4, 0), np.float32)
@@ -192,15 +193,24 @@ class Scorer:
         return torch.cat([self._fuse(self._encode(step)) for step in steps], dim=1)
 
     @torch.inference_mode()
-    def _score_dense(self, image: RgbImage) -> ImageScore:
+    def _score_dense(self, images: Iterable[RgbImage]) -> Iterator[Scores]:
+        """Yield the scores of each image; others of their shapes may be taken in before."""
         transfer = Transfer(self.encoder.device, self._pinned)
-        group = Group([transfer.keep(image)], "global", transfer)
-        pixels_HW3 = group.pixels_B.view(image.shape)
-        whole_1SS3 = torch.empty((1, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device)
-        group.cut(0, 1, whole_1SS3)
-        whole_1D = self._encode(whole_1SS3)  # always alone, so always equal
-        patches_MD = self.encoder.encode_patches(pixels_HW3)
-        return _image_score(_fetch_later(self._fuse(torch.cat([patches_MD, whole_1D])))())
+        crops = 1 if self.encoder.device.type == "cpu" else self.batch_size  # which gains nothing
+        queue = DenseQueue(self.encoder, self._start_fusing, crops)
+        for group in send_in_groups(images, "global", self.batch_size, transfer):
+            wholes_NSS3 = torch.empty(
+                (group.crops, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device
+            )
+            group.cut(0, group.crops, wholes_NSS3)
+            for image_HW3, whole_SS3 in zip(group.images(), wholes_NSS3, strict=True):
+                queue.add(image_HW3, whole_SS3)
+            yield from queue.done(running=self._lag)
+        queue.flush()
+        yield from queue.done(running=0)
+
+    def _start_fusing(self, features_ND: Tensor) -> Callable[[], Scores]:
+        return _fetch_later(self._fuse(features_ND))
 
     def _encode(self, crops_NSS3: Tensor) -> Tensor:
         # Permuted, not copied: what lies channels-last stays so, and convolves faster.

@@ -77,13 +77,12 @@ class ConvolutionalTower(nn.Module):
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
         return self.pool(self.trunk(pixels_N3HW))
 
-    def patches(self, pixels_13HW: Tensor) -> Tensor:
-        """Encode all patches of an image, pooled from one feature map, shape (R, K, D)."""
-        map_CHW = self.trunk(pixels_13HW)[0]
-        windows_CRKHW = map_CHW.unfold(1, _WINDOW, _STEP).unfold(2, _WINDOW, _STEP)
-        rows, columns = windows_CRKHW.shape[1:3]
-        windows_NCHW = windows_CRKHW.permute(1, 2, 0, 3, 4).flatten(0, 1)
-        return self.pool(windows_NCHW).unflatten(0, (rows, columns))
+    def patches(self, pixels_N3HW: Tensor) -> Tensor:
+        """Encode all patches of images, pooled from one feature map each, shape (N, R, K, D)."""
+        map_NCHW = self.trunk(pixels_N3HW)
+        windows_NCRKHW = map_NCHW.unfold(2, _WINDOW, _STEP).unfold(3, _WINDOW, _STEP)
+        windows_NRKCHW = windows_NCRKHW.permute(0, 2, 3, 1, 4, 5)
+        return self.pool(windows_NRKCHW.flatten(0, 2)).unflatten(0, windows_NRKCHW.shape[:3])
 
 
 class _Planes(nn.Module):

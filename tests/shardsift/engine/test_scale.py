@@ -205,6 +205,17 @@ def test_a_hanging_shard_is_noticed_by_missing_progress() -> None:
     assert fleet.now() < 600
 
 
+def test_a_driver_that_was_held_up_blames_no_actor() -> None:
+    tasks = shards(300)
+    fleet = SimulatedFleet(overlaps=True)
+    outcomes: list[Outcome] = []
+    for outcome in coordinate(fleet, 8, max_attempts=1, stall_timeout=60).run(tasks):
+        outcomes.append(outcome)
+        if len(outcomes) % 50 == 0:
+            fleet.wait((), 1000)  # say by a store that takes nothing
+    assert not failures(outcomes, tasks)
+
+
 def test_actors_that_wait_for_nodes_keep_no_work_from_the_others() -> None:
     fleet = SimulatedFleet(nodes=1)
     assert len(list(coordinate(fleet, actors=16).run(shards(400)))) == 400

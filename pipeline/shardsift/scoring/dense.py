@@ -1,0 +1,118 @@
+"""Plan `dense` for many pictures: what has one size goes through the encoder together.
+
+A picture is its blocks of patches and its whole view. Blocks have few sizes, for they are made of
+patches, so pictures of many shapes meet in one. The encoder gets as many of a size as it always
+gets, with blank ones in place of those that are missing: kernels round by the size of their batch,
+and a score must not depend on the company.
+
+Shapes in names: B blocks of one size, H x W their pixels, S = 224, M patches and the whole view.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from shardsift.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
+from shardsift.scoring.encoder import Encoder
+
+Scores = npt.NDArray[np.float32]
+Fetch = Callable[[], Scores]
+
+_MOST_OPEN = 1024
+_MOST_BYTES = 256 << 20
+"""Pictures, and their pixels, that may wait for others; then blocks go without further company."""
+
+
+@dataclass(slots=True, eq=False)
+class _Picture:
+    scores_4M: Scores
+    size: int
+    missing: int = 0
+    """Blocks that have no scores yet."""
+
+
+class _Block(NamedTuple):
+    picture: _Picture
+    places: npt.NDArray[np.int64]
+    pixels_HW3: Tensor
+
+
+class DenseQueue:
+    """Gathers blocks of pictures by size, and gives pictures their scores, in order."""
+
+    def __init__(self, encoder: Encoder, score: Callable[[Tensor], Fetch], crops: int) -> None:
+        """Begin with no pictures.
+
+        Args:
+            encoder: made with crop plan `dense`.
+            score: starts to score features, shape (N, D); what it returns waits for (4, N).
+            crops: how many have as many pixels as the encoder takes at a time; with 1 every block
+                goes alone.
+        """
+        self._encoder = encoder
+        self._score = score
+        self._pixels = crops * CROP_SIZE**2
+        self._waiting: defaultdict[tuple[int, int], list[_Block]] = defaultdict(list)
+        self._open: deque[_Picture] = deque()
+        self._held = 0
+        self._started: deque[tuple[list[_Block], Fetch]] = deque()
+
+    def add(self, image_HW3: Tensor, whole_SS3: Tensor) -> None:
+        """Take in a picture and its whole view, values 0..255."""
+        rows, columns = patch_grid(*image_HW3.shape[:2])
+        numbers = np.arange(rows * columns).reshape(rows, columns)
+        picture = _Picture(np.empty((4, rows * columns + 1), np.float32), image_HW3.numel())
+        self._open.append(picture)
+        self._held += picture.size
+        for block in patch_blocks(rows, columns):
+            self._put(_Block(picture, numbers[block.places].ravel(), image_HW3[block.pixels]))
+        self._put(_Block(picture, np.array([rows * columns]), whole_SS3))
+        if len(self._open) > _MOST_OPEN or self._held > _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode what still waits for company."""
+        for size, blocks in self._waiting.items():
+            if blocks:
+                self._start(size, blocks)
+        self._waiting.clear()
+
+    def done(self, *, running: int) -> Iterator[Scores]:
+        """Yield the scores of the next pictures that have all; leave some calls running."""
+        while len(self._started) > running:
+            blocks, fetch = self._started.popleft()
+            scores_4BN = fetch().reshape(4, -1, len(blocks[0].places))
+            for number, block in enumerate(blocks):
+                block.picture.scores_4M[:, block.places] = scores_4BN[:, number]
+                block.picture.missing -= 1
+        while self._open and not self._open[0].missing:
+            picture = self._open.popleft()
+            self._held -= picture.size
+            yield picture.scores_4M
+
+    def _put(self, block: _Block) -> None:
+        block.picture.missing += 1
+        height, width = block.pixels_HW3.shape[:2]
+        blocks = self._waiting[height, width]
+        blocks.append(block)
+        if len(blocks) == self._at_a_time(height, width):
+            self._start((height, width), blocks)
+            self._waiting[height, width] = []
+
+    def _at_a_time(self, height: int, width: int) -> int:
+        return max(1, self._pixels // (height * width))
+
+    def _start(self, size: tuple[int, int], blocks: list[_Block]) -> None:
+        pixels_BHW3 = torch.zeros((self._at_a_time(*size), *size, 3), device=self._encoder.device)
+        for place_HW3, block in zip(pixels_BHW3, blocks, strict=False):
+            place_HW3.copy_(block.pixels_HW3)
+        features_BND = self._encoder.encode_blocks(pixels_BHW3)
+        self._started.append((blocks, self._score(features_BND.flatten(0, 1))))
