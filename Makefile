@@ -52,9 +52,10 @@ feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COM
 # No Ray, no network, no venv: the Python and the torch that the machine with the GPU has.
 GPU_PYTHON ?= python3
 DEVICE ?= cuda
+GPU_FLAGS ?= $(if $(filter cpu,$(DEVICE)),--images 64 --sizes 256x256 --dtypes float32 --batch-sizes 16 --decode-workers 2)
 gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it; takes minutes
 	SHARDSIFT_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
-	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE)
+	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE) $(GPU_FLAGS)
 
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
 	SHARDSIFT_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py

@@ -97,6 +97,19 @@ def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype, crops
     assert [part for image in IMAGES for part in bits(scorer.score([image]))] == together
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_recorded_batch_gives_the_bits_of_one_that_is_launched(dtype: Dtype) -> None:
+    scorer = on_device(compact(dtype))
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        crops_NSS3 = torch.rand(8, CROP_SIZE, CROP_SIZE, 3, generator=generator).to(DEVICE) * 255
+        recorded, launched = (
+            compute(crops_NSS3)
+            for compute in (scorer._score_batch, scorer._launch_batch)  # pyright: ignore[reportPrivateUsage]
+        )
+        assert torch.equal(recorded, launched)
+
+
 def test_threads_share_a_scorer() -> None:
     scorer = on_device(compact())
     expected = [bits(scorer.score([image])) for image in IMAGES]
