@@ -94,6 +94,7 @@ class SimulatedFleet:
         self._events: list[tuple[float, int]] = []
         self._answers: dict[int, tuple[float, Answer]] = {}
         self._there: dict[int, Answer] = {}
+        self._seated: set[SimulatedActor] = set()
         self._taken: Counter[int] = Counter()
         self._reach = 1
         self._loaded = 0
@@ -107,6 +108,7 @@ class SimulatedFleet:
         self._taken[node] += 1
         actor = SimulatedActor(node, self._clock + self.timing.arrival)
         self._actors.append(actor)
+        self._seated.add(actor)
         return actor
 
     def place(self, actor: SimulatedActor) -> Call:
@@ -160,7 +162,8 @@ class SimulatedFleet:
         self._kill(actor, self._clock + _CRASH_IS_NOTICED, self._clock + self.timing.restart)
 
     def stop(self, actor: SimulatedActor) -> None:
-        if actor.free_at < inf or not actor.down:
+        if actor in self._seated:
+            self._seated.remove(actor)
             self._taken[actor.node] -= 1
         self._kill(actor, self._clock, inf)
 

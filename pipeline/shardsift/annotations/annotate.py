@@ -55,8 +55,9 @@ def annotate(
     clock = StageClock()
     config = scorer.config.model_dump(mode="json")
     encoder = AnnotationEncoder(identity, scorer.fingerprint, config)
-    turns = turn or Lock(), meter or Meter()
-    unscored_images = _score_rows(task, scorer, decoder, clock, encoder, *turns)
+    unscored_images = _score_rows(
+        task, scorer, decoder, clock, encoder, turn or Lock(), meter or Meter()
+    )
     try:
         with clock.measure("write"):
             data, report = encoder.finish(unscored_images)

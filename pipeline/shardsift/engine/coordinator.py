@@ -223,19 +223,22 @@ class Coordinator:
 
     def _hear_progress(self, lane: Lane, answer: Answer) -> None:
         """Take in how far a lane is; if it failed, the call for its shard tells of it, too."""
-        del self._awaited[cast(Call, lane.pulse)]
-        lane.pulse = None
+        self._forget_pulse(lane)
         if isinstance(answer, int) and answer != lane.progress:
             lane.progress = answer
             lane.notice_progress(self._fleet.now())
+
+    def _forget_pulse(self, lane: Lane) -> None:
+        """Wait no longer for a lane's progress, if it was asked for."""
+        if lane.pulse is not None:
+            del self._awaited[lane.pulse]
+            lane.pulse = None
 
     # --- failures --------------------------------------------------------------------------------
 
     def _empty_lane(self, lane: Lane, reason: str, *, preempted: bool = False) -> None:
         """Take all work from a lane: shards that ran are suspects, the others go back free."""
-        if lane.pulse is not None:
-            del self._awaited[lane.pulse]
-            lane.pulse = None
+        self._forget_pulse(lane)
         tasks = [task for _, task in lane.under_way]
         lane.under_way.clear()
         ran = len(tasks) if self._fleet.overlaps else 1

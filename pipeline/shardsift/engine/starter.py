@@ -97,9 +97,10 @@ class Starter:
         lane.go_on(Stage.ARRIVING, self._fleet.place(lane.actor), since)
 
     def _fail(self, lane: Lane, reason: str, *, is_alive: bool = False) -> None:
-        where = f" on {lane.place}" if lane.place and lane.stage is Stage.LOADING else ""
-        if lane.place and where:
-            lane.avoided.add(lane.place.node_id)
+        place = lane.place if lane.stage is Stage.LOADING else None
+        where = f" on {place}" if place else ""
+        if place:
+            lane.avoided.add(place.node_id)
         lane.failed_starts += 1
         if lane.failed_starts > len(self._pauses):
             self._retire(lane, where, reason, is_alive=is_alive)

@@ -44,9 +44,9 @@ class ScoreResult:
 
 def load_maclip(config: RunConfig) -> LoadedModel:
     """Load MA-CLIP, the model of every real run."""
-    from shardsift.runs.maclip import load_maclip  # imports torch
+    from shardsift.runs import maclip  # imports torch
 
-    return load_maclip(config)
+    return maclip.load_maclip(config)
 
 
 def score(config: RunConfig, console: Console, load: LoadModel = load_maclip) -> ScoreResult:
