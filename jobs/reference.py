@@ -21,8 +21,11 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 
 _WIDTH = 96
-_OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+): (?P<value>.*?)(?: +#.*)?")
+_OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+):(?P<value> .*?)?(?: +#.*)?")
 """A line of a config: a setting, or one that is commented out."""
+
+_INSIDE = " "
+"""What lines begin with that are part of the setting above."""
 
 
 def reference() -> str:
@@ -41,8 +44,12 @@ def commented(config: str, kind: type[Config]) -> str:
     """Put the description of each setting over it, in the text of a config file."""
     lines = config.splitlines()
     head = list(takewhile(lambda line: line.startswith("#") and not _OPTION.fullmatch(line), lines))
-    options = [match for line in lines[len(head) :] if (match := _OPTION.fullmatch(line))]
-    body = (line for option in options for line in _commented_option(option, kind))
+    body: list[str] = []
+    for line in lines[len(head) :]:
+        if option := _OPTION.fullmatch(line):
+            body += _commented_option(option, kind)
+        elif line.startswith(_INSIDE):
+            body.append(line)
     return "\n".join([*head, *body]) + "\n"
 
 
@@ -74,7 +81,7 @@ def _row(name: str, field: FieldInfo) -> str:
 def _commented_option(option: re.Match[str], kind: type[Config]) -> list[str]:
     text = sentence(fields_by_key(kind)[option["key"]].description)
     comment = [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]
-    return ["", *comment, f"{option['off'] or ''}{option['key']}: {option['value']}"]
+    return ["", *comment, f"{option['off'] or ''}{option['key']}:{option['value'] or ''}"]
 
 
 def main() -> None:

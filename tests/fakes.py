@@ -10,11 +10,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from shardsift.config import RunConfig, ScoreConfig
+from shardsift.config import Attributes, RunConfig, ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 from shardsift.shards.slabs import Bytes, Unpin, leave
 
@@ -24,27 +25,35 @@ class FakeScorer:
 
     config: ScoreConfig = ScoreConfig(model="compact", max_pixels=1 << 20)
     fingerprint: str = "fake-scorer"
+    attributes: Attributes = MappingProxyType({})
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield the scores in order, one image late, as a scorer that fills batches does."""
         held: RgbImage | None = None
         for image in images:
             if held is not None:
-                yield fake_score(held)
+                yield fake_score(held, len(self.attributes))
             held = image
         if held is not None:
-            yield fake_score(held)
+            yield fake_score(held, len(self.attributes))
 
     def pin(self, memory: Bytes) -> Unpin:
         """Leave memory as it is: nothing copies from it."""
         return leave(memory)
 
 
-def fake_score(image: RgbImage) -> ImageScore:
-    """What `FakeScorer` gives for an image."""
+def fake_score(image: RgbImage, attributes: int = 0) -> ImageScore:
+    """What `FakeScorer` gives for an image: of attributes the first is 1 - quality, and so on."""
     grey = np.float32(image.mean() / 255)
     crops = np.array([grey, grey / 2], np.float32)
-    return ImageScore(quality=crops, q_sim=crops, q_mag=crops, w_sim=crops)
+    answers = [(1 - crops) / (place + 1) for place in range(attributes)]
+    return ImageScore(
+        quality=crops,
+        q_sim=crops,
+        q_mag=crops,
+        w_sim=crops,
+        attributes=np.array(answers, np.float32).reshape(attributes, 2),
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class FakeModel:
         """Make a scorer of the model's fingerprint."""
         scorer = FakeScorer()
         scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
+        scorer.attributes = config.extras().attributes
         return scorer
 
 

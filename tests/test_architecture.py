@@ -26,7 +26,7 @@ OWNERS = {
     "torch": ["scoring/", "evaluation/", "engine/cluster.py", "runs/maclip.py"],
     "typer": ["cli/"],
     "webdataset": ["cli/verbs/demo.py", "evaluation/set_shards.py"],
-    "yaml": ["config.py"],
+    "yaml": ["config/files.py"],
 }
 """Who may import what; anything else goes through the owner."""
 

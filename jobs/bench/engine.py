@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from jobs.bench.corpus import MODEL, write_shard
 from jobs.bench.raydata import time_ray_data
-from shardsift.config import ScoreConfig
+from shardsift.config import Attributes, ScoreConfig
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import ImageScore, RgbImage, ShardTask
@@ -38,6 +39,7 @@ class GreyLevel:
 
     config = ScoreConfig()
     fingerprint = "grey"
+    attributes: Attributes = MappingProxyType({})
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield scores of one crop an image, all cues alike."""

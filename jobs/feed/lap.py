@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import perf_counter, process_time, thread_time
+from types import MappingProxyType
 from typing import Annotated, Any
 from unittest import mock
 
@@ -32,13 +33,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.rows import OpenRows
-from shardsift.config import CropPlan, ScoreConfig
+from shardsift.config import Attributes, CropPlan, ScoreConfig
 from shardsift.records import ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import in_chunks
+from shardsift.shards.hashes import Hashes
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from shardsift.shards.slabs import Bytes, Unpin, leave
@@ -79,6 +81,7 @@ class FreeScorer:
     """In place of MA-CLIP: as many crops as it has, and nothing computed."""
 
     fingerprint = "free"
+    attributes: Attributes = MappingProxyType({})
 
     def __init__(self, plan: CropPlan) -> None:
         self.config = ScoreConfig(crops=plan)
@@ -102,6 +105,8 @@ class FreeEncoder:
     crops_at_a_time = None
     logit_scale = 100.0
     device = torch.device("cpu")
+    attributes: Attributes = MappingProxyType({})
+    text_Q2D = None
 
     def __init__(self, config: ScoreConfig, device: str) -> None:
         """Make text features of two values, of unit length."""
@@ -229,7 +234,7 @@ def _write_rows(samples: list[Sample], image: RgbImage, scorer: ImageScorer) -> 
     rows = OpenRows(encoder)
     scores = scorer.score([image] * len(samples))
     for chunk in in_chunks(samples):
-        rows.add(chunk, [image] * len(chunk))
+        rows.add(chunk, [image] * len(chunk), [Hashes()] * len(chunk))
         rows.set_scores(list(islice(scores, len(chunk))))
     rows.close()
     encoder.finish()

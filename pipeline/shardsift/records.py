@@ -44,14 +44,22 @@ class Sample:
     unscored_images: int = 0
 
 
+def _no_attributes() -> npt.NDArray[np.float32]:
+    return np.empty((0, 0), np.float32)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageScore:
-    """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order."""
+    """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order.
+
+    `attributes` has such a row for each, in the scorer's order.
+    """
 
     quality: npt.NDArray[np.float32]
     q_sim: npt.NDArray[np.float32]
     q_mag: npt.NDArray[np.float32]
     w_sim: npt.NDArray[np.float32]
+    attributes: npt.NDArray[np.float32] = field(default_factory=_no_attributes)
 
     @property
     def crops(self) -> int:
@@ -62,9 +70,10 @@ class ImageScore:
 COLUMNS = (
     *("key", "shard", "index", "uid", "image_ext", "tar_offset", "tar_size", "width", "height"),
     *("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std"),
+    *("sha256", "phash"),
     *("error", "error_message"),
 )
-"""Of an annotation, in order; `annotations.SCHEMA` has their types and describes them."""
+"""Of every annotation, in order; `annotations.SCHEMA` has their types and describes them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

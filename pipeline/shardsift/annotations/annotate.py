@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from shardsift.annotations.clock import Meter, StageClock
 from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.rows import OpenRows
+from shardsift.config import Extras, HashName
 from shardsift.errors import ImageError, ShardError
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason
-from shardsift.shards.decoding import TWO_THREADS, Decoder, decode_in_order, in_chunks
+from shardsift.shards.decoding import TWO_THREADS, Decoder, Wanted, decode_in_order, in_chunks
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, identify, join
 from shardsift.threads import prefetch
@@ -36,6 +37,7 @@ def annotate(
     decoder: Decoder = TWO_THREADS,
     turn: Lock | None = None,
     meter: Meter | None = None,
+    hashes: tuple[HashName, ...] = (),
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation file below `output`.
 
@@ -54,7 +56,8 @@ def annotate(
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
     config = scorer.config.model_dump(mode="json")
-    encoder = AnnotationEncoder(identity, scorer.fingerprint, config)
+    extras = Extras(attributes=dict(scorer.attributes), hashes=hashes)
+    encoder = AnnotationEncoder(identity, scorer.fingerprint, config, extras)
     unscored_images = _score_rows(
         task, scorer, decoder, clock, encoder, turn or Lock(), meter or Meter()
     )
@@ -103,10 +106,11 @@ def _score_rows(
             yield chunk
 
     def images() -> Generator[RgbImage]:
-        decoded = decode_in_order(decoder, read(), scorer.config.max_pixels)
-        for chunk, (pictures, seconds) in clock.iterate("wait", decoded):
+        wanted = Wanted(scorer.config.max_pixels, encoder.extras.hashes)
+        decoded = decode_in_order(decoder, read(), wanted)
+        for chunk, (pictures, hashes, seconds) in clock.iterate("wait", decoded):
             clock.add("decode", seconds)
-            rows.add(chunk, pictures)
+            rows.add(chunk, pictures, hashes)
             yield from (picture for picture in pictures if not isinstance(picture, ImageError))
 
     with closing(images()) as stream:  # ends the threads if it raises

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.folder import Made, OutputFolder, check_output
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.results import complete
+from shardsift.config import Extras, HashName
 from shardsift.errors import ShardError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.decode_pool import make_decoder
@@ -31,6 +32,7 @@ def annotate_shards(
     scorer: ImageScorer,
     output: Location,
     *,
+    hashes: Iterable[HashName] = (),
     decode_workers: int = 0,
     overwrite: bool = False,
     track: Track = no_track,
@@ -47,6 +49,7 @@ def annotate_shards(
     Args:
         shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
         output: folder or URL for the annotations; not a folder of shards.
+        hashes: `sha256` of the image's file, and `phash` of what it shows.
         decode_workers: processes that decode; with 0 two threads of this one do.
         overwrite: replace annotations that are there, even of another configuration.
         track: is given the shards to pass on, and may show how far they have come, such as
@@ -62,8 +65,12 @@ def annotate_shards(
     check_output(fspath(output), {*plan.folders, plan.root})
     plan.check_found()
     folder = OutputFolder(fspath(output))
-    config = scorer.config.model_dump(mode="json")
-    plan = folder.claim(plan, scorer.fingerprint, config, overwrite)
+    made = Made(
+        scorer.fingerprint,
+        scorer.config.model_dump(mode="json"),
+        Extras(attributes=dict(scorer.attributes), hashes=tuple(hashes)),
+    )
+    plan = folder.claim(plan, made, overwrite=overwrite)
     tasks = [task for task in plan if task.annotation not in folder.committed]
     if not tasks and folder.is_finished:
         return []
@@ -71,9 +78,9 @@ def annotate_shards(
     started = perf_counter()
     decoder = make_decoder(decode_workers, scorer.pin)
     with closing(decoder), held(folder.url), ManifestWriter() as manifest:
-        folder.begin(plan, scorer.fingerprint, config)
+        folder.begin(plan, made)
         for task in track(tasks, "scoring", len(tasks)):
-            outcome = _attempt(task, scorer, folder, decoder)
+            outcome = _attempt(task, scorer, folder, decoder, made.extras.hashes)
             outcomes.append(outcome)
             manifest.add(outcome)
         complete(
@@ -88,10 +95,14 @@ def annotate_shards(
 
 
 def _attempt(
-    task: ShardTask, scorer: ImageScorer, folder: OutputFolder, decoder: Decoder
+    task: ShardTask,
+    scorer: ImageScorer,
+    folder: OutputFolder,
+    decoder: Decoder,
+    hashes: tuple[HashName, ...],
 ) -> ShardReport | FailedShard:
     try:
-        report = annotate(task, scorer, folder.url, decoder)
+        report = annotate(task, scorer, folder.url, decoder, hashes=hashes)
     except ShardError as error:
         failed = FailedShard(shard=task.shard, url=task.url, reason=error.problem, attempts=1)
         folder.write_failed(failed)

@@ -38,8 +38,8 @@ from shardsift.annotations.parquet import (
     METADATA_PREFIX,
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
-    SCHEMA,
     Footer,
+    schema_of,
 )
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.annotations.survey import Survey, survey
@@ -173,7 +173,7 @@ def _write(
     with closing(_checked(pairs, source)) as parts:
         for first in parts:
             name = _FILE_FORMAT.format(len(sums))
-            rows, sums[name] = _write_file(output, name, chain([first], parts), bytes_per_file)
+            rows, sums[name] = _write_file(output, name, first, parts, bytes_per_file)
             index += rows
     return index, sums
 
@@ -190,22 +190,22 @@ def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
 
 
 def _write_file(
-    output: str, name: str, parts: Iterator[Part], bytes_per_file: int
+    output: str, name: str, first: Part, others: Iterator[Part], bytes_per_file: int
 ) -> tuple[Sequence[dict[str, Any]], str]:
     """Take in parts until the file is large enough; return their rows of the index, and its sum."""
     rows: list[dict[str, Any]] = []
     with committing(join(output, name)) as file:
         written = _HashedFile(file)
-        with pq.ParquetWriter(written, SCHEMA, **PARQUET_OPTIONS) as writer:
+        schema = schema_of(first[0].extras)
+        with pq.ParquetWriter(written, schema, **PARQUET_OPTIONS) as writer:
             groups = _Groups(writer)
-            footer = None
-            for footer, table in parts:
+            footer = first[0]
+            for footer, table in chain([first], others):
                 rows.append(index_row(footer, Slot(name, groups.rows)))
                 groups.add(table)
                 if written.tell() + groups.waiting_bytes >= bytes_per_file:
                     break
             groups.close()
-            assert footer, "a file has a shard at least"
             writer.add_key_value_metadata(_metadata(footer, rows, groups.qualities))
     return rows, written.sum.hexdigest()
 
@@ -278,6 +278,8 @@ def _metadata(
     metadata = {
         "fingerprint": footer.fingerprint,
         "config": json.dumps(footer.config, sort_keys=True),
+        "extras": footer.extras.as_json(),
+        "extras_digest": footer.extras.digest(),
         "shards": str(len(rows)),
         "rows": str(sum(row["rows"] for row in rows)),
         "errors": json.dumps(dict(sorted(errors.items()))),

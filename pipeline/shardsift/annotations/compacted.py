@@ -21,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from shardsift.annotations.documents import RunRecord
 from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows, read_table
 from shardsift.annotations.parquet import (
     ROW_GROUP_ROWS,
-    SCHEMA,
     Footer,
     Scored,
     own_metadata,
+    schema_for,
     with_digest,
 )
 from shardsift.annotations.sketch import count_of
@@ -73,15 +74,14 @@ class Slot:
 class CompactedAnnotations:
     """A folder of compacted annotations, read as `AnnotationFiles` are; may be pickled."""
 
-    def __init__(self, url: str, fingerprint: str, config: Mapping[str, Any]) -> None:
-        """Read the index of a run; `fingerprint` and `config` are the run's.
+    def __init__(self, url: str, record: RunRecord) -> None:
+        """Read the index of a run.
 
         Raises:
             AnnotationError: if the index can't be read.
         """
         self.url = url
-        self._fingerprint = fingerprint
-        self._config = config
+        self._record = record
         self._opened = secrets.token_hex(8)  # the same URL may be compacted anew
         location = join(url, INDEX)
         try:
@@ -107,8 +107,8 @@ class CompactedAnnotations:
         """Read the rows of one shard, as those of an annotation file. Raises AnnotationError."""
         row = self._row(name)
         url = join(self.url, row["file"])
-        schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
         try:
+            schema = schema_for(columns, self._record.extras)
             self._check_file(url, row["file"])
             table = self._rows(url, row["first_row"], row["rows"], schema)
             return with_digest(table, row["digest"])
@@ -117,7 +117,7 @@ class CompactedAnnotations:
 
     def scored(self, name: str) -> Scored:
         """Tell what an annotation was made of."""
-        return Scored(_identity(self._row(name)), self._fingerprint)
+        return Scored(_identity(self._row(name)), self._record.fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Yield what the annotations of some shards said of themselves, in the index's order."""
@@ -160,15 +160,16 @@ class CompactedAnnotations:
         told = own_metadata(_metadata(url, self._opened).metadata or {})
         is_in_N = pc.equal(self._index["file"].cast(pa.string()), file)
         expected = digest_of_shards(self._index["digest"].filter(is_in_N).to_pylist())
-        if (told.get("fingerprint"), told.get("digest")) != (self._fingerprint, expected):
+        if (told.get("fingerprint"), told.get("digest")) != (self._record.fingerprint, expected):
             raise ValueError("it is of another configuration, or of other shards")
         self._checked.add(file)
 
     def _footer(self, row: Mapping[str, Any]) -> Footer:
         count_of(row["sketch"])  # for it has to be one
         return Footer(
-            fingerprint=self._fingerprint,
-            config=self._config,
+            fingerprint=self._record.fingerprint,
+            config=self._record.config,
+            extras=self._record.extras,
             shard=_identity(row),
             report=ShardReport(
                 shard=row["shard"],

@@ -53,6 +53,10 @@ def digest_of(table: Any) -> str:
 def _parts(chunk: Any) -> Iterator[Any]:
     """Yield the bytes of an array: a byte a value, 1 or 0 for null; sizes of strings; values."""
     yield pc.is_valid(chunk).cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes()
+    if pa.types.is_fixed_size_binary(chunk.type):
+        yield b""
+        yield b"".join(pc.fill_null(chunk, bytes(chunk.type.byte_width)).to_pylist())
+        return
     if not pa.types.is_string(chunk.type):
         values = pc.fill_null(chunk, 0).to_numpy(zero_copy_only=False)
         yield b""

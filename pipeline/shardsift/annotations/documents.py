@@ -6,17 +6,20 @@ from typing import Any
 
 from pydantic import Field
 
+from shardsift.config import Extras
 from shardsift.documents import Document
 
 
 class RunRecord(Document):
     """What `_run.json` holds: every annotation of its folder was made with this configuration.
 
-    `weights` is a sum of the files that the model was loaded from, if it was.
+    `extras` are what they hold beside scores; `weights` is a sum of the files that the model was
+    loaded from, if it was.
     """
 
     fingerprint: str
     config: dict[str, Any]
+    extras: Extras = Extras()
     root: str
     inputs: tuple[str, ...]
     version: str

@@ -22,10 +22,11 @@ from shardsift.annotations.parquet import (
     METADATA_PREFIX,
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
-    SCHEMA,
+    schema_of,
 )
 from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import quantile_sketch
+from shardsift.config import Extras
 from shardsift.records import ShardIdentity, ShardReport
 
 MOST_TAR_SIZE = 2**31 - 1
@@ -39,15 +40,23 @@ class AnnotationEncoder:
     run.
     """
 
-    def __init__(self, shard: ShardIdentity, fingerprint: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        shard: ShardIdentity,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        extras: Extras | None = None,
+    ) -> None:
         """Begin a file; `config` is what `fingerprint` was made of, for people."""
+        self.extras = extras or Extras()
         self.rows = 0
+        self._schema = schema_of(self.extras)
         self._shard = shard
         self._fingerprint = fingerprint
         self._config = config
         self._errors: Counter[str] = Counter()
         self._qualities: list[NDArray[np.float32]] = []
-        self._digest = TableDigest(SCHEMA)
+        self._digest = TableDigest(self._schema)
         self._tables: list[Any] = []
 
     def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -58,9 +67,9 @@ class AnnotationEncoder:
         rows = len(columns["index"])
         arrays = [
             self._shards(rows) if field.name == "shard" else _array(field, columns[field.name])
-            for field in SCHEMA
+            for field in self._schema
         ]
-        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
         self._tables.append(table)
         self._digest.add(table)
         self._errors.update(str(error) for error in columns["error"] if error)
@@ -78,9 +87,9 @@ class AnnotationEncoder:
             digest=self._digest.hexdigest(),
         )
         sink = io.BytesIO()
-        schema = SCHEMA.with_metadata(self._metadata(report))
+        schema = self._schema.with_metadata(self._metadata(report))
         with pq.ParquetWriter(sink, schema, **PARQUET_OPTIONS) as writer:
-            for table in self._tables or [SCHEMA.empty_table()]:
+            for table in self._tables or [self._schema.empty_table()]:
                 writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
         return seal(sink.getvalue()), report
 
@@ -88,6 +97,8 @@ class AnnotationEncoder:
         metadata = {
             "fingerprint": self._fingerprint,
             "config": json.dumps(self._config, sort_keys=True),
+            "extras": self.extras.as_json(),
+            "extras_digest": self.extras.digest(),
             "shard": json.dumps(asdict(self._shard), sort_keys=True),
             "rows": str(report.rows),
             "errors": json.dumps(report.errors),

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from shardsift.annotations.documents import RunRecord, RunSummary
 from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
+from shardsift.config import Extras
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
@@ -54,6 +56,15 @@ _PROBE = f"{OWN_PREFIX}probe-"
 _THREADS = 32
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How annotations are made: `config` is what `fingerprint` was made of, for people."""
+
+    fingerprint: str
+    config: Mapping[str, Any]
+    extras: Extras = field(default_factory=Extras)
 
 
 Annotations = AnnotationFiles | CompactedAnnotations
@@ -115,9 +126,7 @@ class OutputFolder(RunFolder):
             self.committed = {name for name in self.files if is_annotation(name)}
         self._to_delete: list[str] = []
 
-    def claim(
-        self, plan: ShardPlan, fingerprint: str, config: Mapping[str, Any], overwrite: bool
-    ) -> ShardPlan:
+    def claim(self, plan: ShardPlan, made: Made, *, overwrite: bool) -> ShardPlan:
         """Check that this run may write here; return the plan with the folder's names.
 
         Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
@@ -140,29 +149,23 @@ class OutputFolder(RunFolder):
                     f"({min(self.committed)}); choose another --output"
                 )
             return plan
-        if self.record.fingerprint != fingerprint:
+        if different := _difference(self.record, made):
             raise OutputError(
-                f"{self.url}: holds annotations made with another configuration "
-                f"({_difference(self.record, config)}); choose another --output, "
-                "or --overwrite to replace them"
+                f"{self.url}: holds annotations {different}; choose another --output, or "
+                "--overwrite to replace them"
             )
         return plan.below(self.record.root)
 
-    def begin(
-        self,
-        plan: ShardPlan,
-        fingerprint: str,
-        config: Mapping[str, Any],
-        weights: str | None = None,
-    ) -> None:
+    def begin(self, plan: ShardPlan, made: Made, weights: str | None = None) -> None:
         """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
         self.sweep()
         delete(join(self.url, SUMMARY))
         self.delete_all(self._to_delete)
         self._forget_reopened()
         record = RunRecord(
-            fingerprint=fingerprint,
-            config=dict(config),
+            fingerprint=made.fingerprint,
+            config=dict(made.config),
+            extras=made.extras,
             root=plan.root,
             inputs=tuple(plan.patterns),
             version=__version__,
@@ -262,7 +265,7 @@ class OutputFolder(RunFolder):
             return AnnotationFiles(self.url, self.record and self.record.fingerprint)
         if self.record is None:
             raise OutputError(f"{self.url}: has {INDEX}, and no {RUN_RECORD}; compact again")
-        return CompactedAnnotations(self.url, self.record.fingerprint, self.record.config)
+        return CompactedAnnotations(self.url, self.record)
 
     def _count_as_gone(self) -> None:
         """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""
@@ -341,7 +344,17 @@ def failed_name(shard: str) -> str:
     return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
 
 
-def _difference(record: RunRecord, config: Mapping[str, Any]) -> str:
-    keys = [key for key in sorted(config) if record.config.get(key) != config[key]]
-    changes = [f"{key}: {record.config.get(key)} there, {config[key]} here" for key in keys]
-    return "; ".join(changes)[:200] or "the weights differ"
+def _difference(record: RunRecord, made: Made) -> str | None:
+    """Tell in what a run differs from the one that was recorded; None if it doesn't."""
+    extras, own = record.extras.model_dump(mode="json"), made.extras.model_dump(mode="json")
+    if record.fingerprint != made.fingerprint:
+        changes = _changes(record.config, made.config) or "the weights differ"
+        return f"made with another configuration ({changes})"
+    if extras["attributes"] != own["attributes"]:
+        return f"with other attributes ({_changes(extras['attributes'], own['attributes'])})"
+    return f"with other columns ({_changes(extras, own)})" if extras != own else None
+
+
+def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    return "; ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)[:200]

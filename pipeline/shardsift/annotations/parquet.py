@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
 from shardsift.annotations.sketch import count_of
+from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
@@ -39,11 +40,13 @@ SCHEMA = pa.schema(
         pa.field("w_sim", pa.float32()),
         pa.field("quality_min", pa.float32()),
         pa.field("quality_std", pa.float32()),
+        pa.field("sha256", pa.binary(32)),
+        pa.field("phash", pa.uint64()),
         pa.field("error", LABEL),
         pa.field("error_message", pa.string()),
     ]
 )
-"""Columns of an annotation file.
+"""Columns of every annotation file; those of attributes stand in front of `error`.
 
 key             WebDataset `__key__`
 shard           the shard's path below the common root of the run's inputs
@@ -57,8 +60,12 @@ crops           number of views scored
 quality         MA-CLIP: the fused score, mean over the crops
 q_sim, q_mag    its cues; w_sim: weight of q_sim in the fusion (w_mag is 1 - w_sim)
 quality_min     lowest, and quality_std: population standard deviation, over the crops
+sha256          of the image's file, and phash: perceptual hash of the picture; if asked for
+attr_…          the attributes that were asked for, 0 to 1: means over the crops
 error           null if scored, else an `ErrorCode`; error_message: one line about it
 """
+
+_ATTRIBUTE = pa.float32()
 
 ROW_GROUP_ROWS = 65_536
 
@@ -69,6 +76,24 @@ PARQUET_OPTIONS: dict[str, Any] = {
     "write_page_checksum": True,
 }
 """How annotations are written."""
+
+
+def field_of(name: str) -> Any:
+    """Describe a column. Raises KeyError if no annotation can have it."""
+    return pa.field(name, _ATTRIBUTE) if name.startswith(ATTRIBUTE_PREFIX) else SCHEMA.field(name)
+
+
+def schema_of(extras: Extras) -> Any:
+    """Describe all columns of annotations with these extras."""
+    names = SCHEMA.names
+    place = names.index("error")
+    return pa.schema(map(field_of, [*names[:place], *extras.columns, *names[place:]]))
+
+
+def schema_for(columns: Sequence[str] | None, extras: Extras) -> Any:
+    """Describe some columns, or all. Raises KeyError if no annotation can have one of them."""
+    return schema_of(extras) if columns is None else pa.schema(map(field_of, columns))
+
 
 _THREADS = 32
 METADATA_PREFIX = "shardsift."
@@ -81,6 +106,7 @@ class Footer:
 
     fingerprint: str
     config: Mapping[str, Any]
+    extras: Extras
     shard: ShardIdentity
     report: ShardReport
 
@@ -94,6 +120,8 @@ class _Metadata(BaseModel):
 
     fingerprint: str
     config: Json[dict[str, Any]]
+    extras: Json[Extras]
+    extras_digest: str
     shard: Json[ShardIdentity]
     rows: NonNegativeInt
     errors: Json[dict[str, NonNegativeInt]]
@@ -114,10 +142,11 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
     Raises:
         AnnotationError: if it isn't one of ours, is damaged, or has other rows than it says.
     """
-    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
     try:
-        metadata, table = read_own(url, schema)
-        footer = parse_footer(metadata)
+        with open_read(url) as file:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            footer = parse_footer(parquet.schema_arrow.metadata or {})
+            table = read_rows(parquet, schema_for(columns, footer.extras))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
     if footer.report.rows != len(table):
@@ -135,9 +164,14 @@ def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
     """
     with open_read(url) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
-        table.validate(full=True)
-        return parquet.schema_arrow.metadata or {}, table
+        return parquet.schema_arrow.metadata or {}, read_rows(parquet, schema)
+
+
+def read_rows(parquet: pq.ParquetFile, schema: Any) -> Any:
+    """Read the columns that a schema names, and check every value."""
+    table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+    table.validate(full=True)
+    return table
 
 
 def read_footer(url: str) -> Footer:
@@ -166,6 +200,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
     return Footer(
         fingerprint=told.fingerprint,
         config=told.config,
+        extras=told.extras,
         shard=told.shard,
         report=ShardReport(
             shard=told.shard.path,

@@ -1,6 +1,6 @@
 """The rows of a shard while they come about, column by column.
 
-Shapes in names: G images of as many crops each, C crops.
+Shapes in names: G images of as many crops each, A attributes, C crops.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from shardsift.annotations.parquet import ROW_GROUP_ROWS
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import COLUMNS, ImageScore, Sample
 from shardsift.shards.decoding import Picture
+from shardsift.shards.hashes import Hashes
 
 _CUES = ("quality", "q_sim", "q_mag", "w_sim")
 _SCORES = ("crops", *_CUES, "quality_min", "quality_std")
@@ -31,10 +32,14 @@ class OpenRows:
 
     def __init__(self, encoder: AnnotationEncoder) -> None:
         self._encoder = encoder
-        self._columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._scores = [*_SCORES, *encoder.extras.columns]
+        names = [*COLUMNS, *encoder.extras.columns]
+        self._columns: dict[str, list[Any]] = {name: [] for name in names}
         self._waiting: deque[int] = deque()
 
-    def add(self, samples: Sequence[Sample], pictures: Sequence[Picture]) -> None:
+    def add(
+        self, samples: Sequence[Sample], pictures: Sequence[Picture], hashes: Sequence[Hashes]
+    ) -> None:
         """Take in the next samples, each with its image, which gets a score later, or its error."""
         first = self._encoder.rows + len(self._columns["index"])
         indices = [sample.index for sample in samples]
@@ -52,6 +57,8 @@ class OpenRows:
             "tar_size": [image and image.size for image in images],
             "height": [height for height, _ in shapes],
             "width": [width for _, width in shapes],
+            "sha256": [own.sha256 for own in hashes],
+            "phash": [own.phash for own in hashes],
             "error": [error and error.code for error in errors],
             "error_message": [error and _line(error) for error in errors],
         }
@@ -69,7 +76,7 @@ class OpenRows:
                 self._columns["error"][place] = ErrorCode.NON_FINITE
                 self._columns["error_message"][place] = _NOT_FINITE
                 continue
-            for name, value in zip(_SCORES, values, strict=True):
+            for name, value in zip(self._scores, values, strict=True):
                 self._columns[name][place] = value
         self._pass_on()
 
@@ -93,18 +100,24 @@ def _line(error: ImageError) -> str:
 
 
 def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
-    """Give the values of `_SCORES` for each image; None if one of its crops has no finite value."""
+    """Give values of `_SCORES`, and attributes, of each image; None if a crop's isn't finite."""
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, score in enumerate(scores):
         alike[score.crops].append(place)
     found: list[tuple[Any, ...] | None] = [None] * len(scores)
     for crops, places in alike.items():
-        cues = [getattr(scores[place], cue) for cue in _CUES for place in places]
-        cues_4GC = np.concatenate(cues).reshape(len(_CUES), len(places), crops)
-        is_finite = np.isfinite(cues_4GC).all(axis=(0, 2), keepdims=True).ravel().tolist()
+        own = [scores[place] for place in places]
+        cues = [getattr(score, cue) for cue in _CUES for score in own]
+        cues_4GC = np.concatenate(cues).reshape(len(_CUES), len(own), crops)
+        attributes_GAC = np.stack([score.attributes for score in own])
+        finite_G: Any = np.isfinite(cues_4GC).all(axis=(0, 2)) & np.isfinite(attributes_GAC).all(
+            (1, 2)
+        )
         with np.errstate(all="ignore"):
-            values = [*cues_4GC.mean(axis=2), cues_4GC[0].min(axis=1), cues_4GC[0].std(axis=1)]
+            spread = cues_4GC[0].min(axis=1), cues_4GC[0].std(axis=1)
+            values = [*cues_4GC.mean(axis=2), *spread]
+            values += list(attributes_GAC.mean(axis=2).T) if attributes_GAC.size else []
         rows: Iterable[tuple[Any, ...]] = zip(*(each.tolist() for each in values), strict=True)
-        for place, finite, row in zip(places, is_finite, rows, strict=True):
+        for place, finite, row in zip(places, finite_G.tolist(), rows, strict=True):
             found[place] = (crops, *row) if finite else None
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,15 +12,14 @@ from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import RunRecord, RunSummary
 from shardsift.annotations.findings import Unsound
 from shardsift.annotations.manifest import Totals
-from shardsift.annotations.parquet import SCHEMA, Footer, count_values, parse_footer
+from shardsift.annotations.parquet import Footer, count_values, parse_footer, schema_of
 from shardsift.annotations.seal import is_broken
 from shardsift.annotations.sketch import quantile_sketch
+from shardsift.config import Extras, HashName
 from shardsift.documents import DocumentError
 from shardsift.errors import ErrorCode
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.storage.files import join, read_bytes
-
-_CUES = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 
 
 def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[Footer, Any]:
@@ -42,17 +41,20 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
         raise Unsound("its annotation was made with another configuration")
     if footer.config != record.config:
         raise Unsound("its annotation tells of other settings than the run's record")
+    if footer.extras != record.extras:
+        raise Unsound("its annotation has other attributes or hashes than the run's record")
     if footer.shard.path != task.shard:
         raise Unsound(f"its annotation is that of {footer.shard.path}")
     if footer.report.rows != file.metadata.num_rows:
         rows = file.metadata.num_rows
         raise Unsound(f"its annotation has {rows:,} rows, its footer says {footer.report.rows:,}")
     try:
-        table = file.read(use_threads=False).cast(SCHEMA)
+        table = file.read(use_threads=False).cast(schema_of(footer.extras))
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unsound(f"the rows of its annotation are damaged: {error}") from error
     _check_rows(table, footer.report)
+    _check_extras(table, footer.extras)
     if digest_of(table) != footer.report.digest:
         raise Unsound("the rows of its annotation are not those that its digest is of")
     if is_broken(data):
@@ -103,9 +105,10 @@ def _check_rows(table: Any, report: ShardReport) -> None:
         raise Unsound(f"row {place:,} of its annotation has index {index[place]:,}")
     if set(table["shard"].unique().to_pylist()) - {report.shard}:
         raise Unsound("rows of its annotation name another shard")
-    for cue in _CUES:
-        if not np.isfinite(table[cue].drop_null().to_numpy()).all():
-            raise Unsound(f"its annotation has a {cue} that is not finite")
+    for field in table.schema:
+        values = table[field.name].drop_null()
+        if pa.types.is_floating(field.type) and not np.isfinite(values.to_numpy()).all():
+            raise Unsound(f"its annotation has a {field.name} that is not finite")
     counts = count_values(table["error"])
     if unknown := set(counts) - set(ErrorCode):
         raise Unsound(f"its annotation has an unknown error: {min(unknown)}")
@@ -115,3 +118,17 @@ def _check_rows(table: Any, report: ShardReport) -> None:
         raise Unsound("its annotation has a row with both a score and an error, or neither")
     if quantile_sketch(table["quality"].drop_null().to_numpy()) != report.sketch:
         raise Unsound("the sketch in its footer is not that of its rows")
+
+
+def _check_extras(table: Any, extras: Extras) -> None:
+    """Raise Unsound unless rows with a score have what was asked for, and none what wasn't."""
+    scored = table.filter(table["quality"].is_valid())
+    for name in (*extras.columns, *extras.hashes):
+        if scored[name].null_count:
+            raise Unsound(f"its annotation has a row with a score and no {name}")
+    for name in extras.columns:
+        if table[name].null_count < len(table) - len(scored):
+            raise Unsound(f"its annotation has a row with a {name} and no score")
+    for name in {*get_args(HashName)} - {*extras.hashes}:
+        if table[name].null_count < len(table):
+            raise Unsound(f"its annotation has a {name}, which wasn't asked for")

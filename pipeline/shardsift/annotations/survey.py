@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from shardsift.annotations.folder import MANIFEST, OutputFolder, failed_name, find_annotations
 from shardsift.annotations.manifest import read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.sketch import QuantileMerger
+from shardsift.config import Extras
 from shardsift.errors import InputError
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import FAILED_FOLDER, SHARD_SUFFIX, join
@@ -36,6 +38,7 @@ class Survey:
 
     folder: OutputFolder
     fingerprint: str
+    extras: Extras
     parts: Sequence[Part]
     quality: QuantileMerger
     failed: Sequence[str]
@@ -81,18 +84,17 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
         _check_complete(folder, missing)
     parts: list[Part] = []
     quality = QuantileMerger()
-    fingerprint = ""
-    footers = track(folder.read_footers(names), "footers", len(names))
-    for name, footer in zip(names, footers, strict=True):
-        fingerprint = fingerprint or footer.fingerprint
-        if footer.fingerprint != fingerprint:
-            raise InputError(_mixed(url, names[0], fingerprint, name, footer))
+    footers = iter(track(folder.read_footers(names), "footers", len(names)))
+    first = next(footers)
+    for name, footer in zip(names, chain([first], footers), strict=True):
+        _check_alike(url, names[0], first, name, footer)
         report = footer.report
         parts.append(Part(name, footer.shard.path, report.rows, report.errors))
         quality.add(report.sketch)
     return Survey(
         folder=folder,
-        fingerprint=fingerprint,
+        fingerprint=first.fingerprint,
+        extras=first.extras,
         parts=parts,
         quality=quality,
         failed=failed,
@@ -132,9 +134,15 @@ def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
         )
 
 
-def _mixed(url: str, first: str, fingerprint: str, name: str, footer: Footer) -> str:
-    return (
-        f"{url}: made with two configurations, whose scores can't be compared: {first} "
-        f"has fingerprint {fingerprint}, {name} has {footer.fingerprint}; score the shards of "
-        "one of them again"
-    )
+def _check_alike(url: str, first: str, one: Footer, other: str, two: Footer) -> None:
+    if one.fingerprint != two.fingerprint:
+        raise InputError(
+            f"{url}: made with two configurations, whose scores can't be compared: {first} "
+            f"has fingerprint {one.fingerprint}, {other} has {two.fingerprint}; score the shards "
+            "of one of them again"
+        )
+    if one.extras != two.extras:
+        raise InputError(
+            f"{url}: {first} and {other} have other attributes or hashes; score the shards of "
+            "one of them again"
+        )

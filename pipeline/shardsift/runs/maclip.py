@@ -35,7 +35,7 @@ class MaClip:
 def load_maclip(config: RunConfig) -> MaClip:
     """Load the model that a run scores by. Raises ModelError."""
     scoring = config.scoring()
-    model = load_clip(scoring)
+    model = load_clip(scoring, config.extras().attributes)
     return MaClip(
         fingerprint=scoring.fingerprint(model.digest),
         model=model,

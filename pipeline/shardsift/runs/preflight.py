@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from shardsift import __version__
-from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.folder import Made, OutputFolder, check_output
 from shardsift.annotations.parquet import Footer
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
@@ -53,7 +53,7 @@ class Run:
     config: RunConfig
     plan: ShardPlan
     folder: OutputFolder
-    fingerprint: str
+    made: Made
     weights: str | None
     shards_to_score: int
     reopened: Collection[str]
@@ -85,7 +85,6 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
         plan.check_found()
         folder = OutputFolder(config.output)
     config = _with_dtype(config)
-    settings = config.scoring().model_dump(mode="json")
     weights = sum_of_files(config.scoring())
     model = None
     fingerprint = _fingerprint_if_done(config, folder, plan, weights)
@@ -94,7 +93,8 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
         fingerprint = model.fingerprint
-    plan = folder.claim(plan, fingerprint, settings, config.overwrite)
+    made = Made(fingerprint, config.scoring().model_dump(mode="json"), config.extras())
+    plan = folder.claim(plan, made, overwrite=config.overwrite)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
         with console.status("looking for shards to score again"):
@@ -103,7 +103,7 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
         config=config,
         plan=plan,
         folder=folder,
-        fingerprint=fingerprint,
+        made=made,
         weights=weights,
         shards_to_score=sum(task.annotation not in folder.committed for task in plan),
         reopened=committed - folder.committed,
@@ -138,8 +138,9 @@ def _fingerprint_if_done(
     record = folder.record
     if record is None or config.overwrite or config.retry_errors or config.check_inputs:
         return None
-    made_with = record.config, record.weights, record.version
-    if made_with != (config.scoring().model_dump(mode="json"), weights, __version__):
+    made_with = record.config, record.extras, record.weights, record.version
+    settings = config.scoring().model_dump(mode="json")
+    if made_with != (settings, config.extras(), weights, __version__):
         return None
     is_done = all(task.annotation in folder.committed for task in plan.below(record.root))
     return record.fingerprint if is_done else None

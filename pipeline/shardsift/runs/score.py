@@ -109,8 +109,7 @@ def _choose_actors(config: RunConfig) -> int:
 def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
     result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
-    settings = config.scoring().model_dump(mode="json")
-    run.folder.begin(run.plan, run.fingerprint, settings, run.weights)
+    run.folder.begin(run.plan, run.made, run.weights)
     coordinator = Coordinator(
         RayFleet(_spec(run)),
         actors,
@@ -143,7 +142,7 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
         run.folder,
         run.plan,
         manifest,
-        fingerprint=run.fingerprint,
+        fingerprint=run.made.fingerprint,
         actors=actors,
         seconds=tally.seconds,
     )
@@ -156,6 +155,7 @@ def _spec(run: Run) -> ScoringSpec:
         make_scorer=partial(run.model.scorer, config, run.device),
         output=run.folder.url,
         decode_workers=config.decode_workers_of_actor(),
+        hashes=run.made.extras.hashes,
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor or 1,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.clock import Meter
+from shardsift.config import HashName
 from shardsift.errors import ShardError
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
@@ -32,6 +33,7 @@ class ScoringSpec:
     decode_workers: int
     gpus: float
     cpus: float
+    hashes: tuple[HashName, ...] = ()
 
     @property
     def overlaps(self) -> bool:
@@ -43,17 +45,25 @@ class ScoringSpec:
         # Pillow warns of every odd EXIF block; those images get rows, not log lines.
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
-        return Scoring(scorer, self.output, make_decoder(self.decode_workers, scorer.pin))
+        decoder = make_decoder(self.decode_workers, scorer.pin)
+        return Scoring(scorer, self.output, decoder, self.hashes)
 
 
 class Scoring:
     """Scores a shard and commits its annotation; rows stay in the file. Threads may share it."""
 
-    def __init__(self, scorer: ImageScorer, output: str, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        scorer: ImageScorer,
+        output: str,
+        decoder: Decoder,
+        hashes: tuple[HashName, ...] = (),
+    ) -> None:
         self._metrics = ActorMetrics()
         self._scorer = scorer
         self._output = output
         self._decoder = decoder
+        self._hashes = hashes
         self._turn = Lock()
         self._meter = Meter()
 
@@ -61,7 +71,13 @@ class Scoring:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
         try:
             report = annotate(
-                task, self._scorer, self._output, self._decoder, self._turn, self._meter
+                task,
+                self._scorer,
+                self._output,
+                self._decoder,
+                self._turn,
+                self._meter,
+                self._hashes,
             )
         except ShardError:
             self._metrics.add_failed()

@@ -1,7 +1,7 @@
 """CLIP's two towers, loaded: the only module that knows open_clip.
 
 The text tower is used up here: its features of the prompts are all that is kept of it. Shapes in
-names: D feature values, P prompt pairs.
+names: D feature values, P prompt pairs, Q those of attributes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ import torch
 from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
-from shardsift.config import ScoreConfig
+from shardsift.config import Attributes, ScoreConfig
 from shardsift.documents import first_problem
 from shardsift.errors import ModelError
 from shardsift.scoring.crops import CROP_SIZE
@@ -37,6 +38,8 @@ class ClipModel:
         visual: open_clip's image tower, float32.
         feature_values: D.
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
+        attributes: what else is asked.
+        text_Q2D: the same of its prompts, in that order; None if nothing is.
         logit_scale: the factor on cosines.
         scale_311, shift_311: what pixels of 0..255 are multiplied with, and what is added then.
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
@@ -46,14 +49,16 @@ class ClipModel:
     visual: nn.Module
     feature_values: int
     text_P2D: Tensor
+    attributes: Attributes
+    text_Q2D: Tensor | None
     logit_scale: float
     scale_311: Tensor
     shift_311: Tensor
     digest: str
 
 
-def load_clip(config: ScoreConfig) -> ClipModel:
-    """Load the model that a configuration names. Raises ModelError."""
+def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> ClipModel:
+    """Load the model that a configuration names, and encode all prompts. Raises ModelError."""
     config = with_default_weights(config)
     architecture = _resolve_architecture(config)
     model = _load(architecture, config)
@@ -63,10 +68,14 @@ def load_clip(config: ScoreConfig) -> ClipModel:
         model.visual.output_tokens = False  # which CoCa's text decoder wants
     model.eval().requires_grad_(False)
     scale_311, shift_311 = _normalisation(model)
+    text = _TextTower(model, architecture.name)
+    attributes = attributes or {}
     return ClipModel(
         visual=model.visual,
         feature_values=architecture.config["embed_dim"],
-        text_P2D=_encode_prompts(model, architecture.name, config.prompts),
+        text_P2D=text.encode(config.prompts),
+        attributes=attributes,
+        text_Q2D=text.encode_each(attributes) if attributes else None,
         logit_scale=float(model.logit_scale.exp()),
         scale_311=scale_311,
         shift_311=shift_311,
@@ -256,19 +265,37 @@ def _digest(architecture: dict[str, Any], model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-@torch.inference_mode()
-def _encode_prompts(model: Any, name: str, prompts: tuple[tuple[str, str], ...]) -> Tensor:
-    try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # the hub client raises many types
-        raise ModelError(f"--model {name}: its tokenizer can't be downloaded: {error}") from error
-    tokens = tokenizer([prompt for pair in prompts for prompt in pair])
-    try:
-        features = cast(Tensor, model.encode_text(tokens, normalize=True))
-    except (IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"--model {name}: its text tower can't read prompts: {reason}") from error
-    return features.float().reshape(len(prompts), 2, -1)
+class _TextTower:
+    """Encodes pairs of prompts."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        """Load the model's tokenizer. Raises ModelError."""
+        self._model = model
+        self._name = name
+        try:
+            self._tokenizer = open_clip.get_tokenizer(name)
+        except Exception as error:  # the hub client raises many types
+            raise ModelError(
+                f"--model {name}: its tokenizer can't be downloaded: {error}"
+            ) from error
+
+    @torch.inference_mode()
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """Encode prompts to unit features, float32, shape (P, 2, D). Raises ModelError."""
+        tokens = self._tokenizer([prompt for pair in pairs for prompt in pair])
+        try:
+            features = cast(Tensor, self._model.encode_text(tokens, normalize=True))
+        except (IndexError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(
+                f"--model {self._name}: its text tower can't read prompts: {reason}"
+            ) from error
+        return features.float().reshape(len(pairs), 2, -1)
+
+    def encode_each(self, attributes: Attributes) -> Tensor:
+        """Encode attributes, shape (Q, 2, D): pair by pair, so that none changes by the others."""
+        pairs = [pair for pairs in attributes.values() for pair in pairs]
+        return torch.cat([self.encode([pair]) for pair in pairs])
 
 
 def _normalisation(model: Any) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ patches, so pictures of many shapes meet in one. The encoder gets as many of a s
 gets, with blank ones in place of those that are missing: kernels round by the size of their batch,
 and a score must not depend on the company.
 
-Shapes in names: B blocks of one size, H x W their pixels, S = 224, M patches and the whole view.
+Shapes in names: B blocks of one size, H x W their pixels, S = 224, M patches and the whole view,
+V values of each.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from shardsift.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
 from shardsift.scoring.encoder import Encoder
 
 Scores = npt.NDArray[np.float32]
+"""V values of crops, shape (V, N)."""
+
 Fetch = Callable[[], Scores]
 
 _MOST_OPEN = 1024
@@ -33,7 +36,7 @@ _MOST_BYTES = 256 << 20
 
 @dataclass(slots=True, eq=False)
 class _Picture:
-    scores_4M: Scores
+    scores_VM: Scores
     size: int
     missing: int = 0
     """Blocks that have no scores yet."""
@@ -48,17 +51,21 @@ class _Block(NamedTuple):
 class DenseQueue:
     """Gathers blocks of pictures by size, and gives pictures their scores, in order."""
 
-    def __init__(self, encoder: Encoder, score: Callable[[Tensor], Fetch], crops: int) -> None:
+    def __init__(
+        self, encoder: Encoder, score: Callable[[Tensor], Fetch], values: int, crops: int
+    ) -> None:
         """Begin with no pictures.
 
         Args:
             encoder: made with crop plan `dense`.
-            score: starts to score features, shape (N, D); what it returns waits for (4, N).
+            score: starts to score features, shape (N, D); what it returns waits for (V, N).
+            values: V.
             crops: how many have as many pixels as the encoder takes at a time; with 1 every block
                 goes alone.
         """
         self._encoder = encoder
         self._score = score
+        self._values = values
         self._pixels = crops * CROP_SIZE**2
         self._waiting: defaultdict[tuple[int, int], list[_Block]] = defaultdict(list)
         self._open: deque[_Picture] = deque()
@@ -69,7 +76,9 @@ class DenseQueue:
         """Take in a picture and its whole view, values 0..255."""
         rows, columns = patch_grid(*image_HW3.shape[:2])
         numbers = np.arange(rows * columns).reshape(rows, columns)
-        picture = _Picture(np.empty((4, rows * columns + 1), np.float32), image_HW3.numel())
+        picture = _Picture(
+            np.empty((self._values, rows * columns + 1), np.float32), image_HW3.numel()
+        )
         self._open.append(picture)
         self._held += picture.size
         for block in patch_blocks(rows, columns):
@@ -89,14 +98,14 @@ class DenseQueue:
         """Yield the scores of the next pictures that have all; leave some calls running."""
         while len(self._started) > running:
             blocks, fetch = self._started.popleft()
-            scores_4BN = fetch().reshape(4, -1, len(blocks[0].places))
+            scores_VBN = fetch().reshape(self._values, -1, len(blocks[0].places))
             for number, block in enumerate(blocks):
-                block.picture.scores_4M[:, block.places] = scores_4BN[:, number]
+                block.picture.scores_VM[:, block.places] = scores_VBN[:, number]
                 block.picture.missing -= 1
         while self._open and not self._open[0].missing:
             picture = self._open.popleft()
             self._held -= picture.size
-            yield picture.scores_4M
+            yield picture.scores_VM
 
     def _put(self, block: _Block) -> None:
         block.picture.missing += 1

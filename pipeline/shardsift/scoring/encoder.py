@@ -1,6 +1,6 @@
 """CLIP's image tower on a device: crops in, image features out.
 
-Shapes in names: N crops, S = 224, D feature values, P prompt pairs.
+Shapes in names: N crops, S = 224, D feature values, P prompt pairs, Q those of attributes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Encoder:
 
     Attributes:
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
+        attributes: what else is asked, and text_Q2D: the same of its prompts; None if nothing is.
         logit_scale: the factor on cosines.
         crops_at_a_time: a CPU takes them in parts of so many at most, a GPU all at once (None).
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
@@ -60,6 +61,8 @@ class Encoder:
                 f"{config.model} is not; take paper, fast or global"
             )
         self.text_P2D = model.text_P2D.to(self.device)
+        self.attributes = model.attributes
+        self.text_Q2D = None if model.text_Q2D is None else model.text_Q2D.to(self.device)
         self._scale_311 = model.scale_311.to(self.device)
         self._shift_311 = model.shift_311.to(self.device)
 

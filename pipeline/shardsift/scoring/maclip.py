@@ -3,11 +3,12 @@
 Liao et al., "Beyond Cosine Similarity: Magnitude-Aware CLIP for No-Reference Image Quality
 Assessment" (arXiv 2511.09948, AAAI 2026), as their published code does it.
 
-Shapes in names: N crops, D feature values, P prompt pairs.
+Shapes in names: N crops, D feature values, P prompt pairs, Q those of A attributes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +33,26 @@ def similarity_cue(features_ND: Tensor, text_P2D: Tensor, logit_scale: float) ->
     `text_P2D` holds unit vectors, the good prompt of a pair first; `logit_scale` is the factor on
     the cosine (the exponential of CLIP's parameter).
     """
+    return _probabilities(features_ND, text_P2D, logit_scale).mean(dim=-1)
+
+
+def attribute_values(
+    features_ND: Tensor, text_Q2D: Tensor, pairs_A: Sequence[int], logit_scale: float
+) -> list[Tensor]:
+    """Compute A attributes, each as `similarity_cue` does it, in 0..1, shape (N,).
+
+    `text_Q2D` holds the prompts of one attribute behind those of another, `pairs_A` how many pairs
+    each has.
+    """
+    found_NQ = _probabilities(features_ND, text_Q2D, logit_scale)
+    return [own_NP.mean(dim=-1) for own_NP in found_NQ.split(list(pairs_A), dim=-1)]
+
+
+def _probabilities(features_ND: Tensor, text_P2D: Tensor, logit_scale: float) -> Tensor:
+    """Compute the probability of the first prompt of each pair, shape (N, P)."""
     units_ND = features_ND / features_ND.norm(dim=-1, keepdim=True)
     logits_NP2 = logit_scale * torch.einsum("nd,ptd->npt", units_ND, text_P2D)
-    return logits_NP2.softmax(dim=-1)[..., 0].mean(dim=-1)
+    return logits_NP2.softmax(dim=-1)[..., 0]
 
 
 def magnitude_cue(features_ND: Tensor, box_cox_lambda: float) -> Tensor:

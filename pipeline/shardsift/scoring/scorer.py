@@ -12,14 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shardsift.config import ScoreConfig
+from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.dense import DenseQueue
 from shardsift.scoring.devices import decide_dtype, explained
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import attribute_values, fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import send_in_groups
 from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
@@ -27,7 +27,9 @@ from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
 
 Scores = npt.NDArray[np.float32]
-"""quality, q_sim, q_mag and w_sim of N crops, shape (4, N)."""
+"""quality, q_sim, q_mag, w_sim and attributes of N crops: V values each, shape (V, N)."""
+
+_CUES = ("quality", "q_sim", "q_mag", "w_sim")
 
 _MIN_BATCH = 2
 """A lone crop would take other convolution kernels, whose rounding shows at 1e-6."""
@@ -39,6 +41,11 @@ class ImageScorer(Protocol):
     @property
     def config(self) -> ScoreConfig:
         """What was asked for; every annotation file records it."""
+        ...
+
+    @property
+    def attributes(self) -> Attributes:
+        """What else is asked; scores have their values in this order."""
         ...
 
     @property
@@ -63,13 +70,15 @@ class Scorer:
     >>> float(score.quality.mean())
 
     Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
-    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim` to batches with a column `image`.
+    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim`, and those of attributes, to batches
+    with a column `image`.
     """
 
     def __init__(
         self,
         config: ScoreConfig,
         *,
+        attributes: Attributes | None = None,
         device: str = "cpu",
         batch_size: int | None = None,
         model: ClipModel | None = None,
@@ -78,20 +87,23 @@ class Scorer:
 
         Args:
             config: what decides scores.
+            attributes: what else is asked: pairs of opposite prompts by name, such as
+                `{"watermark": [("a photo with a watermark", "a photo without one")]}`.
             device: `cpu`, `cuda` or `cuda:N`. On these, convolutions of this process go without
                 TF32 and autotuning from now on, for exact scores.
             batch_size: crops in one call of the encoder, rounded up to whole steps of it; 64 by
                 default, and 256 on a GPU. Changes scores by rounding alone.
-            model: the same, if it has been loaded.
+            model: the same, attributes included, if it has been loaded.
 
         Raises:
+            ConfigError: if an attribute is no such thing.
             ModelError: if the weights can't be had.
             DeviceError: if the device isn't there, lacks the dtype, or has too little memory.
         """
         self.config = config = decide_dtype(config, device)
         where = torch.device(device)
         batch_size = batch_size or (256 if where.type == "cuda" else 64)
-        model = model or load_clip(config)
+        model = model or load_clip(config, checked_attributes(attributes or {}))
         with explained(where, batch_size):
             self._prepare(Encoder(config, device, model), batch_size)
 
@@ -101,6 +113,7 @@ class Scorer:
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(_MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
         self.batch_size = math.ceil(batch_size / self._step) * self._step
+        self._values = len(_CUES) + len(encoder.attributes)
         self._pinned = PinnedMemory(encoder.device)
         self._recorded: Compute | None = None
         if encoder.device.type == "cuda" and self.config.crops != "dense":
@@ -112,6 +125,11 @@ class Scorer:
     def fingerprint(self) -> str:
         """Hash of everything that changes a score: 16 hexadecimal digits."""
         return self.config.fingerprint(self.encoder.digest)
+
+    @property
+    def attributes(self) -> Attributes:
+        """What else is asked."""
+        return self.encoder.attributes
 
     def score(self, images: Iterable[AnyImage]) -> Iterator[ImageScore]:
         """Yield the score of each image, in order.
@@ -128,15 +146,15 @@ class Scorer:
             yield from map(_image_score, self._score_dense(images))
             return
         crop_counts: deque[int] = deque()
-        rest_4M = np.empty((4, 0), np.float32)
-        for batch_4N in self._score_batches(images, crop_counts):
-            scores_4N = np.concatenate([rest_4M, batch_4N], axis=1)
+        rest_VM = np.empty((self._values, 0), np.float32)
+        for batch_VN in self._score_batches(images, crop_counts):
+            scores_VN = np.concatenate([rest_VM, batch_VN], axis=1)
             begin = 0
-            while crop_counts and (end := begin + crop_counts[0]) <= scores_4N.shape[1]:
+            while crop_counts and (end := begin + crop_counts[0]) <= scores_VN.shape[1]:
                 crop_counts.popleft()
-                yield _image_score(scores_4N[:, begin:end])
+                yield _image_score(scores_VN[:, begin:end])
                 begin = end
-            rest_4M = scores_4N[:, begin:]
+            rest_VM = scores_VN[:, begin:]
 
     def pin(self, memory: Bytes) -> Unpin:
         """Let a GPU copy images from this memory by itself; return what undoes that."""
@@ -145,11 +163,12 @@ class Scorer:
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Score a Ray Data batch with a column `image`; means over crops, float32."""
         scores = list(self.score(batch["image"]))
-        cues = ("quality", "q_sim", "q_mag", "w_sim")
-        return dict(batch) | {
-            cue: np.array([getattr(score, cue).mean() for score in scores], dtype=np.float32)
-            for cue in cues
+        values: dict[str, Any] = {
+            cue: [getattr(score, cue).mean() for score in scores] for cue in _CUES
         }
+        for place, name in enumerate(attribute_columns(self.attributes)):
+            values[name] = [score.attributes[place].mean() for score in scores]
+        return dict(batch) | {name: np.array(of, np.float32) for name, of in values.items()}
 
     @torch.inference_mode()
     def _score_batches(
@@ -176,8 +195,8 @@ class Scorer:
                         yield started.popleft()()
         if filled:
             whole_steps = math.ceil(filled / self._step) * self._step
-            scores_4N = self._score_batch(batch_NSS3[:whole_steps])  # some are of earlier crops
-            started.append(_fetch_later(scores_4N[:, :filled]))
+            scores_VN = self._score_batch(batch_NSS3[:whole_steps])  # some are of earlier crops
+            started.append(_fetch_later(scores_VN[:, :filled]))
         for fetch in started:
             yield fetch()
 
@@ -188,7 +207,7 @@ class Scorer:
         return (self._recorded or self._launch_batch)(crops_NSS3)
 
     def _launch_batch(self, crops_NSS3: Tensor) -> Tensor:
-        """Score whole steps of crops, shape (4, N), each by calls of one size from end to end."""
+        """Score whole steps of crops, shape (V, N), each by calls of one size from end to end."""
         steps = crops_NSS3.split(self._step)
         return torch.cat([self._fuse(self._encode(step)) for step in steps], dim=1)
 
@@ -197,7 +216,7 @@ class Scorer:
         """Yield the scores of each image; others of their shapes may be taken in before."""
         transfer = Transfer(self.encoder.device, self._pinned)
         crops = 1 if self.encoder.device.type == "cpu" else self.batch_size  # which gains nothing
-        queue = DenseQueue(self.encoder, self._start_fusing, crops)
+        queue = DenseQueue(self.encoder, self._start_fusing, self._values, crops)
         for group in send_in_groups(images, "global", self.batch_size, transfer):
             wholes_NSS3 = torch.empty(
                 (group.crops, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device
@@ -217,7 +236,7 @@ class Scorer:
         return self.encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
 
     def _fuse(self, features_ND: Tensor) -> Tensor:
-        """Fuse features to quality, q_sim, q_mag and w_sim, shape (4, N)."""
+        """Turn features into quality, q_sim, q_mag, w_sim and attributes, shape (V, N)."""
         config, encoder = self.config, self.encoder
         scores = fuse(
             similarity_cue(features_ND, encoder.text_P2D, encoder.logit_scale),
@@ -226,26 +245,36 @@ class Scorer:
             base_mag=config.base_mag,
             alpha=config.alpha,
         )
-        return torch.stack([scores.quality, scores.q_sim, scores.q_mag, scores.w_sim])
+        values = [scores.quality, scores.q_sim, scores.q_mag, scores.w_sim]
+        if encoder.text_Q2D is not None:
+            pairs_A = [len(pairs) for pairs in encoder.attributes.values()]
+            values += attribute_values(features_ND, encoder.text_Q2D, pairs_A, encoder.logit_scale)
+        return torch.stack(values)
 
 
-def _fetch_later(scores_4N: Tensor) -> Callable[[], Scores]:
+def _fetch_later(scores_VN: Tensor) -> Callable[[], Scores]:
     """Start to copy scores to the host; return what waits for them."""
-    if scores_4N.device.type == "cpu":
-        return scores_4N.numpy
-    with torch.cuda.device(scores_4N.device):  # or the event would belong to another's stream
-        host_4N = torch.empty(scores_4N.shape, pin_memory=True)
-        host_4N.copy_(scores_4N, non_blocking=True)
+    if scores_VN.device.type == "cpu":
+        return scores_VN.numpy
+    with torch.cuda.device(scores_VN.device):  # or the event would belong to another's stream
+        host_VN = torch.empty(scores_VN.shape, pin_memory=True)
+        host_VN.copy_(scores_VN, non_blocking=True)
         copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile
         copied.record()
 
     def fetch() -> Scores:
         copied.synchronize()
-        return host_4N.numpy()
+        return host_VN.numpy()
 
     return fetch
 
 
-def _image_score(scores_4N: Scores) -> ImageScore:
-    quality, q_sim, q_mag, w_sim = scores_4N
-    return ImageScore(quality=quality, q_sim=q_sim, q_mag=q_mag, w_sim=w_sim)
+def _image_score(scores_VN: Scores) -> ImageScore:
+    quality, q_sim, q_mag, w_sim = scores_VN[: len(_CUES)]
+    return ImageScore(
+        quality=quality,
+        q_sim=q_sim,
+        q_mag=q_mag,
+        w_sim=w_sim,
+        attributes=scores_VN[len(_CUES) :],
+    )

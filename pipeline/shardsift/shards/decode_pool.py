@@ -18,7 +18,15 @@ from typing import Self
 
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, reached_in
-from shardsift.shards.decoding import TWO_THREADS, Decoded, Decoder, Picture, Unloaded
+from shardsift.shards.decoding import (
+    TWO_THREADS,
+    Decoded,
+    Decoder,
+    Picture,
+    Unloaded,
+    Wanted,
+)
+from shardsift.shards.hashes import Hashes, hash_image
 from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
 
 _DEATHS = 3
@@ -43,25 +51,26 @@ class DecodePool:
         for _ in range(workers):
             self._idle.put(_Worker(self._slabs.descriptor))
 
-    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+    def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:
         """Decode files until their images fill the room.
 
         Raises:
             RuntimeError: if a process can't start.
         """
         number, slab = self._slabs.take()
-        job = Job(number, self._write(files, number), max_pixels)
+        job = Job(number, self._write(files, number), wanted)
         answer = self._answer(job, slab) if job.files else Answer([], 0.0)
         records = iter(answer.records)
-        pictures: list[Picture] = []
+        found: list[tuple[Picture, Hashes]] = []
         for file in files:
             if isinstance(file, ImageError):
-                pictures.append(file)
+                found.append((file, Hashes()))
             elif record := next(records, None):
-                pictures.append(_picture(record, slab))
+                found.append((_picture(record[0], slab), record[1]))
             else:
                 break
-        return Decoded(pictures, answer.seconds)
+        pictures, hashes = zip(*found, strict=True)
+        return Decoded(list(pictures), list(hashes), answer.seconds)
 
     def close(self) -> None:
         """End the processes, and let go of the memory once nobody holds an image."""
@@ -103,7 +112,9 @@ class DecodePool:
             finally:
                 self._idle.put(worker)
         message = f"a process that decoded it ended by {causes[-1]}, {_DEATHS} times"
-        return Answer([ImageError(ErrorCode.DECODE_ERROR, message)], 0.0)
+        begin, end = job.files[0]
+        hashes = hash_image(slab[begin:end].data, None, job.wanted.hashes)
+        return Answer([(ImageError(ErrorCode.DECODE_ERROR, message), hashes)], 0.0)
 
 
 class _Worker:

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardsift.errors import ImageError
-from shardsift.shards.decoding import decode_until_full
+from shardsift.shards.decoding import Wanted, decode_until_full
+from shardsift.shards.hashes import Hashes
 from shardsift.shards.slabs import Bytes, map_slab
 
 HEAD_BYTES = 8
@@ -34,7 +35,7 @@ class Job:
 
     slab: int
     files: list[tuple[int, int]]
-    max_pixels: int
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Pixels:
 class Answer:
     """A record for each of the first files of a job, one at least, and the seconds it took."""
 
-    records: list[Pixels | ImageError]
+    records: list[tuple[Pixels | ImageError, Hashes]]
     seconds: float
 
 
@@ -90,7 +91,7 @@ def _end_with_asker(jobs: int) -> None:
     os._exit(0)
 
 
-def _do(job: Job, slab: Bytes) -> Iterator[Pixels | ImageError]:
+def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Hashes]]:
     reached = reached_in(slab)
 
     def files() -> Iterator[memoryview]:
@@ -99,11 +100,11 @@ def _do(job: Job, slab: Bytes) -> Iterator[Pixels | ImageError]:
             yield slab[begin:end].data
 
     at = job.files[-1][1]
-    for picture in decode_until_full(files(), job.max_pixels):
+    for picture, hashes in decode_until_full(files(), job.wanted):
         if isinstance(picture, ImageError):
-            yield picture
+            yield picture, hashes
             continue
         height, width, _ = picture.shape
         slab[at : at + picture.size] = picture.reshape(-1)
-        yield Pixels(at, height, width)
+        yield Pixels(at, height, width), hashes
         at += picture.size

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
+from shardsift.config import HashName
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import RgbImage, Sample
+from shardsift.shards.hashes import Hashes, hash_image
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import SUPPORTED_EXTENSIONS
 from shardsift.threads import map_ordered
@@ -34,7 +36,16 @@ class Decoded(NamedTuple):
     """What became of the first files of a chunk, one at least, and the seconds that it took."""
 
     pictures: list[Picture]
+    hashes: list[Hashes]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How files are decoded: images of more pixels are refused, and these hashes are made."""
+
+    max_pixels: int
+    hashes: tuple[HashName, ...] = ()
 
 
 class Decoder(Protocol):
@@ -45,7 +56,7 @@ class Decoder(Protocol):
         """How many chunks are decoded at a time."""
         ...
 
-    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+    def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:
         """Decode the first of these files, as `decode_rgb` does; errors stay in their places."""
         ...
 
@@ -60,11 +71,11 @@ class ThreadDecoder:
 
     workers: int = 2
 
-    def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+    def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:
         """Decode files until their images fill the room."""
         began = perf_counter()
-        pictures = list(decode_until_full(files, max_pixels))
-        return Decoded(pictures, perf_counter() - began)
+        pictures, hashes = zip(*decode_until_full(files, wanted), strict=True)
+        return Decoded(list(pictures), list(hashes), perf_counter() - began)
 
     def close(self) -> None:
         """Do nothing: the threads are their owner's."""
@@ -88,12 +99,12 @@ def in_chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def decode_in_order(
-    decoder: Decoder, chunks: Iterable[list[Sample]], max_pixels: int
+    decoder: Decoder, chunks: Iterable[list[Sample]], wanted: Wanted
 ) -> Iterator[tuple[list[Sample], Decoded]]:
     """Decode chunks, as many at a time as the decoder can; yield samples with their pictures."""
 
     def decode(chunk: list[Sample]) -> tuple[list[Sample], Decoded]:
-        decoded = decoder.decode([_file_of(sample) for sample in chunk], max_pixels)
+        decoded = decoder.decode([_file_of(sample) for sample in chunk], wanted)
         return chunk, decoded
 
     for chunk, decoded in map_ordered(decode, chunks, decoder.workers):
@@ -106,23 +117,24 @@ def decode_in_order(
 
 
 def decode_until_full(
-    files: Iterable[bytes | Unloaded | memoryview], max_pixels: int
-) -> Iterator[Picture]:
-    """Yield an image or its error for each file, until the images fill the room."""
+    files: Iterable[bytes | Unloaded | memoryview], wanted: Wanted
+) -> Iterator[tuple[Picture, Hashes]]:
+    """Yield an image or its error for each file, and hashes, until the images fill the room."""
     room = ROOM_BYTES
     for file in files:
-        picture = decode_or_error(file, max_pixels)
-        yield picture
-        if not isinstance(picture, ImageError):
-            room -= picture.nbytes
+        if isinstance(file, ImageError):
+            yield file, Hashes()
+            continue
+        picture = decode_or_error(file, wanted.max_pixels)
+        is_decoded = not isinstance(picture, ImageError)
+        yield picture, hash_image(file, picture if is_decoded else None, wanted.hashes)
+        room -= picture.nbytes if is_decoded else 0
         if room <= 0:
             return
 
 
-def decode_or_error(file: bytes | Unloaded | memoryview, max_pixels: int) -> Picture:
+def decode_or_error(file: bytes | memoryview, max_pixels: int) -> Picture:
     """Decode a file, and return what is raised."""
-    if isinstance(file, ImageError):
-        return file
     try:
         return decode_rgb(bytes(file), max_pixels)
     except ImageError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
 from shardsift.records import COLUMNS
 from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
@@ -52,7 +53,8 @@ def _folder_problems(part: str) -> Iterator[str]:
     if part.endswith(ANNOTATION_SUFFIX):
         yield f"a folder {part} would be taken for a file"
     column, equals, _ = part.partition("=")
-    if equals and column.lower() in COLUMNS:
+    column = column.lower()
+    if equals and (column in COLUMNS or column.startswith(ATTRIBUTE_PREFIX)):
         yield f"readers take a folder {part} for a column {column}, and annotations have one"
 
 

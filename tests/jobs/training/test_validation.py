@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
 from jobs.training.validation import validate
-from shardsift.config import ScoreConfig
+from shardsift.config import Attributes, ScoreConfig
 from shardsift.records import ImageScore, RgbImage
 from shardsift.shards.slabs import Bytes, Unpin, leave
 from tests.samples import picture
@@ -31,6 +32,7 @@ class Brightness:
 
     config = ScoreConfig()
     fingerprint = "0" * 16
+    attributes: Attributes = MappingProxyType({})
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         for image in images:

@@ -15,7 +15,7 @@ from shardsift.annotations.clock import Meter
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
 from shardsift.records import ImageScore, RgbImage, ShardTask
-from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded
+from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded, Wanted
 from shardsift.shards.images import decode_rgb
 from tests.fakes import FakeScorer, fake_score
 from tests.samples import encoded, write_tar
@@ -128,9 +128,9 @@ def test_a_shard_is_decoded_before_its_turn_and_scored_in_it(tmp_path: Path, out
     turn, decoded, scored = Lock(), Event(), Event()
 
     class SeenDecoder(ThreadDecoder):
-        def decode(self, files: Sequence[bytes | Unloaded], max_pixels: int) -> Decoded:
+        def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:
             decoded.set()
-            return super().decode(files, max_pixels)
+            return super().decode(files, wanted)
 
     class SeenScorer(FakeScorer):
         def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:

@@ -12,7 +12,7 @@ import pytest
 
 from shardsift import annotate_shards
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.folder import Made, OutputFolder
 from shardsift.annotations.manifest import read_manifest
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import InputError, OutputError
@@ -43,7 +43,7 @@ def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path)
     # what `score --check-inputs` does, stopped after its first shard
     folder, plan = OutputFolder(str(out)), plan_shards([str(shards)])
     folder.reopen(plan, lambda task, footer: True)
-    folder.begin(plan, FakeScorer.fingerprint, FakeScorer.config.model_dump(mode="json"))
+    folder.begin(plan, Made(FakeScorer.fingerprint, FakeScorer.config.model_dump(mode="json")))
     annotate(next(iter(plan)), FakeScorer(), str(out))
 
     assert annotate_shards(str(shards), FakeScorer(), str(out)) == []

@@ -15,7 +15,7 @@ import pytest
 
 from shardsift.annotations import compact as module
 from shardsift.annotations.compact import Compaction, compact
-from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.folder import Made, OutputFolder
 from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
 from shardsift.annotations.stats import read_stats
 from shardsift.annotations.verify import claim_output
@@ -159,7 +159,7 @@ def test_nothing_is_added_to_them(scores: Path, tmp_path: Path) -> None:
     compact(str(corpus.scores), few)
     plan = plan_shards([str(corpus.shards)])
     with pytest.raises(OutputError, match="to which nothing can be added"):
-        OutputFolder(few).claim(plan, "fake-scorer", {}, overwrite=True)
+        OutputFolder(few).claim(plan, Made("fake-scorer", {}), overwrite=True)
     with pytest.raises(OutputError, match="holds compacted annotations"):
         claim_output(few)
 

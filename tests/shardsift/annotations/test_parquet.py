@@ -60,6 +60,8 @@ def test_columns_have_the_published_names_and_types() -> None:
         "w_sim": pa.float32(),
         "quality_min": pa.float32(),
         "quality_std": pa.float32(),
+        "sha256": pa.binary(32),
+        "phash": pa.uint64(),
         "error": label,
         "error_message": pa.string(),
     }

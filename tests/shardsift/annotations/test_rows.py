@@ -11,6 +11,7 @@ from shardsift.annotations.rows import OpenRows
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import ImageScore, Sample, ShardIdentity
 from shardsift.shards.decoding import Picture
+from shardsift.shards.hashes import Hashes
 
 WHITE = np.full((3, 4, 3), 255, np.uint8)
 
@@ -21,7 +22,8 @@ def rows_of(
     """The rows of a shard of these pictures, scored some at once."""
     encoder = AnnotationEncoder(ShardIdentity(path="a.tar", size=1, version="1"), "f", {})
     rows = OpenRows(encoder)
-    rows.add([Sample(key=f"k{n}", index=n) for n in range(len(pictures))], pictures)
+    samples = [Sample(key=f"k{n}", index=n) for n in range(len(pictures))]
+    rows.add(samples, pictures, [Hashes()] * len(pictures))
     for begin in range(0, len(scores), at_once):
         rows.set_scores(scores[begin : begin + at_once])
     rows.close()

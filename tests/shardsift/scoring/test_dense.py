@@ -42,7 +42,7 @@ def four_values(features_ND: Tensor) -> Callable[[], Scores]:
 
 
 def score(encoder: Encoder, images: Sequence[Image], crops: int) -> list[Scores]:
-    queue = DenseQueue(encoder, four_values, crops)
+    queue = DenseQueue(encoder, four_values, 4, crops)
     found: list[Scores] = []
     for image_HW3, whole_SS3 in images:
         queue.add(image_HW3, whole_SS3)
@@ -85,7 +85,7 @@ def test_no_picture_waits_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, limit, most)
-    queue = DenseQueue(encoder, four_values, 8)
+    queue = DenseQueue(encoder, four_values, 4, 8)
     for image in images[:4]:
         queue.add(*image)
     assert len(list(queue.done(running=0))) == 4

@@ -17,12 +17,13 @@ from shardsift.annotations.parquet import read
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import RgbImage, ShardTask
 from shardsift.shards.decode_pool import DecodePool
-from shardsift.shards.decoding import Picture
+from shardsift.shards.decoding import Picture, Wanted
 from shardsift.shards.images import decode_rgb
 from tests.fakes import TRAP_WIDTH, FakeScorer
 from tests.samples import encoded, write_tar
 
 MAX_PIXELS = 1_000_000
+WANTED = Wanted(MAX_PIXELS)
 FILES = [encoded(width=40 + n, height=30, seed=n) for n in range(20)]
 
 TRAP = f"""
@@ -76,13 +77,13 @@ def mapped() -> set[str]:
 
 def test_processes_that_are_killed_cost_nothing() -> None:
     with DecodePool(2) as pool:
-        assert_decoded(pool.decode(FILES, MAX_PIXELS).pictures, FILES)
+        assert_decoded(pool.decode(FILES, WANTED).pictures, FILES)
         for process in decoders():
             process.kill()
         for _ in range(4):
             files = list(FILES)
             while files:  # one that died may have been decoding any of them
-                pictures = pool.decode(files, MAX_PIXELS).pictures
+                pictures = pool.decode(files, WANTED).pictures
                 assert_decoded(pictures, files[: len(pictures)])
                 del files[: len(pictures)]
     assert not decoders()
@@ -109,14 +110,14 @@ def test_processes_that_cannot_start_are_no_fault_of_the_pictures(at_start: AtSt
         DecodePool(1) as pool,
         pytest.raises(RuntimeError, match="can't start: it ended by exit code 3, 3 times"),
     ):
-        pool.decode(FILES, MAX_PIXELS)
+        pool.decode(FILES, WANTED)
 
 
 def test_a_picture_that_somebody_holds_keeps_its_pixels() -> None:
     with DecodePool(1) as pool:
-        held = pixels_of(pool.decode(FILES[:3], MAX_PIXELS).pictures)[1]
+        held = pixels_of(pool.decode(FILES[:3], WANTED).pictures)[1]
         for _ in range(3):
-            pool.decode([encoded(width=41, height=30, seed=99)] * 8, MAX_PIXELS)
+            pool.decode([encoded(width=41, height=30, seed=99)] * 8, WANTED)
     np.testing.assert_array_equal(held, decode_rgb(FILES[1], MAX_PIXELS))
 
 
@@ -124,7 +125,7 @@ def test_memory_is_used_again_once_nobody_holds_it() -> None:
     before = mapped()
     with DecodePool(1) as pool:
         for _ in range(20):
-            pictures = pool.decode(FILES, MAX_PIXELS).pictures
+            pictures = pool.decode(FILES, WANTED).pictures
             assert len(pictures) == len(FILES)
         assert len(mapped() - before) <= 2  # what is held, and what is decoded into meanwhile
 
@@ -133,10 +134,11 @@ def test_of_a_pool_whose_owner_is_killed_nothing_is_left(tmp_path: Path) -> None
     script = f"""
         import os, psutil, signal
         from shardsift.shards.decode_pool import DecodePool
+        from shardsift.shards.decoding import Wanted
         from tests.samples import encoded
 
         pool = DecodePool(2)
-        pool.decode([encoded()], {MAX_PIXELS})
+        pool.decode([encoded()], Wanted({MAX_PIXELS}))
         print(*(child.pid for child in psutil.Process().children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -18,6 +18,7 @@ from shardsift.shards.decoding import (
     Decoder,
     Picture,
     ThreadDecoder,
+    Wanted,
     decode_in_order,
     in_chunks,
 )
@@ -58,7 +59,7 @@ def test_every_file_becomes_what_decode_rgb_makes_of_it(decoder: Decoder) -> Non
     good = [encoded(kind, 40 + n, 30) for n, kind in enumerate(["JPEG", "PNG", "WEBP", "GIF"])]
     files = [*good, b"", b"just words", good[0][:300], png_header(30_000, 30_000), *good[::-1]] * 3
     samples = [sample(n, data) for n, data in enumerate(files)]
-    found = list(decode_in_order(decoder, in_chunks(samples), MAX_PIXELS))
+    found = list(decode_in_order(decoder, in_chunks(samples), Wanted(MAX_PIXELS)))
     assert [each for chunk, _ in found for each in chunk] == samples
     pictures = [told(picture) for _, decoded in found for picture in decoded.pictures]
     assert pictures == [told_of(data) for data in files]
@@ -72,7 +73,7 @@ def test_a_sample_without_a_file_to_decode_says_why(decoder: Decoder) -> None:
         sample(2, encoded()),
         sample(3, None, "png", size=1 << 30),
     ]
-    [(_, decoded)] = decode_in_order(decoder, [samples], MAX_PIXELS)
+    [(_, decoded)] = decode_in_order(decoder, [samples], Wanted(MAX_PIXELS))
     assert [told(picture) for picture in decoded.pictures] == [
         (ErrorCode.MISSING_IMAGE, "none of the sample's files is an image"),
         (ErrorCode.UNSUPPORTED_FORMAT, ".heic can't be decoded"),
@@ -86,7 +87,7 @@ def test_large_images_come_one_by_one_and_small_ones_follow(decoder: Decoder) ->
     large = saved(Image.new("RGB", (5000, 3400), "teal"))
     samples = [sample(n, data) for n, data in enumerate([large, large, encoded(), encoded()])]
     assert ROOM_BYTES < 5000 * 3400 * 3
-    found = list(decode_in_order(decoder, [samples], MAX_PIXELS))
+    found = list(decode_in_order(decoder, [samples], Wanted(MAX_PIXELS)))
     assert [[each.index for each in chunk] for chunk, _ in found] == [[0], [1], [2, 3]]
     for _, decoded in found[:2]:
         [picture] = decoded.pictures

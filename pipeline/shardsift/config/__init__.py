@@ -1,0 +1,54 @@
+"""Typed settings: what people write in YAML or type as flags, checked when it is read.
+
+base.py     what all of them have in common
+files.py    from a file
+score.py    what decides a score
+extras.py   what annotations hold beside it
+run.py      a run on Ray
+"""
+
+from shardsift.config.base import CommaSeparated, Config, Given, fields_by_key
+from shardsift.config.extras import (
+    ATTRIBUTE_PREFIX,
+    Attributes,
+    Extras,
+    HashName,
+    attribute_columns,
+    checked_attributes,
+)
+from shardsift.config.files import bundled_configs, did_you_mean, load_config
+from shardsift.config.run import RayConfig, RunConfig
+from shardsift.config.score import (
+    PAPER_PROMPT_PAIRS,
+    PILLOW_BOMB_ERROR_PIXELS,
+    AnyDtype,
+    CropPlan,
+    Dtype,
+    ModelConfig,
+    ScoreConfig,
+)
+
+__all__ = [
+    "ATTRIBUTE_PREFIX",
+    "PAPER_PROMPT_PAIRS",
+    "PILLOW_BOMB_ERROR_PIXELS",
+    "AnyDtype",
+    "Attributes",
+    "CommaSeparated",
+    "Config",
+    "CropPlan",
+    "Dtype",
+    "Extras",
+    "Given",
+    "HashName",
+    "ModelConfig",
+    "RayConfig",
+    "RunConfig",
+    "ScoreConfig",
+    "attribute_columns",
+    "bundled_configs",
+    "checked_attributes",
+    "did_you_mean",
+    "fields_by_key",
+    "load_config",
+]
