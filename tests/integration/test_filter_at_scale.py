@@ -97,7 +97,7 @@ def test_it_is_duckdb_s_answer_row_for_row(scores: Path, kept: Path, tmp_path: P
 def test_the_approximate_threshold_is_within_half_a_percent(scores: Path) -> None:
     settings = FilterConfig(annotations=str(scores), keep_top=0.3, approximate=True, dry_run=True)
     found = curate(settings).threshold
-    query = f"SELECT avg((quality >= {found.quality}::FLOAT)::INT) FROM {sql(scores)}"
+    query = f"SELECT avg((quality >= {found.value}::FLOAT)::INT) FROM {sql(scores)}"
     (share,) = duckdb.connect().execute(query + " WHERE quality IS NOT NULL").fetchall()[0]
     assert found.rank_error is not None
     assert abs(share - 0.3) <= found.rank_error <= 0.006

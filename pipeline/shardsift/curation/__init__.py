@@ -2,9 +2,13 @@
 
 filter_config.py   what a person may ask for
 where.py      a SQL condition as an expression of pyarrow
-ordering.py   the one order of all rows: quality, then a hash of shard and index
+joined.py     columns of other files
+columns.py    what may be named of annotations and of these; the column that ranks
+ordering.py   the one order of all rows: a rank, then a hash of shard and index
 buckets.py    `--per`: which bucket a row belongs to
 selection.py  the exact cut of that order, in bounded memory
+duplicates.py all rows of a group but the best
+scratch.py    what doesn't fit memory
 threshold.py  what kept rows are at or above: given, from sketches, or exact
 sieve.py      one annotation file to its kept rows, and a count for each of the others
 kept.py       the output folder

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part
 from shardsift.config import did_you_mean
 from shardsift.curation.filter_config import MEGAPIXELS, PREFIX
-from shardsift.curation.joined import Codes, check_number, read_column
+from shardsift.curation.joined import JoinedFiles
 from shardsift.errors import InputError
 from shardsift.shards.plan import shard_prefixes
+
+Codes = NDArray[np.int32]
+
+UNMATCHED = "(not joined)"
+_MOST_BUCKETS = 1 << 14
 
 _MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -28,7 +35,7 @@ class Buckets:
     codes: Callable[[Part, Any], Codes]
 
 
-def make_buckets(per: str | None, joined: str | None, parts: Sequence[Part]) -> Buckets:
+def make_buckets(per: str | None, joined: JoinedFiles | None, parts: Sequence[Part]) -> Buckets:
     """Make the buckets of `--per`, a single one without it.
 
     Raises:
@@ -53,7 +60,7 @@ def _by_prefix(parts: Sequence[Part]) -> Buckets:
     prefixes = shard_prefixes(part.shard for part in parts)
     names = sorted(set(prefixes.values()))
     places = {name: place for place, name in enumerate(names)}
-    check_number("--per prefix", len(names))
+    _check_number("--per prefix", len(names))
 
     def codes(part: Part, table: Any) -> Codes:
         return np.full(len(table), places[prefixes[part.shard]], np.int32)
@@ -75,8 +82,31 @@ def _by_megapixels() -> Buckets:
     return Buckets(names=names, columns=["width", "height"], codes=codes)
 
 
-def _by_join(column: str, url: str) -> Buckets:
-    joined = read_column(column, url)
-    return Buckets(
-        names=joined.names, columns=joined.keys, codes=lambda part, table: joined.codes(table)
-    )
+def _by_join(column: str, files: JoinedFiles) -> Buckets:
+    joined = files.read([column])[column]
+    values = joined.values_N
+    if not pa.types.is_dictionary(values.type):
+        values = values.cast(pa.string()).dictionary_encode()
+    names = values.dictionary.to_pylist()
+    _check_number(f"--per {column}", len(names))
+    joined = replace(joined, values_N=values.indices)
+
+    def codes(part: Part, table: Any) -> Codes:
+        return joined.look_up(table).fill_null(len(names)).to_numpy()
+
+    return Buckets(names=[*names, _unmatched(names)], columns=joined.keys, codes=codes)
+
+
+def _check_number(what: str, buckets: int) -> None:
+    if buckets > _MOST_BUCKETS:
+        raise InputError(
+            f"{what}: makes over {_MOST_BUCKETS:,} buckets; name one with fewer values"
+        )
+
+
+def _unmatched(names: Container[str]) -> str:
+    """Name the bucket of rows that aren't joined, which no value of the column may be."""
+    name = UNMATCHED
+    while name in names:
+        name = f"({name})"
+    return name

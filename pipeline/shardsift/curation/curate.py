@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.curation.buckets import make_buckets
+from shardsift.curation.columns import Columns, Ranking
 from shardsift.curation.documents import BucketCounts, FilterSummary, UidCounts
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.curation.duplicates import GroupColumn, finding_duplicates
+from shardsift.curation.filter_config import QUALITY, FilterConfig
+from shardsift.curation.joined import JoinedFiles
 from shardsift.curation.kept import KeptFolder
 from shardsift.curation.sieve import THREADS, Counts, Sieve
 from shardsift.curation.threshold import Threshold, find_threshold
@@ -44,24 +48,44 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         UserError: for what a person has to mend; no output is left behind then.
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
-    where = None if config.where is None else Condition(config.where)
     with ExitStack() as stack:
         folder = None
         if config.output is not None and not config.dry_run:
             folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
         found = survey(config.annotations, allow_missing=config.allow_missing, track=track)
-        sieve = Sieve(
-            annotations=found.folder.annotations,
-            where=where,
-            buckets=make_buckets(config.per, config.join, found.parts),
-            keeps_errors=config.errors == "keep",
-        )
+        sieve = _make_sieve(config, found)
         if folder:
             stack.enter_context(folder.writing())
+        if config.unique:
+            column = GroupColumn(config.unique, sieve.columns)
+            finding = finding_duplicates(
+                partial(sieve.groups, column=column), found.parts, column.name, track, THREADS
+            )
+            sieve = replace(sieve, duplicates=stack.enter_context(finding))
         threshold = find_threshold(config, found, sieve, track)
         if folder is None and config.approximate:
             return FilterResult(survey=found, threshold=threshold)
         return _write(config, found, threshold, sieve, folder, track)
+
+
+def _make_sieve(config: FilterConfig, found: Survey) -> Sieve:
+    """Find the columns that are named, and load those that are joined. Raises UserError."""
+    joined = JoinedFiles(config.join) if config.join else None
+    columns = Columns(found.extras, joined)
+    by = Ranking(config.by, columns)
+    where = Condition(config.where, columns.schema) if config.where is not None else None
+    named = {by.column, *(where.columns if where else ())}
+    if config.unique:
+        named.add(GroupColumn(config.unique, columns).name)
+    columns.load(named)
+    return Sieve(
+        annotations=found.folder.annotations,
+        columns=columns,
+        by=by,
+        where=where,
+        buckets=make_buckets(config.per, joined, found.parts),
+        keeps_errors=config.errors == "keep",
+    )
 
 
 def _write(
@@ -74,7 +98,7 @@ def _write(
 ) -> FilterResult:
     """Read all rows once more, and write those that are kept."""
     if folder:
-        folder.begin(config.rule(), threshold.quality, found)
+        folder.begin(config.rule(), threshold.value, found)
     with_list = folder is not None and "keep-list" in config.emit
     with_uids = folder is not None and "uids" in config.emit
 
@@ -104,7 +128,8 @@ def _write(
 
 def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
     if not counts.kept_in_all:
-        reason = "no scored row reaches the threshold"
+        what = "" if config.by == QUALITY else f" of {config.by}"
+        reason = f"no scored row reaches the threshold{what}"
         if config.where:
             reason += f" and passes where {config.where!r}"
         raise InputError(f"{found.url}: keeps nothing, for {reason}")
@@ -136,12 +161,14 @@ def _summary(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
         below_threshold=counts.below,
         tied_at_threshold=counts.tied,
         excluded_by_where=counts.excluded,
+        duplicates=counts.duplicates,
+        without_value=counts.valueless,
         errors=dict(sorted(counts.errors.items())),
         shards=len(found.parts),
         failed_shards=tuple(found.failed),
         missing_shards=tuple(found.missing),
         run_is_finished=found.is_finished,
-        threshold=outcome.threshold.quality,
+        threshold=outcome.threshold.value,
         rank_error=outcome.threshold.rank_error,
         buckets=tuple(BucketCounts(**asdict(each)) for each in outcome.threshold.buckets),
         uids=outcome.uids,

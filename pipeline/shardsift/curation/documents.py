@@ -6,6 +6,9 @@ from typing import Any
 
 from shardsift.documents import Document
 
+Value = int | float | None
+"""Of the column that a filter goes by."""
+
 
 class FilterRecord(Document):
     """What `_filter.json` holds: all keep-lists of its folder were chosen by this rule.
@@ -17,16 +20,16 @@ class FilterRecord(Document):
     root: str
     fingerprint: str
     rule: dict[str, Any]
-    threshold: float | None
+    threshold: Value
 
 
 class BucketCounts(Document):
-    """One of `--per`: its scored rows, how many of them are kept, and the worst quality kept."""
+    """One of `--per`: rows it may keep, how many of them are kept, and the lowest value kept."""
 
     name: str
     rows: int
     kept: int
-    threshold: float | None
+    threshold: Value
 
 
 class UidCounts(Document):
@@ -47,12 +50,14 @@ class FilterSummary(Document):
     below_threshold: int
     tied_at_threshold: int
     excluded_by_where: int
+    duplicates: int
+    without_value: int
     errors: dict[str, int]
     shards: int
     failed_shards: tuple[str, ...]
     missing_shards: tuple[str, ...]
     run_is_finished: bool
-    threshold: float | None
+    threshold: Value
     rank_error: float | None
     buckets: tuple[BucketCounts, ...]
     uids: UidCounts | None

@@ -11,6 +11,7 @@ from shardsift.config import CommaSeparated, Config, Given
 
 Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
+QUALITY = "quality"
 
 
 class FilterConfig(Config):
@@ -22,8 +23,16 @@ class FilterConfig(Config):
     output: str | None = Field(
         default=None, description="folder or URL for what is kept; not in the annotations"
     )
+    by: str = Field(
+        default="quality",
+        description="the column that decides what is better, of annotations or of `join`: numbers, "
+        "the higher the better. Rows without one are left out, and counted",
+    )
+    min: float | None = Field(
+        default=None, allow_inf_nan=False, description="keep samples whose `by` is this or more"
+    )
     min_quality: float | None = Field(
-        default=None, allow_inf_nan=False, description="keep samples of this quality or more"
+        default=None, allow_inf_nan=False, description="the same, of quality"
     )
     keep_top: float | None = Field(
         default=None, gt=0, le=1, description="keep this best share, such as 0.3"
@@ -31,13 +40,21 @@ class FilterConfig(Config):
     keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
     of: Literal["scored", "all"] = Field(
         default="scored",
-        description="what `keep_top` is a share of: `scored` samples that pass `where`, or `all` "
-        "that have a row",
+        description="what `keep_top` is a share of: `scored` samples that `where` and `unique` "
+        "leave, or `all` that have a row",
     )
     where: str | None = Field(
         default=None,
-        description="a condition in SQL on the columns of annotations, which kept samples fulfil, "
-        "such as `width >= 256 AND q_mag > 0.7`. It is DuckDB's SQL, with all functions of one row",
+        description="a condition in SQL on the columns of annotations and of `join`, which kept "
+        "samples fulfil, such as `width >= 256 AND q_mag > 0.7`. It is DuckDB's SQL, with all "
+        "functions of one row",
+    )
+    unique: str | None = Field(
+        default=None,
+        description="of the samples that have one value in this column keep the best alone: "
+        "`phash` or `sha256` (see `--hashes` of `score`), `uid`, or another column of text or "
+        "integers, of `join` too. Those without a value all stay, and `keep_top` is a share of "
+        "what is left",
     )
     per: str | None = Field(
         default=None,
@@ -46,9 +63,9 @@ class FilterConfig(Config):
     )
     join: str | None = Field(
         default=None,
-        description="a Parquet file, or a folder of them, with the column of `per` and `uid`, "
-        "`key`, or `shard` and `key`. It is held in memory, 12 bytes a row; rows that it doesn't "
-        "have are a bucket of their own",
+        description="a Parquet file, or a folder of them, with further columns and `uid`, `key`, "
+        "or `shard` and `key`. What is used of it is held in memory, 12 to 16 bytes a row and "
+        "column. Rows that it doesn't have are a bucket of their own in `per`, and null elsewhere",
     )
     errors: Literal["drop", "keep"] = Field(
         default="drop",
@@ -75,9 +92,9 @@ class FilterConfig(Config):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        rules = (self.min_quality, self.keep_top, self.keep_count)
+        rules = (self.min, self.min_quality, self.keep_top, self.keep_count)
         if sum(rule is not None for rule in rules) != 1:
-            raise ValueError("give one of min_quality, keep_top and keep_count")
+            raise ValueError("give one of min, min_quality, keep_top and keep_count")
         if self.output is None and not self.dry_run:
             raise ValueError("give an output, or dry_run")
         for problem in self._conflicts():
@@ -90,15 +107,24 @@ class FilterConfig(Config):
             problems.append("`of: all` needs keep_top")
         if self.per and (self.keep_top is None or self.of == "all"):
             problems.append("per needs keep_top, of scored samples")
-        if self.join and not self.per:
-            problems.append("join needs per, the column that it is joined for")
-        if self.approximate and (self.where or self.per):
-            problems.append("approximate reads no rows, so it knows nothing of where and per")
+        if self.join and not (self.per or self.where or self.unique or self.by != QUALITY):
+            problems.append("join is for by, where, unique or per, which name its columns")
+        if self.approximate and (self.where or self.per or self.unique or self.by != QUALITY):
+            problems.append(
+                "approximate reads no rows, so it knows nothing of by, where, unique and per"
+            )
+        if self.min_quality is not None and self.by != QUALITY:
+            problems.append(f"min_quality is of quality; the lowest {self.by} is min")
         if "shards" in self.emit and "keep-list" not in self.emit:
             problems.append("shards are made of the keep-list: emit keep-list,shards")
-        if self.approximate and self.min_quality is not None:
-            problems.append("approximate finds a threshold; min_quality is one")
+        if self.approximate and self.least is not None:
+            problems.append("approximate finds a threshold; min is one")
         return problems
+
+    @property
+    def least(self) -> float | None:
+        """The lowest value that is kept, if it is given."""
+        return self.min if self.min is not None else self.min_quality
 
     def rule(self) -> dict[str, object]:
         """Return what decides which samples are kept: no locations but that of `join`."""

@@ -53,7 +53,7 @@ class KeepListFooter(BaseModel):
     annotation: str
     fingerprint: str
     filter: Json[dict[str, Any]]
-    threshold: Json[float | None]
+    threshold: Json[int | float | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
 from shardsift.annotations.survey import Part, Survey
-from shardsift.curation.documents import FilterRecord, FilterSummary
+from shardsift.curation.documents import FilterRecord, FilterSummary, Value
 from shardsift.curation.keep_list import (
     KEEP_LIST,
     KeepListFile,
@@ -109,7 +109,7 @@ class KeptFolder:
                 for name in sorted(self._written):
                     delete(join(self.url, name))
 
-    def begin(self, rule: Mapping[str, Any], threshold: float | None, found: Survey) -> None:
+    def begin(self, rule: Mapping[str, Any], threshold: Value, found: Survey) -> None:
         """Delete what an earlier filter has written, and say what this one does."""
         if folder := local_folder(self.url):
             sweep(folder)

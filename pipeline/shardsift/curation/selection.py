@@ -20,17 +20,17 @@ from shardsift.curation.buckets import Codes
 from shardsift.curation.ordering import LAST, Hashes, Ranks
 
 GATHERED = 1 << 23
-"""How many rows are held at most, 16 bytes each."""
+"""How many rows are held at most, 20 bytes each."""
 
 _COUNTER_BITS = 22
 """There are 2^22 counters, 8 bytes each, for all buckets together."""
 
-_KEY_BITS = 64
+_WORD_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Rows of one file: their buckets, ranks of quality, and hashes that decide ties."""
+    """Rows of one file: their buckets, ranks, and hashes that decide ties."""
 
     bucket_N: Codes
     rank_N: Ranks
@@ -66,13 +66,15 @@ def select(
     share: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     at_most: int,
     gathered: int = GATHERED,
+    rank_bits: int = _WORD_BITS,
 ) -> Selection:
     """Find the cut that keeps exactly `share(sizes)` rows of each bucket.
 
-    `read` begins a new pass over all rows; there are `at_most` rows.
+    `read` begins a new pass over all rows; there are `at_most` rows, whose ranks differ in the
+    upper `rank_bits` alone.
     """
-    search = _Search(buckets, share)
-    while at_most > gathered and search.known < _KEY_BITS:
+    search = _Search(buckets, share, rank_bits)
+    while at_most > gathered and search.known < rank_bits + _WORD_BITS:
         at_most = search.narrow(read())
     return search.finish(read())
 
@@ -88,7 +90,7 @@ def select_near(
 
     None if it isn't, or more than `gathered` rows lie there.
     """
-    ranks, ties = [np.empty(0, np.uint32)], [np.empty(0, np.uint64)]
+    ranks, ties = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     total = above = held = 0
     for keys in passing:
         is_near_N = (keys.rank_N >= low) & (keys.rank_N <= high)
@@ -112,32 +114,36 @@ def select_near(
 class _Search:
     """Where the cuts lie: the upper bits of their keys, as far as they are known.
 
-    A key is the rank of a row's quality, followed by the upper half of its hash.
+    A key is the rank of a row, followed by its hash.
     """
 
     def __init__(
-        self, buckets: int, share: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+        self,
+        buckets: int,
+        share: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        rank_bits: int,
     ) -> None:
         self.known = 0
+        self._rank_bits = rank_bits
         self._digit_bits = max(6, _COUNTER_BITS - (buckets - 1).bit_length())
         self._share = share
-        self._prefix_B = np.zeros(buckets, np.uint64)
+        self._prefixes = [np.zeros(buckets, np.uint64) for _ in range(2)]
         self._sizes_B: NDArray[np.int64] | None = None
         self._kept_B = np.zeros(buckets, np.int64)
         self._left_B = self._kept_B
 
     def narrow(self, passing: Iterable[Keys]) -> int:
         """Learn further bits from one pass; count the rows that still share all known ones."""
-        bits = min(self._digit_bits, _KEY_BITS - self.known)
-        buckets = len(self._prefix_B)
+        is_rank_known = self.known >= self._rank_bits
+        word, known = int(is_rank_known), self._known_of_words()[is_rank_known]
+        bits = min(self._digit_bits, (_WORD_BITS if is_rank_known else self._rank_bits) - known)
+        buckets = len(self._kept_B)
         counts = np.zeros(buckets << bits, np.int64)
         for keys in passing:
-            match_N, key_N = self._match(keys)
-            digit_N = (key_N >> np.uint64(_KEY_BITS - self.known - bits)) & np.uint64(
-                (1 << bits) - 1
-            )
+            word_N = _words(keys)[word] >> np.uint64(_WORD_BITS - known - bits)
+            digit_N = word_N & np.uint64((1 << bits) - 1)
             place_N = (keys.bucket_N.astype(np.int64) << bits) | digit_N.astype(np.int64)
-            np.add.at(counts, place_N[match_N], 1)
+            np.add.at(counts, place_N[self._match(keys)], 1)
         counts_BD = counts.reshape(buckets, 1 << bits)
         self._learn_sizes(counts_BD.sum(axis=1))
         all_B = np.arange(buckets)
@@ -146,7 +152,8 @@ class _Search:
         digit_B = (1 << bits) - 1 - place_B
         inside_B = counts_BD[all_B, digit_B]
         self._left_B = self._left_B - (from_top_BD[all_B, place_B] - inside_B)
-        self._prefix_B = (self._prefix_B << np.uint64(bits)) | digit_B.astype(np.uint64)
+        prefix_B = self._prefixes[word] << np.uint64(bits)
+        self._prefixes[word] = prefix_B | digit_B.astype(np.uint64)
         self.known += bits
         return int(inside_B.sum())
 
@@ -154,14 +161,14 @@ class _Search:
         """Gather the rows that are left, and find the cuts among them."""
         parts: list[tuple[Codes, Ranks, Hashes]] = []
         for keys in passing:
-            match_N, _ = self._match(keys)
+            match_N = self._match(keys)
             parts.append((keys.bucket_N[match_N], keys.rank_N[match_N], keys.tie_N[match_N]))
         bucket_N, rank_N, tie_N = (np.concatenate(column) for column in zip(*parts, strict=True))
-        buckets = len(self._prefix_B)
+        buckets = len(self._kept_B)
         ends_B = np.bincount(bucket_N, minlength=buckets).cumsum()
         self._learn_sizes(np.diff(ends_B, prepend=0))
         order_N = np.lexsort((tie_N, rank_N, bucket_N))
-        rank_B = np.full(buckets, LAST, np.uint32)
+        rank_B = np.full(buckets, LAST, np.uint64)
         tie_B = np.full(buckets, np.iinfo(np.uint64).max, np.uint64)
         (some_B,) = np.nonzero(self._left_B)
         last_N = order_N[ends_B[some_B] - self._left_B[some_B]]
@@ -169,14 +176,26 @@ class _Search:
         assert self._sizes_B is not None, "every pass counts"
         return Selection(Cuts(rank_B, tie_B), self._sizes_B, self._kept_B)
 
-    def _match(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
-        key_N = (keys.rank_N.astype(np.uint64) << np.uint64(32)) | (keys.tie_N >> np.uint64(32))
-        if not self.known:
-            return np.ones(len(key_N), np.bool_), key_N
-        unknown = np.uint64(_KEY_BITS - self.known)
-        return (key_N >> unknown) == self._prefix_B[keys.bucket_N], key_N
+    def _match(self, keys: Keys) -> NDArray[np.bool_]:
+        """Tell which rows have all bits that are known of their bucket's cut."""
+        is_match_N = np.ones(len(keys.rank_N), np.bool_)
+        knowns = self._known_of_words()
+        for word_N, prefix_B, known in zip(_words(keys), self._prefixes, knowns, strict=True):
+            if known:
+                unknown = np.uint64(_WORD_BITS - known)
+                is_match_N &= (word_N >> unknown) == prefix_B[keys.bucket_N]
+        return is_match_N
+
+    def _known_of_words(self) -> tuple[int, int]:
+        """Tell how many bits are known of rank and hash."""
+        rank_known = min(self.known, self._rank_bits)
+        return rank_known, self.known - rank_known
 
     def _learn_sizes(self, sizes_B: NDArray[np.int64]) -> None:
         if self._sizes_B is None:
             self._sizes_B = sizes_B
             self._kept_B = self._left_B = self._share(sizes_B)
+
+
+def _words(keys: Keys) -> tuple[Ranks, Hashes]:
+    return keys.rank_N, keys.tie_N

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from shardsift.annotations.folder import Annotations
 from shardsift.annotations.parquet import count_values
 from shardsift.annotations.survey import Part
 from shardsift.curation.buckets import Buckets
-from shardsift.curation.ordering import rank, tie_hashes
+from shardsift.curation.columns import Columns, Ranking
+from shardsift.curation.duplicates import Duplicates, GroupColumn, Grouped
+from shardsift.curation.ordering import tie_hashes
 from shardsift.curation.selection import Cuts, Keys
 from shardsift.curation.where import Condition
 from shardsift.errors import AnnotationError
@@ -33,6 +36,8 @@ class Counts:
     kept_errors   kept without a score, by error code
     below         worse than the threshold
     tied          as good as the threshold, and yet one too many
+    duplicates    of a better one
+    valueless     without a value of what the filter goes by
     excluded      by `where`
     errors        dropped for want of a score, by error code
     """
@@ -41,6 +46,8 @@ class Counts:
     kept_errors: Counter[str] = field(default_factory=Counter[str])
     below: int = 0
     tied: int = 0
+    duplicates: int = 0
+    valueless: int = 0
     excluded: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
 
@@ -49,6 +56,8 @@ class Counts:
         self.kept += other.kept
         self.below += other.below
         self.tied += other.tied
+        self.duplicates += other.duplicates
+        self.valueless += other.valueless
         self.excluded += other.excluded
         self.kept_errors.update(other.kept_errors)
         self.errors.update(other.errors)
@@ -61,70 +70,113 @@ class Counts:
     @property
     def rows(self) -> int:
         """All of them together."""
-        return self.kept_in_all + self.below + self.tied + self.excluded + self.errors.total()
+        ranked = self.kept_in_all + self.below + self.tied
+        left_out = self.duplicates + self.valueless + self.excluded
+        return ranked + left_out + self.errors.total()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a file that pass `where`; of those with a score, what is wrong with some of them."""
+
+    table: Any
+    is_scored_N: NDArray[np.bool_]
+    has_value_N: NDArray[np.bool_]
+    is_duplicate_N: NDArray[np.bool_]
+
+    @property
+    def ranked(self) -> NDArray[np.bool_]:
+        """Which rows have a place in the order, shape (N,)."""
+        return self.has_value_N & ~self.is_duplicate_N
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sieve:
     """What rows of a folder of annotations are chosen from.
 
-    `where` is None for all rows; with `keeps_errors` rows without a score are kept if they pass it.
+    `where` is None for all rows, `duplicates` if none are looked for; with `keeps_errors` rows
+    without a score are kept if they pass `where`.
     """
 
     annotations: Annotations
+    columns: Columns
+    by: Ranking
     where: Condition | None
     buckets: Buckets
     keeps_errors: bool
+    duplicates: Duplicates | None = None
 
     def keys(self, part: Part) -> Keys:
         """Return the places of selectable rows in the order of all rows. Raises AnnotationError."""
-        table = self._read(part, {"index", "quality", *self.buckets.columns})
-        return self._keys(part, table, table["quality"].is_valid())
+        rows = self._read(part, ())
+        return self._keys(part, rows.table.filter(pa.array(rows.ranked)))
+
+    def groups(self, part: Part, column: GroupColumn) -> Grouped:
+        """Return groups and places of selectable rows that have one. Raises AnnotationError."""
+        rows = self._read(part, [column.name])
+        has_group_N = rows.table[column.name].is_valid().to_numpy()
+        table = rows.table.filter(pa.array(rows.ranked & has_group_N))
+        index_N = table["index"].to_numpy()
+        return Grouped(column.groups(table), self._keys(part, table), index_N)
 
     def sift(self, part: Part, cuts: Cuts, columns: Sequence[str]) -> tuple[Any, Counts]:
         """Return a file's kept rows, those `columns` of them, and what became of all its rows."""
-        wanted = {*columns, "index", "quality", *self.buckets.columns}
-        table = self._read(part, wanted | {"error"} if self.keeps_errors else wanted)
-        is_scored = table["quality"].is_valid()
-        keys = self._keys(part, table, is_scored)
-        is_kept_N = np.full(len(table), self.keeps_errors)
-        is_kept_N[is_scored.to_numpy()] = is_scored_kept_N = cuts.keep(keys)
-        kept, scored = int(is_scored_kept_N.sum()), len(is_scored_kept_N)
+        rows = self._read(part, [*columns, "error"] if self.keeps_errors else columns)
+        is_ranked_N = rows.ranked
+        keys = self._keys(part, rows.table.filter(pa.array(is_ranked_N)))
+        is_kept_N = ~rows.is_scored_N & self.keeps_errors
+        is_kept_N[is_ranked_N] = is_best_N = cuts.keep(keys)
+        kept, ranked = int(is_best_N.sum()), len(is_best_N)
+        scored, valued = int(rows.is_scored_N.sum()), int(rows.has_value_N.sum())
         below = int((keys.rank_N < cuts.rank_B[keys.bucket_N]).sum())
-        counts = Counts(kept=kept, below=below, tied=scored - kept - below)
+        counts = Counts(
+            kept=kept,
+            below=below,
+            tied=ranked - kept - below,
+            duplicates=valued - ranked,
+            valueless=scored - valued,
+        )
         if self.keeps_errors:
-            counts.kept_errors = Counter(count_values(table["error"]))
-            counts.excluded = part.rows - len(table)
+            counts.kept_errors = Counter(count_values(rows.table["error"]))
+            counts.excluded = part.rows - len(rows.table)
         else:
             counts.errors = Counter(part.errors)
             counts.excluded = part.scored - scored
-        return table.select(list(columns)).filter(pa.array(is_kept_N)), counts
+        return rows.table.select(list(columns)).filter(pa.array(is_kept_N)), counts
 
-    def _keys(self, part: Part, table: Any, is_scored: Any) -> Keys:
-        scored = table.select(["index", "quality", *self.buckets.columns]).filter(is_scored)
+    def _keys(self, part: Part, table: Any) -> Keys:
         return Keys(
-            bucket_N=self.buckets.codes(part, scored),
-            rank_N=rank(scored["quality"].to_numpy()),
-            tie_N=tie_hashes(part.shard, scored["index"].to_numpy()),
+            bucket_N=self.buckets.codes(part, table),
+            rank_N=self.by.ranks(table),
+            tie_N=tie_hashes(part.shard, table["index"].to_numpy()),
         )
 
-    def _read(self, part: Part, columns: Collection[str]) -> Any:
+    def _read(self, part: Part, columns: Collection[str]) -> _Rows:
         """Read the rows that pass `where`, those without a score among them."""
         url = join(self.annotations.url, part.name)
+        names = {"index", "quality", self.by.column, *columns, *self.buckets.columns}
         looked_at = self.where.columns if self.where else frozenset[str]()
-        table = self.annotations.read(part.name, sorted({*columns, *looked_at}))
-        quality = table["quality"]
-        scored = len(table) - quality.null_count
-        if scored != part.scored:
-            raise AnnotationError(
-                f"{url}: its footer counts {part.scored:,} rows with a score, it has "
-                f"{scored:,}; see `shardsift verify`"
-            )
-        if not np.isfinite(quality.drop_null().to_numpy()).all():
-            raise AnnotationError(
-                f"{url}: has a quality that is not finite; see `shardsift verify`"
-            )
-        if self.where is None:
-            return table
-        passes_N = self.where.passes(table, part.shard)
-        return table.select(sorted(columns)).filter(pa.array(passes_N))
+        to_read = self.columns.to_read(names | looked_at)
+        table = self.annotations.read(part.name, to_read)
+        _check_scores(url, part, table["quality"])
+        table = self.columns.complete(table, names | looked_at)
+        if self.where:
+            passes_N = self.where.passes(table, part.shard)
+            table = table.select(sorted(names)).filter(pa.array(passes_N))
+        is_scored_N = table["quality"].is_valid().to_numpy()
+        has_value_N = is_scored_N & self.by.has_value(table)
+        is_duplicate_N = np.zeros_like(has_value_N)
+        if self.duplicates:
+            is_duplicate_N = self.duplicates.among(part, table["index"].to_numpy())
+        return _Rows(table, is_scored_N, has_value_N, is_duplicate_N)
+
+
+def _check_scores(url: str, part: Part, quality: Any) -> None:
+    scored = len(quality) - quality.null_count
+    if scored != part.scored:
+        raise AnnotationError(
+            f"{url}: its footer counts {part.scored:,} rows with a score, it has "
+            f"{scored:,}; see `shardsift verify`"
+        )
+    if not np.isfinite(quality.drop_null().to_numpy()).all():
+        raise AnnotationError(f"{url}: has a quality that is not finite; see `shardsift verify`")

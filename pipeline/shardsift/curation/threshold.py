@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.sketch import shortest
 from shardsift.annotations.survey import Survey
-from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.ordering import LAST, rank, unrank
+from shardsift.curation.filter_config import QUALITY, FilterConfig
+from shardsift.curation.ordering import rank
 from shardsift.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
 from shardsift.curation.sieve import THREADS, Sieve
 from shardsift.errors import InputError
@@ -21,12 +21,12 @@ from shardsift.threads import Track, map_ordered
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """One of `--per`: its scored rows, how many of them are kept, and the worst quality kept."""
+    """One of `--per`: rows it may keep, how many of them are kept, and the lowest value kept."""
 
     name: str
     rows: int
     kept: int
-    threshold: float | None
+    threshold: float | int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +35,13 @@ class Threshold:
 
     Attributes:
         cuts: the same in the order of all rows, which decides ties.
-        quality: the worst one kept; None if each of `buckets` has its own.
+        value: the lowest one kept, of what the filter goes by; None if each of `buckets` has its
+            own.
         rank_error: how far off its rank may be, 0..1; None if it is exact.
     """
 
     cuts: Cuts
-    quality: float | None
+    value: float | int | None
     rank_error: float | None = None
     buckets: Sequence[Bucket] = ()
 
@@ -52,21 +53,23 @@ def find_threshold(config: FilterConfig, found: Survey, sieve: Sieve, track: Tra
         InputError: if that is nothing, or more than there is.
         AnnotationError: if a file is damaged.
     """
-    if config.min_quality is not None:
-        _check_range(config.min_quality, found)
-        return _at(config.min_quality, None)
+    if config.least is not None:
+        if config.by == QUALITY:
+            _check_range(config.least, found)
+        return _at(config.least, sieve, None)
     if config.approximate:
         (wanted,) = _share(config, found, np.array([found.scored]))
         quantiles = found.quality.quantiles([1 - wanted / found.scored])
         assert quantiles is not None, "there are scored rows"
-        return _at(quantiles[0], found.quality.rank_error)
+        return _at(quantiles[0], sieve, found.quality.rank_error)
     return _exact(config, found, sieve, track)
 
 
-def _at(quality: float, rank_error: float | None) -> Threshold:
-    values = np.array([quality], np.float32)
-    cuts = Cuts(rank(values), np.zeros(1, np.uint64))
-    return Threshold(cuts=cuts, quality=shortest(values[0]), rank_error=rank_error)
+def _at(least: float, sieve: Sieve, rank_error: float | None) -> Threshold:
+    rank_B = np.array([sieve.by.rank_of(least)], np.uint64)
+    (value,) = sieve.by.value_of(rank_B)
+    cuts = Cuts(rank_B, np.zeros(1, np.uint64))
+    return Threshold(cuts=cuts, value=value, rank_error=rank_error)
 
 
 def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> Threshold:
@@ -80,14 +83,16 @@ def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> T
 
     names, share = sieve.buckets.names, partial(_share, config, found)
     selection = None
-    if sieve.where is None and not config.per and (span := _span(config, found)):
+    knows_sketch = config.by == QUALITY and not (sieve.where or config.unique or config.per)
+    if knows_sketch and (span := _span(config, found)):
         selection = select_near(read(), share, *span)
     if selection is None:
-        selection = select(read, len(names), share, found.scored)
+        selection = select(read, len(names), share, found.scored, rank_bits=sieve.by.bits)
     if config.per:
-        buckets = _buckets(names, selection)
-        return Threshold(cuts=selection.cuts, quality=None, buckets=buckets)
-    return Threshold(cuts=selection.cuts, quality=_qualities(selection.cuts)[0])
+        buckets = _buckets(names, selection, sieve)
+        return Threshold(cuts=selection.cuts, value=None, buckets=buckets)
+    (value,) = sieve.by.value_of(selection.cuts.rank_B)
+    return Threshold(cuts=selection.cuts, value=value)
 
 
 def _span(config: FilterConfig, found: Survey) -> tuple[int, int] | None:
@@ -116,7 +121,7 @@ def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> N
     if (wanted_B > sizes_B).any():
         raise InputError(
             f"{found.url}: can't keep {wanted_B.sum():,} of its {found.rows:,} rows: only "
-            f"{sizes_B.sum():,} are scored{' and pass where' if config.where else ''}; ask for less"
+            f"{sizes_B.sum():,} {_who_is_left(config)}; ask for less"
         )
     if not wanted_B.sum():
         raise InputError(
@@ -126,10 +131,23 @@ def _share(config: FilterConfig, found: Survey, sizes_B: NDArray[np.int64]) -> N
     return wanted_B
 
 
+def _who_is_left(config: FilterConfig) -> str:
+    conditions = _conditions(config, "have", "pass")
+    scored = f"are scored and {conditions}" if conditions else "are scored"
+    return f"{scored} and are the best by {config.unique}" if config.unique else scored
+
+
 def _nothing(config: FilterConfig, found: Survey) -> str:
     if not found.scored:
         return f"none of its {found.rows:,} rows has a score"
-    return f"no scored row passes where {config.where!r}"
+    return f"no scored row {_conditions(config, 'has', 'passes')}"
+
+
+def _conditions(config: FilterConfig, has: str, passes: str) -> str:
+    """Say what rows with a score have to fulfil before they are ranked; empty for nothing."""
+    conditions = [f"{has} a value of {config.by}"] if config.by != QUALITY else []
+    conditions += [f"{passes} where {config.where!r}"] if config.where else []
+    return " and ".join(conditions)
 
 
 def _check_range(quality: float, found: Survey) -> None:
@@ -143,24 +161,15 @@ def _check_range(quality: float, found: Survey) -> None:
     else:
         return
     raise InputError(
-        f"min_quality {quality:g} lies outside the data: {problem}; quality goes from {low:g} "
-        f"to {high:g}"
+        f"min {quality:g} lies outside the data: {problem}; quality goes from {low:g} to {high:g}"
     )
 
 
-def _buckets(names: Sequence[str], selection: Selection) -> list[Bucket]:
+def _buckets(names: Sequence[str], selection: Selection, sieve: Sieve) -> list[Bucket]:
     rows, kept = selection.sizes_B.tolist(), selection.kept_B.tolist()
-    columns = zip(names, rows, kept, _qualities(selection.cuts), strict=True)
+    columns = zip(names, rows, kept, sieve.by.value_of(selection.cuts.rank_B), strict=True)
     return [
         Bucket(name=name, rows=size, kept=number, threshold=threshold)
         for name, size, number, threshold in columns
         if size
-    ]
-
-
-def _qualities(cuts: Cuts) -> list[float | None]:
-    values = unrank(cuts.rank_B)
-    return [
-        None if place == LAST else shortest(value)
-        for place, value in zip(cuts.rank_B, values, strict=True)
     ]

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from itertools import chain
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,14 +17,13 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from shardsift.curation.scratch import Scratch
 from shardsift.storage.files import committing
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 DTYPE = np.dtype("u8,u8")
 _HEX = "^[0-9a-fA-F]{32}$"
-_HELD = 1 << 20
-_SCRATCH_FILES = 64
 
 
 def parse_uids(column: Any) -> NDArray[np.uint64]:
@@ -39,72 +35,48 @@ def parse_uids(column: Any) -> NDArray[np.uint64]:
 
 
 class UidWriter:
-    """Sorts any number of uids in bounded memory, through scratch files by their first bits."""
+    """Sorts any number of uids in bounded memory."""
 
     def __init__(self) -> None:
-        self.added = 0
         self.written = 0
-        self._held: list[NDArray[np.uint64]] = []
-        self._held_rows = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="shardsift-")
-        self._path = Path(self._folder.name)
+        self._scratch = Scratch(2)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._folder.cleanup()
+    def __exit__(self, *exception: Any) -> None:
+        self._scratch.__exit__(*exception)
+
+    @property
+    def added(self) -> int:
+        """How many were taken in, each time that one occurs."""
+        return self._scratch.added
 
     def add(self, uids_N2: NDArray[np.uint64]) -> None:
         """Take in further uids."""
-        self._held.append(uids_N2)
-        self._held_rows += len(uids_N2)
-        self.added += len(uids_N2)
-        if self._held_rows >= _HELD:
-            self._spill()
+        self._scratch.add(uids_N2)
 
     def commit(self, url: str) -> str:
         """Make the file appear at `url`, and return its SHA-256; it is the last thing to do."""
-        self._spill()
-        self.written = sum(self._sort(place) for place in range(_SCRATCH_FILES))
+        for place, uids_N2 in enumerate(self._scratch.read_all()):
+            once_N2 = _sorted(uids_N2)
+            self._scratch.replace(place, once_N2)
+            self.written += len(once_N2)
         header = {"descr": DTYPE.descr, "fortran_order": False, "shape": (self.written,)}
         head = io.BytesIO()
         np.lib.format.write_array_header_1_0(head, header)
         sha256 = hashlib.sha256()
+        parts = (uids_N2.astype("<u8").tobytes() for uids_N2 in self._scratch.read_all())
         with committing(url) as file:
-            for part in chain([head.getvalue()], map(self._read, range(_SCRATCH_FILES))):
+            for part in chain([head.getvalue()], parts):
                 file.write(part)
                 sha256.update(part)
         return sha256.hexdigest()
 
-    def _spill(self) -> None:
-        uids_N2 = np.concatenate([np.empty((0, 2), np.uint64), *self._held])
-        first_bits_N = uids_N2[:, 0] >> np.uint64(64 - (_SCRATCH_FILES - 1).bit_length())
-        order_N = np.argsort(first_bits_N, kind="stable")
-        ends = np.searchsorted(first_bits_N[order_N], np.arange(1, _SCRATCH_FILES))
-        for place, chunk_N2 in enumerate(np.split(uids_N2[order_N], ends)):
-            with self._scratch(place).open("ab") as file:
-                file.write(chunk_N2.tobytes())
-        self._held.clear()
-        self._held_rows = 0
 
-    def _sort(self, place: int) -> int:
-        """Sort a scratch file, each uid once; return how many are left."""
-        uids_N2 = np.fromfile(self._scratch(place), np.uint64).reshape(-1, 2)
-        uids_N2 = uids_N2[np.lexsort((uids_N2[:, 1], uids_N2[:, 0]))]
-        is_new_N = np.ones(len(uids_N2), np.bool_)
-        is_new_N[1:] = (uids_N2[1:] != uids_N2[:-1]).any(axis=1)
-        uids_N2 = uids_N2[is_new_N]
-        self._scratch(place).write_bytes(uids_N2.astype("<u8").tobytes())
-        return len(uids_N2)
-
-    def _read(self, place: int) -> bytes:
-        return self._scratch(place).read_bytes()
-
-    def _scratch(self, place: int) -> Path:
-        return self._path / f"{place:02}"
+def _sorted(uids_N2: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sort uids, each once."""
+    uids_N2 = uids_N2[np.lexsort((uids_N2[:, 1], uids_N2[:, 0]))]
+    is_new_N = np.ones(len(uids_N2), np.bool_)
+    is_new_N[1:] = (uids_N2[1:] != uids_N2[:-1]).any(axis=1)
+    return uids_N2[is_new_N]

@@ -144,7 +144,8 @@ def _check_totals(
 ) -> Iterator[Problem]:
     summary = filtered.summary
     counts = (summary.kept, summary.below_threshold, summary.tied_at_threshold)
-    if sum(counts) + summary.excluded_by_where + sum(summary.errors.values()) != summary.rows:
+    left_out = (summary.excluded_by_where, summary.duplicates, summary.without_value)
+    if sum(counts) + sum(left_out) + sum(summary.errors.values()) != summary.rows:
         yield Problem(place=SUMMARY, trouble="its counts don't add up", remedy=_AGAIN)
     if "keep-list" in summary.emitted and (len(lists), rows) != (summary.shards, summary.kept):
         told = f"{summary.kept:,} kept rows of {summary.shards:,} shards"

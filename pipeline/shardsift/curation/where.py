@@ -43,13 +43,14 @@ class Condition:
     `columns` are those that it looks at.
     """
 
-    def __init__(self, text: str) -> None:
-        """Check a condition.
+    def __init__(self, text: str, schema: Any = SCHEMA) -> None:
+        """Check a condition on columns of a schema.
 
         Raises:
             ConfigError: if it isn't one, naming the column that an unknown one may have meant.
         """
         self._text = text
+        self._schema = schema
         if text != text.encode(errors="replace").decode():
             raise self._refusal("not a condition in SQL: has bytes that aren't UTF-8")
         if len(text) > _MOST_CHARACTERS:
@@ -82,11 +83,15 @@ class Condition:
         """Select the columns. Integers become wide: areas of large images don't fit 32 bits."""
         columns = (
             f"{_quoted(name)}::BIGINT AS {_quoted(name)}"
-            if pa.types.is_integer(SCHEMA.field(name).type)
+            if self._is_narrow(name)
             else _quoted(name)
             for name in sorted(self.columns)
         )
         return f"SELECT {', '.join([_quoted(_PLACE), *columns])} FROM annotations"
+
+    def _is_narrow(self, name: str) -> bool:
+        kind = self._schema.field(name).type
+        return pa.types.is_integer(kind) and kind != pa.uint64()
 
     def _parse(self) -> dict[str, Any]:
         """Return DuckDB's tree of the condition: one expression, and nothing around it."""
@@ -121,9 +126,11 @@ class Condition:
                 self._check_function(str(expression["function_name"]).lower())
 
     def _column(self, name: str) -> str:
-        if name.lower() in SCHEMA.names:
-            return name.lower()
-        hint = did_you_mean(name, SCHEMA.names, f"there are {', '.join(SCHEMA.names)}")
+        names = self._schema.names
+        for known in (name, *(known for known in names if known.lower() == name.lower())):
+            if known in names:
+                return known
+        hint = did_you_mean(name, names, f"there are {', '.join(names)}")
         raise self._refusal(f"no column {name}; {hint}")
 
     def _check_function(self, name: str) -> None:
@@ -134,7 +141,9 @@ class Condition:
 
     def _try_on_nulls(self) -> None:
         """Ask it about a row of nulls: types that don't fit show before any file is read."""
-        nulls = pa.Table.from_pylist([{_PLACE: 0}], schema=SCHEMA.append(pa.field(_PLACE, "int64")))
+        nulls = pa.Table.from_pylist(
+            [{_PLACE: 0}], schema=self._schema.append(pa.field(_PLACE, "int64"))
+        )
         query = f"SELECT typeof(\n{self._text}\n) FROM ({self._rows()})"
         try:
             with _database().cursor() as cursor:
@@ -210,4 +219,4 @@ def _told(error: Exception) -> str:
 
 
 def _quoted(name: str) -> str:
-    return f'"{name}"'
+    return '"' + name.replace('"', '""') + '"'

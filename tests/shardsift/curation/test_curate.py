@@ -98,7 +98,7 @@ def test_every_row_is_kept_or_has_one_reason(
         kept = sorted((r["quality"] for r in rows if r["quality"] is not None), reverse=True)
         assert kept == scores[:wanted]
         assert len(rows) == wanted + counts.kept_errors.total()
-        assert outcome.threshold.quality == pytest.approx(kept[-1], rel=1e-6)
+        assert outcome.threshold.value == pytest.approx(kept[-1], rel=1e-6)
 
 
 @given(SHARDS)
@@ -125,10 +125,10 @@ def test_the_order_in_which_files_were_written_changes_nothing(
 
 def test_the_threshold_found_keeps_the_same_again(some: Path, tmp_path: Path) -> None:
     found = curate(config(some, tmp_path / "one", keep_count=2))
-    curate(config(some, tmp_path / "two", min_quality=found.threshold.quality))
+    curate(config(some, tmp_path / "two", min_quality=found.threshold.value))
     assert kept_rows(tmp_path / "one") == kept_rows(tmp_path / "two")
     metadata = pq.read_schema(tmp_path / "one" / "keep-list" / "a" / "0.parquet").metadata
-    assert json.loads(metadata[b"shardsift.threshold"]) == found.threshold.quality == 0.7
+    assert json.loads(metadata[b"shardsift.threshold"]) == found.threshold.value == 0.7
     assert metadata[b"shardsift.fingerprint"] == b"made-up"
 
 
@@ -298,9 +298,10 @@ def test_folders_of_others_are_left_alone(some: Path, tmp_path: Path) -> None:
     assert (foreign / "mine.parquet").read_bytes() == b"precious"
 
 
-def test_a_condition_that_is_no_sql_touches_nothing(tmp_path: Path) -> None:
+def test_a_condition_that_is_no_sql_touches_nothing(some: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean width"):
-        curate(config(tmp_path / "nowhere", tmp_path / "kept", keep_top=0.5, where="widht > 3"))
+        curate(config(some, tmp_path / "kept", keep_top=0.5, where="widht > 3"))
+    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_a_share_within_buckets(per: str, buckets: dict[str, tuple[int, int]], s
     write_annotations(some, SOME | {"b/0.tar": large})
     outcome = curate(config(some, None, keep_top=0.5, per=per))
     assert {b.name: (b.rows, b.kept) for b in outcome.threshold.buckets} == buckets
-    assert outcome.threshold.quality is None
+    assert outcome.threshold.value is None
     assert outcome.counts
     assert outcome.counts.kept == sum(kept for _, kept in buckets.values())
 
@@ -330,7 +331,7 @@ def test_approximate_reads_no_rows(tmp_path: Path) -> None:
     outcome = curate(config(annotations, None, keep_top=0.3, approximate=True))
     assert outcome.counts is None
     assert outcome.threshold.rank_error is not None
-    assert outcome.threshold.quality == pytest.approx(0.7, abs=outcome.threshold.rank_error)
+    assert outcome.threshold.value == pytest.approx(0.7, abs=outcome.threshold.rank_error)
 
 
 def test_approximate_keeps_about_as_many(some: Path, tmp_path: Path) -> None:

@@ -6,20 +6,30 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shardsift.curation.ordering import combine, hash_strings, rank, tie_hashes, unrank
 
-FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+VALUES = {
+    "float16": st.floats(width=16, allow_nan=False),
+    "float32": st.floats(width=32, allow_nan=False),
+    "float64": st.floats(allow_nan=False),
+    "int8": st.integers(-(2**7), 2**7 - 1),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "uint8": st.integers(0, 2**8 - 1),
+    "uint64": st.integers(0, 2**64 - 1),
+}
 
 
-@given(st.lists(FINITE, min_size=2, max_size=2))
-def test_ranks_are_ordered_as_the_values_are(pair: list[float]) -> None:
-    values = np.array(pair, np.float32)
+@pytest.mark.parametrize("dtype", VALUES)
+@given(st.data())
+def test_ranks_are_ordered_as_the_values_are(dtype: str, data: st.DataObject) -> None:
+    values = np.array(data.draw(st.lists(VALUES[dtype], min_size=2, max_size=2)), dtype)
     low, high = rank(values)
     assert (low < high, low == high) == (values[0] < values[1], values[0] == values[1])
-    assert np.array_equal(unrank(rank(values)), values)
+    assert np.array_equal(unrank(rank(values), values.dtype), values)
 
 
 def splitmix64(state: int) -> int:

@@ -100,6 +100,6 @@ def test_a_million_equal_rows_are_told_apart_though_few_are_held() -> None:
         passes += 1
         return [keys]
 
-    found = select(read, 1, lambda sizes: sizes // 3, at_most=10**6, gathered=1000)
+    found = select(read, 1, lambda sizes: sizes // 3, at_most=10**6, gathered=1000, rank_bits=32)
     assert found.cuts.keep(keys).sum() == 333_333
     assert passes < 5

@@ -8,7 +8,7 @@ from rich.table import Table
 from shardsift.cli.console import PlainConsole, tracking
 from shardsift.cli.exit_codes import DONE
 from shardsift.curation.curate import FilterResult, curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.curation.filter_config import QUALITY, FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
 
 _MOST_BUCKETS = 40
@@ -50,6 +50,10 @@ def _table(config: FilterConfig, outcome: FilterResult) -> Table:
             lines[f"kept without a score: {code}"] = number
         lines["below the threshold"] = counts.below
         lines["as good as it, and one too many"] = counts.tied
+        if config.unique:
+            lines[f"duplicates of a better one, by {config.unique}"] = counts.duplicates
+        if config.by != QUALITY:
+            lines[f"without a value of {config.by}"] = counts.valueless
         lines["excluded by where"] = counts.excluded
         for code, number in sorted(counts.errors.items()):
             lines[f"dropped for its error: {code}"] = number
@@ -81,8 +85,9 @@ def _buckets_table(config: FilterConfig, outcome: FilterResult) -> Table:
 
 def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     lines: list[str] = []
-    if outcome.threshold.quality is not None:
-        lines.append(f"threshold: --min-quality {outcome.threshold.quality!r}")
+    if outcome.threshold.value is not None:
+        by = f"--by {config.by} --min" if config.by != QUALITY else "--min-quality"
+        lines.append(f"threshold: {by} {outcome.threshold.value!r}")
     if (error := outcome.threshold.rank_error) is not None:
         lines.append(f"approximate: the threshold's rank is off by {error:.3%} at most")
     if not outcome.survey.is_finished:

@@ -62,7 +62,7 @@ def test_settings_come_from_a_file_and_flags_win(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "give one of min_quality, keep_top and keep_count"),
+        ([], "give one of min, min_quality, keep_top and keep_count"),
         (["--keep-top", "30"], "keep_top: Input should be less than or equal to 1 (got 30.0)"),
         (["--keep-top", "0.5", "--where", "widht > 2"], "no column widht; did you mean width?"),
         (["--min-quality", "3"], "lies outside the data"),
