@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY
 from shardsift.annotations.manifest import ManifestWriter, Totals
 from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA, parse_footer
 from shardsift.annotations.sketch import quantile_sketch
+from shardsift.config import Extras
 from shardsift.errors import ErrorCode
 from shardsift.records import COLUMNS, FailedShard, ShardIdentity
 from shardsift.shards.names import annotation_name
@@ -47,6 +48,9 @@ class Annotation:
     w_sim: float | None = None
     quality_min: float | None = None
     quality_std: float | None = None
+    sha256: bytes | None = None
+    phash: int | None = None
+    attributes: Mapping[str, float] = field(default_factory=dict[str, float])
     error: ErrorCode | None = None
     error_message: str | None = None
 
@@ -57,12 +61,16 @@ def encode(
     shard: ShardIdentity,
     fingerprint: str,
     config: Mapping[str, Any],
+    extras: Extras | None = None,
 ) -> bytes:
     """The annotation file of a shard with these rows."""
-    encoder = AnnotationEncoder(shard, fingerprint, config)
+    encoder = AnnotationEncoder(shard, fingerprint, config, extras)
     for begin in range(0, len(rows), ROW_GROUP_ROWS):
         part = rows[begin : begin + ROW_GROUP_ROWS]
-        encoder.add({name: [getattr(row, name, None) for row in part] for name in COLUMNS})
+        columns = {name: [getattr(row, name, None) for row in part] for name in COLUMNS}
+        for name in encoder.extras.attributes:
+            columns[f"attr_{name}"] = [row.attributes.get(name) for row in part]
+        encoder.add(columns)
     data, _ = encoder.finish()
     return data
 
@@ -84,6 +92,7 @@ def write_annotations(
     shards: Mapping[str, Sequence[Quality | Annotation]],
     failed: Iterable[str] = (),
     fingerprint: str = "made-up",
+    extras: Extras | None = None,
 ) -> Path:
     """A finished run of these shards."""
     with ManifestWriter() as manifest:
@@ -93,7 +102,7 @@ def write_annotations(
                 for index, sample in enumerate(samples)
             ]
             identity = ShardIdentity(path=shard, size=1, version="1")
-            data = encode(rows, shard=identity, fingerprint=fingerprint, config={})
+            data = encode(rows, shard=identity, fingerprint=fingerprint, config={}, extras=extras)
             path = folder / annotation_name(shard)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -102,12 +111,21 @@ def write_annotations(
         for shard in failed:
             manifest.add(FailedShard(shard=shard, url=shard, reason="cut", attempts=3))
         sha256 = manifest.commit(str(folder / MANIFEST))
-    _write_records(folder, fingerprint, manifest.totals, sha256)
+    _write_records(folder, fingerprint, manifest.totals, sha256, extras)
     return folder
 
 
-def _write_records(folder: Path, fingerprint: str, totals: Totals, manifest: str) -> None:
-    record = RunRecord(fingerprint=fingerprint, config={}, root="/c", inputs=(), version="0")
+def _write_records(
+    folder: Path, fingerprint: str, totals: Totals, manifest: str, extras: Extras | None = None
+) -> None:
+    record = RunRecord(
+        fingerprint=fingerprint,
+        config={},
+        extras=extras or Extras(),
+        root="/c",
+        inputs=(),
+        version="0",
+    )
     (folder / RUN_RECORD).write_bytes(record.encode())
     pace = {"actors": 1, "seconds": 1.0, "images_per_second": 1.0, "stage_seconds": {}}
     counts = totals.as_dict() | {"fingerprint": fingerprint, "manifest": manifest}
@@ -116,6 +134,8 @@ def _write_records(folder: Path, fingerprint: str, totals: Totals, manifest: str
 
 def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
     """A run of `files` shards of `rows` samples; 3 % have no score, and many qualities are equal.
+
+    A fifth of the rows have the `phash` of others, some in other files.
 
     No manifest: whoever reads it has to read the footers.
     """
@@ -144,11 +164,15 @@ def _made_up(shard: str, rows: int, dice: np.random.Generator) -> tuple[Any, dic
     number = np.arange(rows)
     stem = int(shard.removesuffix(".tar"))
     uids = np.frombuffer(dice.bytes(16 * rows), "V16")
+    own = dice.integers(1 << 32, 1 << 64, rows, np.uint64)
+    shared = dice.integers(0, 1 << 20, rows, np.uint64)
+    phash = np.where(dice.random(rows) < 0.2, shared, own)
     made_up: dict[str, Any] = {
         "key": pa.array([f"{stem:05}{n:06}" for n in range(rows)]),
         "shard": pa.array([shard] * rows),
         "index": pa.array(number, pa.int32()),
         "uid": pa.array([uid.tobytes().hex() for uid in uids]),
+        "phash": pa.array(phash, mask=has_error),
         "width": side,
         "height": side,
         "error": pa.array(["truncated"] * rows, mask=~has_error),

@@ -94,6 +94,29 @@ def test_it_is_duckdb_s_answer_row_for_row(scores: Path, kept: Path, tmp_path: P
     assert connection.execute("SELECT count(*) FROM selected").fetchall() == [(count,)]
 
 
+def test_the_best_of_equals_are_duckdb_s_row_for_row(
+    scores: Path, kept: Path, tmp_path: Path
+) -> None:
+    connection = ordered_by_duckdb(scores, tmp_path)
+    connection.execute(f"""
+        CREATE TABLE best AS SELECT shard, index FROM {sql(scores)} JOIN seeds USING (shard)
+        WHERE quality IS NOT NULL QUALIFY row_number() OVER (
+            PARTITION BY phash ORDER BY quality DESC, tie(seed, index) DESC) = 1
+    """)
+    output = tmp_path / "unique"
+    settings = FilterConfig(
+        annotations=str(scores), output=str(output), keep_top=1.0, unique="phash"
+    )
+    counts = curate(settings).counts
+    ours = f"(SELECT shard, index FROM read_parquet('{output}/keep-list/*.parquet'))"
+    for left, right in ((ours, "best"), ("best", ours)):
+        query = f"SELECT count(*) FROM (SELECT * FROM {left} EXCEPT SELECT * FROM {right})"
+        assert connection.execute(query).fetchall() == [(0,)]
+    assert counts
+    assert connection.execute("SELECT count(*) FROM best").fetchall() == [(counts.kept,)]
+    assert counts.duplicates > 0
+
+
 def test_the_approximate_threshold_is_within_half_a_percent(scores: Path) -> None:
     settings = FilterConfig(annotations=str(scores), keep_top=0.3, approximate=True, dry_run=True)
     found = curate(settings).threshold
@@ -137,6 +160,15 @@ connection.execute(f"COPY (SELECT shard, key, index, uid, quality FROM {files} "
     f"WHERE quality IS NOT NULL ORDER BY quality DESC LIMIT {{round(0.3 * n)}}) "
     "TO '{output}/kept.parquet' (COMPRESSION zstd)")
 """
+DUCKDB_UNIQUE = """
+import duckdb
+connection = duckdb.connect()
+connection.execute("SET memory_limit = '{limit}'; SET temp_directory = '{output}'")
+connection.execute("COPY (SELECT shard, key, index, uid, quality FROM {files} "
+    "WHERE quality IS NOT NULL "
+    "QUALIFY row_number() OVER (PARTITION BY phash ORDER BY quality DESC) = 1) "
+    "TO '{output}/kept.parquet' (COMPRESSION zstd)")
+"""
 DUCKDB_TWICE = """
 import duckdb
 connection = duckdb.connect()
@@ -178,6 +210,9 @@ def test_race(scores: Path, tmp_path: Path) -> None:
         "DuckDB, ORDER BY and LIMIT": DUCKDB.format(**others, limit="16GB"),
         "DuckDB, threshold first, all ties kept": DUCKDB_TWICE.format(**others),
         "DuckDB, ORDER BY and LIMIT in 2 GB": DUCKDB.format(**others, limit="2GB"),
+        "shardsift, the best of each phash": ours(", unique='phash'", "kept").replace("0.3", "1.0"),
+        "DuckDB, the best of each phash": DUCKDB_UNIQUE.format(**others, limit="16GB"),
+        "DuckDB, the same in 2 GB": DUCKDB_UNIQUE.format(**others, limit="2GB"),
     }
     if ROWS <= 20_000_000:
         racers["pandas"] = PANDAS.format(**others)

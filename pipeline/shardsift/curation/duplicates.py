@@ -120,7 +120,9 @@ def _all_but_the_best(rows_N5: Rows) -> Hashes:
     """Return the numbers of rows that are not the best of their group."""
     rows_N5 = rows_N5[np.argsort(rows_N5[:, 0])]
     is_again_N = rows_N5[1:, 0] == rows_N5[:-1, 0]
-    has_company_N = np.append(is_again_N, False) | np.insert(is_again_N, 0, False)
+    has_company_N = np.zeros(len(rows_N5), np.bool_)
+    has_company_N[1:] = is_again_N
+    has_company_N[:-1] |= is_again_N
     some_N5 = rows_N5[has_company_N]
     second_N, rank_N, tie_N, number_N = some_N5[:, 1:].T
     some_N5 = some_N5[np.lexsort((number_N, tie_N, rank_N, second_N, some_N5[:, 0]))]
