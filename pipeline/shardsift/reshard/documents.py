@@ -9,13 +9,14 @@ from shardsift.documents import Document
 class ReshardIntent(Document):
     """What is asked for: from equal intents come equal tars.
 
-    `keep_list` is a digest of what the filter says of itself. Sources, keep-list and annotations
-    may move: `root` is the folder of the sources, `keep` and `annotations` those of the others.
+    `columns` are written into each `.json`. `keep_list` is a digest of what the filter says of
+    itself. Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep`
+    and `annotations` those of the others.
     """
 
     samples_per_shard: int | None
     bytes_per_shard: int | None
-    annotate: bool
+    columns: tuple[str, ...]
     keep_list: str
     fingerprint: str
     root: str

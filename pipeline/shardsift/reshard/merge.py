@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from pydantic_core import from_json
 
 from shardsift.reshard.headers import new_headers, padded, resized
-from shardsift.reshard.rows import CUES
 from shardsift.reshard.samples import RawSample
 
 _SPACE: Final = b" \t\r\n"
@@ -29,17 +28,17 @@ class SampleChunks(NamedTuple):
     json_left: bool = False
 
 
-def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
-    """Return a sample as it was; its cues are merged into its `.json` if asked for."""
+def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
+    """Return a sample as it was, with its fields of these columns, if any, in its `.json`."""
     data, old = sample.data, sample.json
     as_it_was = [data[begin:end] for begin, end in sample.spans]
-    if not merge:
+    if not columns:
         return SampleChunks(as_it_was)
     if old is None:
         return SampleChunks([*as_it_was, *_new_json(sample)], json_made=True)
     merged = None
     if old.can_resize:
-        merged = _merged(bytes(data[old.data : old.data + old.size]), sample.cues)
+        merged = _merged(bytes(data[old.data : old.data + old.size]), sample.fields, columns)
     if merged is None:
         return SampleChunks(as_it_was, json_left=True)
     headers = resized(bytes(data[old.begin : old.data]), len(merged))
@@ -52,10 +51,10 @@ def sample_chunks(sample: RawSample, *, merge: bool) -> SampleChunks:
     return SampleChunks(chunks)
 
 
-def _merged(content: bytes, cues: str) -> bytes | None:
-    """Add the cues behind the fields of a JSON object; None if it is none.
+def _merged(content: bytes, added: str, columns: Collection[str]) -> bytes | None:
+    """Add fields behind those of a JSON object; None if it is none.
 
-    Fields that have a cue's name are replaced, the others stay as they were written.
+    Fields that have a name among `columns` are replaced, the others stay as they were written.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -65,11 +64,11 @@ def _merged(content: bytes, cues: str) -> bytes | None:
     if not isinstance(fields, dict):
         return None
     fields = cast(dict[str, Any], fields)
-    if fields.keys().isdisjoint(CUES):
+    if fields.keys().isdisjoint(columns):
         begin = content.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
-        return b"".join([begin, b", " if fields else b"", cues.encode(), b"}"])
-    others = (text for name, text in _members(content.decode()) if name not in CUES)
-    return f"{{{', '.join([*others, cues])}}}".encode()
+        return b"".join([begin, b", " if fields else b"", added.encode(), b"}"])
+    others = (text for name, text in _members(content.decode()) if name not in columns)
+    return f"{{{', '.join([*others, added])}}}".encode()
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:
@@ -99,7 +98,7 @@ def _parsed(content: bytes) -> Any:
 
 
 def _new_json(sample: RawSample) -> list[bytes]:
-    content = f"{{{sample.cues}}}".encode()
+    content = f"{{{sample.fields}}}".encode()
     folder, slash, name = sample.first.rpartition(b"/")
     key = folder + slash + name.partition(b".")[0]
     return [new_headers(key + b".json", len(content)), _filled(content)]

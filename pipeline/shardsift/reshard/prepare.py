@@ -16,6 +16,8 @@ from shardsift.annotations.folder import (
     find_annotations,
     local_folder,
 )
+from shardsift.annotations.parquet import schema_of
+from shardsift.config import Extras, did_you_mean
 from shardsift.curation.keep_list import KEEP_LIST
 from shardsift.curation.kept import Filtered, read_filtered
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
@@ -61,6 +63,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
         raise InputError(f"{config.keep}: has no keep-list; filter with --emit keep-list")
+    _check_columns(config, scores)
     sources, missing = _find_sources(config, scores, names, filtered)
     check_apart(config.output, scores.url)
     check_output(config.output, {*sources.folders, sources.root})
@@ -70,7 +73,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     inputs = ReshardInputs(
         filtered=filtered,
         annotations=scores.annotations,
-        annotate=config.annotate,
+        columns=config.merged,
         in_place=scores.record is not None and sources.root == scores.record.root,
     )
     plan = folder.plan or _plan(config.output, sources.root, inputs, intent, names, track)
@@ -80,6 +83,14 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     )
 
 
+def _check_columns(config: ReshardConfig, scores: OutputFolder) -> None:
+    known = schema_of(scores.record.extras if scores.record else Extras()).names
+    for name in config.merged:
+        if name not in known:
+            hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+            raise ConfigError(f"--annotate-columns {name}: no such column; {hint}")
+
+
 def _intent(
     config: ReshardConfig, filtered: Filtered, scores: OutputFolder, root: str
 ) -> ReshardIntent:
@@ -87,7 +98,7 @@ def _intent(
     return ReshardIntent(
         samples_per_shard=samples,
         bytes_per_shard=size,
-        annotate=config.annotate,
+        columns=config.merged,
         keep_list=filtered.digest,
         fingerprint=filtered.record.fingerprint,
         root=root,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 
-from shardsift.config import Given, RayConfig
+from shardsift.config import CommaSeparated, Given, RayConfig
 
 SAMPLES_PER_SHARD = 10_000
 """As img2dataset and DataComp's resharder have it, if nothing else is asked for."""
@@ -36,11 +36,22 @@ class ReshardConfig(RayConfig):
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     annotate: bool = Field(
         default=True,
-        description="write `quality`, `q_sim` and `q_mag` into each sample's `.json`; otherwise "
-        "all bytes are left alone",
+        description="write `annotate_columns` into each sample's `.json`; otherwise all bytes are "
+        "left alone",
+    )
+    annotate_columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=("quality", "q_sim", "q_mag"),
+        min_length=1,
+        description="which columns of annotations, comma-separated, such as "
+        "`quality,attr_watermark,phash`; hashes are written in hexadecimal digits",
     )
     overwrite: bool = Field(default=False, description="replace what an earlier `reshard` wrote")
     dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """The columns that are written into each `.json`."""
+        return self.annotate_columns if self.annotate else ()
 
     def limits(self) -> tuple[int | None, int | None]:
         """Return samples and bytes of a tar; None for no limit."""

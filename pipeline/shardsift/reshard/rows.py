@@ -8,6 +8,7 @@ Suffixes: _R rows of a shard, _N those of them that are kept.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,8 @@ from shardsift.reshard.headers import padded
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
-CUES = ("quality", "q_sim", "q_mag")
-"""Columns that are merged into the `.json` of a sample."""
+PLACES = ("key", "tar_offset", "tar_size")
+"""Columns that say where samples lie."""
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class KeptRow:
     """A sample to copy: its place in the shard, and what is merged into its `.json`.
 
     `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
-    the headers of the next image. `cues` are `"quality": 0.71, …`, as in JSON.
+    the headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON.
     """
 
     index: int
@@ -38,11 +39,16 @@ class KeptRow:
     offset: int | None
     begin: int
     end: int
-    cues: str
+    fields: str
 
 
-def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]:
-    """Make the rows of the indices `kept_N`, from all annotations of a shard of `size` bytes."""
+def kept_rows(
+    table: Any, kept_N: NDArray[np.int32], size: int, columns: Sequence[str] = ()
+) -> list[KeptRow]:
+    """Make the rows of the indices `kept_N`, from all annotations of a shard of `size` bytes.
+
+    `columns` are those of their fields.
+    """
     offset_R, length_R = (
         pc.fill_null(table[name], -1).to_numpy().astype(np.int64)
         for name in ("tar_offset", "tar_size")
@@ -56,15 +62,15 @@ def kept_rows(table: Any, kept_N: NDArray[np.int32], size: int) -> list[KeptRow]
     begin_N = np.where(is_hidden_N, 0, before_N)
     for place in np.flatnonzero(is_hidden_N & (offset_R[kept_N] >= 0)):
         begin_N[place] = _end_before(int(kept_N[place]), keys, end_R)
-    columns = (
+    values = (
         kept_N.tolist(),
         keys[kept_N].tolist(),
         [None if offset < 0 else offset for offset in offset_R[kept_N].tolist()],
         begin_N.tolist(),
         np.append(following_R, size)[kept_N + 1].tolist(),
-        _cues(table.select(CUES).take(kept_N)),
+        _fields(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
     )
-    return [KeptRow(*values) for values in zip(*columns, strict=True)]
+    return [KeptRow(*row) for row in zip(*values, strict=True)]
 
 
 def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64]) -> int:
@@ -75,12 +81,26 @@ def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64])
     return int(end_R[before]) if before >= 0 else 0
 
 
-def _cues(table: Any) -> Sequence[str]:
-    """Spell each row's cues as JSON does, with as few digits as a float32 needs."""
+def _fields(table: Any) -> Sequence[str]:
+    """Spell each row's fields as JSON does."""
     pairs = (
-        pc.binary_join_element_wise(
-            f'"{name}": ', pc.fill_null(table[name].cast(pa.string()), "null"), ""
-        )
-        for name in CUES
+        pc.binary_join_element_wise(f'"{name}": ', pc.fill_null(_as_json(table[name]), "null"), "")
+        for name in table.column_names
     )
     return pc.binary_join_element_wise(*pairs, ", ").to_pylist()
+
+
+def _as_json(column: Any) -> Any:
+    """Spell values as JSON does: floats in as few digits as they need, hashes in hexadecimal ones.
+
+    Not every reader of JSON knows integers of 64 bits.
+    """
+    kind = column.type
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.array([value and f'"{value.hex()}"' for value in column.to_pylist()], pa.string())
+    if pa.types.is_uint64(kind):
+        hashes = column.to_pylist()
+        return pa.array([None if h is None else f'"{h:016x}"' for h in hashes], pa.string())
+    if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
+        return pa.array([None if v is None else json.dumps(v) for v in column.to_pylist()])
+    return column.cast(pa.string())

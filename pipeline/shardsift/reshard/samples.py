@@ -15,7 +15,7 @@ class RawSample(NamedTuple):
 
     data: memoryview
     """The piece."""
-    cues: str
+    fields: str
     """Its scores, as `KeptRow` has them."""
     spans: Sequence[tuple[int, int]]
     """From where to where its files and their headers lie, in order."""
@@ -31,7 +31,7 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
         begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
         spans.append((begin, member.end))
     first = next(iter(files.values())).name
-    return RawSample(data, row.cues, spans, first, files.get("json"))
+    return RawSample(data, row.fields, spans, first, files.get("json"))
 
 
 def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:

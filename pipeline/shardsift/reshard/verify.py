@@ -87,7 +87,7 @@ def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> R
     return ReshardInputs(
         filtered=filtered,
         annotations=scores.annotations,
-        annotate=record.annotate,
+        columns=record.columns,
         in_place=in_place and scores.record is not None and scores.record.root == record.root,
     )
 

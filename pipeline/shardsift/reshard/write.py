@@ -20,26 +20,25 @@ from shardsift.reshard.documents import ShardStats, StatusCounts
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import SampleChunks, sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
-from shardsift.reshard.rows import CUES, kept_rows
+from shardsift.reshard.rows import PLACES, kept_rows
 from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify
-
-_COLUMNS = ("key", "tar_offset", "tar_size", *CUES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardInputs:
     """What is the same for all output shards of a run.
 
-    `filtered` is what was kept, `annotations` are those that were filtered; `in_place` says
-    that the sources lie where they were scored, so that their versions can be compared.
+    `filtered` is what was kept, `annotations` are those that were filtered, of which `columns` are
+    written into each `.json`; `in_place` says that the sources lie where they were scored, so that
+    their versions can be compared.
     """
 
     filtered: Filtered
     annotations: Annotations
-    annotate: bool
+    columns: tuple[str, ...]
     in_place: bool
 
 
@@ -107,20 +106,22 @@ def samples_of(task: ReshardTask, inputs: ReshardInputs) -> Iterator[SampleChunk
     """Yield the bytes of an output shard's samples, in order. Raises ShardError."""
     for segment in task.segments:
         for sample in _samples_of(segment, task.shard, inputs):
-            yield sample_chunks(sample, merge=inputs.annotate)
+            yield sample_chunks(sample, inputs.columns)
 
 
 def _samples_of(segment: Segment, shard: str, inputs: ReshardInputs) -> Iterator[RawSample]:
     """Yield the samples of a part of a source shard, which is what was scored before and after."""
     try:
-        kept = read_matching(annotation_name(segment.shard), inputs, _COLUMNS)
+        kept = read_matching(
+            annotation_name(segment.shard), inputs, [*dict.fromkeys([*PLACES, *inputs.columns])]
+        )
         index_N = kept.index_N
         wanted_N = index_N[(index_N >= segment.first) & (index_N <= segment.last)]
         if len(wanted_N) != segment.samples:
             problem = "its keep-list has changed since the plan was made"
             raise ShardError(segment.shard, problem)
         check_source(segment.url, kept.scored, in_place=inputs.in_place)
-        rows = kept_rows(kept.rows, wanted_N, kept.scored.size)
+        rows = kept_rows(kept.rows, wanted_N, kept.scored.size, inputs.columns)
         yield from read_kept(segment.url, segment.shard, rows)
         check_source(segment.url, kept.scored, in_place=inputs.in_place)
     except (ShardError, InputError, AnnotationError) as error:

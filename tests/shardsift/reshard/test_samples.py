@@ -16,7 +16,7 @@ import pyarrow as pa
 from shardsift.errors import ShardError
 from shardsift.reshard.headers import Member, TarPiece
 from shardsift.reshard.pieces import read_pieces
-from shardsift.reshard.rows import CUES, KeptRow, kept_rows
+from shardsift.reshard.rows import KeptRow, kept_rows
 from shardsift.reshard.samples import find_files, samples_from
 from shardsift.shards.samples import read_samples
 from shardsift.storage.ranges import open_ranges
@@ -62,7 +62,6 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
             "tar_size": pa.array(
                 [image and len(image.data or b"") for image in images], pa.int64()
             ),
-            **{cue: pa.array([0.5] * len(found), pa.float32()) for cue in CUES},
         }
     )
     wanted = [n for n, image in enumerate(images) if image and kept[n]]

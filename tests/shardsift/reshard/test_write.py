@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -14,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from shardsift.errors import ShardError
+from shardsift import annotate_shards
+from shardsift.errors import ConfigError, ShardError
 from shardsift.shards.samples import read_samples
 from tests.disks import disk_with_room_for
+from tests.fakes import FakeScorer
 from tests.fuzz.tars import END, Member, build, sparse
 from tests.outputs import edit_rows
-from tests.samples import File, encoded
+from tests.samples import File, encoded, write_tar
 from tests.shardsift.reshard.corpora import (
     Corpus,
     Files,
@@ -98,6 +101,30 @@ def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
         assert written["a.json"] == content
     else:
         assert json.loads(written["a.json"]).keys() == {"quality", "q_sim", "q_mag"}
+
+
+def test_any_column_of_annotations_is_merged(tmp_path: Path) -> None:
+    files = {"a.jpg": encoded(seed=1), "a.json": b'{"phash": "old", "caption": "A"}'}
+    write_tar(tmp_path / "in" / "0.tar", files.items())
+    scorer = FakeScorer()
+    scorer.attributes = {"text": (("text", "no text"),)}
+    annotate_shards(tmp_path / "in", scorer, tmp_path / "scores", hashes=["sha256", "phash"])
+    corpus = Corpus(tmp_path)
+    corpus.filter(keep_top=1)
+    corpus.reshard(annotate_columns="attr_text,phash,sha256,key,width,error")
+    (row,) = pq.read_table(corpus.scores).to_pylist()
+    written = dict(corpus.written())["a.json"]
+    assert json.loads(written) == {
+        "caption": "A",
+        "attr_text": pytest.approx(row["attr_text"]),
+        "phash": f"{row['phash']:016x}",
+        "sha256": hashlib.sha256(files["a.jpg"]).hexdigest(),
+        "key": "a",
+        "width": row["width"],
+        "error": None,
+    }
+    with pytest.raises(ConfigError, match="no such column; did you mean attr_text"):
+        corpus.reshard(annotate_columns="attr_txt", overwrite=True)
 
 
 @pytest.mark.parametrize(
