@@ -128,7 +128,7 @@ def _check_extras(table: Any, extras: Extras) -> None:
             raise Unsound(f"its annotation has a row with a score and no {name}")
     for name in extras.columns:
         if table[name].null_count < len(table) - len(scored):
-            raise Unsound(f"its annotation has a row with a {name} and no score")
+            raise Unsound(f"its annotation has {name} in a row without a score")
     for name in {*get_args(HashName)} - {*extras.hashes}:
         if table[name].null_count < len(table):
             raise Unsound(f"its annotation has a {name}, which wasn't asked for")

@@ -102,5 +102,6 @@ def _as_json(column: Any) -> Any:
         hashes = column.to_pylist()
         return pa.array([None if h is None else f'"{h:016x}"' for h in hashes], pa.string())
     if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-        return pa.array([None if v is None else json.dumps(v) for v in column.to_pylist()])
+        texts = column.to_pylist()
+        return pa.array([None if t is None else json.dumps(t) for t in texts], pa.string())
     return column.cast(pa.string())

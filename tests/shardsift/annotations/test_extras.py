@@ -1,0 +1,161 @@
+"""Attributes and hashes: columns of their own, recorded, verified, and never mixed up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from shardsift import annotate_shards
+from shardsift.annotations.compact import compact
+from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.parquet import SCHEMA, read_footer
+from shardsift.annotations.verify import claim_output, verify
+from shardsift.config import Attributes
+from shardsift.errors import InputError, OutputError
+from shardsift.shards.images import decode_rgb
+from tests.fakes import FakeScorer
+from tests.outputs import annotation_files, edit_rows
+from tests.samples import encoded, write_tar
+
+TEXT: Attributes = {"text": (("text", "no text"),)}
+FILES = [("a.jpg", encoded(seed=1)), ("b.jpg", encoded(seed=2)), ("c.jpg", encoded()[:60])]
+
+
+class AskingScorer(FakeScorer):
+    """A scorer that is asked more than one thing."""
+
+    def __init__(self, attributes: Attributes = TEXT) -> None:
+        self.attributes = attributes
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    write_tar(tmp_path / "in" / "0.tar", FILES)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def scores(shards: Path, tmp_path: Path) -> Path:
+    annotate_shards(shards, AskingScorer(), tmp_path / "out", hashes=["phash", "sha256"])
+    return tmp_path / "out"
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return pq.ParquetFile(folder / "0.parquet").read().to_pylist()
+
+
+def test_they_are_columns_beside_the_same_scores(
+    shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    annotate_shards(shards, FakeScorer(), tmp_path / "plain")
+    for row, plain, (_, data) in zip(
+        rows_of(scores), rows_of(tmp_path / "plain"), FILES, strict=True
+    ):
+        assert row["sha256"] == hashlib.sha256(data).digest()
+        if row["error"] is None:
+            picture = Image.fromarray(decode_rgb(data, 10**6))
+            assert row["phash"] == int(str(imagehash.phash(picture)), 16)
+            assert row["attr_text"] == pytest.approx(1 - row["quality"])
+        else:
+            assert (row["phash"], row["attr_text"]) == (None, None)
+        assert (plain["sha256"], plain["phash"]) == (None, None)
+        hashes = {"sha256": None, "phash": None}
+        assert {name: row[name] for name in plain} | hashes == plain
+    assert set(rows_of(scores)[0]) - set(SCHEMA.names) == {"attr_text"}
+
+
+def test_they_are_recorded_beside_the_fingerprint(scores: Path) -> None:
+    footer = read_footer(str(scores / "0.parquet"))
+    assert footer.fingerprint == FakeScorer.fingerprint
+    assert footer.extras.attributes == TEXT
+    record = json.loads((scores / "_run.json").read_text())
+    assert record["extras"] == {
+        "attributes": {"text": [["text", "no text"]]},
+        "hashes": ["phash", "sha256"],
+    }
+    metadata = pq.read_schema(scores / "0.parquet").metadata
+    assert metadata[b"shardsift.extras_digest"].decode() == footer.extras.digest()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "hashes", "says"),
+    [
+        ({}, ["phash", "sha256"], r"with other attributes \(text: .*'no text'.* there, None here"),
+        (
+            {"text": (("text", "nothing"),)},
+            ["phash", "sha256"],
+            "with other attributes .*no text.*there.*nothing.*here",
+        ),
+        (TEXT, ["phash"], r"with other columns \(hashes: .*'sha256'.* there, \['phash'\] here"),
+    ],
+)
+def test_others_in_the_same_output_are_refused(
+    attributes: Attributes, hashes: list[Any], says: str, shards: Path, scores: Path
+) -> None:
+    before = annotation_files(scores)
+    with pytest.raises(OutputError, match=says):
+        annotate_shards(shards, AskingScorer(attributes), scores, hashes=hashes)
+    assert annotation_files(scores) == before
+    annotate_shards(shards, AskingScorer(attributes), scores, hashes=hashes, overwrite=True)
+    assert annotation_files(scores) != before
+
+
+def test_the_same_ones_go_on(shards: Path, scores: Path) -> None:
+    write_tar(shards / "1.tar", FILES)
+    outcomes = annotate_shards(shards, AskingScorer(), scores, hashes=["sha256", "phash"])
+    assert [outcome.shard for outcome in outcomes] == ["1.tar"]
+
+
+def test_compacted_annotations_keep_them(scores: Path, tmp_path: Path) -> None:
+    compact(str(scores), str(tmp_path / "few"))
+    (file,) = (tmp_path / "few").glob("*.parquet")
+    assert pq.ParquetFile(file).read().to_pylist() == rows_of(scores)
+    read = OutputFolder(str(tmp_path / "few")).annotations.read("0.parquet")
+    assert read.to_pylist() == rows_of(scores)
+
+
+def test_a_folder_of_two_kinds_is_refused(shards: Path, scores: Path, tmp_path: Path) -> None:
+    write_tar(tmp_path / "more" / "1.tar", FILES)
+    annotate_shards(tmp_path / "more", FakeScorer(), tmp_path / "plain")
+    (scores / "1.parquet").write_bytes((tmp_path / "plain" / "1.parquet").read_bytes())
+    with pytest.raises(InputError, match=r"0\.parquet and 1\.parquet have other attributes"):
+        compact(str(scores), str(tmp_path / "few"))
+
+
+def problems(scores: Path, *, recount: bool = False) -> str:
+    found = verify(claim_output(str(scores)), recount=recount)
+    return " ".join(problem.trouble for problem in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "says"),
+    [
+        (0, {"attr_text": None}, "a row with a score and no attr_text"),
+        (0, {"phash": None}, "a row with a score and no phash"),
+        (2, {"attr_text": 0.5}, "has attr_text in a row without a score"),
+        (0, {"attr_text": float("inf")}, "a attr_text that is not finite"),
+        (1, {"phash": 1}, "are not those that its digest is of"),
+    ],
+)
+def test_verify_looks_at_them(row: int, changes: dict[str, Any], says: str, scores: Path) -> None:
+    assert problems(scores) == ""
+    edit_rows(scores / "0.parquet", lambda rows: rows[row].update(changes))
+    assert says in problems(scores)
+
+
+def test_a_recount_reads_the_images_again(shards: Path, scores: Path) -> None:
+    assert problems(scores, recount=True) == ""
+    stat = (shards / "0.tar").stat()
+    data = bytearray((shards / "0.tar").read_bytes())
+    data[data.index(FILES[1][1]) + 50] ^= 1
+    (shards / "0.tar").write_bytes(data)
+    os.utime(shards / "0.tar", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "row 1 has the sha256 of another image" in problems(scores, recount=True)
