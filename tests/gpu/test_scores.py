@@ -191,3 +191,18 @@ def test_a_gpu_that_is_behind_gets_no_pixel_of_another_picture() -> None:
             yield buffer
 
     assert [bits([score]) for score in scorer.score(delayed())] == expected
+
+
+@pytest.mark.parametrize("crops", ["paper", "dense"])
+def test_attributes_are_those_of_a_cpu_and_leave_scores_alone(
+    weights: str, crops: CropPlan
+) -> None:
+    asked = {"dark": (("a dark photo", "a bright photo"), ("night", "day"))}
+    config = rn50(weights, crops=crops)
+    plain = list(on_device(config).score(IMAGES))
+    asking = list(Scorer(config, device=DEVICE, batch_size=8, attributes=asked).score(IMAGES))
+    by_cpu = list(Scorer(config, batch_size=8, attributes=asked).score(IMAGES))
+    for one, two, three in zip(plain, asking, by_cpu, strict=True):
+        for cue in CUES:
+            np.testing.assert_array_equal(getattr(one, cue), getattr(two, cue))
+        np.testing.assert_allclose(two.attributes, three.attributes, atol=1e-4)

@@ -11,8 +11,10 @@ from shardsift.config.base import CommaSeparated, Config, Given, fields_by_key
 from shardsift.config.extras import (
     ATTRIBUTE_PREFIX,
     Attributes,
+    AttributesConfig,
     Extras,
     HashName,
+    PromptPairs,
     attribute_columns,
     checked_attributes,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "PILLOW_BOMB_ERROR_PIXELS",
     "AnyDtype",
     "Attributes",
+    "AttributesConfig",
     "CommaSeparated",
     "Config",
     "CropPlan",
@@ -42,6 +45,7 @@ __all__ = [
     "Given",
     "HashName",
     "ModelConfig",
+    "PromptPairs",
     "RayConfig",
     "RunConfig",
     "ScoreConfig",

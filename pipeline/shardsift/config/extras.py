@@ -35,7 +35,7 @@ def attribute_columns(attributes: Attributes) -> list[str]:
     return [ATTRIBUTE_PREFIX + name for name in attributes]
 
 
-def parse_attributes(words: Sequence[str]) -> dict[str, PromptPairs]:
+def _parse_attributes(words: Sequence[str]) -> dict[str, PromptPairs]:
     """Parse attributes as they are typed, `NAME=PROMPT|OPPOSITE`; several of one name are one.
 
     Raises:
@@ -105,12 +105,8 @@ def _checked(attributes: Attributes) -> dict[str, PromptPairs]:
     return dict(sorted(attributes.items()))
 
 
-def _sorted(names: tuple[HashName, ...]) -> tuple[HashName, ...]:
-    return tuple(sorted(set(names)))
-
-
-class Extras(Config):
-    """What annotations hold beside scores."""
+class AttributesConfig(Config):
+    """What CLIP is asked beside quality."""
 
     attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
         default={},
@@ -118,29 +114,6 @@ class Extras(Config):
         "CLIP-IQA's; in a config file also the questions themselves: pairs of opposite prompts by "
         "name. Each is a column `attr_NAME`, the probability of the first prompt",
     )
-    hashes: Annotated[tuple[HashName, ...], CommaSeparated, AfterValidator(_sorted)] = Field(
-        default=(),
-        description="hashes of each image, comma-separated: `sha256` of its file, and `phash` of "
-        "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
-    )
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns that annotations have for these alone."""
-        return attribute_columns(self.attributes)
-
-    def digest(self) -> str:
-        """Hash them: 16 hexadecimal digits. That of scores knows nothing of them."""
-        return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
-
-    def as_json(self) -> str:
-        """Write them down; equal ones in equal letters."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
-
-
-class ExtrasConfig(Extras):
-    """The same as a person asks for it."""
-
     attribute: tuple[str, ...] = Field(
         default=(),
         description="one more attribute, as `NAME=PROMPT|OPPOSITE`; may be repeated, and several "
@@ -149,13 +122,50 @@ class ExtrasConfig(Extras):
 
     @model_validator(mode="after")
     def _attributes_have_one_meaning(self) -> Self:
-        if twice := self.attributes.keys() & parse_attributes(self.attribute).keys():
+        if twice := self.attributes.keys() & _parse_attributes(self.attribute).keys():
             raise ValueError(
                 f"attribute {min(twice)} is one of `attributes`, too; give it another name"
             )
         return self
 
+    def asked(self) -> dict[str, PromptPairs]:
+        """Put together what is asked in both ways."""
+        return _checked({**self.attributes, **_parse_attributes(self.attribute)})
+
+
+class ExtrasConfig(AttributesConfig):
+    """What annotations are to hold beside scores."""
+
+    hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
+        default=(),
+        description="hashes of each image, comma-separated: `sha256` of its file, and `phash` of "
+        "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
+    )
+
     def extras(self) -> Extras:
-        """Put together what is asked for in several ways."""
-        typed = parse_attributes(self.attribute)
-        return Extras(attributes={**self.attributes, **typed}, hashes=self.hashes)
+        """Return what is asked for in any way."""
+        return Extras(attributes=self.asked(), hashes=self.hashes)
+
+
+def _sorted(names: tuple[HashName, ...]) -> tuple[HashName, ...]:
+    return tuple(sorted(set(names)))
+
+
+class Extras(Config):
+    """What annotations hold beside scores, as their footers record it."""
+
+    attributes: dict[str, PromptPairs] = Field(default={})
+    hashes: Annotated[tuple[HashName, ...], AfterValidator(_sorted)] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that annotations have for these alone."""
+        return attribute_columns(self.attributes)
+
+    def digest(self) -> str:
+        """Hash them: 16 hexadecimal digits. The fingerprint of scores knows nothing of them."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
+
+    def as_json(self) -> str:
+        """Write them down; equal ones in equal letters."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shardsift.config import attribute_columns
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.groups import GroupSpread, spread_between_groups
 from shardsift.evaluation.opinions import Baseline, Ratings, rated_images
@@ -66,7 +67,8 @@ def evaluate(
         UserError: if shards, opinions or weights can't be had, or images are too few.
     """
     first, *others = _passes(config)
-    engine = Variants(first, config.device)
+    attributes = config.compared()
+    engine = Variants(first, config.device, attributes)
     ratings = Ratings()
     cues = list(_score(urls, config, baselines, engine, ratings, advance))
     opinions_N = ratings.turned(higher_is_worse=config.higher_is_worse)
@@ -74,6 +76,10 @@ def evaluate(
         OURS: np.array([cue.quality[0] for cue in cues]),
         SIMILARITY: np.array([cue.q_sim[0] for cue in cues]),
         MAGNITUDE: np.array([cue.q_mag[0] for cue in cues]),
+        **{
+            name: np.array([cue.attributes[place] for cue in cues])
+            for place, name in enumerate(attribute_columns(attributes))
+        },
         **{name: np.array(values) for name, values in ratings.baselines.items()},
     }
     agreements = {

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from shardsift.config import CommaSeparated, ModelConfig
+from shardsift.config import (
+    AttributesConfig,
+    CommaSeparated,
+    ModelConfig,
+    PromptPairs,
+    attribute_columns,
+    did_you_mean,
+)
 
 
-class ExperimentConfig(ModelConfig):
+class ExperimentConfig(ModelConfig, AttributesConfig):
     """Scores to compare with human opinion: the configuration under test, and variants of it."""
 
     mos_field: str = Field(
         default="mos", description="name of the opinion score in the samples' `.json`"
+    )
+    by: str | None = Field(
+        default=None,
+        description="the one attribute to compare with opinions, such as `attr_sharpness`; by "
+        "default all that are asked for",
     )
     higher_is_worse: bool = Field(default=False, description="the opinions are DMOS")
     group_field: str | None = Field(
@@ -34,3 +46,17 @@ class ExperimentConfig(ModelConfig):
         default=(),
         description="a further model in that table, `NAME` or `NAME=WEIGHTS`; may be repeated",
     )
+
+    @model_validator(mode="after")
+    def _by_is_asked(self) -> Self:
+        known = attribute_columns(self.asked())
+        if self.by is not None and self.by not in known:
+            hint = did_you_mean(self.by, known, "ask it with --attribute or --attributes")
+            raise ValueError(f"by {self.by}: no attribute that is asked; {hint}")
+        return self
+
+    def compared(self) -> dict[str, PromptPairs]:
+        """Return the attributes that are compared with opinions."""
+        asked = self.asked()
+        columns = zip(asked, attribute_columns(asked), strict=True)
+        return {name: asked[name] for name, column in columns if self.by in (None, column)}

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shardsift.config import CropPlan, ScoreConfig
+from shardsift.config import Attributes, CropPlan, ScoreConfig
 from shardsift.errors import ConfigError
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage
+from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import cut_crops, patch_corners
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import attribute_values, fuse, magnitude_cue, similarity_cue
 
 FAMILIES = ("lambda", "weights", "alpha", "crops", "dense", "prompts")
 """What `--ablate` may name; `dense` needs a convolutional tower, and another pass."""
@@ -47,7 +48,7 @@ class ImageCues:
     """One image under V variants: means over crops, shape (V,), and what groups are made of.
 
     `magnitude` is the magnitude cue of the first variant before Box-Cox, `label` the place of the
-    likeliest label.
+    likeliest label; `attributes` are of the first variant's crops.
     """
 
     quality: Values
@@ -55,6 +56,7 @@ class ImageCues:
     q_mag: Values
     magnitude: float
     label: int
+    attributes: Values
 
 
 def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
@@ -83,7 +85,9 @@ def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
 class Variants:
     """Scores images under variants of one encoder: all have its weights and its dtype."""
 
-    def __init__(self, variants: Sequence[Variant], device: str) -> None:
+    def __init__(
+        self, variants: Sequence[Variant], device: str, attributes: Attributes | None = None
+    ) -> None:
         """Load the encoder. Raises ModelError if it can't be had."""
         self.variants = variants
         first = variants[0].config
@@ -91,7 +95,7 @@ class Variants:
         # The encoder knows pairs only; a label is paired with itself.
         labels = [(f"a photo of {label}", f"a photo of {label}") for label in GROUP_LABELS]
         config = first.model_copy(update={"prompts": (*pairs, *labels)})
-        self._encoder = Encoder(config, device)
+        self._encoder = Encoder(config, device, load_clip(config, attributes))
         self._places = [[pairs.index(pair) for pair in v.config.prompts] for v in variants]
         self._labels_LD = self._encoder.text_P2D[len(pairs) :, 0]
 
@@ -123,7 +127,16 @@ class Variants:
             q_mag=q_mag_V,
             magnitude=float(magnitude_cue(own_ND, 1.0).mean()),
             label=int(likeness_L.argmax()),
+            attributes=self._attributes(own_ND),
         )
+
+    def _attributes(self, features_ND: Tensor) -> Values:
+        encoder = self._encoder
+        if encoder.text_Q2D is None:
+            return np.empty(0)
+        pairs_A = [len(pairs) for pairs in encoder.attributes.values()]
+        found = attribute_values(features_ND, encoder.text_Q2D, pairs_A, encoder.logit_scale)
+        return np.array([float(own_N.double().mean()) for own_N in found])
 
     def _all(self, plan: CropPlan) -> bool:
         return all(variant.config.crops == plan for variant in self.variants)

@@ -77,6 +77,26 @@ def test_statistics_are_those_of_scipy(evaluation: Evaluation) -> None:
         )
 
 
+def test_attributes_are_compared_with_opinions_as_the_scorer_gives_them(shard: Path) -> None:
+    asked = {"attribute": ("bright=a bright photo|a dark photo", "text=text|no text")}
+    config = experiment(resamples=0, limit=10, **asked)
+    predictions = evaluate([str(shard)], config, {}).predictions
+    samples = list(read_samples(str(shard)))[:10]
+    images = [decode_rgb(s.image.data, 10**6) for s in samples if s.image and s.image.data]
+    scorer = Scorer(config.scoring(), attributes=config.asked())
+    for place, name in enumerate(("attr_bright", "attr_text")):
+        expected = [score.attributes[place].mean() for score in scorer.score(images)]
+        assert np.allclose(predictions[name], expected, atol=2e-6)
+    alone = experiment(by="attr_text", resamples=0, limit=10, **asked)
+    found = evaluate([str(shard)], alone, {})
+    assert [name for name in found.predictions if "attr" in name] == ["attr_text"]
+    assert found.agreements["attr_text"].srcc.value == pytest.approx(
+        stats.spearmanr(predictions["attr_text"], found.opinions)[0]
+    )
+    with pytest.raises(ValueError, match="did you mean attr_text"):
+        experiment(by="attr_txt", **asked)
+
+
 def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> None:
     rows = {(row.family, row.name): row.agreement for row in evaluation.ablations}
     assert rows["lambda", "λ = 0.5"].srcc.value == evaluation.agreements[OURS].srcc.value

@@ -99,6 +99,26 @@ def test_another_configuration_is_refused_and_overwrite_replaces(corpus: Corpus)
     assert len(corpus.files()) == 4
 
 
+def test_attributes_and_hashes_go_with_a_run(corpus: Corpus) -> None:
+    asked: dict[str, Any] = {"attribute": ("text=text|no text",), "hashes": "sha256,phash"}
+    corpus.score(**asked)
+    table = pq.read_table(corpus.out)
+    for name in ("attr_text", "sha256", "phash"):
+        assert table[name].null_count == 0
+    before = corpus.files()
+    corpus.score(**asked)
+    assert "nothing to do" in corpus.said.getvalue()
+    others: list[tuple[dict[str, Any], str]] = [
+        (asked | {"attribute": ("text=text|nothing",)}, "with other attributes .text: "),
+        (asked | {"hashes": "sha256"}, "with other columns .hashes: "),
+        ({}, "with other attributes .text: .*None here"),
+    ]
+    for other, says in others:
+        with pytest.raises(OutputError, match=says):
+            corpus.score(**other)
+    assert corpus.files() == before
+
+
 def test_nothing_is_deleted_before_everything_is_checked(corpus: Corpus) -> None:
     corpus.score()
     before = corpus.files()

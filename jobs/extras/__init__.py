@@ -1,0 +1,1 @@
+"""What attributes and hashes cost, beside the score that a pass is made for."""
