@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -99,10 +99,15 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> 
     }
     laps: dict[str, list[float]] = {name: [] for name in additions}
     task = ShardTask(url=str(shard), shard=shard.name, annotation="a.parquet")
-    with closing(make_decoder(config.decode_workers, plain.pin)) as decoder:
+    output = str(shard.parent / "out")
+    with ExitStack() as stack:
+        decoders = {  # each pins the memory that its scorer copies from
+            scorer: stack.enter_context(closing(make_decoder(config.decode_workers, scorer.pin)))
+            for scorer in (plain, asking)
+        }
         for _ in range(config.laps + 1):
             for name, (scorer, hashes) in additions.items():
-                report = annotate(task, scorer, str(shard.parent / "out"), decoder, hashes=hashes)
+                report = annotate(task, scorer, output, decoders[scorer], hashes=hashes)
                 assert report.seconds, "it was scored now"
                 laps[name].append(report.rows / report.seconds)
     return [
