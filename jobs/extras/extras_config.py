@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from jobs.bench.corpus import MODEL
 from shardsift.config import Config, CropPlan, Dtype
 
 
@@ -14,6 +15,7 @@ class CostConfig(Config):
 
     device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`")
     output: Path = Field(default=Path("bench"), description="folder for `extras.json`")
+    model: str = Field(default=MODEL, description="its weights are made up, unless it is `compact`")
     images: int = Field(default=400, ge=2, description="pictures of the shard")
     size: str = Field(default="512x384", description="of the pictures")
     laps: int = Field(default=5, ge=1, description="of each, in turn")

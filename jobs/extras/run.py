@@ -48,11 +48,11 @@ def run_extras(config: CostConfig, console: Console) -> None:
     width, height = map(int, config.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         shard = write_shard(Path(folder, "a.tar"), config.images, width, height, _QUALITY)
-        weights = write_weights(Path(folder, "weights.pt"))
+        weights = str(write_weights(Path(folder, "w.pt"))) if config.model == MODEL else None
         decoding = measure_decoding(shard)
         console.print(_decoding_table(decoding, config))
         scoring = ScoreConfig(
-            model=MODEL, pretrained=str(weights), crops=config.crops, dtype=config.dtype
+            model=config.model, pretrained=weights, crops=config.crops, dtype=config.dtype
         )
         costs = measure_additions(shard, scoring, config)
     console.print(_cost_table(costs, config))

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from shardsift.annotations.ordering import LAST, Ranks, rank, unrank
 from shardsift.annotations.parquet import schema_of
 from shardsift.config import Extras, did_you_mean
 from shardsift.curation.joined import JoinedColumn, JoinedFiles, plain
-from shardsift.curation.ordering import LAST, Ranks, rank, unrank
 from shardsift.errors import ConfigError
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported

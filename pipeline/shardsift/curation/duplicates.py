@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shardsift.annotations.ordering import Hashes, hash_strings, mix
 from shardsift.annotations.survey import Part
 from shardsift.curation.columns import Columns
 from shardsift.curation.joined import is_text, plain
-from shardsift.curation.ordering import Hashes, hash_strings, mix
 from shardsift.curation.scratch import Rows, Scratch
 from shardsift.curation.selection import Keys
 from shardsift.errors import ConfigError, InputError

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from shardsift.annotations.ordering import Hashes, combine, hash_strings
 from shardsift.config import did_you_mean
-from shardsift.curation.ordering import Hashes, combine, hash_strings
 from shardsift.errors import InputError
 from shardsift.redaction import reason
 from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_read

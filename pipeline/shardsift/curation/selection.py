@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shardsift.annotations.ordering import LAST, Hashes, Ranks
 from shardsift.curation.buckets import Codes
-from shardsift.curation.ordering import LAST, Hashes, Ranks
 
 GATHERED = 1 << 23
 """How many rows are held at most, 20 bytes each."""

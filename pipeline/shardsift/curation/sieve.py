@@ -13,12 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.annotations.folder import Annotations
+from shardsift.annotations.ordering import tie_hashes
 from shardsift.annotations.parquet import count_values
 from shardsift.annotations.survey import Part
 from shardsift.curation.buckets import Buckets
 from shardsift.curation.columns import Columns, Ranking
 from shardsift.curation.duplicates import Duplicates, GroupColumn, Grouped
-from shardsift.curation.ordering import tie_hashes
 from shardsift.curation.selection import Cuts, Keys
 from shardsift.curation.where import Condition
 from shardsift.errors import AnnotationError

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from shardsift.annotations.ordering import rank
 from shardsift.annotations.sketch import shortest
 from shardsift.annotations.survey import Survey
 from shardsift.curation.filter_config import QUALITY, FilterConfig
-from shardsift.curation.ordering import rank
 from shardsift.curation.selection import GATHERED, Cuts, Keys, Selection, select, select_near
 from shardsift.curation.sieve import THREADS, Sieve
 from shardsift.errors import InputError

@@ -5,22 +5,55 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from itertools import islice
 
 import numpy as np
 
+from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.report.charts import density, histogram
 from shardsift.report.gather import ERROR_EXAMPLES, Floats, RunData
+from shardsift.report.groups import EqualPictures, find_equal_pictures
 from shardsift.report.live import Start, live_data
-from shardsift.report.thumbnails import Thumbnail
+from shardsift.report.thumbnails import Thumbnail, choose, fetch_thumbnails
 
 _SHEET = 12
 """Thumbnails of a decile that are seen; the others wait for the slider."""
 
 
-def render(run: RunData, thumbnails: Sequence[Thumbnail], problem: str | None, start: Start) -> str:
-    """Render the page's HTML; `problem` says why pictures are missing."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """What is shown of a run's pictures.
+
+    `spread` is over all qualities; `equal` are those of each group of `copies`, the best one first;
+    `problem` says why some are missing.
+    """
+
+    spread: Sequence[Thumbnail]
+    copies: EqualPictures | None = None
+    equal: Sequence[Sequence[Thumbnail]] = ()
+    problem: str | None = None
+
+
+def fetch_pictures(run: RunData, root: str | None, count: int) -> Pictures:
+    """Fetch so many pictures over all qualities, and some that are equal; none without a `root`."""
+    spread, copies = choose(run, count), find_equal_pictures(run)
+    groups = copies.groups if copies and count else []
+    places = [*spread, *(place for group in groups for place in group)]
+    found, problem = fetch_thumbnails(run, root, places)
+    others = iter(found[len(spread) :])
+    return Pictures(
+        spread=found[: len(spread)],
+        copies=copies,
+        equal=[list(islice(others, len(group))) for group in groups],
+        problem=problem,
+    )
+
+
+def render(run: RunData, pictures: Pictures, start: Start) -> str:
+    """Render the page's HTML."""
     quality_N = run.numbers("quality")
     parts = {
         "title": escape(f"Shardsift report: {run.url.rstrip('/').rpartition('/')[2]}"),
@@ -29,8 +62,9 @@ def render(run: RunData, thumbnails: Sequence[Thumbnail], problem: str | None, s
         "tiles": _tiles(run, quality_N),
         "histograms": _histograms(run),
         "densities": _densities(run),
-        "pictures": escape(_about_pictures(thumbnails, problem)),
-        "deciles": _deciles(thumbnails, quality_N),
+        "pictures": escape(_about_pictures(pictures)),
+        "deciles": _deciles(pictures.spread, quality_N),
+        "equal": _equal(run, pictures),
         "errors": _errors(run),
         "fingerprint": escape(run.record.fingerprint if run.record else "not recorded"),
         "config": escape(run.record.model_dump_json(indent=2) if run.record else "not recorded"),
@@ -80,6 +114,11 @@ def _histograms(run: RunData) -> str:
         "q_sim, the similarity cue": histogram(run.numbers("q_sim"), "q_sim"),
         "q_mag, the magnitude cue": histogram(run.numbers("q_mag"), "q_mag"),
         "lowest crop": histogram(run.numbers("quality_min"), "quality_min"),
+        **{
+            escape(name): histogram(run.numbers(name), escape(name))
+            for name in run.table.column_names
+            if name.startswith(ATTRIBUTE_PREFIX)
+        },
     }
     return _figures(charts)
 
@@ -108,10 +147,33 @@ def _figures(charts: Mapping[str, str]) -> str:
     )
 
 
-def _about_pictures(thumbnails: Sequence[Thumbnail], problem: str | None) -> str:
-    shown = sum(thumbnail.picture is not None for thumbnail in thumbnails)
+def _about_pictures(pictures: Pictures) -> str:
+    shown = sum(thumbnail.picture is not None for thumbnail in pictures.spread)
     text = f"{shown} pictures at even ranks of quality, up to {_SHEET} of each tenth shown here."
-    return text if problem is None else f"{text} {problem}"
+    return text if pictures.problem is None else f"{text} {pictures.problem}"
+
+
+def _equal(run: RunData, pictures: Pictures) -> str:
+    """Show groups of equal pictures, if hashes tell of any."""
+    copies = pictures.copies
+    if copies is None:
+        return ""
+    told = f"<p>Of {run.rows_read:,} rows {copies.copies:,} are copies of a better one"
+    told += f" by <code>{copies.column}</code>"
+    if not copies.groups:
+        return _section("equal", "Equal pictures", f"{told}.</p>")
+    command = f"shardsift filter … --unique {copies.column}"
+    told += f"; <code>{command}</code> keeps the first of each group. Some of the largest:</p>"
+    groups = "".join(
+        f'<div class="sheet group">{"".join(_thumb(one, hidden=False) for one in group)}</div>'
+        for group in pictures.equal
+    )
+    return _section("equal", "Equal pictures", told + groups)
+
+
+def _section(name: str, title: str, content: str) -> str:
+    heading = f'<h2 id="h-{name}">{title}</h2>'
+    return f'<section aria-labelledby="h-{name}">{heading}{content}</section>'
 
 
 def _deciles(thumbnails: Sequence[Thumbnail], quality_N: Floats) -> str:

@@ -50,13 +50,17 @@ def spread_over_quality(quality_N: Floats, usable_N: NDArray[np.bool_], count: i
     return [int(place) for place in places]
 
 
+def choose(run: RunData, count: int) -> list[int]:
+    """Choose rows that can be shown, over the whole range of quality."""
+    offset_N, size_N = run.numbers("tar_offset"), run.numbers("tar_size")
+    usable_N = np.isfinite(offset_N) & np.isfinite(size_N)
+    return spread_over_quality(run.numbers("quality"), usable_N, count)
+
+
 def fetch_thumbnails(
-    run: RunData, root: str | None, count: int
+    run: RunData, root: str | None, places: Sequence[int]
 ) -> tuple[list[Thumbnail], str | None]:
-    """Fetch thumbnails over the whole range of quality; also tell why some are missing."""
-    quality_N, offset_N = run.numbers("quality"), run.numbers("tar_offset")
-    size_N = run.numbers("tar_size")
-    places = spread_over_quality(quality_N, np.isfinite(offset_N) & np.isfinite(size_N), count)
+    """Fetch thumbnails of some rows; also tell why some are missing."""
     rows: Sequence[dict[str, object]] = run.table.take(pa.array(places, pa.int64())).to_pylist()
     problems: list[str] = []
 
@@ -81,8 +85,8 @@ def fetch_thumbnails(
 
 def _picture(url: str, row: dict[str, object]) -> str:
     offset, size = row["tar_offset"], row["tar_size"]
-    assert isinstance(offset, int), "rows without a place in the tar were left out"
-    assert isinstance(size, int), "rows without a place in the tar were left out"
+    if not (isinstance(offset, int) and isinstance(size, int)):
+        raise ValueError(f"{row['key']} does not lie in one piece in its tar")
     return encode(decode_rgb(read_range(url, offset, size), PILLOW_BOMB_ERROR_PIXELS))
 
 

@@ -53,8 +53,8 @@ def _folder_problems(part: str) -> Iterator[str]:
     if part.endswith(ANNOTATION_SUFFIX):
         yield f"a folder {part} would be taken for a file"
     column, equals, _ = part.partition("=")
-    column = column.lower()
-    if equals and (column in COLUMNS or column.startswith(ATTRIBUTE_PREFIX)):
+    known = column.lower()
+    if equals and (known in COLUMNS or known.startswith(ATTRIBUTE_PREFIX)):
         yield f"readers take a folder {part} for a column {column}, and annotations have one"
 
 

@@ -14,7 +14,13 @@ from jobs.extras.run import run_extras
 
 def test_every_addition_is_measured_beside_the_score(tmp_path: Path) -> None:
     config = CostConfig(
-        output=tmp_path, images=2, size="60x50", laps=1, dtype="float32", batch_size=2
+        model="compact",
+        output=tmp_path,
+        images=2,
+        size="60x50",
+        laps=1,
+        dtype="float32",
+        batch_size=2,
     )
     shown = io.StringIO()
     run_extras(config, Console(file=shown, width=100))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shardsift.curation.ordering import rank, tie_hashes
+from shardsift.annotations.ordering import rank, tie_hashes
 from shardsift.curation.selection import Keys, select, select_near
 
 QUALITIES = st.lists(

@@ -10,7 +10,7 @@ import pytest
 from shardsift.annotations.parquet import count_values
 from shardsift.errors import InputError
 from shardsift.report.gather import gather
-from shardsift.report.thumbnails import fetch_thumbnails, spread_over_quality
+from shardsift.report.thumbnails import choose, fetch_thumbnails, spread_over_quality
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import write_shards, write_tar
@@ -67,7 +67,7 @@ def test_pictures_are_spread_over_ranks() -> None:
 
 def test_thumbnails_come_from_the_tars(run: Path) -> None:
     data = gather(str(run))
-    thumbnails, problem = fetch_thumbnails(data, data.root, 8)
+    thumbnails, problem = fetch_thumbnails(data, data.root, choose(data, 8))
     assert problem is None
     assert len(thumbnails) == 8
     assert all(t.picture and t.picture.startswith("data:image/jpeg") for t in thumbnails)
@@ -76,7 +76,8 @@ def test_thumbnails_come_from_the_tars(run: Path) -> None:
 
 
 def test_missing_tars_are_told(run: Path, tmp_path: Path) -> None:
-    thumbnails, problem = fetch_thumbnails(gather(str(run)), str(tmp_path), 8)
+    data = gather(str(run))
+    thumbnails, problem = fetch_thumbnails(data, str(tmp_path), choose(data, 8))
     assert problem is not None
     assert problem.startswith("8 of 8 pictures are missing")
     assert all(thumbnail.picture is None for thumbnail in thumbnails)

@@ -16,8 +16,7 @@ import pytest
 from shardsift.errors import ErrorCode
 from shardsift.report.gather import RunData, gather
 from shardsift.report.live import Start
-from shardsift.report.page import render
-from shardsift.report.thumbnails import fetch_thumbnails
+from shardsift.report.page import fetch_pictures, render
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
 from tests.outputs import write_run
@@ -40,7 +39,7 @@ def a_run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 
 
 def page_of(run: RunData, start: Start | None = None, pictures: int = 40) -> str:
-    return render(run, *fetch_thumbnails(run, run.root, pictures), start or Start())
+    return render(run, fetch_pictures(run, run.root, pictures), start or Start())
 
 
 def data_in(page: str) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from shardsift.cli.configs import ReportConfig
 from shardsift.cli.exit_codes import DONE
 from shardsift.report.gather import gather
 from shardsift.report.live import Start
-from shardsift.report.page import render
-from shardsift.report.thumbnails import fetch_thumbnails
+from shardsift.report.page import fetch_pictures, render
 from shardsift.storage.files import absolute, commit, join
 
 REPORT = "report.html"
@@ -21,13 +20,13 @@ def run(config: ReportConfig, console: Console) -> int:
         data = gather(config.annotations, limit=config.rows)
     root = absolute(config.shards) if config.shards is not None else data.root
     with console.status("fetching pictures"):
-        pictures, problem = fetch_thumbnails(data, root, config.thumbnails)
+        pictures = fetch_pictures(data, root, config.thumbnails)
     start = Start(min_quality=config.min_quality, keep_top=config.keep_top)
-    page = render(data, pictures, problem, start).encode()
+    page = render(data, pictures, start).encode()
     location = join(config.output, REPORT)
     commit(location, page)
-    if problem is not None:
-        console.print(problem, soft_wrap=True)
+    if pictures.problem is not None:
+        console.print(pictures.problem, soft_wrap=True)
     if data.is_sampled:
         console.print(f"a sample: {data.rows_read:,} rows of {data.files_read:,} annotation files")
     console.print(f"report: {location} ({len(page) / 1e6:.1f} MB)", soft_wrap=True)

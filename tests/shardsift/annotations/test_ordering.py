@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardsift.curation.ordering import combine, hash_strings, rank, tie_hashes, unrank
+from shardsift.annotations.ordering import combine, hash_strings, rank, tie_hashes, unrank
 
 VALUES = {
     "float16": st.floats(width=16, allow_nan=False),
