@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -15,23 +16,25 @@ import pytest
 import typer.main
 
 from shardsift.annotations.parquet import SCHEMA
-from shardsift.cli.app import app
+from shardsift.cli.app import app, main
+from shardsift.config import Extras
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import ErrorCode
 from tests.fakes import FakeScorer
-from tests.generated import write_annotations
+from tests.generated import row, write_annotations
 from tests.outputs import write_run
 from tests.samples import picture, write_shards
 from tests.shardsift.reshard.corpora import plain_corpus
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+COLUMNS = (Path(__file__).parents[1] / "docs" / "columns.md").read_text()
 FILES = (Path(__file__).parents[1] / "docs" / "files.md").read_text()
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line
-    for language, block in BLOCKS
+    for language, block in [*BLOCKS, *re.findall(r"```(\w+)\n(.*?)```", COLUMNS, re.DOTALL)]
     for line in block.splitlines()
     if language == "bash" and ("shardsift " in line or "jobs/" in line)
 ]
@@ -51,7 +54,7 @@ def test_every_verb_is_shown(verb: str) -> None:
 def test_every_documented_flag_exists() -> None:
     known = set[str]().union(*(flags_of(verb) for verb in VERBS))
     others = r"^(docker|python -m open_clip_train|python -m jobs).*$|ray job submit .*? -- "
-    ours = re.sub(others, "", README, flags=re.MULTILINE)
+    ours = re.sub(others, "", README + COLUMNS, flags=re.MULTILINE)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ours)) <= known
 
 
@@ -139,3 +142,35 @@ def test_the_loader_of_a_clean_corpus_sees_pictures_and_scores(tmp_path: Path) -
     assert len(samples) == len(corpus.kept_keys())
     assert all(image.width == fields["width"] for image, fields in samples)
     assert all(0 < fields["quality"] < 1 for _, fields in samples)
+
+
+FILTERS = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", COLUMNS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", FILTERS, ids=lambda words: words[:30])
+def test_filters_in_datacomp_s_manner_run(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(n, 0.5 + n / 20, phash=n // 2) for n in range(8)]
+    extras = Extras(hashes=("phash",))
+    write_annotations(tmp_path / "scores", {"a.tar": rows}, extras=extras)
+    metadata = {
+        "uid": [f"{n:032x}" for n in range(8)],
+        "text": ["a dog in the park"] * 8,
+        "language": ["en"] * 7 + ["de"],
+        "original_width": [640] * 8,
+        "original_height": [480] * 8,
+        "clip_l14_similarity_score": [0.2 + n / 50 for n in range(8)],
+        "near_imagenet": [True] * 4 + [False] * 4,
+        "cluster": [0, 0, 1, 1, 2, 2, 3, 3],
+    }
+    monkeypatch.chdir(tmp_path)
+    for name in ("metadata", "clusters"):
+        pq.write_table(pa.table(metadata), f"{name}.parquet")
+    arguments = shlex.split(words)
+    if "cluster" in words and "--join" not in words:
+        arguments += ["--join", "clusters.parquet"]
+    if not {"--keep-top", "--min"} & {*arguments}:
+        arguments += ["--keep-top", "1"]
+    assert main(["filter", "scores", "--output", "kept", *arguments]) == 0
+    assert json.loads(Path("kept/_summary.json").read_text())["kept"] > 0
