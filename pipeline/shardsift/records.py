@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -110,11 +111,38 @@ class StageSeconds:
         return self.busy / max(self.busy + self.waiting, 1e-9)
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What values add up to: enough for their mean and deviation, if it is known how many."""
+
+    total: float
+    squares: float
+    lowest: float
+    highest: float
+
+    def __add__(self, other: Spread) -> Spread:
+        return Spread(
+            self.total + other.total,
+            self.squares + other.squares,
+            min(self.lowest, other.lowest),
+            max(self.highest, other.highest),
+        )
+
+    def mean(self, values: int) -> float:
+        """Return the mean of so many values."""
+        return self.total / values
+
+    def deviation(self, values: int) -> float:
+        """Return the population standard deviation of so many values."""
+        return math.sqrt(max(0.0, self.squares / values - self.mean(values) ** 2))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
-    `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows. `seconds` is the
+    `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `attributes` are
+    those of rows with a score, by column, and empty if there is none. `seconds` is the
     wall time of scoring, None if the shard was committed by an earlier run. `stages` are `read`,
     `decode`, `score` and `write`.
     """
@@ -127,6 +155,7 @@ class ShardReport:
     stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     unscored_images: int = 0
     digest: str = ""
+    attributes: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
 
 
 class FailedShard(Document):

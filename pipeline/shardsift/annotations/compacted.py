@@ -32,6 +32,7 @@ from shardsift.annotations.parquet import (
     with_digest,
 )
 from shardsift.annotations.sketch import count_of
+from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.redaction import reason
@@ -52,12 +53,13 @@ _INDEX_SCHEMA = pa.schema(
         pa.field("sketch", pa.binary(), nullable=False),
         pa.field("unscored_images", pa.int64(), nullable=False),
         pa.field("digest", pa.string(), nullable=False),
+        pa.field("attributes", pa.string(), nullable=False),
         pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("first_row", pa.int64(), nullable=False),
     ]
 )
-"""Columns of the index: `errors` is JSON, `first_row` counts from the beginning of `file`. Shards
-stand in the order of their annotations' names."""
+"""Columns of the index: `errors` and `attributes` are JSON, `first_row` counts from the beginning
+of `file`. Shards stand in the order of their annotations' names."""
 
 _GROUPS_HELD: Final = 4
 """Neighbours of one row group are read one after the other, by several threads."""
@@ -178,6 +180,7 @@ class CompactedAnnotations:
                 sketch=row["sketch"],
                 unscored_images=row["unscored_images"],
                 digest=row["digest"],
+                attributes=decode_spreads(row["attributes"]),
             ),
         )
 
@@ -199,6 +202,7 @@ def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
         "sketch": report.sketch,
         "unscored_images": report.unscored_images,
         "digest": report.digest,
+        "attributes": encode_spreads(report.attributes),
         "file": slot.file,
         "first_row": slot.first_row,
     }

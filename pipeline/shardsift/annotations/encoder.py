@@ -26,6 +26,7 @@ from shardsift.annotations.parquet import (
 )
 from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import quantile_sketch
+from shardsift.annotations.spreads import encode_spreads, spreads_of
 from shardsift.config import Extras
 from shardsift.records import ShardIdentity, ShardReport
 
@@ -85,6 +86,7 @@ class AnnotationEncoder:
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
             unscored_images=unscored_images,
             digest=self._digest.hexdigest(),
+            attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
         )
         sink = io.BytesIO()
         schema = self._schema.with_metadata(self._metadata(report))
@@ -105,6 +107,7 @@ class AnnotationEncoder:
             "sketch": base64.b64encode(report.sketch).decode(),
             "unscored_images": str(report.unscored_images),
             "digest": report.digest,
+            "attributes": encode_spreads(report.attributes),
             "version": __version__,
         }
         return {METADATA_PREFIX + key: value for key, value in metadata.items()}

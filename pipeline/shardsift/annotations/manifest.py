@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
 from shardsift.annotations.sketch import QuantileMerger, count_of
+from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
@@ -29,6 +30,7 @@ SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("unscored_images", pa.int64()),
         pa.field("digest", pa.string()),
+        pa.field("attributes", pa.string()),
     ]
 )
 """Columns of the manifest: counts are null for a shard that was given up (`failed`).
@@ -37,6 +39,7 @@ sketch           KLL sketch of the shard's `quality`
 seconds          that scoring took; null if a run that did not finish committed the shard
 unscored_images  images that share a sample with the one that was scored
 digest           of the values of the shard's rows
+attributes       JSON: sum, sum of squares, lowest and highest value of each, over scored rows
 """
 
 QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -165,6 +168,7 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "unscored_images": outcome.unscored_images,
         "digest": outcome.digest,
+        "attributes": encode_spreads(outcome.attributes),
     }
 
 
@@ -178,4 +182,5 @@ def _report(row: dict[str, Any]) -> ShardReport:
         seconds=row["seconds"],
         unscored_images=row["unscored_images"],
         digest=row["digest"],
+        attributes=decode_spreads(row["attributes"]),
     )

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
 from shardsift.annotations.sketch import count_of
+from shardsift.annotations.spreads import decode_spreads
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
@@ -128,6 +129,7 @@ class _Metadata(BaseModel):
     sketch: Annotated[bytes, BeforeValidator(_from_base64)]
     unscored_images: NonNegativeInt
     digest: str
+    attributes: str
 
 
 def read(url: str, columns: Sequence[str] | None = None) -> Any:
@@ -209,6 +211,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
             sketch=told.sketch,
             unscored_images=told.unscored_images,
             digest=told.digest,
+            attributes=decode_spreads(told.attributes),
         ),
     )
 

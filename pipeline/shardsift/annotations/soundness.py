@@ -15,7 +15,8 @@ from shardsift.annotations.manifest import Totals
 from shardsift.annotations.parquet import Footer, count_values, parse_footer, schema_of
 from shardsift.annotations.seal import is_broken
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.config import Extras, HashName
+from shardsift.annotations.spreads import spreads_of
+from shardsift.config import HashName
 from shardsift.documents import DocumentError
 from shardsift.errors import ErrorCode
 from shardsift.records import FailedShard, ShardReport, ShardTask
@@ -54,7 +55,7 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unsound(f"the rows of its annotation are damaged: {error}") from error
     _check_rows(table, footer.report)
-    _check_extras(table, footer.extras)
+    _check_extras(table, footer)
     if digest_of(table) != footer.report.digest:
         raise Unsound("the rows of its annotation are not those that its digest is of")
     if is_broken(data):
@@ -120,8 +121,9 @@ def _check_rows(table: Any, report: ShardReport) -> None:
         raise Unsound("the sketch in its footer is not that of its rows")
 
 
-def _check_extras(table: Any, extras: Extras) -> None:
+def _check_extras(table: Any, footer: Footer) -> None:
     """Raise Unsound unless rows with a score have what was asked for, and none what wasn't."""
+    extras = footer.extras
     scored = table.filter(table["quality"].is_valid())
     for name in (*extras.columns, *extras.hashes):
         if scored[name].null_count:
@@ -132,3 +134,5 @@ def _check_extras(table: Any, extras: Extras) -> None:
     for name in {*get_args(HashName)} - {*extras.hashes}:
         if table[name].null_count < len(table):
             raise Unsound(f"its annotation has a {name}, which wasn't asked for")
+    if spreads_of(table) != footer.report.attributes:
+        raise Unsound("the sums of attributes in its footer are not those of its rows")

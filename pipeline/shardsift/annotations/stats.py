@@ -11,7 +11,7 @@ from shardsift.annotations.folder import OutputFolder, find_annotations
 from shardsift.annotations.manifest import QUANTILE_RANKS
 from shardsift.annotations.sketch import QuantileMerger, shortest
 from shardsift.annotations.survey import without_annotation
-from shardsift.records import ShardReport
+from shardsift.records import ShardReport, Spread
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX
 from shardsift.threads import Track, no_track
@@ -26,6 +26,7 @@ class Group:
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
     quality: QuantileMerger = field(default_factory=QuantileMerger)
+    attributes: dict[str, Spread] = field(default_factory=dict[str, Spread])
 
     def add(self, report: ShardReport) -> None:
         """Count one more shard."""
@@ -33,6 +34,9 @@ class Group:
         self.rows += report.rows
         self.errors.update(report.errors)
         self.quality.add(report.sketch)
+        for name, spread in report.attributes.items():
+            known = self.attributes.get(name)
+            self.attributes[name] = known + spread if known else spread
 
     @property
     def scored(self) -> int:
@@ -53,6 +57,14 @@ class Group:
             "quality_quantiles": values
             and {name: shortest(value) for name, value in zip(names, values, strict=True)},
             "rank_error": self.quality.rank_error,
+            "attributes": {
+                name: {
+                    "mean": spread.mean(self.scored),
+                    "deviation": spread.deviation(self.scored),
+                    "range": [shortest(spread.lowest), shortest(spread.highest)],
+                }
+                for name, spread in sorted(self.attributes.items())
+            },
         }
 
 

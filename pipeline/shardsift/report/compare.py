@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from shardsift.annotations.documents import RunRecord
 from shardsift.annotations.folder import OutputFolder
 from shardsift.errors import InputError
 
@@ -20,7 +21,8 @@ LARGEST = 10
 
 _THREADS = 8
 
-Qualities = NDArray[np.float32]
+Values = NDArray[np.float32]
+"""Of C columns, shape (C, N)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,16 @@ class Overlap:
     jaccard: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttributeDifference:
+    """How far an attribute that both runs have differs, over samples scored by both."""
+
+    mean: float
+    mean_absolute: float
+    max_absolute: float
+    srcc: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What came out of comparing runs A and B.
@@ -57,6 +69,7 @@ class Comparison:
         shards_only_a, shards_only_b: annotation files without a counterpart.
         settings: what differs between the configurations, as (A, B).
         mean, mean_absolute, max_absolute: of B - A. srcc, plcc: of A and B.
+        attributes: the same of each attribute that both have.
     """
 
     samples: int
@@ -74,6 +87,7 @@ class Comparison:
     plcc: float
     overlaps: Sequence[Overlap]
     largest: Sequence[Difference]
+    attributes: Mapping[str, AttributeDifference]
 
 
 def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
@@ -85,9 +99,11 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
     common = sorted(folder_a.committed & folder_b.committed)
     if not common:
         raise InputError(f"{url_a} and {url_b} have no annotation file of the same shard")
-    pairs = list(_pairs(folder_a, folder_b, common))
-    a_N = np.concatenate([a for a, _, _ in pairs])
-    b_N = np.concatenate([b for _, b, _ in pairs])
+    shared = _shared_attributes(folder_a, folder_b)
+    pairs = list(_pairs(folder_a, folder_b, common, shared))
+    a_CN = np.concatenate([pair.a_CN for pair in pairs], axis=1)
+    b_CN = np.concatenate([pair.b_CN for pair in pairs], axis=1)
+    a_N, b_N = a_CN[0], b_CN[0]
     in_a_N, in_b_N = np.isfinite(a_N), np.isfinite(b_N)
     both_N = in_a_N & in_b_N
     if both_N.sum() < 2:
@@ -105,14 +121,18 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
             records[0].fingerprint if records[0] else None,
             records[1].fingerprint if records[1] else None,
         ),
-        settings=_differing(*(record.config if record else {} for record in records)),
+        settings=_differing(*map(_settings, records)),
         mean=float((b - a).mean()),
         mean_absolute=float(np.abs(b - a).mean()),
         max_absolute=float(np.abs(b - a).max()),
         srcc=float(cast(Any, stats.spearmanr(a, b)).statistic),
         plcc=float(np.corrcoef(a, b)[0, 1]),
         overlaps=[measure_overlap(a, b, share) for share in keep_tops],
-        largest=_largest(found for pair in pairs for found in pair[2]),
+        largest=_largest(found for pair in pairs for found in pair.largest),
+        attributes={
+            name: _difference(own_a[both_N], own_b[both_N])
+            for name, own_a, own_b in zip(shared, a_CN[1:], b_CN[1:], strict=True)
+        },
     )
 
 
@@ -130,24 +150,52 @@ def measure_overlap(a_N: NDArray[np.float64], b_N: NDArray[np.float64], keep_top
     )
 
 
+def _shared_attributes(folder_a: OutputFolder, folder_b: OutputFolder) -> list[str]:
+    own = [folder.record.extras.columns if folder.record else [] for folder in (folder_a, folder_b)]
+    return sorted({*own[0]} & {*own[1]})
+
+
+def _difference(a_N: NDArray[np.float32], b_N: NDArray[np.float32]) -> AttributeDifference:
+    gap_N = b_N.astype(np.float64) - a_N
+    return AttributeDifference(
+        mean=float(gap_N.mean()),
+        mean_absolute=float(np.abs(gap_N).mean()),
+        max_absolute=float(np.abs(gap_N).max()),
+        srcc=float(cast(Any, stats.spearmanr(a_N, b_N)).statistic),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two annotations of a shard: quality and shared attributes, NaN if null."""
+
+    a_CN: Values
+    b_CN: Values
+    largest: list[Difference]
+
+
 def _pairs(
-    folder_a: OutputFolder, folder_b: OutputFolder, names: list[str]
-) -> Iterator[tuple[Qualities, Qualities, list[Difference]]]:
-    def pair(name: str) -> tuple[Qualities, Qualities, list[Difference]]:
-        return _pair(folder_a.annotations.read(name), folder_b.annotations.read(name))
+    folder_a: OutputFolder, folder_b: OutputFolder, names: list[str], shared: list[str]
+) -> Iterator[_Pair]:
+    columns = ["key", "index", "shard", "quality", *shared]
+
+    def pair(name: str) -> _Pair:
+        table_a, table_b = (f.annotations.read(name, columns) for f in (folder_a, folder_b))
+        return _pair(table_a, table_b, ["quality", *shared])
 
     with ThreadPoolExecutor(_THREADS, "compare") as pool:
         yield from pool.map(pair, names)
 
 
-def _pair(table_a: Any, table_b: Any) -> tuple[Qualities, Qualities, list[Difference]]:
-    """Pair the qualities of the samples that both files have, NaN if not scored."""
+def _pair(table_a: Any, table_b: Any, compared: list[str]) -> _Pair:
+    """Pair the values of the samples that both files have."""
     if not (table_a["key"].equals(table_b["key"]) and table_a["index"].equals(table_b["index"])):
         place = {pair: n for n, pair in enumerate(_identities(table_b))}
         matches = [(n, place[pair]) for n, pair in enumerate(_identities(table_a)) if pair in place]
         table_a = table_a.take(pa.array([a for a, _ in matches], pa.int64()))
         table_b = table_b.take(pa.array([b for _, b in matches], pa.int64()))
-    a_N, b_N = _qualities(table_a), _qualities(table_b)
+    a_CN, b_CN = _values(table_a, compared), _values(table_b, compared)
+    a_N, b_N = a_CN[0], b_CN[0]
     gap_N = np.nan_to_num(np.abs(a_N - b_N))
     largest = np.argsort(-gap_N, kind="stable")[:LARGEST]
     found = [
@@ -160,20 +208,25 @@ def _pair(table_a: Any, table_b: Any) -> tuple[Qualities, Qualities, list[Differ
         for n in largest
         if gap_N[n] > 0
     ]
-    return a_N, b_N, found
+    return _Pair(a_CN, b_CN, found)
 
 
 def _identities(table: Any) -> list[tuple[str, int]]:
     return list(zip(table["key"].to_pylist(), table["index"].to_pylist(), strict=True))
 
 
-def _qualities(table: Any) -> Qualities:
-    column = table["quality"].cast(pa.float32())
-    return cast(Qualities, column.to_numpy(zero_copy_only=False))
+def _values(table: Any, columns: list[str]) -> Values:
+    found = (table[name].cast(pa.float32()).to_numpy(zero_copy_only=False) for name in columns)
+    return np.stack(list(found))
 
 
 def _largest(found: Iterator[Difference]) -> list[Difference]:
     return sorted(found, key=lambda d: (-abs(d.a - d.b), d.shard, d.key))[:LARGEST]
+
+
+def _settings(record: RunRecord | None) -> dict[str, Any]:
+    """Return what annotations were made with, and what they hold beside scores."""
+    return record.config | record.extras.model_dump(mode="json") if record else {}
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -17,12 +18,14 @@ from shardsift import annotate_shards
 from shardsift.annotations.compact import compact
 from shardsift.annotations.folder import OutputFolder
 from shardsift.annotations.parquet import SCHEMA, read_footer
+from shardsift.annotations.stats import read_stats
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.config import Attributes
 from shardsift.errors import InputError, OutputError
+from shardsift.report.compare import compare
 from shardsift.shards.images import decode_rgb
 from tests.fakes import FakeScorer
-from tests.outputs import annotation_files, edit_rows
+from tests.outputs import annotation_files, edit_footer, edit_rows
 from tests.samples import encoded, write_tar
 
 TEXT: Attributes = {"text": (("text", "no text"),)}
@@ -159,3 +162,35 @@ def test_a_recount_reads_the_images_again(shards: Path, scores: Path) -> None:
     (shards / "0.tar").write_bytes(data)
     os.utime(shards / "0.tar", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert "row 1 has the sha256 of another image" in problems(scores, recount=True)
+
+
+def test_stats_tell_of_attributes_without_reading_a_row(
+    shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    write_tar(shards / "more" / "1.tar", [("d.png", encoded("PNG", seed=4)), ("e.jpg", b"")])
+    annotate_shards(shards, AskingScorer(), scores, hashes=["phash", "sha256"])
+    compact(str(scores), str(tmp_path / "few"))
+    tables = [pq.ParquetFile(file).read() for file in sorted(scores.rglob("[!_]*.parquet"))]
+    values = np.concatenate([table["attr_text"].drop_null().to_numpy() for table in tables])
+    for folder in (scores, tmp_path / "few"):
+        found = read_stats(str(folder))
+        told = found.as_dict()["attributes"]["attr_text"]
+        assert told["mean"] == pytest.approx(values.mean())
+        assert told["deviation"] == pytest.approx(values.std(), abs=1e-6)
+        assert told["range"] == [pytest.approx(values.min()), pytest.approx(values.max())]
+        assert len(found.prefixes) == 2
+    assert problems(scores) == ""
+    edit_footer(scores / "0.parquet", attributes='{"attr_text": [1, 1, 0, 1]}')
+    assert "the sums of attributes in its footer" in problems(scores)
+
+
+def test_compare_compares_them_too(shards: Path, scores: Path, tmp_path: Path) -> None:
+    other = AskingScorer({"also": (("a", "b"),), **TEXT})  # the fake gives it half of 1 - quality
+    annotate_shards(shards, other, tmp_path / "other")
+    found = compare(str(scores), str(tmp_path / "other"), [0.5])
+    (difference,) = found.attributes.values()
+    text = np.array([row["attr_text"] for row in rows_of(scores)[:2]])
+    assert difference.mean == pytest.approx(-text.mean() / 2, abs=1e-6)
+    assert difference.max_absolute == pytest.approx(text.max() / 2, abs=1e-6)
+    assert found.max_absolute == 0
+    assert found.settings.keys() == {"attributes", "hashes"}

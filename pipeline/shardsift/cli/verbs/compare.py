@@ -25,6 +25,8 @@ def run(config: CompareConfig, console: Console) -> int:
     for key, (a, b) in comparison.settings.items():
         out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
     out.print(_scores(comparison), _overlaps(comparison), _largest(comparison))
+    if comparison.attributes:
+        out.print(_attributes(comparison))
     if output is not None:
         location = join(output, "comparison.json")
         commit(location, as_json({"a": run_a, "b": run_b} | asdict(comparison)))
@@ -68,4 +70,14 @@ def _largest(c: Comparison) -> Table:
         table.add_column(heading)
     for found in c.largest:
         table.add_row(found.shard, found.key, f"{found.a:.4f}", f"{found.b:.4f}")
+    return table
+
+
+def _attributes(c: Comparison) -> Table:
+    table = Table(title="attributes")
+    for heading in ("", "B - A, mean", "|B - A|, mean", "largest", "rank correlation"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, found in c.attributes.items():
+        gaps = f"{found.mean:+.4f}", f"{found.mean_absolute:.4f}", f"{found.max_absolute:.4f}"
+        table.add_row(name, *gaps, f"{found.srcc:.4f}")
     return table

@@ -31,6 +31,8 @@ def run(config: StatsConfig, console: Console) -> int:
         results.print(_table(stats, errors, codes, lambda g: [f"{g.errors[c]:,}" for c in codes]))
     ranks = [f"{rank:.0%}" for rank in QUANTILE_RANKS]
     results.print(_table(stats, "quantiles of quality", ranks, _quantiles))
+    if stats.total.attributes:
+        results.print(_attributes(stats.total))
     error = stats.total.quality.rank_error
     results.print(f"quantiles are those of ranks that are off by {error:.2%} at most")
     if not stats.is_finished:
@@ -51,6 +53,16 @@ def _table(stats: Stats, title: str, columns: Sequence[str], cells: _Cells) -> T
         table.add_row(group.name, *cells(group))
     table.add_section()
     table.add_row("all", *cells(stats.total))
+    return table
+
+
+def _attributes(group: Group) -> Table:
+    table = Table(title="attributes")
+    for name in ("", "mean", "deviation", "lowest", "highest"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, spread in sorted(group.attributes.items()):
+        values = spread.mean(group.scored), spread.deviation(group.scored)
+        table.add_row(name, *(f"{v:.3f}" for v in (*values, spread.lowest, spread.highest)))
     return table
 
 
