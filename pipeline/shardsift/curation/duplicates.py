@@ -111,7 +111,8 @@ def finding_duplicates(
             raise InputError(
                 f"--unique {column}: no row that could be kept has one; {_hint(column)}"
             )
-        for worse_N in map_ordered(_all_but_the_best, scratch.read_all(), _THREADS):
+        sorting = map_ordered(_all_but_the_best, scratch.read_all(), _THREADS)
+        for worse_N in track(sorting, "comparing", files):
             duplicates.add(worse_N)
         yield duplicates
 

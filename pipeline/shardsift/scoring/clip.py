@@ -23,9 +23,12 @@ from torch import Tensor, nn
 
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.documents import first_problem
-from shardsift.errors import ModelError
+from shardsift.errors import ConfigError, ModelError
 from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
+
+_LONG = 8
+"""Times what a model reads, a prompt is looked at."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,12 @@ class ClipModel:
 
 
 def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> ClipModel:
-    """Load the model that a configuration names, and encode all prompts. Raises ModelError."""
+    """Load the model that a configuration names, and encode all prompts.
+
+    Raises:
+        ModelError: if the model can't be had.
+        ConfigError: if a prompt is longer than it reads.
+    """
     config = with_default_weights(config)
     architecture = _resolve_architecture(config)
     model = _load(architecture, config)
@@ -281,8 +289,13 @@ class _TextTower:
 
     @torch.inference_mode()
     def encode(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
-        """Encode prompts to unit features, float32, shape (P, 2, D). Raises ModelError."""
-        tokens = self._tokenizer([prompt for pair in pairs for prompt in pair])
+        """Encode prompts to unit features, float32, shape (P, 2, D).
+
+        Raises ModelError, and ConfigError if a prompt is too long.
+        """
+        prompts = [prompt for pair in pairs for prompt in pair]
+        tokens = self._tokenizer(prompts)
+        self._check_length(prompts, tokens.shape[1])
         try:
             features = cast(Tensor, self._model.encode_text(tokens, normalize=True))
         except (IndexError, RuntimeError) as error:
@@ -291,6 +304,17 @@ class _TextTower:
                 f"--model {self._name}: its text tower can't read prompts: {reason}"
             ) from error
         return features.float().reshape(len(pairs), 2, -1)
+
+    def _check_length(self, prompts: list[str], most: int) -> None:
+        """Raise ConfigError if the end of a prompt is cut off, which tokenizers do silently."""
+        longer = self._tokenizer(prompts, context_length=_LONG * most)
+        is_cut = (longer[:, most:] != longer[:, -1:]).any(dim=1).tolist()
+        for prompt, cut in zip(prompts, is_cut, strict=True):
+            if cut:
+                raise ConfigError(
+                    f"prompt {prompt[:60]!r}… is longer than the {most} tokens that "
+                    f"{self._name} reads; shorten it"
+                )
 
     def encode_each(self, attributes: Attributes) -> Tensor:
         """Encode attributes, shape (Q, 2, D): pair by pair, so that none changes by the others."""

@@ -147,3 +147,13 @@ def test_what_is_no_attribute_is_told(asked: dict[str, object], problem: str) ->
 def test_a_program_is_told_too() -> None:
     with pytest.raises(ConfigError, match="both prompts are 'a'"):
         Scorer(ScoreConfig(model="compact"), attributes={"text": (("a", "a"),)})
+
+
+def test_a_prompt_whose_end_would_be_cut_off_is_refused() -> None:
+    config = ScoreConfig(model="compact")
+    longest = " ".join(["picture"] * 75)  # and what marks its begin and end
+    assert Scorer(config, attributes={"text": ((longest, "b"),)}).attributes
+    with pytest.raises(ConfigError, match="is longer than the 77 tokens"):
+        Scorer(config, attributes={"text": ((f"{longest} {longest}", "b"),)})
+    with pytest.raises(ConfigError, match="is longer than the 77 tokens"):
+        Scorer(ScoreConfig(model="compact", prompts=((f"{longest} it", "b"),)))
