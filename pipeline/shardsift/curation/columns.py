@@ -29,11 +29,11 @@ class Columns:
         """Take annotations with these extras; nothing is loaded yet."""
         self._own = schema_of(extras)
         self._files = joined
-        others = (
-            [field for field in joined.schema if field.name not in self._own.names]
-            if joined
-            else []
-        )
+        others = [  # in SQL small and capital letters are alike
+            field
+            for field in (joined.schema if joined else [])
+            if field.name.lower() not in self._own.names
+        ]
         self.schema = pa.schema([*self._own, *others])
         self._loaded: dict[str, JoinedColumn] = {}
 

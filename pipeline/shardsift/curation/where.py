@@ -141,9 +141,9 @@ class Condition:
 
     def _try_on_nulls(self) -> None:
         """Ask it about a row of nulls: types that don't fit show before any file is read."""
-        nulls = pa.Table.from_pylist(
-            [{_PLACE: 0}], schema=self._schema.append(pa.field(_PLACE, "int64"))
-        )
+        fields = map(self._schema.field, sorted(self.columns))
+        schema = pa.schema([*fields, pa.field(_PLACE, pa.int64())])
+        nulls = pa.Table.from_pylist([{_PLACE: 0}], schema=schema)
         query = f"SELECT typeof(\n{self._text}\n) FROM ({self._rows()})"
         try:
             with _database().cursor() as cursor:

@@ -109,8 +109,9 @@ def test_a_condition_sees_joined_columns_and_unmatched_rows_are_null(
 
 
 def test_of_a_column_that_both_have_annotations_is_meant(scores: Path, tmp_path: Path) -> None:
-    join = others(tmp_path, quality=[9.0] * 8, other=list(range(8)))
-    keep(scores, tmp_path / "kept", where="quality < 0.3 AND other > 0", join=join, keep_top=1)
+    nested = [{"a": n} for n in range(8)]  # which nobody asks for
+    join = others(tmp_path, Quality=[9.0] * 8, other=list(range(8)), nested=nested)
+    keep(scores, tmp_path / "kept", where="QUALITY < 0.3 AND other > 0", join=join, keep_top=1)
     assert kept_keys(tmp_path / "kept") == ["k1", "k2"]
 
 
