@@ -24,13 +24,13 @@ from shardsift.curation.selection import Keys
 from shardsift.errors import ConfigError, InputError
 from shardsift.threads import Track, map_ordered
 
-_ROWS_A_FILE = 1 << 21
+_ROWS_A_FILE = 1 << 20
 _FEWEST_FILES = 64
 _MOST_FILES = 4096
 _THREADS = 2  # each sorts a file
 
 _OTHER_SEED = 0x5851_F42D_4C95_7F2D
-"""Of a second hash: two of 64 bits tell any strings apart."""
+"""Of a second hash: that two strings of a corpus share both is beyond chance."""
 
 
 @dataclass(frozen=True, slots=True)
