@@ -193,6 +193,7 @@ def test_a_gpu_that_is_behind_gets_no_pixel_of_another_picture() -> None:
     assert [bits([score]) for score in scorer.score(delayed())] == expected
 
 
+@needs_gpu
 @pytest.mark.parametrize("crops", ["paper", "dense"])
 def test_attributes_are_those_of_a_cpu_and_leave_scores_alone(
     weights: str, crops: CropPlan
