@@ -106,7 +106,6 @@ class FreeEncoder:
     logit_scale = 100.0
     device = torch.device("cpu")
     attributes: Attributes = MappingProxyType({})
-    text_Q2D = None
 
     def __init__(self, config: ScoreConfig, device: str) -> None:
         """Make text features of two values, of unit length."""
@@ -115,6 +114,10 @@ class FreeEncoder:
     def encode(self, crops_N3SS: Tensor) -> Tensor:
         """Return features, shape (N, 2)."""
         return torch.ones(len(crops_N3SS), 2)
+
+    def answers(self, features_ND: Tensor) -> list[Tensor]:
+        """Answer nothing: nothing is asked."""
+        return []
 
 
 class OperationCounter(TorchDispatchMode):

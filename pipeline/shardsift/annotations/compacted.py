@@ -28,7 +28,7 @@ from shardsift.annotations.parquet import (
     Footer,
     Scored,
     own_metadata,
-    schema_for,
+    schema_of,
     with_digest,
 )
 from shardsift.annotations.sketch import count_of
@@ -110,7 +110,7 @@ class CompactedAnnotations:
         row = self._row(name)
         url = join(self.url, row["file"])
         try:
-            schema = schema_for(columns, self._record.extras)
+            schema = schema_of(self._record.extras, columns)
             self._check_file(url, row["file"])
             table = self._rows(url, row["first_row"], row["rows"], schema)
             return with_digest(table, row["digest"])

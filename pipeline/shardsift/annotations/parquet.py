@@ -79,26 +79,25 @@ PARQUET_OPTIONS: dict[str, Any] = {
 """How annotations are written."""
 
 
-def field_of(name: str) -> Any:
-    """Describe a column. Raises KeyError if no annotation can have it."""
-    return pa.field(name, _ATTRIBUTE) if name.startswith(ATTRIBUTE_PREFIX) else SCHEMA.field(name)
-
-
-def schema_of(extras: Extras) -> Any:
-    """Describe all columns of annotations with these extras."""
-    names = SCHEMA.names
-    place = names.index("error")
-    return pa.schema(map(field_of, [*names[:place], *extras.columns, *names[place:]]))
-
-
-def schema_for(columns: Sequence[str] | None, extras: Extras) -> Any:
-    """Describe some columns, or all. Raises KeyError if no annotation can have one of them."""
-    return schema_of(extras) if columns is None else pa.schema(map(field_of, columns))
-
-
 _THREADS = 32
 METADATA_PREFIX = "shardsift."
 """Of the keys that the metadata of our files have."""
+
+
+def schema_of(extras: Extras, columns: Sequence[str] | None = None) -> Any:
+    """Describe the columns of annotations with these extras: all, or some of them.
+
+    Raises KeyError if no annotation can have one of them.
+    """
+    if columns is None:
+        names = SCHEMA.names
+        place = names.index("error")
+        columns = [*names[:place], *extras.columns, *names[place:]]
+    return pa.schema(map(_field_of, columns))
+
+
+def _field_of(name: str) -> Any:
+    return pa.field(name, _ATTRIBUTE) if name.startswith(ATTRIBUTE_PREFIX) else SCHEMA.field(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +147,7 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
         with open_read(url) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             footer = parse_footer(parquet.schema_arrow.metadata or {})
-            table = read_rows(parquet, schema_for(columns, footer.extras))
+            table = _read_rows(parquet, schema_of(footer.extras, columns))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
     if footer.report.rows != len(table):
@@ -166,10 +165,10 @@ def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
     """
     with open_read(url) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        return parquet.schema_arrow.metadata or {}, read_rows(parquet, schema)
+        return parquet.schema_arrow.metadata or {}, _read_rows(parquet, schema)
 
 
-def read_rows(parquet: pq.ParquetFile, schema: Any) -> Any:
+def _read_rows(parquet: pq.ParquetFile, schema: Any) -> Any:
     """Read the columns that a schema names, and check every value."""
     table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
     table.validate(full=True)

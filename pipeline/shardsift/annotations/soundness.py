@@ -106,10 +106,9 @@ def _check_rows(table: Any, report: ShardReport) -> None:
         raise Unsound(f"row {place:,} of its annotation has index {index[place]:,}")
     if set(table["shard"].unique().to_pylist()) - {report.shard}:
         raise Unsound("rows of its annotation name another shard")
-    for field in table.schema:
-        values = table[field.name].drop_null()
-        if pa.types.is_floating(field.type) and not np.isfinite(values.to_numpy()).all():
-            raise Unsound(f"its annotation has a {field.name} that is not finite")
+    for name in (field.name for field in table.schema if pa.types.is_floating(field.type)):
+        if not np.isfinite(table[name].drop_null().to_numpy()).all():
+            raise Unsound(f"its annotation has a {name} that is not finite")
     counts = count_values(table["error"])
     if unknown := set(counts) - set(ErrorCode):
         raise Unsound(f"its annotation has an unknown error: {min(unknown)}")

@@ -4,7 +4,6 @@ filter_config.py   what a person may ask for
 where.py      a SQL condition as an expression of pyarrow
 joined.py     columns of other files
 columns.py    what may be named of annotations and of these; the column that ranks
-ordering.py   the one order of all rows: a rank, then a hash of shard and index
 buckets.py    `--per`: which bucket a row belongs to
 selection.py  the exact cut of that order, in bounded memory
 duplicates.py all rows of a group but the best

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shardsift.annotations.survey import Part
 from shardsift.config import did_you_mean
 from shardsift.curation.filter_config import MEGAPIXELS, PREFIX
-from shardsift.curation.joined import JoinedFiles
+from shardsift.curation.joined import JoinedColumn
 from shardsift.errors import InputError
 from shardsift.shards.plan import shard_prefixes
 
@@ -35,11 +35,11 @@ class Buckets:
     codes: Callable[[Part, Any], Codes]
 
 
-def make_buckets(per: str | None, joined: JoinedFiles | None, parts: Sequence[Part]) -> Buckets:
-    """Make the buckets of `--per`, a single one without it.
+def make_buckets(per: str | None, joined: JoinedColumn | None, parts: Sequence[Part]) -> Buckets:
+    """Make the buckets of `--per`, a single one without it; `joined` is its column, if it has one.
 
     Raises:
-        InputError: if the Parquet file to join can't be used.
+        InputError: if there are no such buckets, or too many.
     """
     if per is None:
         return Buckets(
@@ -82,8 +82,7 @@ def _by_megapixels() -> Buckets:
     return Buckets(names=names, columns=["width", "height"], codes=codes)
 
 
-def _by_join(column: str, files: JoinedFiles) -> Buckets:
-    joined = files.read([column])[column]
+def _by_join(column: str, joined: JoinedColumn) -> Buckets:
     values = joined.values_N
     if not pa.types.is_dictionary(values.type):
         values = values.cast(pa.string()).dictionary_encode()

@@ -5,7 +5,7 @@ Annotations' own come first: of a column that both have, theirs is meant.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Columns:
             if field.name.lower() not in self._own.names
         ]
         self.schema = pa.schema([*self._own, *others])
-        self._loaded: dict[str, JoinedColumn] = {}
+        self._loaded: Mapping[str, JoinedColumn] = {}
 
     def find(self, flag: str, name: str) -> Any:
         """Return the field of a column. Raises ConfigError if there is none."""
@@ -46,12 +46,13 @@ class Columns:
             raise ConfigError(f"--{flag} {name}: no such column; {hint}{other}")
         return self.schema.field(name)
 
-    def load(self, names: Iterable[str]) -> None:
-        """Load those that are joined. Raises InputError."""
-        missing = sorted({*names} - {*self._own.names})
-        if missing:
-            assert self._files, "only what is in the schema is asked for"
-            self._loaded = self._files.read(missing)
+    def joined(self, names: Iterable[str]) -> set[str]:
+        """Pick those that are joined."""
+        return {*names} - {*self._own.names}
+
+    def load(self, joined: Mapping[str, JoinedColumn]) -> None:
+        """Take in what was read of them."""
+        self._loaded = joined
 
     def to_read(self, names: Collection[str]) -> list[str]:
         """Name what has to be read of annotations to know these columns."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +55,9 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         sieve = _make_sieve(config, found)
         if folder:
             stack.enter_context(folder.writing())
-        if config.unique:
-            column = GroupColumn(config.unique, sieve.columns)
+        if sieve.unique:
             finding = finding_duplicates(
-                partial(sieve.groups, column=column), found.parts, column.name, track, THREADS
+                sieve.groups, found.parts, sieve.unique.name, track, THREADS
             )
             sieve = replace(sieve, duplicates=stack.enter_context(finding))
         threshold = find_threshold(config, found, sieve, track)
@@ -70,20 +68,23 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
 
 def _make_sieve(config: FilterConfig, found: Survey) -> Sieve:
     """Find the columns that are named, and load those that are joined. Raises UserError."""
-    joined = JoinedFiles(config.join) if config.join else None
-    columns = Columns(found.extras, joined)
+    files = JoinedFiles(config.join) if config.join else None
+    columns = Columns(found.extras, files)
     by = Ranking(config.by, columns)
     where = Condition(config.where, columns.schema) if config.where is not None else None
-    named = {by.column, *(where.columns if where else ())}
-    if config.unique:
-        named.add(GroupColumn(config.unique, columns).name)
-    columns.load(named)
+    unique = GroupColumn(config.unique, columns) if config.unique else None
+    named = {by.column, *(where.columns if where else ()), *([unique.name] if unique else [])}
+    wanted = columns.joined(named)
+    per = [config.per] if config.per else []
+    joined = files.read(sorted({*wanted, *per})) if files else {}
+    columns.load({name: joined[name] for name in wanted})
     return Sieve(
         annotations=found.folder.annotations,
         columns=columns,
         by=by,
         where=where,
-        buckets=make_buckets(config.per, joined, found.parts),
+        buckets=make_buckets(config.per, joined.get(config.per or ""), found.parts),
+        unique=unique,
         keeps_errors=config.errors == "keep",
     )
 

@@ -24,7 +24,7 @@ class FilterConfig(Config):
         default=None, description="folder or URL for what is kept; not in the annotations"
     )
     by: str = Field(
-        default="quality",
+        default=QUALITY,
         description="the column that decides what is better, of annotations or of `join`: numbers, "
         "the higher the better. Rows without one are left out, and counted",
     )

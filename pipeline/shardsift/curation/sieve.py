@@ -94,7 +94,8 @@ class _Rows:
 class Sieve:
     """What rows of a folder of annotations are chosen from.
 
-    `where` is None for all rows, `duplicates` if none are looked for; with `keeps_errors` rows
+    `where` is None for all rows, `unique` if nothing makes groups, and `duplicates` as long as they
+    were not looked for; with `keeps_errors` rows
     without a score are kept if they pass `where`.
     """
 
@@ -104,6 +105,7 @@ class Sieve:
     where: Condition | None
     buckets: Buckets
     keeps_errors: bool
+    unique: GroupColumn | None = None
     duplicates: Duplicates | None = None
 
     def keys(self, part: Part) -> Keys:
@@ -111,8 +113,10 @@ class Sieve:
         rows = self._read(part, ())
         return self._keys(part, rows.table.filter(pa.array(rows.ranked)))
 
-    def groups(self, part: Part, column: GroupColumn) -> Grouped:
-        """Return groups and places of selectable rows that have one. Raises AnnotationError."""
+    def groups(self, part: Part) -> Grouped:
+        """Return groups by `unique`, and places, of selectable rows. Raises AnnotationError."""
+        column = self.unique
+        assert column, "something makes groups"
         rows = self._read(part, [column.name])
         has_group_N = rows.table[column.name].is_valid().to_numpy()
         table = rows.table.filter(pa.array(rows.ranked & has_group_N))

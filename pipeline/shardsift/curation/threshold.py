@@ -83,8 +83,8 @@ def _exact(config: FilterConfig, found: Survey, sieve: Sieve, track: Track) -> T
 
     names, share = sieve.buckets.names, partial(_share, config, found)
     selection = None
-    knows_sketch = config.by == QUALITY and not (sieve.where or config.unique or config.per)
-    if knows_sketch and (span := _span(config, found)):
+    sketch_tells = config.by == QUALITY and not (sieve.where or config.unique or config.per)
+    if sketch_tells and (span := _span(config, found)):
         selection = select_near(read(), share, *span)
     if selection is None:
         selection = select(read, len(names), share, found.scored, rank_bits=sieve.by.bits)

@@ -44,8 +44,8 @@ class UidWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: Any) -> None:
-        self._scratch.__exit__(*exception)
+    def __exit__(self, *_: object) -> None:
+        self._scratch.close()
 
     @property
     def added(self) -> int:

@@ -19,7 +19,7 @@ from shardsift.records import RgbImage
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import cut_crops, patch_corners
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.maclip import attribute_values, fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 
 FAMILIES = ("lambda", "weights", "alpha", "crops", "dense", "prompts")
 """What `--ablate` may name; `dense` needs a convolutional tower, and another pass."""
@@ -127,16 +127,10 @@ class Variants:
             q_mag=q_mag_V,
             magnitude=float(magnitude_cue(own_ND, 1.0).mean()),
             label=int(likeness_L.argmax()),
-            attributes=self._attributes(own_ND),
+            attributes=np.array(
+                [float(own_N.double().mean()) for own_N in self._encoder.answers(own_ND)]
+            ),
         )
-
-    def _attributes(self, features_ND: Tensor) -> Values:
-        encoder = self._encoder
-        if encoder.text_Q2D is None:
-            return np.empty(0)
-        pairs_A = [len(pairs) for pairs in encoder.attributes.values()]
-        found = attribute_values(features_ND, encoder.text_Q2D, pairs_A, encoder.logit_scale)
-        return np.array([float(own_N.double().mean()) for own_N in found])
 
     def _all(self, plan: CropPlan) -> bool:
         return all(variant.config.crops == plan for variant in self.variants)

@@ -17,6 +17,7 @@ from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import patch_blocks, patch_grid
 from shardsift.scoring.devices import decide_dtype
 from shardsift.scoring.heap import keep_heap
+from shardsift.scoring.maclip import attribute_values
 from shardsift.scoring.tower import ConvolutionalTower, build_tower
 
 _CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
@@ -28,7 +29,7 @@ class Encoder:
 
     Attributes:
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
-        attributes: what else is asked, and text_Q2D: the same of its prompts; None if nothing is.
+        attributes: what else is asked.
         logit_scale: the factor on cosines.
         crops_at_a_time: a CPU takes them in parts of so many at most, a GPU all at once (None).
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
@@ -62,7 +63,7 @@ class Encoder:
             )
         self.text_P2D = model.text_P2D.to(self.device)
         self.attributes = model.attributes
-        self.text_Q2D = None if model.text_Q2D is None else model.text_Q2D.to(self.device)
+        self._text_Q2D = None if model.text_Q2D is None else model.text_Q2D.to(self.device)
         self._scale_311 = model.scale_311.to(self.device)
         self._shift_311 = model.shift_311.to(self.device)
 
@@ -95,6 +96,13 @@ class Encoder:
         assert isinstance(self._tower, ConvolutionalTower), "checked when the model was loaded"
         features_BRKD = self._tower.patches(self._normalise(blocks_BHW3.permute(0, 3, 1, 2)))
         return features_BRKD.flatten(1, 2)
+
+    def answers(self, features_ND: Tensor) -> list[Tensor]:
+        """Compute the attributes of features, 0..1, shape (N,) each; none if nothing is asked."""
+        if self._text_Q2D is None:
+            return []
+        pairs_A = [len(pairs) for pairs in self.attributes.values()]
+        return attribute_values(features_ND, self._text_Q2D, pairs_A, self.logit_scale)
 
     def _normalise(self, pixels_N3HW: Tensor) -> Tensor:
         return torch.addcmul(self._shift_311, pixels_N3HW.to(self.device), self._scale_311)

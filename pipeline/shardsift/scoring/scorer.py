@@ -19,7 +19,7 @@ from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.dense import DenseQueue
 from shardsift.scoring.devices import decide_dtype, explained
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.maclip import attribute_values, fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import send_in_groups
 from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
@@ -246,10 +246,7 @@ class Scorer:
             alpha=config.alpha,
         )
         values = [scores.quality, scores.q_sim, scores.q_mag, scores.w_sim]
-        if encoder.text_Q2D is not None:
-            pairs_A = [len(pairs) for pairs in encoder.attributes.values()]
-            values += attribute_values(features_ND, encoder.text_Q2D, pairs_A, encoder.logit_scale)
-        return torch.stack(values)
+        return torch.stack([*values, *encoder.answers(features_ND)])
 
 
 def _fetch_later(scores_VN: Tensor) -> Callable[[], Scores]:
