@@ -26,24 +26,28 @@ class FakeScorer:
     config: ScoreConfig = ScoreConfig(model="compact", max_pixels=1 << 20)
     fingerprint: str = "fake-scorer"
     attributes: Attributes = MappingProxyType({})
+    embedding_values: int = 0
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield the scores in order, one image late, as a scorer that fills batches does."""
         held: RgbImage | None = None
         for image in images:
             if held is not None:
-                yield fake_score(held, len(self.attributes))
+                yield fake_score(held, len(self.attributes), self.embedding_values)
             held = image
         if held is not None:
-            yield fake_score(held, len(self.attributes))
+            yield fake_score(held, len(self.attributes), self.embedding_values)
 
     def pin(self, memory: Bytes) -> Unpin:
         """Leave memory as it is: nothing copies from it."""
         return leave(memory)
 
 
-def fake_score(image: RgbImage, attributes: int = 0) -> ImageScore:
-    """What `FakeScorer` gives for an image: of attributes the first is 1 - quality, and so on."""
+def fake_score(image: RgbImage, attributes: int = 0, embedding_values: int = 0) -> ImageScore:
+    """What `FakeScorer` gives for an image.
+
+    Of attributes the first is 1 - quality, and so on; of an embedding 1 + quality, 2 + quality.
+    """
     grey = np.float32(image.mean() / 255)
     crops = np.array([grey, grey / 2], np.float32)
     answers = [(1 - crops) / (place + 1) for place in range(attributes)]
@@ -53,6 +57,7 @@ def fake_score(image: RgbImage, attributes: int = 0) -> ImageScore:
         q_mag=crops,
         w_sim=crops,
         attributes=np.array(answers, np.float32).reshape(attributes, 2),
+        embedding=(1 + np.arange(embedding_values) + grey).astype(np.float16),
     )
 
 
@@ -67,6 +72,7 @@ class FakeModel:
         scorer = FakeScorer()
         scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
         scorer.attributes = config.extras().attributes
+        scorer.embedding_values = 4 if config.embeddings else 0
         return scorer
 
 

@@ -71,8 +71,7 @@ def encode(
         for name in encoder.extras.attributes:
             columns[f"attr_{name}"] = [row.attributes.get(name) for row in part]
         encoder.add(columns)
-    data, _ = encoder.finish()
-    return data
+    return encoder.finish().annotation
 
 
 def row(index: int, quality: Quality, **fields: Any) -> Annotation:

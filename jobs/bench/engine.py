@@ -40,6 +40,7 @@ class GreyLevel:
     config = ScoreConfig()
     fingerprint = "grey"
     attributes: Attributes = MappingProxyType({})
+    embedding_values = 0
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield scores of one crop an image, all cues alike."""

@@ -1,1 +1,1 @@
-"""What attributes and hashes cost, beside the score that a pass is made for."""
+"""What attributes, embeddings and hashes cost, beside the score that a pass is made for."""

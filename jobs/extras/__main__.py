@@ -1,4 +1,4 @@
-"""What attributes and hashes cost: `python -m jobs.extras`, from a checkout.
+"""What attributes, embeddings and hashes cost: `python -m jobs.extras`, from a checkout.
 
 0 done   2 a mistake to mend
 """

@@ -1,4 +1,4 @@
-"""What the measurement of attributes and hashes may be asked for."""
+"""What the measurement of attributes, embeddings and hashes may be asked for."""
 
 from __future__ import annotations
 

@@ -89,10 +89,11 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> 
     """Measure laps of each addition in turn, the first of each left out."""
     asked = load_config(RunConfig, overrides={"attributes": "clip-iqa"}).extras().attributes
     make = partial(Scorer, scoring, device=config.device, batch_size=config.batch_size)
-    plain, asking = make(), make(attributes=asked)
+    plain, asking, keeping = make(), make(attributes=asked), make(embeddings=True)
     additions: dict[str, tuple[Scorer, tuple[HashName, ...]]] = {
         _NOTHING: (plain, ()),
         f"{len(asked)} attributes": (asking, ()),
+        "embeddings": (keeping, ()),
         "sha256": (plain, ("sha256",)),
         "phash": (plain, ("phash",)),
         "both hashes": (plain, ("phash", "sha256")),
@@ -103,7 +104,7 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> 
     with ExitStack() as stack:
         decoders = {  # each pins the memory that its scorer copies from
             scorer: stack.enter_context(closing(make_decoder(config.decode_workers, scorer.pin)))
-            for scorer in (plain, asking)
+            for scorer in (plain, asking, keeping)
         }
         for _ in range(config.laps + 1):
             for name, (scorer, hashes) in additions.items():

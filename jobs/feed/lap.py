@@ -82,6 +82,7 @@ class FreeScorer:
 
     fingerprint = "free"
     attributes: Attributes = MappingProxyType({})
+    embedding_values = 0
 
     def __init__(self, plan: CropPlan) -> None:
         self.config = ScoreConfig(crops=plan)

@@ -45,15 +45,24 @@ class Sample:
     unscored_images: int = 0
 
 
+Embedding = npt.NDArray[np.float16]
+"""An image feature before normalisation, shape (D,), or some of them, (N, D)."""
+
+
 def _no_attributes() -> npt.NDArray[np.float32]:
     return np.empty((0, 0), np.float32)
+
+
+def _no_embedding() -> Embedding:
+    return np.empty(0, np.float16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageScore:
     """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order.
 
-    `attributes` has such a row for each, in the scorer's order.
+    `attributes` has such a row for each, in the scorer's order; `embedding` is the feature of the
+    whole view, if it is asked for.
     """
 
     quality: npt.NDArray[np.float32]
@@ -61,6 +70,7 @@ class ImageScore:
     q_mag: npt.NDArray[np.float32]
     w_sim: npt.NDArray[np.float32]
     attributes: npt.NDArray[np.float32] = field(default_factory=_no_attributes)
+    embedding: Embedding = field(default_factory=_no_embedding)
 
     @property
     def crops(self) -> int:

@@ -55,8 +55,8 @@ def compact(dtype: Dtype = "float32", crops: CropPlan = "paper") -> ScoreConfig:
     return ScoreConfig(model="compact", dtype=dtype, crops=crops)
 
 
-def on_device(config: ScoreConfig, batch_size: int = 8) -> Scorer:
-    return Scorer(config, device=DEVICE, batch_size=batch_size)
+def on_device(config: ScoreConfig, batch_size: int = 8, *, embeddings: bool = False) -> Scorer:
+    return Scorer(config, embeddings=embeddings, device=DEVICE, batch_size=batch_size)
 
 
 def bits(scores: Iterable[ImageScore]) -> list[bytes]:
@@ -99,7 +99,7 @@ def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype, crops
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_recorded_batch_gives_the_bits_of_one_that_is_launched(dtype: Dtype) -> None:
-    scorer = on_device(compact(dtype))
+    scorer = on_device(compact(dtype), embeddings=True)
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
         crops_NSS3 = torch.rand(8, CROP_SIZE, CROP_SIZE, 3, generator=generator).to(DEVICE) * 255
@@ -107,7 +107,8 @@ def test_a_recorded_batch_gives_the_bits_of_one_that_is_launched(dtype: Dtype) -
             compute(crops_NSS3)
             for compute in (scorer._score_batch, scorer._launch_batch)  # pyright: ignore[reportPrivateUsage]
         )
-        assert torch.equal(recorded, launched)
+        assert torch.equal(recorded.scores_VN, launched.scores_VN)
+        assert torch.equal(recorded.features_ND, launched.features_ND)
 
 
 def test_threads_share_a_scorer() -> None:

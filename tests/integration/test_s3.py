@@ -15,6 +15,7 @@ from rich.console import Console
 
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read, read_footer
+from shardsift.annotations.verify import claim_output, verify
 from shardsift.config import RunConfig
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
@@ -56,9 +57,11 @@ def run(**settings: Any) -> str:
 def test_a_bucket_is_scored_and_a_second_run_has_nothing_to_do(
     s3: s3fs.S3FileSystem, shards: str
 ) -> None:
-    places = {"shards": [f"{shards}/*.tar"], "output": "s3://corpus/scores"}
+    places = {"shards": [f"{shards}/*.tar"], "output": "s3://corpus/scores", "embeddings": True}
     run(**places)
     assert read("s3://corpus/scores/00001.parquet").num_rows == 2
+    assert len(s3.ls("corpus/scores/embeddings")) == 3
+    assert verify(claim_output("s3://corpus/scores")).problems == []
     assert json.loads(s3.cat_file("corpus/scores/_summary.json"))["rows"] == 6
     assert "nothing to do" in run(**places)
 

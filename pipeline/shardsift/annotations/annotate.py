@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import Meter, StageClock
-from shardsift.annotations.encoder import AnnotationEncoder
+from shardsift.annotations.embeddings import embeddings_name
+from shardsift.annotations.encoder import AnnotationEncoder, Encoded
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Extras, HashName
 from shardsift.errors import ImageError, ShardError
@@ -19,7 +20,7 @@ from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSec
 from shardsift.redaction import reason
 from shardsift.shards.decoding import TWO_THREADS, Decoder, Wanted, decode_in_order, in_chunks
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import commit, identify, join
+from shardsift.storage.files import commit, delete, identify, join
 from shardsift.threads import prefetch
 
 if TYPE_CHECKING:  # what annotates needs no torch; what scores does
@@ -39,7 +40,7 @@ def annotate(
     meter: Meter | None = None,
     hashes: tuple[HashName, ...] = (),
 ) -> ShardReport:
-    """Score all images of a shard and commit its annotation file below `output`.
+    """Score all images of a shard and commit its annotation below `output`, embeddings before it.
 
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
     Calls that share a `turn` score one after the other: while one does, others open their shard and
@@ -56,19 +57,42 @@ def annotate(
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
     config = scorer.config.model_dump(mode="json")
-    extras = Extras(attributes=dict(scorer.attributes), hashes=hashes)
-    encoder = AnnotationEncoder(identity, scorer.fingerprint, config, extras)
+    encoder = AnnotationEncoder(
+        identity,
+        scorer.fingerprint,
+        config,
+        extras_of(scorer, hashes),
+        scorer.embedding_values,
+    )
     unscored_images = _score_rows(
         task, scorer, decoder, clock, encoder, turn or Lock(), meter or Meter()
     )
     try:
         with clock.measure("write"):
-            data, report = encoder.finish(unscored_images)
-            commit(join(output, task.annotation), data)
+            encoded = encoder.finish(unscored_images)
+            _commit(output, task.annotation, encoded)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {reason(error)}") from error
     seconds = perf_counter() - started - clock.seconds["turn"]
-    return replace(report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
+    return replace(encoded.report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
+
+
+def extras_of(scorer: ImageScorer, hashes: Iterable[HashName] = ()) -> Extras:
+    """Tell what annotations by a scorer hold beside scores."""
+    return Extras(
+        attributes=dict(scorer.attributes),
+        hashes=tuple(hashes),
+        embeddings=scorer.embedding_values > 0,
+    )
+
+
+def _commit(output: str, name: str, encoded: Encoded) -> None:
+    """Commit what a shard came to, the annotation last: it says that all is there."""
+    annotation = join(output, name)
+    if encoded.embeddings is not None:
+        delete(annotation)  # if it is scored again: an old one would now have new embeddings
+        commit(join(output, embeddings_name(name)), encoded.embeddings)
+    commit(annotation, encoded.annotation)
 
 
 def _stages(clock: StageClock, seconds: float, decoders: int) -> dict[str, StageSeconds]:

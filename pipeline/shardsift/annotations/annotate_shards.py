@@ -8,11 +8,11 @@ from os import PathLike, fspath
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.annotate import annotate
+from shardsift.annotations.annotate import annotate, extras_of
 from shardsift.annotations.folder import Made, OutputFolder, check_output
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.results import complete
-from shardsift.config import Extras, HashName
+from shardsift.config import HashName
 from shardsift.errors import ShardError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.decode_pool import make_decoder
@@ -68,7 +68,7 @@ def annotate_shards(
     made = Made(
         scorer.fingerprint,
         scorer.config.model_dump(mode="json"),
-        Extras(attributes=dict(scorer.attributes), hashes=tuple(hashes)),
+        extras_of(scorer, hashes),
     )
     plan = folder.claim(plan, made, overwrite=overwrite)
     tasks = [task for task in plan if task.annotation not in folder.committed]
@@ -87,7 +87,7 @@ def annotate_shards(
             folder,
             plan,
             manifest,
-            fingerprint=scorer.fingerprint,
+            made=made,
             actors=0,
             seconds=perf_counter() - started,
         )

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shardsift import __version__
 from shardsift.annotations.digest import TableDigest
+from shardsift.annotations.embeddings import EmbeddingRows
 from shardsift.annotations.parquet import (
     LABEL,
     METADATA_PREFIX,
@@ -34,6 +35,14 @@ MOST_TAR_SIZE = 2**31 - 1
 """Images of more bytes have no `tar_size`."""
 
 
+class Encoded(NamedTuple):
+    """The file of a shard's annotation, what it reports, and its embeddings, if it has them."""
+
+    annotation: bytes
+    report: ShardReport
+    embeddings: bytes | None = None
+
+
 class AnnotationEncoder:
     """Takes rows in, a row group at a time, and packs them: only then they take little memory.
 
@@ -47,23 +56,34 @@ class AnnotationEncoder:
         fingerprint: str,
         config: Mapping[str, Any],
         extras: Extras | None = None,
+        embedding_values: int = 0,
     ) -> None:
-        """Begin a file; `config` is what `fingerprint` was made of, for people."""
+        """Begin a file.
+
+        Args:
+            shard: what it is of.
+            fingerprint: of what decides its scores.
+            config: what that was made of, for people.
+            extras: what it holds beside scores.
+            embedding_values: of each embedding, if `extras` has these.
+        """
         self.extras = extras or Extras()
         self.rows = 0
         self._schema = schema_of(self.extras)
-        self._shard = shard
+        self.shard = shard
         self._fingerprint = fingerprint
         self._config = config
         self._errors: Counter[str] = Counter()
         self._qualities: list[NDArray[np.float32]] = []
         self._digest = TableDigest(self._schema)
         self._tables: list[Any] = []
+        self._embeddings = EmbeddingRows(embedding_values) if self.extras.embeddings else None
 
     def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take in the next rows: `ROW_GROUP_ROWS` of them, but for the last ones.
 
-        The values of `shard` are left out of account: they are all alike.
+        The values of `shard` are left out of account: they are all alike. Embeddings, if they are
+        asked for, stand in a column `embedding`.
         """
         rows = len(columns["index"])
         arrays = [
@@ -75,12 +95,14 @@ class AnnotationEncoder:
         self._digest.add(table)
         self._errors.update(str(error) for error in columns["error"] if error)
         self._qualities.append(table["quality"].drop_null().to_numpy())
+        if self._embeddings:
+            self._embeddings.add(columns["embedding"])
         self.rows += rows
 
-    def finish(self, unscored_images: int = 0) -> tuple[bytes, ShardReport]:
-        """Return the file, and what it reports."""
+    def finish(self, unscored_images: int = 0) -> Encoded:
+        """Return the files, and what they report."""
         report = ShardReport(
-            shard=self._shard.path,
+            shard=self.shard.path,
             rows=self.rows,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
@@ -88,20 +110,21 @@ class AnnotationEncoder:
             digest=self._digest.hexdigest(),
             attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
         )
+        embeddings = self._embeddings and self._embeddings.encode()
         sink = io.BytesIO()
-        schema = self._schema.with_metadata(self._metadata(report))
+        schema = self._schema.with_metadata(self._metadata(report, embeddings))
         with pq.ParquetWriter(sink, schema, **PARQUET_OPTIONS) as writer:
             for table in self._tables or [self._schema.empty_table()]:
                 writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
-        return seal(sink.getvalue()), report
+        return Encoded(seal(sink.getvalue()), report, embeddings)
 
-    def _metadata(self, report: ShardReport) -> dict[str, str]:
+    def _metadata(self, report: ShardReport, embeddings: bytes | None) -> dict[str, str]:
         metadata = {
             "fingerprint": self._fingerprint,
             "config": json.dumps(self._config, sort_keys=True),
             "extras": self.extras.as_json(),
             "extras_digest": self.extras.digest(),
-            "shard": json.dumps(asdict(self._shard), sort_keys=True),
+            "shard": json.dumps(asdict(self.shard), sort_keys=True),
             "rows": str(report.rows),
             "errors": json.dumps(report.errors),
             "sketch": base64.b64encode(report.sketch).decode(),
@@ -110,10 +133,12 @@ class AnnotationEncoder:
             "attributes": encode_spreads(report.attributes),
             "version": __version__,
         }
+        if self._embeddings and embeddings is not None:
+            metadata["embeddings"] = json.dumps(asdict(self._embeddings.identify(embeddings)))
         return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
     def _shards(self, rows: int) -> Any:
-        path = pa.array([self._shard.path], pa.string())
+        path = pa.array([self.shard.path], pa.string())
         return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), path)
 
 

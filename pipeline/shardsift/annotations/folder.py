@@ -1,5 +1,6 @@
 """The output folder of a run: what is committed in it, and the files that begin with `_`.
 
+embeddings/….npy    those of an annotation, if they are asked for
 _run.json           the one configuration of the folder's annotations, and their inputs
 _failed/….json      a shard that was given up
 _manifest.arrow     a row a shard
@@ -21,6 +22,7 @@ from typing import Any
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
 from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.embeddings import embeddings_name
 from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
@@ -273,7 +275,8 @@ class OutputFolder(RunFolder):
         with ThreadPoolExecutor(_THREADS, "footers") as pool:
             owned = pool.map(self._is_own, names)
             ours = {name for name, own in zip(names, owned, strict=True) if own}
-        self._to_delete = [MANIFEST, *sorted(self.failed), *sorted(ours)]
+        embeddings = {embeddings_name(name) for name in ours} & self.files
+        self._to_delete = [MANIFEST, *sorted(self.failed), *sorted(ours), *sorted(embeddings)]
         self.committed -= ours
         self.failed, self.record, self.is_finished = set(), None, False
 
@@ -352,7 +355,7 @@ def _difference(record: RunRecord, made: Made) -> str | None:
         return f"made with another configuration ({changes})"
     if extras["attributes"] != own["attributes"]:
         return f"with other attributes ({_changes(extras['attributes'], own['attributes'])})"
-    return f"with other columns ({_changes(extras, own)})" if extras != own else None
+    return f"with other extras ({_changes(extras, own)})" if extras != own else None
 
 
 def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
+from shardsift.annotations.embeddings import EmbeddingsIdentity
 from shardsift.annotations.sketch import count_of
 from shardsift.annotations.spreads import decode_spreads
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
@@ -109,6 +110,7 @@ class Footer:
     extras: Extras
     shard: ShardIdentity
     report: ShardReport
+    embeddings: EmbeddingsIdentity | None = None
 
 
 def _from_base64(text: str) -> bytes:
@@ -129,6 +131,7 @@ class _Metadata(BaseModel):
     unscored_images: NonNegativeInt
     digest: str
     attributes: str
+    embeddings: Json[EmbeddingsIdentity] | None = None
 
 
 def read(url: str, columns: Sequence[str] | None = None) -> Any:
@@ -212,6 +215,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
             digest=told.digest,
             attributes=decode_spreads(told.attributes),
         ),
+        embeddings=told.embeddings,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from shardsift.annotations.documents import RunSummary, StageTimes
-from shardsift.annotations.folder import MANIFEST, RUN_RECORD, OutputFolder, failed_name
+from shardsift.annotations.embeddings import embeddings_name
+from shardsift.annotations.folder import MANIFEST, RUN_RECORD, Made, OutputFolder, failed_name
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.errors import OutputError
 from shardsift.shards.plan import ShardPlan
@@ -19,7 +21,7 @@ def complete(
     plan: ShardPlan,
     manifest: ManifestWriter,
     *,
-    fingerprint: str,
+    made: Made,
     actors: int,
     seconds: float,
 ) -> None:
@@ -31,7 +33,8 @@ def complete(
         AnnotationError: if the last manifest or an annotation is damaged.
         OutputError: if something that was written isn't there any more.
     """
-    _check_all_there(folder, plan)
+    there = _check_all_there(folder, plan)
+    folder.delete_all(_stray_embeddings(plan, there, made))
     totals = manifest.totals
     pace = {
         "seconds": round(seconds, 3),
@@ -41,7 +44,7 @@ def complete(
             for name, stage in totals.stages.items()
         },
         "actors": actors,
-        "fingerprint": fingerprint,
+        "fingerprint": made.fingerprint,
     }
     if folder.committed:  # the plan may be a listing of a bucket: not for nothing
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
@@ -55,7 +58,7 @@ def complete(
     folder.write_summary(RunSummary.model_validate(totals.as_dict() | pace))
 
 
-def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> None:
+def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> set[str]:
     """Look once more at the folder, which may have been renamed or deleted under the run."""
     there = list_files(folder.url)
     lost = "" if RUN_RECORD in there else RUN_RECORD
@@ -69,3 +72,16 @@ def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> None:
             f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
             "give it its name back and run the same command again, or with --overwrite"
         )
+    return there
+
+
+def _stray_embeddings(plan: ShardPlan, there: set[str], made: Made) -> Iterator[str]:
+    """Name embeddings without an annotation that knows of them.
+
+    Their writer was killed between the two, or another run has replaced the annotation. Readers
+    that pair files by their order would give them to the next annotation.
+    """
+    for task in plan:
+        embeddings = embeddings_name(task.annotation)
+        if embeddings in there and not (made.extras.embeddings and task.annotation in there):
+            yield embeddings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.embeddings import embeddings_name, read_embeddings
 from shardsift.annotations.findings import Unsound
 from shardsift.annotations.manifest import Totals
 from shardsift.annotations.parquet import Footer, count_values, parse_footer, schema_of
@@ -43,7 +45,9 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
     if footer.config != record.config:
         raise Unsound("its annotation tells of other settings than the run's record")
     if footer.extras != record.extras:
-        raise Unsound("its annotation has other attributes or hashes than the run's record")
+        raise Unsound(
+            "its annotation has other attributes, hashes or embeddings than the run's record"
+        )
     if footer.shard.path != task.shard:
         raise Unsound(f"its annotation is that of {footer.shard.path}")
     if footer.report.rows != file.metadata.num_rows:
@@ -61,6 +65,38 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
     if is_broken(data):
         raise Unsound("its annotation is damaged: its bytes are not those that were written")
     return footer, table
+
+
+def check_embeddings(output: str, task: ShardTask, footer: Footer, table: Any) -> None:
+    """Check that rows with a score have finite embeddings, and others zeros, if they are asked for.
+
+    Raises:
+        Unsound: if that isn't so, or they are not those that were written with the annotation.
+        OSError: if they can't be fetched.
+    """
+    told = footer.embeddings
+    if (told is not None) != footer.extras.embeddings:
+        raise Unsound("the footer of its annotation tells two things about its embeddings")
+    if told is None:
+        return
+    url = join(output, embeddings_name(task.annotation))
+    checksum = hashlib.sha256()
+    is_scored_N = table["quality"].is_valid().to_numpy()
+    first = 0
+    try:
+        for rows_ND in read_embeddings(url, len(table), told.values, checksum.update):
+            if not np.isfinite(rows_ND).all():
+                raise ValueError("one isn't finite")
+            own_N = is_scored_N[first : first + len(rows_ND)]
+            if (rows_ND.view(np.uint16).any(axis=1) != own_N).any():
+                raise ValueError("one is zeros though its row has a score, or the other way round")
+            first += len(rows_ND)
+    except FileNotFoundError as error:
+        raise Unsound("its embeddings are missing") from error
+    except ValueError as error:
+        raise Unsound(f"its embeddings are damaged: {error}") from error
+    if checksum.hexdigest() != told.sha256:
+        raise Unsound("its embeddings are not those that were written with it")
 
 
 def check_failure(url: str, shard: str | None) -> Unsound | None:

@@ -143,6 +143,6 @@ def _check_alike(url: str, first: str, one: Footer, other: str, two: Footer) -> 
         )
     if one.extras != two.extras:
         raise InputError(
-            f"{url}: {first} and {other} have other attributes or hashes; score the shards of "
-            "one of them again"
+            f"{url}: {first} and {other} have other attributes, hashes or embeddings; score the "
+            "shards of one of them again"
         )

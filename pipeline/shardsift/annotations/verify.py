@@ -13,12 +13,18 @@ from functools import partial
 from typing import Any
 
 from shardsift.annotations.documents import RunRecord
+from shardsift.annotations.embeddings import embeddings_name, is_embeddings
 from shardsift.annotations.findings import Problem, Unsound, leftovers, unfinished
 from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, failed_name
 from shardsift.annotations.manifest import Totals, read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.recounting import compare_samples
-from shardsift.annotations.soundness import check_annotation, check_failure, check_summary
+from shardsift.annotations.soundness import (
+    check_annotation,
+    check_embeddings,
+    check_failure,
+    check_summary,
+)
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.records import ShardIdentity, ShardReport, ShardTask
 from shardsift.redaction import reason
@@ -111,10 +117,13 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
     found = Verification(shards=claim.plan.count)
     outcomes: dict[str, ShardReport | None] = {}
     unplanned = claim.folder.committed | claim.folder.failed
+    if claim.record.extras.embeddings:
+        unplanned |= set(filter(is_embeddings, claim.folder.files))
     check = partial(_check_shard, claim, recount)
     threads = _THREADS_THAT_RECOUNT if recount else _THREADS
     for shard in track(map_ordered(check, claim.plan, threads), "shards", claim.plan.count):
         unplanned -= {shard.task.annotation, failed_name(shard.task.shard)}
+        unplanned -= {embeddings_name(shard.task.annotation)}
         _count(found, shard)
         if shard.is_failed or shard.report:
             outcomes[shard.task.shard] = shard.report
@@ -131,6 +140,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     try:
         if task.annotation in claim.folder.committed:
             footer, rows = check_annotation(claim.folder.url, task, claim.record)
+            check_embeddings(claim.folder.url, task, footer, rows)
             shard.report = footer.report
             if is_recorded:
                 shard.problems.append(_stale(task))
@@ -140,6 +150,8 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
             if fault := check_failure(join(claim.folder.url, record), task.shard):
                 raise fault
             shard.is_failed = True
+            if embeddings_name(task.annotation) in claim.folder.files:
+                shard.problems.append(_stray(task))
         else:
             shard.problems.append(_missing(task))
     except Unsound as fault:
@@ -248,7 +260,11 @@ def _unsound(task: ShardTask, fault: Unsound) -> Problem:
         place=task.shard,
         trouble=str(fault),
         remedy="--repair, then score again",
-        deletes=(task.annotation, failed_name(task.shard)),
+        deletes=(
+            task.annotation,
+            embeddings_name(task.annotation),
+            failed_name(task.shard),
+        ),
         rescores=True,
     )
 
@@ -257,6 +273,12 @@ def _stale(task: ShardTask) -> Problem:
     record = failed_name(task.shard)
     trouble = f"is annotated, and yet {record} says that it failed"
     return Problem(place=task.shard, trouble=trouble, remedy="--repair", deletes=(record,))
+
+
+def _stray(task: ShardTask) -> Problem:
+    name = embeddings_name(task.annotation)
+    trouble = "has no annotation"
+    return Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
 def _changed(task: ShardTask, footer: Footer, now: ShardIdentity) -> Problem:

@@ -1,4 +1,4 @@
-"""What annotations hold beside scores: attributes and hashes. They change no score.
+"""What annotations hold beside scores: attributes, hashes, embeddings. They change no score.
 
 An attribute is a named question put to CLIP in pairs of opposite prompts.
 """
@@ -142,9 +142,15 @@ class ExtrasConfig(AttributesConfig):
         "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
     )
 
+    embeddings: bool = Field(
+        default=False,
+        description="keep the image feature of each picture's whole view, before normalisation, as "
+        "float16, in `embeddings/` beside the annotations: 2 kB a picture with RN50",
+    )
+
     def extras(self) -> Extras:
         """Return what is asked for in any way."""
-        return Extras(attributes=self.asked(), hashes=self.hashes)
+        return Extras(attributes=self.asked(), hashes=self.hashes, embeddings=self.embeddings)
 
 
 def _sorted(names: tuple[HashName, ...]) -> tuple[HashName, ...]:
@@ -156,6 +162,7 @@ class Extras(Config):
 
     attributes: dict[str, PromptPairs] = Field(default={})
     hashes: Annotated[tuple[HashName, ...], AfterValidator(_sorted)] = ()
+    embeddings: bool = False
 
     @property
     def columns(self) -> list[str]:

@@ -25,7 +25,11 @@ class MaClip:
         # Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
         torch.set_num_threads(max(1, int(config.cpus_per_actor or 1)))
         scorer = Scorer(
-            config.scoring(), device=device, batch_size=config.batch_size, model=self.model
+            config.scoring(),
+            embeddings=config.embeddings,
+            device=device,
+            batch_size=config.batch_size,
+            model=self.model,
         )
         if device != "cpu":
             warm_up(scorer, self.expected)

@@ -142,7 +142,7 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
         run.folder,
         run.plan,
         manifest,
-        fingerprint=run.made.fingerprint,
+        made=run.made,
         actors=actors,
         seconds=tally.seconds,
     )

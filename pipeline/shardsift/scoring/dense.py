@@ -6,14 +6,14 @@ gets, with blank ones in place of those that are missing: kernels round by the s
 and a score must not depend on the company.
 
 Shapes in names: B blocks of one size, H x W their pixels, S = 224, M patches and the whole view,
-V values of each.
+V values of each, D of the features that are kept.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shardsift.records import Embedding
+from shardsift.scoring.batch import Fetch, Scores
 from shardsift.scoring.crops import CROP_SIZE, patch_blocks, patch_grid
 from shardsift.scoring.encoder import Encoder
-
-Scores = npt.NDArray[np.float32]
-"""V values of crops, shape (V, N)."""
-
-Fetch = Callable[[], Scores]
 
 _MOST_OPEN = 1024
 _MOST_BYTES = 256 << 20
@@ -38,8 +35,16 @@ _MOST_BYTES = 256 << 20
 class _Picture:
     scores_VM: Scores
     size: int
+    embedding_D: Embedding = field(default_factory=lambda: np.empty(0, np.float16))
     missing: int = 0
     """Blocks that have no scores yet."""
+
+    def take(self, places: npt.NDArray[np.int64], scores_VN: Scores, last_D: Embedding) -> None:
+        """Take in the scores of a block, and the feature of its last patch or the whole view."""
+        self.scores_VM[:, places] = scores_VN
+        self.missing -= 1
+        if places[-1] == self.scores_VM.shape[1] - 1:
+            self.embedding_D = last_D.copy()
 
 
 class _Block(NamedTuple):
@@ -58,7 +63,7 @@ class DenseQueue:
 
         Args:
             encoder: made with crop plan `dense`.
-            score: starts to score features, shape (N, D); what it returns waits for (V, N).
+            score: starts to score features; what it returns waits for the scores.
             values: V.
             crops: how many have as many pixels as the encoder takes at a time; with 1 every block
                 goes alone.
@@ -94,18 +99,18 @@ class DenseQueue:
                 self._start(size, blocks)
         self._waiting.clear()
 
-    def done(self, *, running: int) -> Iterator[Scores]:
-        """Yield the scores of the next pictures that have all; leave some calls running."""
+    def done(self, *, running: int) -> Iterator[tuple[Scores, Embedding]]:
+        """Yield scores and embedding of the next pictures that have all; leave calls running."""
         while len(self._started) > running:
             blocks, fetch = self._started.popleft()
-            scores_VBN = fetch().reshape(self._values, -1, len(blocks[0].places))
+            scores_VN, features_ND = fetch()
             for number, block in enumerate(blocks):
-                block.picture.scores_VM[:, block.places] = scores_VBN[:, number]
-                block.picture.missing -= 1
+                begin, end = (len(block.places) * (number + one) for one in (0, 1))
+                block.picture.take(block.places, scores_VN[:, begin:end], features_ND[end - 1])
         while self._open and not self._open[0].missing:
             picture = self._open.popleft()
             self._held -= picture.size
-            yield picture.scores_VM
+            yield picture.scores_VM, picture.embedding_D
 
     def _put(self, block: _Block) -> None:
         block.picture.missing += 1

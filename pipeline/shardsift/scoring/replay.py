@@ -9,7 +9,9 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-Compute = Callable[[Tensor], Tensor]
+from shardsift.scoring.batch import Batch
+
+Compute = Callable[[Tensor], Batch]
 
 _WARM_RUNS = 2
 """In which libraries choose kernels and take memory, which recording doesn't allow."""
@@ -50,13 +52,13 @@ class _Recording:
             self._done = torch.cuda.Event()
 
     @torch.inference_mode()
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Batch:
         """Compute on the current stream, after what other streams have begun here."""
         stream = torch.cuda.current_stream(x.device)
         with self._lock, torch.cuda.stream(stream):
             stream.wait_event(self._done)
             self._input.copy_(x)
             self._graph.replay()
-            found = self._output.clone()
+            found = Batch(*(part.clone() for part in self._output))
             self._done.record(stream)
         return found

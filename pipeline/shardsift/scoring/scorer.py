@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
-from shardsift.records import ImageScore, RgbImage
+from shardsift.records import Embedding, ImageScore, RgbImage
+from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.dense import DenseQueue
@@ -25,9 +25,6 @@ from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
-
-Scores = npt.NDArray[np.float32]
-"""quality, q_sim, q_mag, w_sim and attributes of N crops: V values each, shape (V, N)."""
 
 _CUES = ("quality", "q_sim", "q_mag", "w_sim")
 
@@ -46,6 +43,11 @@ class ImageScorer(Protocol):
     @property
     def attributes(self) -> Attributes:
         """What else is asked; scores have their values in this order."""
+        ...
+
+    @property
+    def embedding_values(self) -> int:
+        """How many values the embedding of a score has; 0 if embeddings aren't asked for."""
         ...
 
     @property
@@ -70,8 +72,8 @@ class Scorer:
     >>> float(score.quality.mean())
 
     Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
-    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim`, and those of attributes, to batches
-    with a column `image`.
+    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim`, those of attributes, and `embedding`,
+    if these are asked for, to batches with a column `image`.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Scorer:
         config: ScoreConfig,
         *,
         attributes: Attributes | None = None,
+        embeddings: bool = False,
         device: str = "cpu",
         batch_size: int | None = None,
         model: ClipModel | None = None,
@@ -89,6 +92,7 @@ class Scorer:
             config: what decides scores.
             attributes: what else is asked: pairs of opposite prompts by name, such as
                 `{"watermark": [("a photo with a watermark", "a photo without one")]}`.
+            embeddings: keep the feature of each image's whole view, before normalisation, float16.
             device: `cpu`, `cuda` or `cuda:N`. On these, convolutions of this process go without
                 TF32 and autotuning from now on, for exact scores.
             batch_size: crops in one call of the encoder, rounded up to whole steps of it; 64 by
@@ -105,10 +109,11 @@ class Scorer:
         batch_size = batch_size or (256 if where.type == "cuda" else 64)
         model = model or load_clip(config, checked_attributes(attributes or {}))
         with explained(where, batch_size):
-            self._prepare(Encoder(config, device, model), batch_size)
+            self._prepare(Encoder(config, device, model), batch_size, embeddings=embeddings)
 
-    def _prepare(self, encoder: Encoder, batch_size: int) -> None:
+    def _prepare(self, encoder: Encoder, batch_size: int, *, embeddings: bool) -> None:
         self.encoder = encoder
+        self.embedding_values = encoder.text_P2D.shape[2] if embeddings else 0
         # Kernels round by the size of their batch, and not by what else is in it. So the encoder
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(_MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
@@ -143,16 +148,19 @@ class Scorer:
         """
         images = (as_rgb(image, f"image {number}") for number, image in enumerate(images))
         if self.config.crops == "dense":
-            yield from map(_image_score, self._score_dense(images))
+            for scores_VM, embedding_D in self._score_dense(images):
+                yield _image_score(scores_VM, embedding_D)
             return
         crop_counts: deque[int] = deque()
         rest_VM = np.empty((self._values, 0), np.float32)
-        for batch_VN in self._score_batches(images, crop_counts):
+        for batch_VN, features_ND in self._score_batches(images, crop_counts):
+            rest = rest_VM.shape[1]
             scores_VN = np.concatenate([rest_VM, batch_VN], axis=1)
             begin = 0
             while crop_counts and (end := begin + crop_counts[0]) <= scores_VN.shape[1]:
                 crop_counts.popleft()
-                yield _image_score(scores_VN[:, begin:end])
+                whole = end - 1 - rest  # the last crop, and so in the batch that has come
+                yield _image_score(scores_VN[:, begin:end], features_ND[whole].copy())
                 begin = end
             rest_VM = scores_VN[:, begin:]
 
@@ -168,17 +176,20 @@ class Scorer:
         }
         for place, name in enumerate(attribute_columns(self.attributes)):
             values[name] = [score.attributes[place].mean() for score in scores]
-        return dict(batch) | {name: np.array(of, np.float32) for name, of in values.items()}
+        added: dict[str, Any] = {name: np.array(of, np.float32) for name, of in values.items()}
+        if self.embedding_values:
+            added["embedding"] = np.stack([score.embedding for score in scores])
+        return {**batch, **added}
 
     @torch.inference_mode()
     def _score_batches(
         self, images: Iterable[RgbImage], crop_counts: deque[int]
-    ) -> Iterator[Scores]:
+    ) -> Iterator[Fetched]:
         """Pack crops into batches; scores of a batch come when `lag` more have been started."""
         # The call's own: other threads, and images that are scored on the way, have theirs.
         batch_NSS3 = self._empty_batch()
         filled = 0
-        started: deque[Callable[[], Scores]] = deque()
+        started: deque[Fetch] = deque()
         transfer = Transfer(self.encoder.device, self._pinned)
         for group in send_in_groups(images, self.config.crops, self.batch_size, transfer):
             crop_counts.extend(group.counts)
@@ -189,34 +200,38 @@ class Scorer:
                 filled += end - begin
                 begin = end
                 if filled == self.batch_size:
-                    started.append(_fetch_later(self._score_batch(batch_NSS3)))
+                    started.append(fetch_later(self._score_batch(batch_NSS3)))
                     filled = 0
                     if len(started) > self._lag:
                         yield started.popleft()()
         if filled:
             whole_steps = math.ceil(filled / self._step) * self._step
-            scores_VN = self._score_batch(batch_NSS3[:whole_steps])  # some are of earlier crops
-            started.append(_fetch_later(scores_VN[:, :filled]))
+            scores_VN, features_ND = self._score_batch(batch_NSS3[:whole_steps])
+            filled_ones = Batch(
+                scores_VN[:, :filled], features_ND[:filled]
+            )  # others are of earlier
+            started.append(fetch_later(filled_ones))
         for fetch in started:
             yield fetch()
 
     def _empty_batch(self) -> Tensor:
         return torch.zeros((self.batch_size, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device)
 
-    def _score_batch(self, crops_NSS3: Tensor) -> Tensor:
+    def _score_batch(self, crops_NSS3: Tensor) -> Batch:
         return (self._recorded or self._launch_batch)(crops_NSS3)
 
-    def _launch_batch(self, crops_NSS3: Tensor) -> Tensor:
-        """Score whole steps of crops, shape (V, N), each by calls of one size from end to end."""
-        steps = crops_NSS3.split(self._step)
-        return torch.cat([self._fuse(self._encode(step)) for step in steps], dim=1)
+    def _launch_batch(self, crops_NSS3: Tensor) -> Batch:
+        """Score whole steps of crops, each by calls of one size from end to end."""
+        steps = [self._finish(self._encode(step)) for step in crops_NSS3.split(self._step)]
+        scores, features = zip(*steps, strict=True)
+        return Batch(torch.cat(scores, dim=1), torch.cat(features))
 
     @torch.inference_mode()
-    def _score_dense(self, images: Iterable[RgbImage]) -> Iterator[Scores]:
-        """Yield the scores of each image; others of their shapes may be taken in before."""
+    def _score_dense(self, images: Iterable[RgbImage]) -> Iterator[tuple[Scores, Embedding]]:
+        """Yield scores and embedding of each image; others of their shapes may come in before."""
         transfer = Transfer(self.encoder.device, self._pinned)
         crops = 1 if self.encoder.device.type == "cpu" else self.batch_size  # which gains nothing
-        queue = DenseQueue(self.encoder, self._start_fusing, self._values, crops)
+        queue = DenseQueue(self.encoder, self._start_finishing, self._values, crops)
         for group in send_in_groups(images, "global", self.batch_size, transfer):
             wholes_NSS3 = torch.empty(
                 (group.crops, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device
@@ -228,15 +243,15 @@ class Scorer:
         queue.flush()
         yield from queue.done(running=0)
 
-    def _start_fusing(self, features_ND: Tensor) -> Callable[[], Scores]:
-        return _fetch_later(self._fuse(features_ND))
+    def _start_finishing(self, features_ND: Tensor) -> Fetch:
+        return fetch_later(self._finish(features_ND))
 
     def _encode(self, crops_NSS3: Tensor) -> Tensor:
         # Permuted, not copied: what lies channels-last stays so, and convolves faster.
         return self.encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
 
-    def _fuse(self, features_ND: Tensor) -> Tensor:
-        """Turn features into quality, q_sim, q_mag, w_sim and attributes, shape (V, N)."""
+    def _finish(self, features_ND: Tensor) -> Batch:
+        """Turn features into quality, q_sim, q_mag, w_sim and attributes, and keep some."""
         config, encoder = self.config, self.encoder
         scores = fuse(
             similarity_cue(features_ND, encoder.text_P2D, encoder.logit_scale),
@@ -246,27 +261,11 @@ class Scorer:
             alpha=config.alpha,
         )
         values = [scores.quality, scores.q_sim, scores.q_mag, scores.w_sim]
-        return torch.stack([*values, *encoder.answers(features_ND)])
+        scores_VN = torch.stack([*values, *encoder.answers(features_ND)])
+        return Batch(scores_VN, features_ND[:, : self.embedding_values].half())
 
 
-def _fetch_later(scores_VN: Tensor) -> Callable[[], Scores]:
-    """Start to copy scores to the host; return what waits for them."""
-    if scores_VN.device.type == "cpu":
-        return scores_VN.numpy
-    with torch.cuda.device(scores_VN.device):  # or the event would belong to another's stream
-        host_VN = torch.empty(scores_VN.shape, pin_memory=True)
-        host_VN.copy_(scores_VN, non_blocking=True)
-        copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile
-        copied.record()
-
-    def fetch() -> Scores:
-        copied.synchronize()
-        return host_VN.numpy()
-
-    return fetch
-
-
-def _image_score(scores_VN: Scores) -> ImageScore:
+def _image_score(scores_VN: Scores, embedding_D: Embedding) -> ImageScore:
     quality, q_sim, q_mag, w_sim = scores_VN[: len(_CUES)]
     return ImageScore(
         quality=quality,
@@ -274,4 +273,5 @@ def _image_score(scores_VN: Scores) -> ImageScore:
         q_mag=q_mag,
         w_sim=w_sim,
         attributes=scores_VN[len(_CUES) :],
+        embedding=embedding_D,
     )

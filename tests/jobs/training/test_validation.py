@@ -33,6 +33,7 @@ class Brightness:
     config = ScoreConfig()
     fingerprint = "0" * 16
     attributes: Attributes = MappingProxyType({})
+    embedding_values = 0
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         for image in images:

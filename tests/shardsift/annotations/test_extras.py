@@ -83,6 +83,7 @@ def test_they_are_recorded_beside_the_fingerprint(scores: Path) -> None:
     assert record["extras"] == {
         "attributes": {"text": [["text", "no text"]]},
         "hashes": ["phash", "sha256"],
+        "embeddings": False,
     }
     metadata = pq.read_schema(scores / "0.parquet").metadata
     assert metadata[b"shardsift.extras_digest"].decode() == footer.extras.digest()
@@ -97,7 +98,7 @@ def test_they_are_recorded_beside_the_fingerprint(scores: Path) -> None:
             ["phash", "sha256"],
             "with other attributes .*no text.*there.*nothing.*here",
         ),
-        (TEXT, ["phash"], r"with other columns \(hashes: .*'sha256'.* there, \['phash'\] here"),
+        (TEXT, ["phash"], r"with other extras \(hashes: .*'sha256'.* there, \['phash'\] here"),
     ],
 )
 def test_others_in_the_same_output_are_refused(

@@ -27,8 +27,7 @@ def rows_of(
     for begin in range(0, len(scores), at_once):
         rows.set_scores(scores[begin : begin + at_once])
     rows.close()
-    data, _ = encoder.finish()
-    return pq.read_table(pa.BufferReader(data)).to_pylist()
+    return pq.read_table(pa.BufferReader(encoder.finish().annotation)).to_pylist()
 
 
 def score(rng: np.random.Generator, crops: int) -> ImageScore:

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from shardsift import annotate_shards
+from shardsift.annotations.verify import claim_output, verify
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, ModelError, OutputError
@@ -110,7 +112,7 @@ def test_attributes_and_hashes_go_with_a_run(corpus: Corpus) -> None:
     assert "nothing to do" in corpus.said.getvalue()
     others: list[tuple[dict[str, Any], str]] = [
         (asked | {"attribute": ("text=text|nothing",)}, "with other attributes .text: "),
-        (asked | {"hashes": "sha256"}, "with other columns .hashes: "),
+        (asked | {"hashes": "sha256"}, "with other extras .hashes: "),
         ({}, "with other attributes .text: .*None here"),
     ]
     for other, says in others:
@@ -176,6 +178,21 @@ def test_shards_with_chosen_errors_are_scored_again(corpus: Corpus) -> None:
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00001.parquet"}
     assert corpus.summary()["errors"]["truncated"] == 0
+
+
+def test_embeddings_keep_step_with_what_is_scored_again(corpus: Corpus) -> None:
+    bad = corpus.shards / "00001.tar"
+    write_tar(bad, [("1.jpg", encoded()[:900])])
+    corpus.score(embeddings=True)
+    write_tar(bad, [("1.jpg", encoded()), ("2.jpg", encoded())])
+    settings: list[dict[str, Any]] = [{"retry_errors": ["truncated"]}, {"overwrite": True}, {}]
+    for again in settings:
+        corpus.score(embeddings=True, **again)
+        rows_ND = np.load(corpus.out / "embeddings" / "00001.npy")
+        assert (rows_ND.shape, rows_ND.any()) == ((2, 4), True)
+        assert verify(claim_output(str(corpus.out))).problems == []
+    with pytest.raises(OutputError, match="embeddings: True there, False here"):
+        corpus.score()
 
 
 def test_changed_shards_are_scored_again_when_asked(corpus: Corpus) -> None:

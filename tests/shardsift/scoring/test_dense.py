@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from shardsift.config import ScoreConfig
+from shardsift.records import Embedding
 from shardsift.scoring import dense as module
-from shardsift.scoring.dense import DenseQueue, Scores
+from shardsift.scoring.batch import Batch, Fetch, Scores, fetch_later
+from shardsift.scoring.dense import DenseQueue
 from shardsift.scoring.encoder import Encoder
 
 SIZES = [(224, 480), (100, 40), (352, 352), (224, 224), (300, 480), (224, 500), (1250, 230)]
@@ -36,14 +38,14 @@ def images() -> list[Image]:
     return [(noise(*size), noise(224, 224)) for size in SIZES]
 
 
-def four_values(features_ND: Tensor) -> Callable[[], Scores]:
-    """In place of cues: the first features."""
-    return features_ND[:, :4].T.contiguous().numpy
+def four_values(features_ND: Tensor) -> Fetch:
+    """In place of cues: the first features; all of them are kept."""
+    return fetch_later(Batch(features_ND[:, :4].T.contiguous(), features_ND.half()))
 
 
-def score(encoder: Encoder, images: Sequence[Image], crops: int) -> list[Scores]:
+def score(encoder: Encoder, images: Sequence[Image], crops: int) -> list[tuple[Scores, Embedding]]:
     queue = DenseQueue(encoder, four_values, 4, crops)
-    found: list[Scores] = []
+    found: list[tuple[Scores, Embedding]] = []
     for image_HW3, whole_SS3 in images:
         queue.add(image_HW3, whole_SS3)
         found += queue.done(running=1)
@@ -55,12 +57,13 @@ def test_every_picture_has_the_features_of_its_patches_and_its_whole(
     encoder: Encoder, images: list[Image]
 ) -> None:
     for crops in (1, 4, 16):
-        for (image_HW3, whole_SS3), found in zip(
+        for (image_HW3, whole_SS3), (found, embedding_D) in zip(
             images, score(encoder, images, crops), strict=True
         ):
             whole_1D = encoder.encode(whole_SS3.permute(2, 0, 1)[None])
             expected_MD = torch.cat([encoder.encode_patches(image_HW3), whole_1D])
             np.testing.assert_allclose(found, expected_MD[:, :4].T, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(embedding_D, whole_1D[0], rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("crops", "tolerance"), [(1, 0.0), (8, 1e-6)])
@@ -71,8 +74,8 @@ def test_scores_are_the_same_in_any_company(
     together = score(encoder, images * 3, crops)
     backwards = score(encoder, images[::-1], crops)[::-1]
     for number, image in enumerate(images):
-        (alone,) = score(encoder, [image], crops)
-        for found in (*together[number :: len(images)], backwards[number]):
+        ((alone, _),) = score(encoder, [image], crops)
+        for found, _ in (*together[number :: len(images)], backwards[number]):
             np.testing.assert_allclose(found, alone, rtol=0, atol=tolerance)
 
 
