@@ -23,7 +23,7 @@ OWNERS = {
     "rich": ["cli/", "engine/", "runs/"],
     "simplejpeg": ["shards/turbo.py"],
     "tenacity": ["storage/remote.py"],
-    "torch": ["scoring/", "evaluation/", "engine/cluster.py", "runs/maclip.py"],
+    "torch": ["scoring/", "evaluation/", "engine/cluster.py"],
     "typer": ["cli/"],
     "webdataset": ["cli/verbs/demo.py", "evaluation/set_shards.py"],
     "yaml": ["config/files.py"],

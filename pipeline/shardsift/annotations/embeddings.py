@@ -82,7 +82,7 @@ class EmbeddingRows:
 
 
 def read_embeddings(
-    url: str, rows: int, values: int, hear: Callable[[bytes], object] = len
+    url: str, rows: int, values: int, hear: Callable[[bytes | memoryview], object] = len
 ) -> Generator[Embedding]:
     """Yield embeddings, shape (N, D), some rows at a time; `hear` is given all bytes of the file.
 
@@ -95,15 +95,13 @@ def read_embeddings(
         hear(header)
         if _shape_in(header) != (rows, values):
             raise ValueError(f"they have the shape {_shape_in(header)}, not {(rows, values)}")
-        row_bytes = values * _DTYPE.itemsize
-        at_a_time = max(1, _CHUNK_BYTES // row_bytes)
+        at_a_time = max(1, _CHUNK_BYTES // (values * _DTYPE.itemsize))
         for first in range(0, rows, at_a_time):
-            size = min(at_a_time, rows - first) * row_bytes
-            data = file.read(size)
-            if len(data) < size:
+            rows_ND = np.empty((min(at_a_time, rows - first), values), _DTYPE)
+            if file.readinto(rows_ND.data) < rows_ND.nbytes:
                 raise ValueError("they end early")
-            hear(data)
-            yield np.frombuffer(data, _DTYPE).reshape(-1, values)
+            hear(rows_ND.data)
+            yield rows_ND
         if file.read(1):
             raise ValueError("more follows behind them")
 

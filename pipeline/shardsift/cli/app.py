@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from shardsift.asking.ask_config import AskConfig
 from shardsift.cli.configs import (
     CompactConfig,
     CompareConfig,
@@ -72,6 +73,9 @@ VERBS = {
     "stats": Verb(StatsConfig, "Print counts, quantiles and errors of a run, from its metadata."),
     "filter": Verb(
         FilterConfig, "Keep the best samples: an exact share, a number, or all above a threshold."
+    ),
+    "ask": Verb(
+        AskConfig, "Ask new questions of a corpus with embeddings: no image is read or encoded."
     ),
     "reshard": Verb(
         ReshardConfig,

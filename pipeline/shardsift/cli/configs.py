@@ -38,7 +38,8 @@ class VerifyConfig(Config):
     """What to check of an output."""
 
     output: Annotated[str, Given.BY_PLACE] = Field(
-        description="the output of `score`, `compact`, `filter` or `reshard`: a folder or URL"
+        description="the output of `score`, `compact`, `filter`, `ask` or `reshard`: a folder or "
+        "URL"
     )
     shards: tuple[str, ...] = Field(
         default=(),
@@ -52,8 +53,8 @@ class VerifyConfig(Config):
     )
     repair: bool = Field(
         default=False,
-        description="delete what is damaged, stale or left over, so that the same `score` or "
-        "`reshard` command makes just that again; files of others stay",
+        description="delete what is damaged, stale or left over, so that the same `score`, "
+        "`ask` or `reshard` command makes just that again; files of others stay",
     )
 
 

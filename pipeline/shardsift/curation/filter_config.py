@@ -63,9 +63,10 @@ class FilterConfig(Config):
     )
     join: str | None = Field(
         default=None,
-        description="a Parquet file, or a folder of them, with further columns and `uid`, `key`, "
-        "or `shard` and `key`. What is used of it is held in memory, 12 to 16 bytes a row and "
-        "column. Rows that it doesn't have are a bucket of their own in `per`, and null elsewhere",
+        description="a Parquet file, or a folder of them such as the output of `ask`, with further "
+        "columns and `uid`, `key`, `shard` and `key`, or `shard` and `index`. What is used of it "
+        "is held in memory, 12 to 16 bytes a row and column. Rows that it doesn't have are a "
+        "bucket of their own in `per`, and null elsewhere",
     )
     errors: Literal["drop", "keep"] = Field(
         default="drop",

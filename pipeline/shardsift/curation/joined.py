@@ -1,4 +1,4 @@
-"""Columns of other Parquet files, joined to annotations by uid, by key, or by shard and key.
+"""Columns of other Parquet files, joined to annotations by what tells samples apart.
 
 Suffix: _N is the number of rows.
 """
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from shardsift.annotations.ordering import Hashes, combine, hash_strings
+from shardsift.annotations.ordering import Hashes, combine, hash_strings, mix
 from shardsift.config import did_you_mean
 from shardsift.errors import InputError
 from shardsift.redaction import reason
@@ -23,8 +23,11 @@ from shardsift.storage.files import ANNOTATION_SUFFIX, join, list_files, open_re
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
-_KEYS = (["shard", "key"], ["uid"], ["key"])
-"""What may be joined by; the first that a file has."""
+_KEYS = (["shard", "key"], ["uid"], ["key"], ["shard", "index"])
+"""What may be joined by; the first that a file has. Other tools' `index` may be anything."""
+
+_NUMBER = "index"
+"""The key that is no text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +76,9 @@ class JoinedFiles:
             raise InputError(f"{url}: not Parquet: {reason(error)}") from error
         keys = next((keys for keys in _KEYS if {*keys} <= {*self.schema.names}), None)
         if keys is None:
-            raise InputError(f"{self._files[0]}: has neither uid nor key to join it by")
+            raise InputError(
+                f"{self._files[0]}: has neither uid nor key to join it by, nor shard and index"
+            )
         self.keys = keys
 
     def read(self, columns: Sequence[str]) -> dict[str, JoinedColumn]:
@@ -120,13 +125,15 @@ class JoinedFiles:
             raise InputError(f"{url}: can't be joined: {reason(error)}") from error
 
     def _check_types(self, url: str, schema: Any, columns: Sequence[str]) -> None:
-        """Refuse keys that aren't text, as those of annotations are, and values that aren't plain.
+        """Refuse keys of another type than annotations have, and values that aren't plain.
 
         Raises InputError, and KeyError if there is no such column.
         """
         for key in self.keys:
             kind = plain(schema.field(key).type)
-            if not is_text(kind):
+            if key == _NUMBER and not pa.types.is_integer(kind):
+                raise InputError(f"{url}: {key} is {kind}, and in annotations a whole number")
+            if key != _NUMBER and not is_text(kind):
                 raise InputError(
                     f"{url}: {key} is {kind}, and in annotations it is text, such as "
                     "'000000012'; write it as text to join it"
@@ -183,8 +190,14 @@ def _count_rows(url: str) -> int:
         return pq.ParquetFile(file).metadata.num_rows
 
 
+def _mix_numbers(column: Any) -> Hashes:
+    return mix(column.to_numpy().astype(np.uint64))
+
+
 def _hash_keys(table: Any, keys: Sequence[str]) -> Hashes:
-    first_N, *others = [hash_strings(table[key]) for key in keys]
+    first_N, *others = [
+        _mix_numbers(table[key]) if key == _NUMBER else hash_strings(table[key]) for key in keys
+    ]
     for other_N in others:
         first_N = combine(first_N, other_N)
     return first_N

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from shardsift.config import RunConfig
 from shardsift.scoring.clip import ClipModel, load_clip
+from shardsift.scoring.devices import use_cores
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.warm_up import WarmUp, rehearse, warm_up
 
@@ -22,8 +21,7 @@ class MaClip:
 
     def scorer(self, config: RunConfig, device: str) -> Scorer:
         """Make a scorer on a device, and try it. Raises DeviceError."""
-        # Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
-        torch.set_num_threads(max(1, int(config.cpus_per_actor or 1)))
+        use_cores(config.cpus_per_actor or 1)
         scorer = Scorer(
             config.scoring(),
             embeddings=config.embeddings,

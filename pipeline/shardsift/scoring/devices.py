@@ -36,6 +36,14 @@ _REASONS = {
 """By what CUDA and torch say."""
 
 
+def use_cores(cores: float) -> None:
+    """Let torch compute with so many threads, in this process.
+
+    Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
+    """
+    torch.set_num_threads(max(1, int(cores)))
+
+
 def decide_dtype(config: ScoreConfig, device: str) -> ScoreConfig:
     """Put the best dtype for a device in the place of `auto`.
 

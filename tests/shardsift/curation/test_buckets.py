@@ -106,6 +106,18 @@ def test_text_joins_however_it_is_kept(kind: str, scores: Path, tmp_path: Path) 
     assert found == {"k0": (2, 2), "k1": (2, 2), UNMATCHED: (12, 12)}
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int64"])
+def test_a_file_without_keys_joins_by_shard_and_index(
+    kind: str, scores: Path, tmp_path: Path
+) -> None:
+    shards = pq.read_table(next(iter(sorted(scores.rglob("[!_]*.parquet")))))["shard"][:2]
+    index = pa.array([1, 0], kind)
+    table = pa.table({"shard": shards.cast("string"), "index": index, "domain": ["x", "y"]})
+    pq.write_table(table, tmp_path / "domains.parquet")
+    found = counts(scores, tmp_path / "domains.parquet", keep_top=1)
+    assert found == {"x": (1, 1), "y": (1, 1), UNMATCHED: (14, 14)}
+
+
 def test_every_file_of_a_folder_is_checked(scores: Path, tmp_path: Path) -> None:
     (tmp_path / "domains").mkdir()
     for place, keys in enumerate((["k0"], [1])):
@@ -123,6 +135,7 @@ def test_every_file_of_a_folder_is_checked(scores: Path, tmp_path: Path) -> None
         ({"key": ["k1", "k1"], "domain": ["x", "y"]}, "says two things about 1 rows"),
         ({"key": pa.array([], "string"), "domain": pa.array([], "string")}, "holds no rows"),
         ({"key": [1, 2], "domain": ["x", "y"]}, "key is int64, and in annotations it is text"),
+        ({"shard": ["a"], "index": [0.0], "domain": ["x"]}, "index is double, and in annotations"),
         ({"uid": [b"1"], "domain": ["x"]}, "uid is binary, and in annotations it is text"),
         ({"key": ["k1"], "domain": [["x"]]}, "domain is list<element: string>, whose values can"),
         ({"key": ["k1"], "domain": [{"x": 1}]}, "domain is struct<x: int64>, whose values"),

@@ -11,6 +11,9 @@ from shardsift.annotations.findings import Findings, repair
 from shardsift.annotations.folder import OutputFolder, RunFolder
 from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.annotations.verify_compacted import verify_compacted
+from shardsift.asking.folder import RECORD as ASK_RECORD
+from shardsift.asking.folder import AskFolder
+from shardsift.asking.verify import verify_asked
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure, tracking
 from shardsift.cli.exit_codes import DONE, FAILED
@@ -37,6 +40,9 @@ def run(config: VerifyConfig, console: Console) -> int:
             console.print(f"{folder.url}: a command writes here now, or was killed", soft_wrap=True)
         if FILTER_RECORD in folder.files:
             return _tell(config, folder, verify_filtered(folder, track), results)
+        if ASK_RECORD in folder.files:
+            found = verify_asked(AskFolder(config.output), track)
+            return _tell(config, folder, found, results)
         if RESHARD_RECORD in folder.files:
             return _tell(config, folder, _verify_reshard(config, track), results)
         return _verify_run(config, track, results)

@@ -1,0 +1,227 @@
+"""The answers of one shard: a row for every row of its annotation, in a Parquet file.
+
+Shapes in names: N rows, A attributes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
+
+from shardsift import __version__
+from shardsift.annotations.digest import digest_of
+from shardsift.annotations.embeddings import embeddings_name, read_embeddings
+from shardsift.annotations.parquet import (
+    METADATA_PREFIX,
+    PARQUET_OPTIONS,
+    ROW_GROUP_ROWS,
+    Footer,
+    own_metadata,
+    read_footer,
+    schema_of,
+)
+from shardsift.annotations.seal import is_broken, seal
+from shardsift.annotations.spreads import decode_spreads, encode_spreads, spreads_of
+from shardsift.config import Attributes, Extras, attribute_columns
+from shardsift.documents import first_problem
+from shardsift.errors import AnnotationError, ShardError
+from shardsift.records import Spread
+from shardsift.redaction import reason
+from shardsift.storage.files import commit, join, open_read, read_bytes
+
+if TYPE_CHECKING:  # a mistake is told before torch is loaded
+    from shardsift.scoring.questions import Questions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskTask:
+    """One shard: `annotation` is what its files are called in both folders, `url` that file's."""
+
+    shard: str
+    annotation: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskInputs:
+    """What is the same for all shards of a run: whose embeddings, what is asked, where to write."""
+
+    annotations: str
+    fingerprint: str
+    questions: Questions
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerReport:
+    """What came of a shard: its rows, how many have answers, and what these add up to.
+
+    `embeddings` is the SHA-256 of the file they were computed from, `digest` that of all rows.
+    """
+
+    shard: str
+    rows: int
+    answered: int
+    attributes: Mapping[str, Spread]
+    embeddings: str
+    digest: str
+
+
+def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
+    """Ask a shard's embeddings, and commit the answers.
+
+    Raises:
+        ShardError: if they can't be read or aren't those of its annotation, or the answers can't
+            be written.
+    """
+    try:
+        footer = read_footer(join(inputs.annotations, task.annotation))
+        answers_AN = _ask(footer, task, inputs)
+        table = _table(task.shard, answers_AN, inputs.questions.attributes)
+        data, report = encode_answers(table, footer, inputs.questions.attributes)
+    except (AnnotationError, ValueError) as error:
+        raise ShardError(task.shard, f"its embeddings can't be asked: {error}") from error
+    except OSError as error:
+        problem = f"its embeddings can't be read: {reason(error)}"
+        raise ShardError(task.shard, problem) from error
+    try:
+        commit(join(inputs.output, task.annotation), data)
+    except OSError as error:
+        raise ShardError(task.shard, f"its answers can't be written: {reason(error)}") from error
+    return report
+
+
+def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32]:
+    """Compute the answers of all rows, shape (A, N); NaN for rows without an embedding."""
+    if footer.fingerprint != inputs.fingerprint or footer.shard.path != task.shard:
+        raise AnnotationError(
+            f"{task.annotation} is of {footer.shard.path} and fingerprint {footer.fingerprint}; "
+            "see `shardsift verify`"
+        )
+    if footer.embeddings is None:
+        raise AnnotationError(f"{task.annotation} was made without; see `shardsift verify`")
+    rows, values = footer.report.rows, footer.embeddings.values
+    url = join(inputs.annotations, embeddings_name(task.annotation))
+    parts = [inputs.questions.ask(part_ND) for part_ND in read_embeddings(url, rows, values)]
+    answers_AN = np.concatenate([np.empty((len(inputs.questions.attributes), 0)), *parts], axis=1)
+    scored = rows - sum(footer.report.errors.values())
+    if np.isfinite(answers_AN).all(axis=0).sum() != scored:
+        raise AnnotationError(
+            f"{scored:,} rows have a score, and not as many an embedding that is finite; see "
+            "`shardsift verify`"
+        )
+    return answers_AN.astype(np.float32)
+
+
+def _table(shard: str, answers_AN: NDArray[np.float32], attributes: Attributes) -> Any:
+    rows = answers_AN.shape[1]
+    name = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([shard], pa.string()))
+    columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers_AN]
+    index = pa.array(np.arange(rows, dtype=np.int32))
+    return pa.Table.from_arrays([name, index, *columns], schema=answer_schema(attributes))
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def answer_schema(attributes: Attributes) -> Any:
+    """Describe the columns of answers: those of annotations that these are joined by, and new."""
+    columns = ["shard", "index", *attribute_columns(attributes)]
+    return schema_of(Extras(attributes=dict(attributes)), columns)
+
+
+class _Metadata(BaseModel):
+    """What the metadata of an answer file says, under our prefix."""
+
+    shard: str
+    rows: NonNegativeInt
+    answered: NonNegativeInt
+    asked: Json[dict[str, Any]]
+    attributes: str
+    embeddings: str
+    fingerprint: str
+    digest: str
+
+
+def encode_answers(
+    table: Any, footer: Footer, attributes: Attributes
+) -> tuple[bytes, AnswerReport]:
+    """Return the file of a shard's answers, and what it reports. Equal answers give equal bytes."""
+    assert footer.embeddings, "they were asked"
+    report = AnswerReport(
+        shard=footer.shard.path,
+        rows=len(table),
+        answered=len(table) - table.column(2).null_count,
+        attributes=spreads_of(table),
+        embeddings=footer.embeddings.sha256,
+        digest=digest_of(table),
+    )
+    metadata = {
+        "shard": report.shard,
+        "rows": str(report.rows),
+        "answered": str(report.answered),
+        "asked": Extras(attributes=dict(attributes)).model_dump_json(include={"attributes"}),
+        "attributes": encode_spreads(report.attributes),
+        "embeddings": report.embeddings,
+        "fingerprint": footer.fingerprint,
+        "digest": report.digest,
+        "version": __version__,
+    }
+    schema = table.schema.with_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})
+    options: dict[str, Any] = PARQUET_OPTIONS | {"use_dictionary": ["shard"]}
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, schema, **options) as writer:
+        writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
+    return seal(sink.getvalue()), report
+
+
+def read_report(url: str) -> AnswerReport:
+    """Read what a file of answers reports. Raises AnnotationError if it isn't one."""
+    try:
+        with open_read(url) as file:
+            return _parse(pq.read_schema(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise AnnotationError(f"{url}: holds no answers of Shardsift: {error}") from error
+
+
+def read_answers(url: str, attributes: Attributes) -> tuple[AnswerReport, Any]:
+    """Read all of a file of answers, and check that it is as it was written.
+
+    Raises:
+        AnnotationError: if it isn't.
+        OSError: if it can't be fetched.
+    """
+    data = read_bytes(url)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        report = _parse(file.schema_arrow.metadata or {})
+        table = file.read(use_threads=False).cast(answer_schema(attributes))
+        table.validate(full=True)
+        if digest_of(table) != report.digest or is_broken(data):
+            raise ValueError("its bytes are not those that were written")
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        raise AnnotationError(f"is damaged: {error}") from error
+    return report, table
+
+
+def _parse(metadata: Mapping[bytes, bytes]) -> AnswerReport:
+    try:
+        told = _Metadata.model_validate(own_metadata(metadata))
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    return AnswerReport(
+        shard=told.shard,
+        rows=told.rows,
+        answered=told.answered,
+        attributes=decode_spreads(told.attributes),
+        embeddings=told.embeddings,
+        digest=told.digest,
+    )
