@@ -83,6 +83,22 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(printed) == 4
 
 
+def test_embeddings_are_read_as_the_documentation_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Embedding(FakeScorer):
+        embedding_values = 4
+
+    write_run(write_shards(tmp_path / "corpus", 2, 3), tmp_path / "corpus-scores", Embedding())
+    monkeypatch.chdir(tmp_path)
+    by_reader, by_pyarrow = re.findall(r"```python\n(.*?)```", COLUMNS, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(by_reader, names)
+    assert names["embeddings"].shape == (6, 4)
+    exec(by_pyarrow, names)
+    assert names["table"]["quality"].to_pylist() == pytest.approx(names["rows"]["quality"])
+
+
 def test_the_digest_of_the_documentation_is_that_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

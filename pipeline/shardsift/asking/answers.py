@@ -90,7 +90,8 @@ def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
     except (AnnotationError, ValueError) as error:
         raise ShardError(task.shard, f"its embeddings can't be asked: {error}") from error
     except OSError as error:
-        problem = f"its embeddings can't be read: {reason(error)}"
+        name = embeddings_name(task.annotation)
+        problem = f"{name} can't be read: {reason(error)}; see `shardsift verify`"
         raise ShardError(task.shard, problem) from error
     try:
         commit(join(inputs.output, task.annotation), data)
