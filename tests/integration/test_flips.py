@@ -19,6 +19,7 @@ from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.verify import run
 from shardsift.errors import AnnotationError, UserError
+from tests.shardsift.asking.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.reshard.corpora import make_corpus, sample
 
 FLIPS = int(os.environ.get("SHARDSIFT_FLIPS", "10"))
@@ -35,13 +36,16 @@ KINDS = {
         *("00000000.tar", "00000000_stats.json", "_plan.parquet", "_reshard.json"),
         *("sizes.json", "meta.json", "_summary.json"),
     ],
+    "asking/out": ["embeddings/0.npy", "0.parquet"],
+    "answers": ["0.parquet", "_ask.json", "_summary.json"],
 }
 """Folders that verbs have written, and a file of each kind in them."""
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `score`, `compact`, `filter` and `reshard` make of two shards, and a broken one."""
+    """What `score`, `compact`, `filter` and `reshard` make of two shards, and a broken one; and
+    what `ask` makes of a run with embeddings."""
     folder = tmp_path_factory.mktemp("written")
     shards = [[f for n in range(3) for f in sample(f"{s}{n}", 1 + 3 * s + n)] for s in range(2)]
     (folder / "in").mkdir()
@@ -49,6 +53,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus = make_corpus(folder, shards, keep_top=0.7, emit="keep-list,uids")
     corpus.reshard(samples_per_shard=3)
     compact(str(corpus.scores), str(folder / "few"))
+    ask_here(score_pictures(folder / "asking"), folder / "answers", TEXT)
     return folder
 
 

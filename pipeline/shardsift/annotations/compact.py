@@ -71,11 +71,15 @@ Part = tuple[Footer, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compaction:
-    """What came of it: files that were read, their rows, and files that were written."""
+    """What came of it: files that were read, their rows, and files that were written.
+
+    `left_embeddings` says that there are embeddings, which stay beside what was read.
+    """
 
     shards: int
     rows: int
     files: int
+    left_embeddings: bool = False
 
 
 def compact(
@@ -137,7 +141,12 @@ def _compact(
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
     target.write_summary(summary)
     rows = sum(row["rows"] for row in index)
-    return Compaction(shards=len(index), rows=rows, files=len(sums) - 1)
+    return Compaction(
+        shards=len(index),
+        rows=rows,
+        files=len(sums) - 1,
+        left_embeddings=found.extras.embeddings,
+    )
 
 
 def _claim(output: str, *, overwrite: bool) -> RunFolder:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shardsift.errors import ShardError
 from shardsift.records import Embedding
 from shardsift.storage.files import ANNOTATION_SUFFIX, open_stream
 
@@ -32,6 +34,12 @@ _HEADER = re.compile(
     rb"\x93NUMPY\x01\0..{'descr': '<f2', 'fortran_order': False, 'shape': \((\d+), (\d+)\), } *\n",
     re.DOTALL,
 )
+_SIGN, _INFINITY = np.uint16(0x8000), 0x7C00
+"""Of float16's bits."""
+
+_AT_A_TIME = 1024
+"""Rows that are examined together, or what that takes would be as large as all of them."""
+
 _CHUNK_BYTES = 8 << 20
 
 
@@ -54,23 +62,38 @@ def is_embeddings(name: str) -> bool:
 
 
 class EmbeddingRows:
-    """Takes in embeddings of so many values, some rows at a time, and packs them into a file."""
+    """Takes in the embeddings of a shard, some rows at a time, and packs them into a file."""
 
-    def __init__(self, values: int) -> None:
-        self.values = values
+    def __init__(self, shard: str, values: int) -> None:
+        """Begin a file of embeddings with so many values."""
+        self._shard = shard
+        self._values = values
         self._parts: list[Embedding] = []
 
-    def add(self, embeddings: Sequence[Embedding | None]) -> None:
-        """Take in the next rows; None becomes zeros."""
-        rows_ND = np.zeros((len(embeddings), self.values), _DTYPE)
-        for row_D, embedding_D in zip(rows_ND, embeddings, strict=True):
-            if embedding_D is not None:
-                row_D[:] = embedding_D
-        self._parts.append(rows_ND)
+    def add(self, keys: Sequence[str], embeddings: Sequence[Embedding | None]) -> None:
+        """Take in the next rows; None becomes zeros.
+
+        Raises ShardError if float16 can't hold an embedding.
+        """
+        for begin in range(0, len(keys), _AT_A_TIME):
+            part = embeddings[begin : begin + _AT_A_TIME]
+            rows_ND = np.zeros((len(part), self._values), _DTYPE)
+            is_there_N = np.array([embedding_D is not None for embedding_D in part])
+            for row_D, embedding_D in zip(rows_ND, part, strict=True):
+                if embedding_D is not None:
+                    row_D[:] = embedding_D
+            is_finite_N, is_zero_N = examine(rows_ND)
+            for place in np.flatnonzero(is_there_N & (is_zero_N | ~is_finite_N))[:1]:
+                raise ShardError(
+                    self._shard,
+                    f"the embedding of {keys[begin + place]} is too large or too small for "
+                    "float16; score with another model, or without --embeddings",
+                )
+            self._parts.append(rows_ND)
 
     def encode(self) -> bytes:
         """Return the file; nothing can be added afterwards."""
-        rows_ND = np.concatenate([np.zeros((0, self.values), _DTYPE), *self._parts])
+        rows_ND = np.concatenate([np.zeros((0, self._values), _DTYPE), *self._parts])
         self._parts.clear()
         sink = io.BytesIO()
         np.lib.format.write_array(sink, rows_ND, _VERSION, allow_pickle=False)
@@ -78,7 +101,13 @@ class EmbeddingRows:
 
     def identify(self, data: bytes) -> EmbeddingsIdentity:
         """Tell what an annotation says of such a file."""
-        return EmbeddingsIdentity(values=self.values, sha256=hashlib.sha256(data).hexdigest())
+        return EmbeddingsIdentity(values=self._values, sha256=hashlib.sha256(data).hexdigest())
+
+
+def examine(embeddings_ND: Embedding) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which embeddings are finite, and which are zeros; by their bits, which is quick."""
+    largest_N = (embeddings_ND.view(np.uint16) & ~_SIGN).max(axis=1, initial=0)
+    return largest_N < _INFINITY, largest_N == 0
 
 
 def read_embeddings(

@@ -77,13 +77,15 @@ class AnnotationEncoder:
         self._qualities: list[NDArray[np.float32]] = []
         self._digest = TableDigest(self._schema)
         self._tables: list[Any] = []
-        self._embeddings = EmbeddingRows(embedding_values) if self.extras.embeddings else None
+        self._embeddings = None
+        if self.extras.embeddings:
+            self._embeddings = EmbeddingRows(shard.path, embedding_values)
 
     def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take in the next rows: `ROW_GROUP_ROWS` of them, but for the last ones.
 
         The values of `shard` are left out of account: they are all alike. Embeddings, if they are
-        asked for, stand in a column `embedding`.
+        asked for, stand in a column `embedding`. Raises ShardError if one can't be kept.
         """
         rows = len(columns["index"])
         arrays = [
@@ -96,7 +98,7 @@ class AnnotationEncoder:
         self._errors.update(str(error) for error in columns["error"] if error)
         self._qualities.append(table["quality"].drop_null().to_numpy())
         if self._embeddings:
-            self._embeddings.add(columns["embedding"])
+            self._embeddings.add(columns["key"], columns["embedding"])
         self.rows += rows
 
     def finish(self, unscored_images: int = 0) -> Encoded:

@@ -1,6 +1,6 @@
 """The rows of a shard while they come about, column by column.
 
-Shapes in names: G images of as many crops each, A attributes, C crops, D values of an embedding.
+Shapes in names: G images of as many crops each, A attributes, C crops.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.parquet import ROW_GROUP_ROWS
-from shardsift.errors import ErrorCode, ImageError, ShardError
-from shardsift.records import COLUMNS, Embedding, ImageScore, Sample
+from shardsift.errors import ErrorCode, ImageError
+from shardsift.records import COLUMNS, ImageScore, Sample
 from shardsift.shards.decoding import Picture
 from shardsift.shards.hashes import Hashes
 
@@ -72,10 +72,7 @@ class OpenRows:
         self._pass_on()
 
     def set_scores(self, scores: Sequence[ImageScore]) -> None:
-        """Score the first rows that wait: means over crops, or `non_finite` if one isn't finite.
-
-        Raises ShardError if an embedding can't be kept.
-        """
+        """Score the first rows that wait: means over crops, or `non_finite` if one isn't finite."""
         places = [self._waiting.popleft() - self._encoder.rows for _ in scores]
         for place, score, values in zip(places, scores, _sum_up(scores), strict=True):
             if values is None:
@@ -85,7 +82,7 @@ class OpenRows:
             for name, value in zip(self._scores, values, strict=True):
                 self._columns[name][place] = value
             if _EMBEDDING in self._columns:
-                self._columns[_EMBEDDING][place] = self._checked(score.embedding, place)
+                self._columns[_EMBEDDING][place] = score.embedding
         self._pass_on()
 
     def close(self) -> None:
@@ -93,16 +90,6 @@ class OpenRows:
         assert not self._waiting, "the scorer gave fewer scores than it took images"
         if self._columns["index"]:
             self._encoder.add(self._columns)
-
-    def _checked(self, embedding_D: Embedding, place: int) -> Embedding:
-        """Return an embedding if float16 can hold it. Raises ShardError."""
-        if np.isfinite(embedding_D).all() and embedding_D.any():
-            return embedding_D
-        raise ShardError(
-            self._encoder.shard.path,
-            f"the embedding of {self._columns['key'][place]} is too large or too small for "
-            "float16; score with another model, or without --embeddings",
-        )
 
     def _pass_on(self) -> None:
         held = len(self._columns["index"])

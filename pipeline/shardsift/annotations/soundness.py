@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.embeddings import embeddings_name, read_embeddings
+from shardsift.annotations.embeddings import embeddings_name, examine, read_embeddings
 from shardsift.annotations.findings import Unsound
 from shardsift.annotations.manifest import Totals
 from shardsift.annotations.parquet import Footer, count_values, parse_footer, schema_of
@@ -85,10 +85,10 @@ def check_embeddings(output: str, task: ShardTask, footer: Footer, table: Any) -
     first = 0
     try:
         for rows_ND in read_embeddings(url, len(table), told.values, checksum.update):
-            if not np.isfinite(rows_ND).all():
+            is_finite_N, is_zero_N = examine(rows_ND)
+            if not is_finite_N.all():
                 raise ValueError("one isn't finite")
-            own_N = is_scored_N[first : first + len(rows_ND)]
-            if (rows_ND.view(np.uint16).any(axis=1) != own_N).any():
+            if (is_zero_N == is_scored_N[first : first + len(rows_ND)]).any():
                 raise ValueError("one is zeros though its row has a score, or the other way round")
             first += len(rows_ND)
     except FileNotFoundError as error:

@@ -43,7 +43,9 @@ def fetch_later(batch: Batch) -> Fetch:
     if device.type == "cpu":
         return lambda: Fetched(*(part.numpy() for part in batch))
     with torch.cuda.device(device):  # or the event would belong to another's stream
-        hosts = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in batch]
+        hosts = [
+            torch.empty(part.shape, dtype=part.dtype, pin_memory=part.numel() > 0) for part in batch
+        ]
         for host, part in zip(hosts, batch, strict=True):
             host.copy_(part, non_blocking=True)
         copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile

@@ -25,4 +25,9 @@ def run(config: CompactConfig, console: Console) -> int:
         f"{config.output}",
         soft_wrap=True,
     )
+    if done.left_embeddings:
+        console.print(
+            f"embeddings stay where they are, in {config.annotations}; `ask` goes there",
+            soft_wrap=True,
+        )
     return DONE
