@@ -97,6 +97,17 @@ def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype, crops
     assert [part for image in IMAGES for part in bits(scorer.score([image]))] == together
 
 
+@pytest.mark.parametrize("crops", ["paper", "dense"])
+def test_embeddings_are_those_of_a_cpu(crops: CropPlan) -> None:
+    config = compact(crops=crops)
+    scores = Scorer(config, embeddings=True).score(IMAGES)
+    for expected, found in zip(
+        scores, on_device(config, embeddings=True).score(IMAGES), strict=True
+    ):
+        np.testing.assert_allclose(found.embedding, expected.embedding, rtol=2e-3, atol=2e-3)
+
+
+@needs_gpu
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_recorded_batch_gives_the_bits_of_one_that_is_launched(dtype: Dtype) -> None:
     scorer = on_device(compact(dtype), embeddings=True)

@@ -26,7 +26,9 @@ def test_every_addition_is_measured_beside_the_score(tmp_path: Path) -> None:
     run_extras(config, Console(file=shown, width=100))
     found = json.loads((tmp_path / "extras.json").read_text())
     costs = {cost["addition"]: cost for cost in found["additions"]}
-    assert list(costs) == ["score alone", "10 attributes", "sha256", "phash", "both hashes"]
+    assert list(costs) == [
+        *("score alone", "10 attributes", "embeddings", "sha256", "phash", "both hashes"),
+    ]
     assert costs["score alone"]["of_score"] == 1
     assert all(cost["images_per_second"] > 0 for cost in costs.values())
     assert found["decoding_us"].keys() == {"decode", "sha256", "phash"}

@@ -47,7 +47,7 @@ def test_scores_are_the_same_to_the_bit_with_and_without(
     alone = Scorer(ScoreConfig(model="compact", crops="global"), embeddings=True)
     assert keeping.fingerprint == plain.fingerprint
     assert (plain.embedding_values, keeping.embedding_values) == (0, 256)
-    images = pictures(9)
+    images = pictures(5)
     for one, two, whole in zip(
         plain.score(images), keeping.score(images), alone.score(images), strict=True
     ):
