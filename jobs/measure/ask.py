@@ -27,7 +27,7 @@ from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import COLUMNS, FailedShard, ShardIdentity
-from shardsift.runs.ask import AskingSpec
+from shardsift.runs.ask import asking
 from shardsift.scoring.questions import Questions
 from shardsift.shards.names import annotation_name
 
@@ -56,7 +56,7 @@ def measure(
                 output=str(output),
             )
             coordinator = Coordinator(
-                RayFleet(AskingSpec(inputs=inputs, cpus=1)),
+                RayFleet(asking(inputs, cpus=1)),
                 actors,
                 max_attempts=1,
                 shard_timeout=3600,

@@ -23,7 +23,7 @@ from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
-from shardsift.runs.reshard import CopyingSpec
+from shardsift.runs.reshard import copying
 
 _CACHES = Path("/proc/sys/vm/drop_caches")
 
@@ -79,7 +79,7 @@ class Race:
     def _ready(self, run: Reshard) -> Coordinator:
         if self._coordinator is None:
             self._coordinator = Coordinator(
-                RayFleet(CopyingSpec(inputs=run.inputs, cpus=1)),
+                RayFleet(copying(run.inputs, cpus=1)),
                 self._actors,
                 max_attempts=1,
                 shard_timeout=3600,

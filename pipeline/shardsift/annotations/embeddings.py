@@ -124,7 +124,7 @@ def read_embeddings(
         hear(header)
         if _shape_in(header) != (rows, values):
             raise ValueError(f"they have the shape {_shape_in(header)}, not {(rows, values)}")
-        at_a_time = max(1, _CHUNK_BYTES // (values * _DTYPE.itemsize))
+        at_a_time = max(1, _CHUNK_BYTES // max(1, values * _DTYPE.itemsize))
         for first in range(0, rows, at_a_time):
             rows_ND = np.empty((min(at_a_time, rows - first), values), _DTYPE)
             if file.readinto(rows_ND.data) < rows_ND.nbytes:

@@ -70,7 +70,7 @@ class AnnotationEncoder:
         self.extras = extras or Extras()
         self.rows = 0
         self._schema = schema_of(self.extras)
-        self.shard = shard
+        self._shard = shard
         self._fingerprint = fingerprint
         self._config = config
         self._errors: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class AnnotationEncoder:
     def finish(self, unscored_images: int = 0) -> Encoded:
         """Return the files, and what they report."""
         report = ShardReport(
-            shard=self.shard.path,
+            shard=self._shard.path,
             rows=self.rows,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
@@ -126,7 +126,7 @@ class AnnotationEncoder:
             "config": json.dumps(self._config, sort_keys=True),
             "extras": self.extras.as_json(),
             "extras_digest": self.extras.digest(),
-            "shard": json.dumps(asdict(self.shard), sort_keys=True),
+            "shard": json.dumps(asdict(self._shard), sort_keys=True),
             "rows": str(report.rows),
             "errors": json.dumps(report.errors),
             "sketch": base64.b64encode(report.sketch).decode(),
@@ -140,7 +140,7 @@ class AnnotationEncoder:
         return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
     def _shards(self, rows: int) -> Any:
-        path = pa.array([self.shard.path], pa.string())
+        path = pa.array([self._shard.path], pa.string())
         return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), path)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from shardsift import __version__
 from shardsift.annotations.digest import digest_of
@@ -64,14 +64,17 @@ class AskInputs:
 class AnswerReport:
     """What came of a shard: its rows, how many have answers, and what these add up to.
 
-    `embeddings` is the SHA-256 of the file they were computed from, `digest` that of all rows.
+    `asked` is a digest of the questions; `embeddings` is the SHA-256 of the file that was asked,
+    `fingerprint` that of its scores, `digest` is of all rows.
     """
 
     shard: str
     rows: int
     answered: int
     attributes: Mapping[str, Spread]
+    asked: str
     embeddings: str
+    fingerprint: str
     digest: str
 
 
@@ -145,7 +148,7 @@ class _Metadata(BaseModel):
     shard: str
     rows: NonNegativeInt
     answered: NonNegativeInt
-    asked: Json[dict[str, Any]]
+    extras_digest: str
     attributes: str
     embeddings: str
     fingerprint: str
@@ -157,22 +160,26 @@ def encode_answers(
 ) -> tuple[bytes, AnswerReport]:
     """Return the file of a shard's answers, and what it reports. Equal answers give equal bytes."""
     assert footer.embeddings, "they were asked"
+    extras = Extras(attributes=dict(attributes))
     report = AnswerReport(
         shard=footer.shard.path,
         rows=len(table),
         answered=len(table) - table.column(2).null_count,
         attributes=spreads_of(table),
+        asked=extras.digest(),
         embeddings=footer.embeddings.sha256,
+        fingerprint=footer.fingerprint,
         digest=digest_of(table),
     )
     metadata = {
         "shard": report.shard,
         "rows": str(report.rows),
         "answered": str(report.answered),
-        "asked": Extras(attributes=dict(attributes)).model_dump_json(include={"attributes"}),
+        "extras": extras.as_json(),
+        "extras_digest": report.asked,
         "attributes": encode_spreads(report.attributes),
         "embeddings": report.embeddings,
-        "fingerprint": footer.fingerprint,
+        "fingerprint": report.fingerprint,
         "digest": report.digest,
         "version": __version__,
     }
@@ -223,6 +230,8 @@ def _parse(metadata: Mapping[bytes, bytes]) -> AnswerReport:
         rows=told.rows,
         answered=told.answered,
         attributes=decode_spreads(told.attributes),
+        asked=told.extras_digest,
         embeddings=told.embeddings,
+        fingerprint=told.fingerprint,
         digest=told.digest,
     )

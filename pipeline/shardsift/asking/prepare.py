@@ -16,7 +16,7 @@ from shardsift.annotations.folder import (
     check_output,
     find_annotations,
 )
-from shardsift.annotations.survey import Survey, survey
+from shardsift.annotations.survey import survey
 from shardsift.asking.answers import AskInputs, AskTask
 from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.documents import AskRecord
@@ -86,25 +86,19 @@ def prepare(
         annotations=absolute(source.url),
     )
     folder.claim(record, overwrite=config.overwrite)
-    asked = Ask(
-        config=config, folder=folder, record=record, tasks=_tasks(source.url, found), inputs=None
-    )
-    if not asked.open_tasks:
-        return asked
-    questions = load(_scoring(config, scored), attributes)
-    if questions.fingerprint != found.fingerprint:
-        raise ConfigError(
-            f"these are not the weights that made {source.url} (fingerprint "
-            f"{questions.fingerprint} here, {found.fingerprint} there); name those with "
-            "--pretrained, and a model config that has moved with --model"
+    tasks = [
+        AskTask(shard=part.shard, annotation=part.name, url=join(source.url, part.name))
+        for part in found.parts
+    ]
+    inputs = None
+    if {task.annotation for task in tasks} - folder.committed:
+        inputs = AskInputs(
+            annotations=source.url,
+            fingerprint=found.fingerprint,
+            questions=_read_questions(config, scored, load),
+            output=folder.url,
         )
-    inputs = AskInputs(
-        annotations=source.url,
-        fingerprint=found.fingerprint,
-        questions=questions,
-        output=folder.url,
-    )
-    return Ask(config=config, folder=folder, record=record, tasks=asked.tasks, inputs=inputs)
+    return Ask(config=config, folder=folder, record=record, tasks=tasks, inputs=inputs)
 
 
 def _record_with_embeddings(source: OutputFolder) -> RunRecord:
@@ -129,11 +123,16 @@ def _manifest_of(source: OutputFolder) -> str:
     return summary.manifest
 
 
-def _tasks(annotations: str, found: Survey) -> list[AskTask]:
-    return [
-        AskTask(shard=part.shard, annotation=part.name, url=join(annotations, part.name))
-        for part in found.parts
-    ]
+def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
+    """Let the model of a run read what is asked. Raises ConfigError if it is another model."""
+    questions = load(_scoring(config, scored), config.asked())
+    if questions.fingerprint != scored.fingerprint:
+        raise ConfigError(
+            f"these are not the weights that made {config.annotations} (fingerprint "
+            f"{questions.fingerprint} here, {scored.fingerprint} there); name those with "
+            "--pretrained, and a model config that has moved with --model"
+        )
+    return questions
 
 
 def _scoring(config: AskConfig, scored: RunRecord) -> ScoreConfig:

@@ -16,6 +16,7 @@ from shardsift.annotations.spreads import spreads_of
 from shardsift.asking.answers import AnswerReport, read_answers
 from shardsift.asking.documents import AskRecord, AskSummary
 from shardsift.asking.folder import RECORD, AskFolder, summarise
+from shardsift.config import Extras
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, UserError
 from shardsift.redaction import reason
@@ -83,6 +84,9 @@ def _check_answers(
     except OSError as error:
         raise OutputError(f"{name}: can't be read: {reason(error)}") from error
     _check_table(name, report, table)
+    asked = Extras(attributes=record.attributes).digest()
+    if (report.asked, report.fingerprint) != (asked, record.fingerprint):
+        raise Unsound("answers other questions, or those of another run")
     if footers is None:
         return report
     footer = footers.get(name)

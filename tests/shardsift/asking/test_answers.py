@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from shardsift import annotate_shards
+from shardsift import ScoreConfig, Scorer, annotate_shards
 from shardsift.annotations.compact import compact
 from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.prepare import prepare
@@ -121,6 +121,15 @@ def test_embeddings_that_are_not_those_of_their_annotation_are_an_error(
         ask_here(scores, out, TEXT)
 
 
+def test_a_shard_without_samples_has_no_answers(tmp_path: Path, out: Path) -> None:
+    write_tar(tmp_path / "in" / "0.tar", [])
+    scorer = Scorer(ScoreConfig(model="compact", crops="global"), embeddings=True)
+    annotate_shards(tmp_path / "in", scorer, tmp_path / "empty")
+    summary = ask_here(tmp_path / "empty", out, TEXT)
+    assert (summary.rows, summary.means) == (0, {})
+    assert main(["verify", str(out)]) == 0
+
+
 def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1
@@ -137,6 +146,7 @@ HARMS: list[tuple[Callable[[Path], object], str]] = [
         "0.parquet: is damaged: its bytes are not those",
     ),
     (lambda out: edit_footer(out / "0.parquet", answered="4"), "tells of other answers"),
+    (lambda out: edit_footer(out / "0.parquet", extras_digest="0"), "answers other questions"),
     (lambda out: edit_footer(out / "0.parquet", embeddings="0" * 64), "made anew since"),
     (lambda out: edit_json(out / "_summary.json", rows=11), "disagrees with the answers"),
     (lambda out: (out / "_summary.json").write_text("{"), "_summary.json: not JSON"),

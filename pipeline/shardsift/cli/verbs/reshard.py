@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.filesize import decimal
 
-from shardsift.cli.console import failure, tracking
-from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from shardsift.cli.console import tracking
+from shardsift.cli.exit_codes import DONE
+from shardsift.cli.outcome import tell
 from shardsift.engine.progress import count
+from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
-from shardsift.runs.reshard import ReshardResult, write_tars
+from shardsift.runs.reshard import write_tars
 from shardsift.storage.lease import check_free, held
-
-_FAILURES_SHOWN = 20
 
 
 def run(config: ReshardConfig, console: Console) -> int:
@@ -39,28 +41,14 @@ def run(config: ReshardConfig, console: Console) -> int:
         console.print(f"nothing to do: {what} are in {where} already", soft_wrap=True)
         return DONE
     with held(prepared.folder.url, force=config.force):
-        result = write_tars(prepared, tasks, console)
-        return _finish(prepared, result, console)
+        return _finish(prepared, tasks, console)
 
 
-def _finish(prepared: Reshard, result: ReshardResult, console: Console) -> int:
-    tally, where = result.tally, prepared.folder.url
-    if tally.shards:
-        numbers = ", ".join(tally.numbers)
-        shards = count(tally.shards - tally.failed, "shard")
-        console.print(f"wrote {shards}: {numbers}, into {where}", soft_wrap=True)
-    for failed in result.failed[:_FAILURES_SHOWN]:
-        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
-    if left := tally.shards_total - tally.shards:
-        console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
-        return INTERRUPTED
-    if result.failed:
-        console.print(
-            f"{count(len(result.failed), 'shard')} failed, see {where}/_failed; the same command "
-            "tries them again, and writes sizes.json once all are there",
-            soft_wrap=True,
-        )
-        return FAILED
+def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: Console) -> int:
+    result = write_tars(prepared, tasks, console)
+    again = ", and writes sizes.json once all are there"
+    if code := tell(result, "wrote", prepared.folder.url, again, console):
+        return code
     summary = prepared.folder.finish(prepared.plan, result.reports)
     if made := summary.json_made:
         console.print(f"{count(made, 'sample')} had no .json, and got one")

@@ -1,0 +1,37 @@
+"""How a run on CPU cores went, for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from shardsift.cli.console import failure
+from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from shardsift.engine.progress import count
+from shardsift.runs.on_cpus import CpuResult
+
+_FAILURES_SHOWN = 20
+
+
+def tell(result: CpuResult, did: str, where: str, again: str, console: Console) -> int:
+    """Tell what was done, as `wrote`, where it lies, and what failed; return the exit code.
+
+    `again` is what the same command does besides, once nothing fails any more.
+    """
+    tally = result.tally
+    if tally.shards:
+        shards = count(tally.shards - tally.failed, "shard")
+        numbers = ", ".join(tally.numbers)
+        console.print(f"{did} {shards}: {numbers}, into {where}", soft_wrap=True)
+    for failed in result.failed[:_FAILURES_SHOWN]:
+        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
+    if left := tally.shards_total - tally.shards:
+        console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        return INTERRUPTED
+    if result.failed:
+        console.print(
+            f"{count(len(result.failed), 'shard')} failed, see {where}/_failed; the same command "
+            f"tries them again{again}",
+            soft_wrap=True,
+        )
+        return FAILED
+    return DONE

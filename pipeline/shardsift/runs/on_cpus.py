@@ -1,0 +1,112 @@
+"""A run whose actors have no image model: a task a call, on CPU cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from shardsift.annotations.folder import RunFolder
+from shardsift.config import RayConfig
+from shardsift.engine.actor import Report, Task
+from shardsift.engine.cluster import choose_actors, connected
+from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.engine.drive import drive
+from shardsift.engine.environment import is_joined
+from shardsift.engine.fleet import RayFleet
+from shardsift.engine.progress import Tally
+from shardsift.records import FailedShard
+from shardsift.scoring.heap import keep_heap
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CpuSpec:
+    """How to make an actor, and what it takes.
+
+    `do` does a task, and raises ShardError if it can't be done; `get_ready` is called before, in
+    the actor's process.
+    """
+
+    do: Callable[[Any], Report]
+    cpus: float
+    get_ready: Callable[[], None] | None = None
+    gpus: float = 0
+    overlaps: bool = False
+
+    def make_work(self) -> CpuWork:
+        """Get ready; nothing has to be loaded."""
+        keep_heap()
+        if self.get_ready:
+            self.get_ready()
+        return CpuWork(self.do)
+
+
+class CpuWork:
+    """Does a task, and counts it."""
+
+    def __init__(self, do: Callable[[Any], Report]) -> None:
+        self._do = do
+        self._done = 0
+
+    def __call__(self, task: Task) -> Report:
+        """Do it. Raises ShardError."""
+        report = self._do(task)
+        self._done += 1
+        return report
+
+    def progress(self) -> int:
+        """Count tasks."""
+        return self._done
+
+
+@dataclass(kw_only=True)
+class CpuResult:
+    """What a run came to: counts, and the outcome of each task."""
+
+    tally: Tally
+    reports: list[Any] = field(default_factory=list[Any])
+    failed: list[FailedShard] = field(default_factory=list[FailedShard])
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep what is told and summed up at the end."""
+        if isinstance(outcome, FailedShard):
+            self.failed.append(outcome)
+        else:
+            self.reports.append(outcome)
+
+
+def run_on_cpus(
+    tasks: Sequence[Task],
+    spec: CpuSpec,
+    tally: Tally,
+    config: RayConfig,
+    folder: RunFolder,
+    console: Console,
+    *,
+    verb: str,
+    begin: Callable[[], None],
+    find_committed: Callable[[Any], Report | None],
+) -> CpuResult:
+    """Let actors do all tasks.
+
+    Args:
+        verb: what they do, as in `scoring`.
+        begin: prepares the folder, once it is known that actors fit.
+        find_committed: finds what a task has left behind, though nobody heard of it.
+    """
+    result = CpuResult(tally=tally)
+    with connected(config.address):
+        may_grow = is_joined(config.address)
+        fitting = choose_actors(config.actors, spec.gpus, spec.cpus, may_grow=may_grow)
+        begin()
+        coordinator = Coordinator(
+            RayFleet(spec),
+            min(fitting, len(tasks)),
+            max_attempts=config.max_attempts,
+            shard_timeout=config.shard_timeout,
+            find_committed=find_committed,
+        )
+        drive(coordinator, tasks, tally, folder, result.record, console, verb)
+    return result
