@@ -90,8 +90,8 @@ def _write(folder: Path, shards: int, rows: int, values: int) -> list[AskTask]:
         annotation = folder / annotation_name(shard)
         embeddings = folder / embeddings_name(annotation.name)
         embeddings.parent.mkdir(parents=True, exist_ok=True)
-        assert encoded.embeddings is not None, "they were asked for"
-        embeddings.write_bytes(encoded.embeddings)
+        assert encoded.embeddings, "they were asked for"
+        embeddings.write_bytes(encoded.embeddings.data)
         annotation.write_bytes(encoded.annotation)
         tasks.append(AskTask(shard=shard, annotation=annotation.name, url=str(annotation)))
     return tasks

@@ -18,18 +18,21 @@ import pytest
 from shardsift.annotations.compact import compact
 from shardsift.cli.app import main
 from shardsift.documents import DIGEST
+from tests.shardsift.asking.asked import TEXT, score_pictures
 from tests.shardsift.reshard.corpora import plain_corpus
 
 pytestmark = pytest.mark.skipif(
     "SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: it takes minutes"
 )
 
-KILLS = 20
+KILLS = int(os.environ.get("SHARDSIFT_KILLS", "20"))
+"""Of each verb."""
 
 VERBS = {
     "filter": ["filter", "scores", "--keep-top", "0.5", "--emit", "keep-list,uids"],
     "compact": ["compact", "scores"],
     "reshard": ["reshard", "--keep", "kept", "--samples-per-shard", "20", "--actors", "1"],
+    "ask": ["ask", "asking/out", "--attribute", TEXT, "--actors", "1"],
     "report": ["report", "scores"],
     "verify": ["verify", "scores", "--repair"],
 }
@@ -37,8 +40,9 @@ VERBS = {
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with scores and a keep-list of 60 shards."""
+    """A folder with scores and a keep-list of 60 shards, and a few that have embeddings."""
     corpus = plain_corpus(tmp_path_factory.mktemp("corpus"), shards=60, samples=4)
+    score_pictures(corpus.folder / "asking")
     return corpus.folder
 
 
@@ -67,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize("verb", ["filter", "compact", "reshard", "report"])
+@pytest.mark.parametrize("verb", ["filter", "compact", "reshard", "ask", "report"])
 def test_a_killed_verb_goes_on_to_what_an_undisturbed_one_writes(verb: str, corpus: Path) -> None:
     undisturbed = corpus / f"{verb}-undisturbed"
     started = time.monotonic()

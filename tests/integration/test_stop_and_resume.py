@@ -36,7 +36,7 @@ HELD = 10
 CHAOS = "SHARDSIFT_CHAOS" in os.environ
 """With the bundled model in place of the fake scorer."""
 Files = dict[str, tuple[int, bytes]]
-"""Modification time and content of each annotation."""
+"""Modification time and content of each annotation, and of its embeddings."""
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +60,23 @@ def start(web: Web, out: Path, *flags: str) -> Command:
     """A run as a process of its own."""
     # The fake scorer loads no torch, which would take most of the time.
     module = ["shardsift", "score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
-    options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1"]
+    options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1", "--embeddings"]
     return Command([*module, web.shards, *options, *flags])
 
 
 def start_and_hold(web: Web, out: Path) -> Command:
     """A run that scores the held shard and has committed all before it."""
     run = start(web, out)
-    run.until(lambda: web.asked.is_set() and len(files_of(out)) == HELD)
+    run.until(lambda: web.asked.is_set() and len(annotations_in(out)) == HELD)
     return run
 
 
+def annotations_in(out: Path) -> list[Path]:
+    return list(out.glob("[!_]*.parquet"))
+
+
 def files_of(out: Path) -> Files:
-    paths = out.glob("[!_]*.parquet")
+    paths = [*annotations_in(out), *out.glob("embeddings/*.npy")]
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
@@ -107,7 +111,8 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     after = files_of(tmp_path)
     assert {name: after[name] for name in before} == before, "a committed shard was scored twice"
     assert contents(tmp_path) == undisturbed
-    rows = pq.read_table(tmp_path, columns=["shard", "index"]).to_pylist()
+    tables = [pq.read_table(path, columns=["shard", "index"]) for path in annotations_in(tmp_path)]
+    rows = [row for table in tables for row in table.to_pylist()]
     assert len({(row["shard"], row["index"]) for row in rows}) == len(rows) == SHARDS * SAMPLES
     assert (tmp_path / "_summary.json").exists()
     assert not list(tmp_path.rglob("*.tmp"))
@@ -139,7 +144,7 @@ def test_a_second_signal_stops_at_once_and_says_how_to_go_on(web: Web, tmp_path:
     assert run.end() == 130, run.log
     assert "interrupted; the same command goes on" in run.log
     assert "Traceback" not in run.log
-    assert len(files_of(tmp_path)) == HELD
+    assert len(annotations_in(tmp_path)) == HELD
     assert not (tmp_path / RUNNING).exists()
 
 

@@ -11,11 +11,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import Meter, StageClock
-from shardsift.annotations.embeddings import embeddings_name
+from shardsift.annotations.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.annotations.encoder import AnnotationEncoder, Encoded
+from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Extras, HashName
-from shardsift.errors import ImageError, ShardError
+from shardsift.errors import AnnotationError, ImageError, ShardError
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason
 from shardsift.shards.decoding import TWO_THREADS, Decoder, Wanted, decode_in_order, in_chunks
@@ -89,10 +90,19 @@ def extras_of(scorer: ImageScorer, hashes: Iterable[HashName] = ()) -> Extras:
 def _commit(output: str, name: str, encoded: Encoded) -> None:
     """Commit what a shard came to, the annotation last: it says that all is there."""
     annotation = join(output, name)
-    if encoded.embeddings is not None:
-        delete(annotation)  # if it is scored again: an old one would now have new embeddings
-        commit(join(output, embeddings_name(name)), encoded.embeddings)
+    if encoded.embeddings:
+        if not _is_beside(annotation, encoded.embeddings):
+            delete(annotation)  # of a shard that is scored again: embeddings would not be its own
+        commit(join(output, embeddings_name(name)), encoded.embeddings.data)
     commit(annotation, encoded.annotation)
+
+
+def _is_beside(annotation: str, embeddings: EmbeddingsFile) -> bool:
+    """Tell whether an annotation that is there knows just these embeddings."""
+    try:
+        return read_footer(annotation).embeddings == embeddings.identity
+    except AnnotationError:
+        return False
 
 
 def _stages(clock: StageClock, seconds: float, decoders: int) -> dict[str, StageSeconds]:

@@ -14,7 +14,7 @@ import io
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,13 @@ class EmbeddingsIdentity:
 
     values: int
     sha256: str
+
+
+class EmbeddingsFile(NamedTuple):
+    """Embeddings as they are written, and what their annotation says of them."""
+
+    data: bytes
+    identity: EmbeddingsIdentity
 
 
 def embeddings_name(annotation: str) -> str:
@@ -91,17 +98,15 @@ class EmbeddingRows:
                 )
             self._parts.append(rows_ND)
 
-    def encode(self) -> bytes:
+    def encode(self) -> EmbeddingsFile:
         """Return the file; nothing can be added afterwards."""
         rows_ND = np.concatenate([np.zeros((0, self._values), _DTYPE), *self._parts])
         self._parts.clear()
         sink = io.BytesIO()
         np.lib.format.write_array(sink, rows_ND, _VERSION, allow_pickle=False)
-        return sink.getvalue()
-
-    def identify(self, data: bytes) -> EmbeddingsIdentity:
-        """Tell what an annotation says of such a file."""
-        return EmbeddingsIdentity(values=self._values, sha256=hashlib.sha256(data).hexdigest())
+        data = sink.getvalue()
+        checksum = hashlib.sha256(data).hexdigest()
+        return EmbeddingsFile(data, EmbeddingsIdentity(values=self._values, sha256=checksum))
 
 
 def examine(embeddings_ND: Embedding) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

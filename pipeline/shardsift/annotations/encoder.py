@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shardsift import __version__
 from shardsift.annotations.digest import TableDigest
-from shardsift.annotations.embeddings import EmbeddingRows
+from shardsift.annotations.embeddings import EmbeddingRows, EmbeddingsFile
 from shardsift.annotations.parquet import (
     LABEL,
     METADATA_PREFIX,
@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
 
     annotation: bytes
     report: ShardReport
-    embeddings: bytes | None = None
+    embeddings: EmbeddingsFile | None = None
 
 
 class AnnotationEncoder:
@@ -120,7 +120,7 @@ class AnnotationEncoder:
                 writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
         return Encoded(seal(sink.getvalue()), report, embeddings)
 
-    def _metadata(self, report: ShardReport, embeddings: bytes | None) -> dict[str, str]:
+    def _metadata(self, report: ShardReport, embeddings: EmbeddingsFile | None) -> dict[str, str]:
         metadata = {
             "fingerprint": self._fingerprint,
             "config": json.dumps(self._config, sort_keys=True),
@@ -135,8 +135,8 @@ class AnnotationEncoder:
             "attributes": encode_spreads(report.attributes),
             "version": __version__,
         }
-        if self._embeddings and embeddings is not None:
-            metadata["embeddings"] = json.dumps(asdict(self._embeddings.identify(embeddings)))
+        if embeddings:
+            metadata["embeddings"] = json.dumps(asdict(embeddings.identity))
         return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
     def _shards(self, rows: int) -> Any:

@@ -23,6 +23,7 @@ from shardsift.annotations.verify import claim_output, verify
 from shardsift.annotations.verify_compacted import verify_compacted
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard
+from shardsift.shards.plan import plan_shards
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer
 from tests.samples import encoded, write_tar
@@ -115,6 +116,23 @@ def test_they_are_recorded_and_a_run_without_them_is_refused(shards: Path, score
     assert not list(scores.rglob("*.npy"))
     annotate_shards(shards, Embedding(), scores, overwrite=True)
     assert all_files(scores) == before
+
+
+def test_an_old_annotation_never_stands_beside_new_embeddings(
+    shards: Path, scores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one go that knows them, for an equal run that is beside has just written it."""
+    task = next(iter(plan_shards([str(shards)])))
+    annotation = scores / "0.parquet"
+    with monkeypatch.context() as patch:
+        killed_before("0.npy", patch)
+        with pytest.raises(Killed):
+            module.annotate(task, Embedding(), str(scores))
+        assert annotation.exists()
+        write_tar(shards / "0.tar", FILES[:1])
+        with pytest.raises(Killed):
+            module.annotate(task, Embedding(), str(scores))
+        assert not annotation.exists()
 
 
 class Killed(BaseException):
