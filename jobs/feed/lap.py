@@ -108,7 +108,7 @@ class FreeEncoder:
     device = torch.device("cpu")
     attributes: Attributes = MappingProxyType({})
 
-    def __init__(self, config: ScoreConfig, device: str) -> None:
+    def __init__(self, config: ScoreConfig, device: str, model: None) -> None:
         """Make text features of two values, of unit length."""
         self.text_P2D = torch.eye(2).repeat(len(config.prompts), 1, 1)
 
@@ -216,7 +216,9 @@ def _alone(shard: str, scorer: ImageScorer, found: FeedLap) -> None:
     found.alone["read"] = _timed(read, len(samples))
     found.alone["decode"] = _timed(decode, len(few))
     found.alone["rows"] = _timed(lambda: _write_rows(few, images[0], scorer), len(few))
-    with mock.patch.object(scorer_module, "Encoder", FreeEncoder):
+    with mock.patch.multiple(
+        scorer_module, Encoder=FreeEncoder, load_clip=mock.Mock(return_value=None)
+    ):
         packer = Scorer(scorer.config)
     with OperationCounter() as counter:
         packed = images[:_PACKED]

@@ -115,14 +115,15 @@ def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32
     rows, values = footer.report.rows, footer.embeddings.values
     url = join(inputs.annotations, embeddings_name(task.annotation))
     parts = [inputs.questions.ask(part_ND) for part_ND in read_embeddings(url, rows, values)]
-    answers_AN = np.concatenate([np.empty((len(inputs.questions.attributes), 0)), *parts], axis=1)
+    none_A0 = np.empty((len(inputs.questions.attributes), 0), np.float32)
+    answers_AN = np.concatenate([none_A0, *parts], axis=1)
     scored = rows - sum(footer.report.errors.values())
     if np.isfinite(answers_AN).all(axis=0).sum() != scored:
         raise AnnotationError(
             f"{scored:,} rows have a score, and not as many an embedding that is finite; see "
             "`shardsift verify`"
         )
-    return answers_AN.astype(np.float32)
+    return answers_AN
 
 
 def _table(shard: str, answers_AN: NDArray[np.float32], attributes: Attributes) -> Any:

@@ -1,5 +1,4 @@
-"""What is checked before anything is asked: the annotations have embeddings, and this is their
-model."""
+"""What is checked before anything is asked: there are embeddings, and this is their model."""
 
 from __future__ import annotations
 
@@ -143,6 +142,6 @@ def _scoring(config: AskConfig, scored: RunRecord) -> ScoreConfig:
         return ScoreConfig.model_validate(scored.config | places)
     except ValidationError as error:
         raise InputError(
-            f"{scored.fingerprint}: the settings in _run.json aren't those of this version: "
+            f"{config.annotations}: the settings in its _run.json aren't those of this version: "
             f"{first_problem(error)}"
         ) from error

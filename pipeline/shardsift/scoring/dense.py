@@ -104,8 +104,9 @@ class DenseQueue:
         while len(self._started) > running:
             blocks, fetch = self._started.popleft()
             scores_VN, features_ND = fetch()
-            for number, block in enumerate(blocks):
-                begin, end = (len(block.places) * (number + one) for one in (0, 1))
+            end = 0
+            for block in blocks:
+                begin, end = end, end + len(block.places)
                 block.picture.take(block.places, scores_VN[:, begin:end], features_ND[end - 1])
         while self._open and not self._open[0].missing:
             picture = self._open.popleft()

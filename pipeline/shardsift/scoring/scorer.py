@@ -207,10 +207,9 @@ class Scorer:
         if filled:
             whole_steps = math.ceil(filled / self._step) * self._step
             scores_VN, features_ND = self._score_batch(batch_NSS3[:whole_steps])
-            filled_ones = Batch(
-                scores_VN[:, :filled], features_ND[:filled]
-            )  # others are of earlier
-            started.append(fetch_later(filled_ones))
+            # What lies behind them are crops of earlier batches.
+            own = Batch(scores_VN[:, :filled], features_ND[:filled])
+            started.append(fetch_later(own))
         for fetch in started:
             yield fetch()
 
