@@ -51,7 +51,6 @@ def measure(
         for number in map(int, questions.split(",")):
             inputs = AskInputs(
                 annotations=str(source),
-                fingerprint=_FINGERPRINT,
                 questions=_made_up(number, values),
                 output=str(output),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shardsift import __version__
 from shardsift.annotations.digest import TableDigest
 from shardsift.annotations.embeddings import EmbeddingRows, EmbeddingsFile
-from shardsift.annotations.parquet import (
-    LABEL,
-    METADATA_PREFIX,
-    PARQUET_OPTIONS,
-    ROW_GROUP_ROWS,
-    schema_of,
-)
-from shardsift.annotations.seal import seal
+from shardsift.annotations.parquet import LABEL, encode_sealed, schema_of, shard_column
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.annotations.spreads import encode_spreads, spreads_of
 from shardsift.config import Extras
@@ -89,7 +80,9 @@ class AnnotationEncoder:
         """
         rows = len(columns["index"])
         arrays = [
-            self._shards(rows) if field.name == "shard" else _array(field, columns[field.name])
+            shard_column(self._shard.path, rows)
+            if field.name == "shard"
+            else _array(field, columns[field.name])
             for field in self._schema
         ]
         table = pa.Table.from_arrays(arrays, schema=self._schema)
@@ -113,12 +106,9 @@ class AnnotationEncoder:
             attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
         )
         embeddings = self._embeddings and self._embeddings.encode()
-        sink = io.BytesIO()
-        schema = self._schema.with_metadata(self._metadata(report, embeddings))
-        with pq.ParquetWriter(sink, schema, **PARQUET_OPTIONS) as writer:
-            for table in self._tables or [self._schema.empty_table()]:
-                writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
-        return Encoded(seal(sink.getvalue()), report, embeddings)
+        tables = self._tables or [self._schema.empty_table()]
+        metadata = self._metadata(report, embeddings)
+        return Encoded(encode_sealed(tables, self._schema, metadata), report, embeddings)
 
     def _metadata(self, report: ShardReport, embeddings: EmbeddingsFile | None) -> dict[str, str]:
         metadata = {
@@ -137,11 +127,7 @@ class AnnotationEncoder:
         }
         if embeddings:
             metadata["embeddings"] = json.dumps(asdict(embeddings.identity))
-        return {METADATA_PREFIX + key: value for key, value in metadata.items()}
-
-    def _shards(self, rows: int) -> Any:
-        path = pa.array([self._shard.path], pa.string())
-        return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), path)
+        return metadata
 
 
 def _array(field: Any, values: Sequence[Any]) -> Any:

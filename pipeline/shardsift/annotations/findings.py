@@ -66,6 +66,13 @@ def leftovers(folder: RunFolder) -> Iterator[Problem]:
             yield Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
+def strangers(names: Iterable[str], trouble: str) -> Iterator[Problem]:
+    """Tell of files that no command has written here, but for those that are passing."""
+    for name in sorted(names):
+        if not is_passing(name):
+            yield Problem(place=name, trouble=trouble, remedy="delete it yourself")
+
+
 def unfinished(command: str) -> Problem:
     """Say that nobody has come to an end in a folder."""
     return Problem(

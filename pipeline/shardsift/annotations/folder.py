@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
@@ -57,6 +57,11 @@ SUMMARY = "_summary.json"
 _PROBE = f"{OWN_PREFIX}probe-"
 _THREADS = 32
 
+OR_OVERWRITE = "choose another --output, or --overwrite to replace it"
+"""The remedy of who finds somebody else's record."""
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+
 logger = logging.getLogger(__name__)
 
 
@@ -83,6 +88,16 @@ class RunFolder:
         self.files = files - {RUNNING}
         self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
         self.is_finished = SUMMARY in self.files
+
+    def read_document(self, name: str, kind: type[DocumentT], what: str, remedy: str) -> DocumentT:
+        """Read a record below the folder: `what` it should be of. Raises OutputError."""
+        location = join(self.url, name)
+        try:
+            return kind.decode(read_bytes(location))
+        except (OSError, DocumentError) as error:
+            raise OutputError(
+                f"{location}: not the record of {what} ({reason(error)}); {remedy}"
+            ) from error
 
     def sweep(self) -> None:
         """Delete what killed processes left half-written; an object store keeps no such thing."""
@@ -254,13 +269,7 @@ class OutputFolder(RunFolder):
             ) from error
 
     def _read_record(self) -> RunRecord:
-        location = join(self.url, RUN_RECORD)
-        try:
-            return RunRecord.decode(read_bytes(location))
-        except (OSError, DocumentError) as error:
-            raise OutputError(
-                f"{location}: not the record of a run ({reason(error)}); take another folder"
-            ) from error
+        return self.read_document(RUN_RECORD, RunRecord, "a run", "take another folder")
 
     def _open_annotations(self) -> Annotations:
         if not self.is_compacted:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
 from shardsift.annotations.embeddings import EmbeddingsIdentity
+from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import count_of
 from shardsift.annotations.spreads import decode_spreads
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
@@ -79,7 +82,6 @@ PARQUET_OPTIONS: dict[str, Any] = {
 }
 """How annotations are written."""
 
-
 _THREADS = 32
 METADATA_PREFIX = "shardsift."
 """Of the keys that the metadata of our files have."""
@@ -99,6 +101,24 @@ def schema_of(extras: Extras, columns: Sequence[str] | None = None) -> Any:
 
 def _field_of(name: str) -> Any:
     return pa.field(name, _ATTRIBUTE) if name.startswith(ATTRIBUTE_PREFIX) else SCHEMA.field(name)
+
+
+def encode_sealed(tables: Sequence[Any], schema: Any, metadata: Mapping[str, str]) -> bytes:
+    """Encode tables of a schema, a row group each at least, and what the file says of itself.
+
+    Equal rows and equal metadata give equal bytes.
+    """
+    schema = schema.with_metadata({METADATA_PREFIX + key: own for key, own in metadata.items()})
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, schema, **PARQUET_OPTIONS) as writer:
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
+    return seal(sink.getvalue())
+
+
+def shard_column(shard: str, rows: int) -> Any:
+    """Make a column in which all rows name one shard."""
+    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([shard], pa.string()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

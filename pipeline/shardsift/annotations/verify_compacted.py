@@ -8,13 +8,19 @@ from functools import partial
 from shardsift.annotations.compact import RECORD
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import CompactRecord, RunSummary
-from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, unfinished
+from shardsift.annotations.findings import (
+    Findings,
+    Problem,
+    Unsound,
+    leftovers,
+    strangers,
+    unfinished,
+)
 from shardsift.annotations.folder import (
     MANIFEST,
     RUN_RECORD,
     SUMMARY,
     OutputFolder,
-    is_passing,
 )
 from shardsift.annotations.manifest import read_outcomes
 from shardsift.annotations.parquet import Footer
@@ -75,11 +81,7 @@ def _check_sums(folder: OutputFolder, found: Findings) -> int:
         if trouble:
             found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
     known = {*record.sums, RECORD, RUN_RECORD, MANIFEST, SUMMARY, *folder.failed}
-    found.problems += (
-        Problem(place=name, trouble="is none of compact's files", remedy="delete it yourself")
-        for name in sorted(folder.files - known)
-        if not is_passing(name)
-    )
+    found.problems += strangers(folder.files - known, "is none of compact's files")
     found.problems += leftovers(folder)
     return len(record.sums)
 

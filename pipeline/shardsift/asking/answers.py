@@ -5,7 +5,6 @@ Shapes in names: N rows, A attributes.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,15 +19,14 @@ from shardsift import __version__
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.embeddings import embeddings_name, read_embeddings
 from shardsift.annotations.parquet import (
-    METADATA_PREFIX,
-    PARQUET_OPTIONS,
-    ROW_GROUP_ROWS,
     Footer,
+    encode_sealed,
     own_metadata,
     read_footer,
     schema_of,
+    shard_column,
 )
-from shardsift.annotations.seal import is_broken, seal
+from shardsift.annotations.seal import is_broken
 from shardsift.annotations.spreads import decode_spreads, encode_spreads, spreads_of
 from shardsift.config import Attributes, Extras, attribute_columns
 from shardsift.documents import first_problem
@@ -55,7 +53,6 @@ class AskInputs:
     """What is the same for all shards of a run: whose embeddings, what is asked, where to write."""
 
     annotations: str
-    fingerprint: str
     questions: Questions
     output: str
 
@@ -105,7 +102,7 @@ def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
 
 def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32]:
     """Compute the answers of all rows, shape (A, N); NaN for rows without an embedding."""
-    if footer.fingerprint != inputs.fingerprint or footer.shard.path != task.shard:
+    if footer.fingerprint != inputs.questions.fingerprint or footer.shard.path != task.shard:
         raise AnnotationError(
             f"{task.annotation} is of {footer.shard.path} and fingerprint {footer.fingerprint}; "
             "see `shardsift verify`"
@@ -128,10 +125,11 @@ def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32
 
 def _table(shard: str, answers_AN: NDArray[np.float32], attributes: Attributes) -> Any:
     rows = answers_AN.shape[1]
-    name = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([shard], pa.string()))
     columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers_AN]
     index = pa.array(np.arange(rows, dtype=np.int32))
-    return pa.Table.from_arrays([name, index, *columns], schema=answer_schema(attributes))
+    return pa.Table.from_arrays(
+        [shard_column(shard, rows), index, *columns], schema=answer_schema(attributes)
+    )
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -184,12 +182,7 @@ def encode_answers(
         "digest": report.digest,
         "version": __version__,
     }
-    schema = table.schema.with_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})
-    options: dict[str, Any] = PARQUET_OPTIONS | {"use_dictionary": ["shard"]}
-    sink = io.BytesIO()
-    with pq.ParquetWriter(sink, schema, **options) as writer:
-        writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
-    return seal(sink.getvalue()), report
+    return encode_sealed([table], table.schema, metadata), report
 
 
 def read_report(url: str) -> AnswerReport:

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
-from shardsift.annotations.folder import SUMMARY, RunFolder
+from shardsift.annotations.folder import OR_OVERWRITE, SUMMARY, RunFolder
 from shardsift.asking.answers import AnswerReport, AskTask, read_report
 from shardsift.asking.documents import AskRecord, AskSummary
-from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.records import Spread
-from shardsift.redaction import reason
-from shardsift.storage.files import commit, delete, is_annotation, join, list_files, read_bytes
+from shardsift.storage.files import commit, delete, is_annotation, join, list_files
 from shardsift.threads import map_ordered
 
 RECORD = "_ask.json"
@@ -68,14 +66,7 @@ class AskFolder(RunFolder):
 
     def read_record(self) -> AskRecord:
         """Read what the folder's answers are to. Raises OutputError."""
-        location = join(self.url, RECORD)
-        try:
-            return AskRecord.decode(read_bytes(location))
-        except (OSError, DocumentError) as error:
-            raise OutputError(
-                f"{location}: not the record of an ask ({reason(error)}); choose another "
-                "--output, or --overwrite to replace it"
-            ) from error
+        return self.read_document(RECORD, AskRecord, "an ask", OR_OVERWRITE)
 
     def find_committed(self, task: AskTask) -> AnswerReport | None:
         """Return the report of a shard that is answered, though nobody heard of it."""

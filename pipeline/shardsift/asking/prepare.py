@@ -93,7 +93,6 @@ def prepare(
     if {task.annotation for task in tasks} - folder.committed:
         inputs = AskInputs(
             annotations=source.url,
-            fingerprint=found.fingerprint,
             questions=_read_questions(config, scored, load),
             output=folder.url,
         )

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, unfinished
-from shardsift.annotations.folder import SUMMARY, find_annotations, is_passing
+from shardsift.annotations.findings import (
+    Findings,
+    Problem,
+    Unsound,
+    leftovers,
+    strangers,
+    unfinished,
+)
+from shardsift.annotations.folder import SUMMARY, find_annotations
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.soundness import check_failure
 from shardsift.annotations.spreads import spreads_of
@@ -116,9 +123,8 @@ def _check_others(
         fault = check_failure(join(folder.url, name), None)
         yield _wrong(name, str(fault) if fault else "tells of a shard that was given up")
     yield from leftovers(folder)
-    for name in sorted(folder.files - folder.committed - folder.failed - {RECORD, SUMMARY}):
-        if not is_passing(name):
-            yield Problem(place=name, trouble="is none of ask's files", remedy="delete it yourself")
+    known = folder.committed | folder.failed | {RECORD, SUMMARY}
+    yield from strangers(folder.files - known, "is none of ask's files")
     if SUMMARY not in folder.files:
         yield unfinished("ask")
         return

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
@@ -21,6 +20,7 @@ from shardsift.annotations.parquet import (
     digest_in,
     own_metadata,
     read_own,
+    shard_column,
 )
 from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
 from shardsift.annotations.seal import seal
@@ -66,8 +66,8 @@ class KeepListFile:
 
 def encode_keep_list(shard: str, rows: Any, record: FilterRecord) -> bytes:
     """Encode the kept rows of a shard's annotation, as that was read."""
-    name = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [shard])
-    table = rows.append_column("shard", name).select(SCHEMA.names).cast(SCHEMA)
+    named = rows.append_column("shard", shard_column(shard, len(rows)))
+    table = named.select(SCHEMA.names).cast(SCHEMA)
     metadata = {
         "shard": shard,
         "rows": str(len(table)),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift.annotations.digest import digest_of
-from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers
+from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, strangers
 from shardsift.annotations.folder import (
     SUMMARY,
     Annotations,
@@ -156,10 +156,9 @@ def _check_totals(
         yield Problem(place=UIDS, trouble="is not what was written", remedy=_AGAIN)
     known = {RECORD, SUMMARY, *(f"{KEEP_LIST}/{name}" for name in lists)}
     known |= {UIDS}
-    for name in sorted(files - known):
-        if name.startswith("shards/"):  # what `--emit shards` makes, a folder of its own
-            continue
-        yield Problem(place=name, trouble="is none of filter's files", remedy="delete it yourself")
+    # What `--emit shards` makes is a folder of its own.
+    known |= {name for name in files if name.startswith("shards/")}
+    yield from strangers(files - known, "is none of filter's files")
 
 
 def _missing(names: Sequence[str]) -> Iterator[Problem]:

@@ -17,10 +17,9 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 
-from shardsift.annotations.folder import SUMMARY, RunFolder, local_folder
+from shardsift.annotations.folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
 from shardsift.documents import DocumentError, as_json
 from shardsift.errors import OutputError
-from shardsift.redaction import reason
 from shardsift.reshard.documents import ReshardIntent, ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardReport
@@ -180,14 +179,7 @@ class ReshardFolder(RunFolder):
 
     def read_record(self) -> ReshardRecord:
         """Read what the folder's tars come of. Raises OutputError."""
-        location = join(self.url, RECORD)
-        try:
-            return ReshardRecord.decode(read_bytes(location))
-        except (OSError, DocumentError) as error:
-            raise OutputError(
-                f"{location}: not the record of a reshard ({reason(error)}); choose "
-                "another --output, or --overwrite to replace it"
-            ) from error
+        return self.read_document(RECORD, ReshardRecord, "a reshard", OR_OVERWRITE)
 
 
 def encode_sizes(plan: ReshardPlan) -> bytes:

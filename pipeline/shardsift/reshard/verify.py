@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, unfinished
-from shardsift.annotations.folder import SUMMARY, find_annotations, is_passing
+from shardsift.annotations.findings import (
+    Findings,
+    Problem,
+    Unsound,
+    leftovers,
+    strangers,
+    unfinished,
+)
+from shardsift.annotations.folder import SUMMARY, find_annotations
 from shardsift.annotations.soundness import check_failure
 from shardsift.curation.kept import read_filtered
 from shardsift.documents import DocumentError
@@ -172,11 +179,7 @@ def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Probl
         trouble = str(fault) if fault else "tells of a tar that was given up"
         yield Problem(place=name, trouble=trouble, remedy=_AGAIN, deletes=(name,), rescores=True)
     yield from leftovers(folder)
-    for name in sorted(folder.files - known - folder.failed):
-        if is_passing(name):
-            continue
-        trouble = "belongs to no tar of the plan"
-        yield Problem(place=name, trouble=trouble, remedy="delete it yourself")
+    yield from strangers(folder.files - known - folder.failed, "belongs to no tar of the plan")
 
 
 def _rewritten(name: str, trouble: str) -> Problem:
