@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
 
-from shardsift.cli.console import start_console
+from shardsift.cli.console import PlainConsole, start_console
 from shardsift.cli.exit_codes import DONE, USER_ERROR
 from shardsift.cli.flags import make_command
 from shardsift.config import Config, load_config
@@ -19,7 +18,10 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def run_job(
-    name: str, config_type: type[ConfigT], measure: Callable[[ConfigT, Console], None], summary: str
+    name: str,
+    config_type: type[ConfigT],
+    measure: Callable[[ConfigT, PlainConsole], None],
+    summary: str,
 ) -> None:
     """Read the command line, measure, and end this process: 0 done, 2 a mistake to mend."""
 

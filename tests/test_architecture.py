@@ -20,7 +20,7 @@ OWNERS = {
     "open_clip": ["scoring/clip.py"],
     "PIL": ["shards/", "report/", "cli/verbs/demo.py"],
     "ray": ["engine/", "runs/metrics.py"],
-    "rich": ["cli/", "engine/", "runs/"],
+    "rich": ["cli/"],
     "simplejpeg": ["shards/turbo.py"],
     "tenacity": ["storage/remote.py"],
     "torch": ["scoring/", "evaluation/", "engine/cluster.py"],

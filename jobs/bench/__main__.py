@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from jobs.bench.bench_config import BenchConfig
 from jobs.command import run_job
+from shardsift.cli.console import PlainConsole
 from shardsift.engine.environment import prepare_ray
 
 
-def bench(config: BenchConfig, console: Console) -> None:
+def bench(config: BenchConfig, console: PlainConsole) -> None:
     """Measure, once torch is loaded."""
     prepare_ray()
     with console.status("loading torch"):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from jobs.bench.bench_config import BenchConfig
 from jobs.bench.contestants import (
@@ -30,12 +29,13 @@ from jobs.bench.report import (
     stage_table,
     summarise,
 )
+from shardsift.cli.console import PlainConsole
 from shardsift.errors import EngineError
 
 WIDTH, HEIGHT = 512, 384
 
 
-def run_bench(config: BenchConfig, console: Console) -> int:
+def run_bench(config: BenchConfig, console: PlainConsole) -> int:
     """Measure, print tables, write `bench.json` and `bench.png`; return the exit code.
 
     Raises:
@@ -77,7 +77,7 @@ def _machine(config: BenchConfig) -> dict[str, Any]:
 
 
 def _race(
-    scratch: Path, conditions: Conditions, config: BenchConfig, console: Console
+    scratch: Path, conditions: Conditions, config: BenchConfig, console: PlainConsole
 ) -> dict[str, list[Lap]]:
     wanted = config.only or [""]
     names = [name for name in CONTESTANTS if any(word in name for word in wanted)]
@@ -86,15 +86,12 @@ def _race(
     warm_up = str(write_shard(scratch / "warm.tar", 2, WIDTH, HEIGHT))
     shard = str(write_shard(scratch / "race.tar", config.images_raced(), WIDTH, HEIGHT))
     laps: dict[str, list[Lap]] = {name: [] for name in names}
-    with console.status("starting contestants") as status:
-        try:
-            for name, lap in race(names, conditions, warm_up, shard, config.laps()):
-                laps[name].append(lap)
-                status.update(
-                    f"lap {len(laps[name])} of {config.laps()}: {name}, {lap.seconds:.1f} s"
-                )
-        except BenchmarkError as error:
-            raise EngineError(f"the benchmark stopped: {error}") from error
+    racing = race(names, conditions, warm_up, shard, config.laps())
+    try:
+        for name, lap in console.track(racing, "laps", len(names) * config.laps()):
+            laps[name].append(lap)
+    except BenchmarkError as error:
+        raise EngineError(f"the benchmark stopped: {error}") from error
     return laps
 
 
@@ -107,7 +104,7 @@ def _share_of_encoder(laps: Mapping[str, Sequence[Lap]]) -> dict[str, float]:
 
 
 def _measure_engine(
-    scratch: Path, conditions: Conditions, config: BenchConfig, console: Console
+    scratch: Path, conditions: Conditions, config: BenchConfig, console: PlainConsole
 ) -> dict[str, float]:
     from jobs.bench.engine import Load, measure_dispatch, measure_second_actor
     from shardsift.engine.cluster import connected

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.measure.plans import read_pictures
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import USER_ERROR
 from shardsift.config import RunConfig, ScoreConfig
 from shardsift.errors import ShardsiftError
@@ -98,7 +99,7 @@ def _on_ray(
         with tempfile.TemporaryDirectory() as folder:
             places = {"shards": [shards], "output": str(Path(folder) / "scores")}
             run = RunConfig.model_validate(config.model_dump() | resources | places)
-            score(run, Console(file=io.StringIO()))
+            score(run, PlainConsole(file=io.StringIO()))
             table = pq.read_table(places["output"], columns=["shard", "index", "quality"])
         shard_N = table["shard"].cast(pa.string()).to_numpy()
         quality_N = table["quality"].to_numpy()[np.lexsort((table["index"].to_numpy(), shard_N))]

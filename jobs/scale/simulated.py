@@ -16,6 +16,7 @@ import numpy as np
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.engine.actor import Place, Ready, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
+from shardsift.progress import Parts
 from shardsift.records import ShardReport
 
 ACTORS_PER_NODE = 8
@@ -135,6 +136,9 @@ class SimulatedFleet:
     def progress(self, actor: SimulatedActor) -> Call:
         works = actor.free_at < inf
         return self._promise(actor, self._clock, int(self._clock) if works else 0)
+
+    def parts(self) -> Parts:
+        return {}
 
     def process(self, actor: SimulatedActor, task: Task) -> Call:
         crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")

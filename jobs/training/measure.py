@@ -24,7 +24,7 @@ from jobs.training.photos import MAX_PIXELS, load_photos
 from jobs.training.trainer import TrainConfig
 from jobs.training.unseen import UNSEEN
 from jobs.training.validation import Validation, validate
-from shardsift.cli.console import start_console, tracking
+from shardsift.cli.console import start_console
 from shardsift.cli.exit_codes import USER_ERROR
 from shardsift.config import ScoreConfig
 from shardsift.errors import ShardsiftError
@@ -85,9 +85,9 @@ def measure(
         if photos:
             files = load_photos(photos, held_out).held_out[skip:][:limit]
             pictures = [decode_rgb(data, MAX_PIXELS) for data in files]
-            with tracking(start_console()) as track:
-                figures["order"] = _order(validate(scorer, pictures, DISTORTIONS, track))
-                figures["order_of_unseen"] = _order(validate(scorer, pictures, UNSEEN, track))
+            track = start_console().track
+            figures["order"] = _order(validate(scorer, pictures, DISTORTIONS, track))
+            figures["order_of_unseen"] = _order(validate(scorer, pictures, UNSEEN, track))
     except (ShardsiftError, OSError) as error:
         sys.stderr.write(f"measure_compact: {error}\n")
         sys.exit(USER_ERROR)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from shardsift import Scorer
+from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.runs.score import score
 from tests.conftest import Golden
@@ -27,7 +27,7 @@ def test_all_twelve_pictures_score_as_published_and_as_without_ray(
         write_tar(tmp_path / "in" / f"{number}.tar", files)
     settings = golden.config.model_dump() | {"gpus_per_actor": 0, "actors": 2}
     places = {"shards": [str(tmp_path / "in")], "output": str(tmp_path / "out")}
-    score(RunConfig.model_validate(settings | places), Console(file=io.StringIO()))
+    score(RunConfig.model_validate(settings | places), PlainConsole(file=io.StringIO()))
 
     table = pq.read_table(tmp_path / "out").sort_by("key").to_pylist()
     published = {Path(row["image"]).stem: row for row in golden.rows}

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import ray
 import s3fs
-from rich.console import Console
 
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read, read_footer
 from shardsift.annotations.verify import claim_output, verify
+from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
@@ -50,7 +50,7 @@ def shards(s3: s3fs.S3FileSystem, tmp_path: Path) -> str:
 def run(**settings: Any) -> str:
     said = io.StringIO()
     values = settings | {"gpus_per_actor": 0, "actors": 1}
-    score(RunConfig.model_validate(values), Console(file=said, width=500), load_fake)
+    score(RunConfig.model_validate(values), PlainConsole(file=said, width=500), load_fake)
     return said.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -10,16 +10,24 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.clock import Meter, StageClock
+from shardsift.annotations.clock import StageClock
 from shardsift.annotations.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.annotations.encoder import AnnotationEncoder, Encoded
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Extras, HashName
 from shardsift.errors import AnnotationError, ImageError, ShardError
+from shardsift.progress import Meter, ShardMeter
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason
-from shardsift.shards.decoding import TWO_THREADS, Decoder, Wanted, decode_in_order, in_chunks
+from shardsift.shards.decoding import (
+    TWO_THREADS,
+    Decoder,
+    Picture,
+    Wanted,
+    decode_in_order,
+    in_chunks,
+)
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, delete, identify, join
 from shardsift.threads import prefetch
@@ -46,7 +54,7 @@ def annotate(
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
     Calls that share a `turn` score one after the other: while one does, others open their shard and
     decode its first images, or commit. A `meter` counts samples that were read and images that were
-    scored.
+    scored, and knows how far in the tar the latter are.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
@@ -65,9 +73,11 @@ def annotate(
         extras_of(scorer, hashes),
         scorer.embedding_values,
     )
-    unscored_images = _score_rows(
-        task, scorer, decoder, clock, encoder, turn or Lock(), meter or Meter()
-    )
+    meter = meter or Meter()
+    with meter.shard(task.shard, identity.size) as own:
+        unscored_images = _score_rows(
+            task, scorer, decoder, clock, encoder, turn or Lock(), meter, own
+        )
     try:
         with clock.measure("write"):
             encoded = encoder.finish(unscored_images)
@@ -126,6 +136,7 @@ def _score_rows(
     encoder: AnnotationEncoder,
     turn: Lock,
     meter: Meter,
+    own: ShardMeter,
 ) -> int:
     """Encode a row for every sample; return the number of further images that they held."""
     rows = OpenRows(encoder)
@@ -145,7 +156,7 @@ def _score_rows(
         for chunk, (pictures, hashes, seconds) in clock.iterate("wait", decoded):
             clock.add("decode", seconds)
             rows.add(chunk, pictures, hashes)
-            yield from (picture for picture in pictures if not isinstance(picture, ImageError))
+            yield from _without_errors(chunk, pictures, own)
 
     with closing(images()) as stream:  # ends the threads if it raises
         with clock.measure("score"):
@@ -154,7 +165,7 @@ def _score_rows(
             turn.acquire()
         try:
             with clock.measure("score"):
-                scores = meter.passing(scorer.score(all_images))
+                scores = own.ending(meter.passing(scorer.score(all_images)))
                 while some := list(islice(scores, _SUMMED_UP)):
                     rows.set_scores(some)
         finally:
@@ -162,3 +173,18 @@ def _score_rows(
     rows.close()
     assert encoder.rows == samples, "a row for every sample"
     return further_images
+
+
+def _without_errors(
+    samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter
+) -> Iterator[RgbImage]:
+    """Pass on the images of some samples, and note how far in the tar each ends."""
+    reached = 0
+    for sample, picture in zip(samples, pictures, strict=True):
+        if sample.image and sample.image.offset is not None:
+            reached = sample.image.offset + sample.image.size
+        if isinstance(picture, ImageError):
+            own.add_error()
+        else:
+            own.begin(reached)
+            yield picture

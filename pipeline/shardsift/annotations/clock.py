@@ -1,4 +1,4 @@
-"""How long each stage of the work was busy, and how far it has come."""
+"""How long each stage of the work was busy."""
 
 from __future__ import annotations
 
@@ -49,18 +49,3 @@ class StageClock:
         """Count seconds that were measured elsewhere."""
         with self._lock:
             self._seconds[stage] += seconds
-
-
-class Meter:
-    """Counts steps of any kind, from any thread: one that stands still tells that work does."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = Lock()
-
-    def passing(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """Pass the items on, and count each."""
-        for item in items:
-            with self._lock:
-                self.count += 1
-            yield item

@@ -99,6 +99,7 @@ class AnnotationEncoder:
         report = ShardReport(
             shard=self._shard.path,
             rows=self.rows,
+            bytes=self._shard.size,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
             unscored_images=unscored_images,

@@ -229,6 +229,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
         report=ShardReport(
             shard=told.shard.path,
             rows=told.rows,
+            bytes=told.shard.size,
             errors=told.errors,
             sketch=told.sketch,
             unscored_images=told.unscored_images,

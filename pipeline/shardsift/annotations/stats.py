@@ -99,7 +99,7 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
     prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
     total, groups = Group(name=url), dict[str, Group]()
-    for report in track(_reports(folder), "annotations", len(folder.committed)):
+    for report in track(_reports(folder), "reading annotations", len(folder.committed)):
         prefix = prefixes[report.shard]
         for group in (total, groups.setdefault(prefix, Group(name=prefix))):
             group.add(report)

@@ -84,7 +84,7 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
         _check_complete(folder, missing)
     parts: list[Part] = []
     quality = QuantileMerger()
-    footers = iter(track(folder.read_footers(names), "footers", len(names)))
+    footers = iter(track(folder.read_footers(names), "reading footers", len(names)))
     first = next(footers)
     for name, footer in zip(names, chain([first], footers), strict=True):
         _check_alike(url, names[0], first, name, footer)

@@ -121,7 +121,9 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> V
         unplanned |= set(filter(is_embeddings, claim.folder.files))
     check = partial(_check_shard, claim, recount)
     threads = _THREADS_THAT_RECOUNT if recount else _THREADS
-    for shard in track(map_ordered(check, claim.plan, threads), "shards", claim.plan.count):
+    for shard in track(
+        map_ordered(check, claim.plan, threads), "checking shards", claim.plan.count
+    ):
         unplanned -= {shard.task.annotation, failed_name(shard.task.shard)}
         unplanned -= {embeddings_name(shard.task.annotation)}
         _count(found, shard)

@@ -48,7 +48,7 @@ def verify_compacted(folder: OutputFolder, track: Track = no_track) -> Findings:
     check = partial(_check_rows, folder)
     footers: dict[str, Footer] = {}
     pairs = map_ordered(check, folder.read_footers(names), _THREADS)
-    for footer, problem in track(pairs, "shards", len(names)):
+    for footer, problem in track(pairs, "checking shards", len(names)):
         footers[footer.shard.path] = footer
         if problem:
             found.problems.append(problem)

@@ -31,6 +31,7 @@ from shardsift.annotations.spreads import decode_spreads, encode_spreads, spread
 from shardsift.config import Attributes, Extras, attribute_columns
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError, ShardError
+from shardsift.progress import Meter, ShardMeter
 from shardsift.records import Spread
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, join, open_read, read_bytes
@@ -75,8 +76,8 @@ class AnswerReport:
     digest: str
 
 
-def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
-    """Ask a shard's embeddings, and commit the answers.
+def answer_shard(task: AskTask, inputs: AskInputs, meter: Meter | None = None) -> AnswerReport:
+    """Ask a shard's embeddings, which a meter counts, and commit the answers.
 
     Raises:
         ShardError: if they can't be read or aren't those of its annotation, or the answers can't
@@ -84,7 +85,8 @@ def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
     """
     try:
         footer = read_footer(join(inputs.annotations, task.annotation))
-        answers_AN = _ask(footer, task, inputs)
+        with (meter or Meter()).shard(task.shard, footer.report.rows) as own:
+            answers_AN = _ask(footer, task, inputs, own)
         table = _table(task.shard, answers_AN, inputs.questions.attributes)
         data, report = encode_answers(table, footer, inputs.questions.attributes)
     except (AnnotationError, ValueError) as error:
@@ -100,7 +102,7 @@ def answer_shard(task: AskTask, inputs: AskInputs) -> AnswerReport:
     return report
 
 
-def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32]:
+def _ask(footer: Footer, task: AskTask, inputs: AskInputs, own: ShardMeter) -> NDArray[np.float32]:
     """Compute the answers of all rows, shape (A, N); NaN for rows without an embedding."""
     if footer.fingerprint != inputs.questions.fingerprint or footer.shard.path != task.shard:
         raise AnnotationError(
@@ -111,9 +113,12 @@ def _ask(footer: Footer, task: AskTask, inputs: AskInputs) -> NDArray[np.float32
         raise AnnotationError(f"{task.annotation} was made without; see `shardsift verify`")
     rows, values = footer.report.rows, footer.embeddings.values
     url = join(inputs.annotations, embeddings_name(task.annotation))
-    parts = [inputs.questions.ask(part_ND) for part_ND in read_embeddings(url, rows, values)]
-    none_A0 = np.empty((len(inputs.questions.attributes), 0), np.float32)
-    answers_AN = np.concatenate([none_A0, *parts], axis=1)
+    parts, done = [np.empty((len(inputs.questions.attributes), 0), np.float32)], 0
+    for part_ND in read_embeddings(url, rows, values):
+        parts.append(inputs.questions.ask(part_ND))
+        done += len(part_ND)
+        own.add(done, items=len(part_ND))
+    answers_AN = np.concatenate(parts, axis=1)
     scored = rows - sum(footer.report.errors.values())
     if np.isfinite(answers_AN).all(axis=0).sum() != scored:
         raise AnnotationError(

@@ -53,7 +53,7 @@ def verify_asked(folder: AskFolder, track: Track = no_track) -> Findings:
         except Unsound as fault:
             return _wrong(name, str(fault))
 
-    for outcome in track(map_ordered(check, names, _THREADS), "shards", len(names)):
+    for outcome in track(map_ordered(check, names, _THREADS), "checking shards", len(names)):
         if isinstance(outcome, Problem):
             found.problems.append(outcome)
         else:

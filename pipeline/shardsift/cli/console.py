@@ -3,25 +3,70 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from shardsift.progress import Look, Pace, Snapshot
 from shardsift.redaction import redact
 
 
 class PlainConsole(Console):
-    """Prints every string as it is, `[draft]` and `:smile:` too, less the secrets of URLs."""
+    """Prints every string as it is, `[draft]` and `:smile:` too, less the secrets of URLs.
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+    It is the `Display` of every run.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of rich's consoles, such as `stderr`."""
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+        self._is_watching = False
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a text of a string that is printed, or stands in a table."""
         return super().render_str(redact(text), **options)
+
+    def say(self, text: str) -> None:
+        """Print a line, which a terminal breaks where it ends and a log doesn't."""
+        self.print(text, soft_wrap=True)
+
+    def watch(self, look: Look) -> AbstractContextManager[None]:
+        """Show how far something is, as long as the block lasts."""
+        from shardsift.cli.progress import watching
+
+        return watching(self, look)
+
+    def track(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
+        """Pass items on, and show how far they have come; of several at a time the outermost."""
+        if self._is_watching:
+            yield from items
+            return
+        done, pace = 0, Pace()
+
+        def look() -> Snapshot:
+            pace.mark(monotonic(), done, done, 1)
+            left = (total - done) / pace.items - pace.since_mark if pace.items else None
+            return Snapshot(
+                doing=title,
+                share=done / total if total else None,
+                items=done,
+                total=total,
+                rate=pace.items,
+                left=left and max(0.0, left),
+            )
+
+        self._is_watching = True
+        try:
+            with self.watch(look):
+                for item in items:
+                    yield item
+                    done += 1
+        finally:
+            self._is_watching = False
 
 
 def failure(shard: str, problem: str) -> Text:
@@ -29,7 +74,7 @@ def failure(shard: str, problem: str) -> Text:
     return Text.assemble((redact(shard), "red"), redact(f": {problem}"))
 
 
-def start_console() -> Console:
+def start_console() -> PlainConsole:
     """Make a console on stderr, and send log lines through it."""
     from rich.logging import RichHandler
 
@@ -51,15 +96,3 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     """Redact a log line before it is written."""
     record.msg, record.args = redact(record.getMessage()), ()
     return True
-
-
-@contextmanager
-def tracking(console: Console) -> Generator[Callable[[Iterable[Any], str, int], Iterable[Any]]]:
-    """Yield a function that passes items on and shows how far they are: items, title, total."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    title = TextColumn("{task.description}")
-    columns = title, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    hidden = not console.is_terminal  # a log would only get an empty line
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        yield lambda items, title, total: progress.track(items, total=total, description=title)

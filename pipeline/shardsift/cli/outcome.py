@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Sequence
 
-from shardsift.cli.console import failure
+from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
-from shardsift.engine.progress import count
+from shardsift.progress import count
 from shardsift.runs.on_cpus import CpuResult
 
 _FAILURES_SHOWN = 20
 
 
-def tell(result: CpuResult, did: str, where: str, again: str, console: Console) -> int:
+def tell(
+    result: CpuResult,
+    did: str,
+    numbers: Sequence[str],
+    where: str,
+    console: PlainConsole,
+    again: str = "",
+) -> int:
     """Tell what was done, as `wrote`, where it lies, and what failed; return the exit code.
 
-    `again` is what the same command does besides, once nothing fails any more.
+    `numbers` say how much it was, and how fast; `again` is what the same command does besides, once
+    nothing fails any more.
     """
     tally = result.tally
     if tally.shards:
         shards = count(tally.shards - tally.failed, "shard")
-        numbers = ", ".join(tally.numbers)
-        console.print(f"{did} {shards}: {numbers}, into {where}", soft_wrap=True)
+        console.say(f"{did} {shards}: {', '.join(numbers)}, into {where}")
     for failed in result.failed[:_FAILURES_SHOWN]:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if left := tally.shards_total - tally.shards:

@@ -70,7 +70,7 @@ def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
         return _check_file(filtered, name, scores.annotations if scores else None)
 
     rows = compared = 0
-    for file in track(map_ordered(check, lists, _THREADS), "keep-lists", len(lists)):
+    for file in track(map_ordered(check, lists, _THREADS), "checking keep-lists", len(lists)):
         rows, compared = rows + file.rows, compared + file.compared
         if file.problem:
             found.problems.append(file.problem)

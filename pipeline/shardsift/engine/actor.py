@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import ray
 
+from shardsift.engine.board import tell_board
 from shardsift.errors import ShardError, ShardsiftError
+from shardsift.progress import Meter
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +47,9 @@ class Work(Protocol):
         """Do a task and commit its result. Raises ShardError if it can't be done."""
         ...
 
-    def progress(self) -> int:
-        """Count anything that grows while the work goes on; asked from another thread."""
+    @property
+    def meter(self) -> Meter:
+        """What counts the work while it goes on; read from other threads."""
         ...
 
 
@@ -126,16 +129,17 @@ class ShardActor:
             pid=os.getpid(),
         )
 
-    def ready(self, spec: Sequence[Any]) -> Ready | StartTrouble:
+    def ready(self, spec: Sequence[Any], board: Any) -> Ready | StartTrouble:
         """Answer once everything is loaded, or can't be.
 
         `spec` is a list of one reference to an `ActorSpec`, which is fetched here: an error on the
-        way is told, too.
+        way is told, too. `board` is told from then on what is under way.
         """
         try:
             if self._work is None:
                 actor_spec: ActorSpec = ray.get(spec[0])
                 self._work = actor_spec.make_work()
+                tell_board(board, self._work.meter)
         except Exception as error:  # whatever it is, it is told, and tried elsewhere
             logger.debug("an actor can't start", exc_info=error)
             return StartTrouble(reason=describe(error))
@@ -154,7 +158,7 @@ class ShardActor:
 
     def progress(self) -> int:
         """Tell how far the work has come, while it goes on."""
-        return self._work.progress() if self._work else 0
+        return self._work.meter.steps if self._work else 0
 
 
 def describe(error: BaseException) -> str:

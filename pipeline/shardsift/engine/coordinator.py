@@ -22,6 +22,7 @@ from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
 from shardsift.engine.lane import Lane, Stage, Suspect
 from shardsift.engine.starter import PAUSES, Starter
+from shardsift.progress import Parts
 from shardsift.records import FailedShard
 
 Outcome = Report | FailedShard
@@ -85,6 +86,15 @@ class Coordinator:
     def places(self) -> list[Place]:
         """Where the actors sit that are ready for work."""
         return [lane.place for lane in self._lanes if lane.place and lane.stage is Stage.OPEN]
+
+    @property
+    def working(self) -> int:
+        """How many actors have work in hand. Safe to call from another thread."""
+        return sum(lane.stage is Stage.OPEN and bool(lane.under_way) for lane in self._lanes)
+
+    def parts(self) -> Parts:
+        """Return what actors tell of the shards under way. Safe to call from another thread."""
+        return self._fleet.parts()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Yield an outcome for each task, in the order in which they come about.

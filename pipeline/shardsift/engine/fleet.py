@@ -27,7 +27,9 @@ from shardsift.engine.actor import (
     Task,
     describe,
 )
+from shardsift.engine.board import Board
 from shardsift.engine.cluster import live_node_ids
+from shardsift.progress import Parts
 
 Call = Hashable
 
@@ -92,6 +94,10 @@ class Fleet(Protocol):
         """Ask an actor for a number that grows while it works."""
         ...
 
+    def parts(self) -> Parts:
+        """Return what actors told last of the shards that they have under way."""
+        ...
+
     def restart(self, actor: Any) -> None:
         """Kill an actor's process and start it anew; the handle stays."""
         ...
@@ -123,6 +129,7 @@ class RayFleet:
     def __init__(self, spec: ActorSpec) -> None:
         self.overlaps = spec.overlaps
         self._spec = [ray.put(spec)]  # once: it holds a model
+        self._board = Board()
         self._options: dict[str, Any] = {
             "num_gpus": spec.gpus,
             "num_cpus": spec.cpus,
@@ -147,7 +154,7 @@ class RayFleet:
 
     def ready(self, actor: Any) -> Call:
         """Let it load what it needs."""
-        return actor.ready.remote(self._spec)
+        return actor.ready.remote(self._spec, self._board.actor)
 
     def process(self, actor: Any, task: Task) -> Call:
         """Ask for a shard in one call; only its counts come back."""
@@ -157,6 +164,10 @@ class RayFleet:
         """Ask by a call that overtakes those for shards, if the actor overlaps them."""
         aside = {"concurrency_group": _ASIDE} if self.overlaps else {}
         return actor.progress.options(**aside).remote()
+
+    def parts(self) -> Parts:
+        """Ask the board, which may take a moment; safe to call from another thread."""
+        return self._board.read()
 
     def restart(self, actor: Any) -> None:
         """Kill the actor's process, which takes a moment: it may still answer once."""

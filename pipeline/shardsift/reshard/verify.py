@@ -65,7 +65,7 @@ def verify_reshard(
 
     sound: list[ShardStats] = []
     compared = 0
-    for tar in track(map_ordered(check, plan, _THREADS), "tars", len(plan)):
+    for tar in track(map_ordered(check, plan, _THREADS), "checking tars", len(plan)):
         if tar.stats:
             sound.append(tar.stats)
             compared += tar.unchecked is None and inputs is not None

@@ -14,6 +14,7 @@ from shardsift.annotations.folder import Annotations
 from shardsift.annotations.parquet import digest_in
 from shardsift.curation.kept import Filtered
 from shardsift.errors import AnnotationError, InputError, ShardError
+from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.reshard.documents import ShardStats, StatusCounts
@@ -69,8 +70,10 @@ class ReshardReport:
         )
 
 
-def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
-    """Copy the samples of an output shard, and commit it.
+def write_shard(
+    task: ReshardTask, inputs: ReshardInputs, meter: Meter | None = None
+) -> ReshardReport:
+    """Copy the samples of an output shard, which a meter counts, and commit it.
 
     Raises:
         ShardError: if a source can't be read or isn't what was scored, or the output can't be
@@ -79,13 +82,15 @@ def write_shard(task: ReshardTask, inputs: ReshardInputs) -> ReshardReport:
     started = perf_counter()
     samples = size = made = left = 0
     try:
-        with committing(task.url) as file:
+        counting = (meter or Meter()).shard(task.shard, task.bytes)
+        with committing(task.url) as file, counting as own:
             for sample in samples_of(task, inputs):
                 file.writelines(sample.chunks)
                 samples += 1
                 made += sample.json_made
                 left += sample.json_left
                 size += sum(map(len, sample.chunks))
+                own.add(size)
             end = end_of_archive(size)
             file.write(end)
         report = ReshardReport(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
-from rich.console import Console
-
-from shardsift.asking.answers import AnswerReport, AskInputs, answer_shard
+from shardsift.asking.answers import AnswerReport, AskInputs, AskTask, answer_shard
 from shardsift.asking.prepare import Ask
 from shardsift.engine.coordinator import Outcome
-from shardsift.engine.progress import Tally
+from shardsift.engine.tally import Tally
+from shardsift.progress import Display, Meter
 from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
 
 
@@ -19,25 +18,23 @@ from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
 class AskTally(Tally):
     """Counts of a run that asks."""
 
-    rows: int = 0
+    noun: ClassVar[str] = "rows"
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard and its rows."""
         super().add(outcome)
         if isinstance(outcome, AnswerReport):
-            self.rows += outcome.rows
+            self.items += outcome.rows
+            self.work += outcome.rows
 
-    @property
-    def numbers(self) -> Sequence[str]:
-        """Rows, and their speed."""
-        return [f"{self.rows:,} rows", f"{self.rows / max(self.seconds, 1e-9):,.0f} rows/s"]
+
+def _answer(inputs: AskInputs, task: AskTask, meter: Meter) -> AnswerReport:
+    return answer_shard(task, inputs, meter)
 
 
 def asking(inputs: AskInputs, cpus: float) -> CpuSpec:
     """Tell how to make an actor that asks."""
-    return CpuSpec(
-        do=partial(answer_shard, inputs=inputs), cpus=cpus, get_ready=partial(_compute_on, cpus)
-    )
+    return CpuSpec(do=partial(_answer, inputs), cpus=cpus, get_ready=partial(_compute_on, cpus))
 
 
 def _compute_on(cpus: float) -> None:
@@ -46,7 +43,7 @@ def _compute_on(cpus: float) -> None:
     use_cores(cpus)
 
 
-def answer(run: Ask, console: Console) -> CpuResult:
+def answer(run: Ask, display: Display) -> CpuResult:
     """Let actors ask all shards that have no answers yet."""
     if run.inputs is None:  # an earlier run ended between its last shard and its summary
         return CpuResult(tally=AskTally(0))
@@ -56,8 +53,8 @@ def answer(run: Ask, console: Console) -> CpuResult:
         AskTally(len(run.open_tasks)),
         run.config,
         run.folder,
-        console,
-        verb="asking",
+        display,
+        doing="asking",
         begin=partial(run.folder.begin, run.record),
         find_committed=run.folder.find_committed,
     )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-
 from shardsift.annotations.folder import RunFolder
 from shardsift.config import RayConfig
 from shardsift.engine.actor import Report, Task
@@ -16,7 +14,9 @@ from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.drive import drive
 from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
-from shardsift.engine.progress import Tally
+from shardsift.engine.tally import Tally
+from shardsift.engine.watch import Watch
+from shardsift.progress import Display, Meter
 from shardsift.records import FailedShard
 from shardsift.scoring.heap import keep_heap
 
@@ -25,11 +25,11 @@ from shardsift.scoring.heap import keep_heap
 class CpuSpec:
     """How to make an actor, and what it takes.
 
-    `do` does a task, and raises ShardError if it can't be done; `get_ready` is called before, in
-    the actor's process.
+    `do` does a task, which a meter counts, and raises ShardError if it can't be done; `get_ready`
+    is called before, in the actor's process.
     """
 
-    do: Callable[[Any], Report]
+    do: Callable[[Any, Meter], Report]
     cpus: float
     get_ready: Callable[[], None] | None = None
     gpus: float = 0
@@ -46,19 +46,13 @@ class CpuSpec:
 class CpuWork:
     """Does a task, and counts it."""
 
-    def __init__(self, do: Callable[[Any], Report]) -> None:
+    def __init__(self, do: Callable[[Any, Meter], Report]) -> None:
         self._do = do
-        self._done = 0
+        self.meter = Meter()
 
     def __call__(self, task: Task) -> Report:
         """Do it. Raises ShardError."""
-        report = self._do(task)
-        self._done += 1
-        return report
-
-    def progress(self) -> int:
-        """Count tasks."""
-        return self._done
+        return self._do(task, self.meter)
 
 
 @dataclass(kw_only=True)
@@ -83,16 +77,16 @@ def run_on_cpus(
     tally: Tally,
     config: RayConfig,
     folder: RunFolder,
-    console: Console,
+    display: Display,
     *,
-    verb: str,
+    doing: str,
     begin: Callable[[], None],
     find_committed: Callable[[Any], Report | None],
 ) -> CpuResult:
     """Let actors do all tasks.
 
     Args:
-        verb: what they do, as in `scoring`.
+        doing: what they do, as in `scoring`.
         begin: prepares the folder, once it is known that actors fit.
         find_committed: finds what a task has left behind, though nobody heard of it.
     """
@@ -108,5 +102,6 @@ def run_on_cpus(
             shard_timeout=config.shard_timeout,
             find_committed=find_committed,
         )
-        drive(coordinator, tasks, tally, folder, result.record, console, verb)
+        watch = Watch(coordinator, tally, doing)
+        drive(coordinator, tasks, watch, folder, result.record, display)
     return result

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-
 from shardsift import __version__
 from shardsift.annotations.folder import Made, OutputFolder, check_output
 from shardsift.annotations.parquet import Footer
@@ -16,6 +14,7 @@ from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
+from shardsift.progress import Display
 from shardsift.records import ShardTask
 from shardsift.scoring.weights import sum_of_files
 from shardsift.shards.plan import ShardPlan, plan_shards
@@ -69,7 +68,7 @@ class Run:
         return (task for task in self.plan if task.annotation not in self.folder.committed)
 
 
-def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
+def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     """Check that inputs are there, the output is writable and of this configuration, weights load.
 
     Changes nothing on disk but for a probe that it removes.
@@ -79,7 +78,7 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
     """
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the annotations")
-    with console.status("looking up shards and output"):
+    with display.status("looking up shards and output"):
         plan = plan_shards(config.shards)
         check_output(config.output, {*plan.folders, plan.root})
         plan.check_found()
@@ -89,7 +88,7 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
     model = None
     fingerprint = _fingerprint_if_done(config, folder, plan, weights)
     if fingerprint is None:
-        with console.status("loading the weights"):
+        with display.status("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
         fingerprint = model.fingerprint
@@ -97,7 +96,7 @@ def prepare(config: RunConfig, console: Console, load: LoadModel) -> Run:
     plan = folder.claim(plan, made, overwrite=config.overwrite)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
-        with console.status("looking for shards to score again"):
+        with display.status("looking for shards to score again"):
             folder.reopen(plan, partial(_is_wanted_again, config))
     return Run(
         config=config,

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
-from rich.console import Console
-
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.results import complete
@@ -18,14 +16,15 @@ from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.drive import drive
 from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
-from shardsift.engine.progress import count
+from shardsift.engine.watch import Watch
 from shardsift.errors import AnnotationError
+from shardsift.progress import Display, count
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.runs.first_scores import FirstScores
 from shardsift.runs.preflight import LoadedModel, LoadModel, Run, prepare
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.runs.tally import ScoreTally
-from shardsift.storage.files import join
+from shardsift.storage.files import bytes_on_disk, join
 from shardsift.storage.lease import check_free, held
 
 _FAILURES_SHOWN = 20
@@ -49,43 +48,39 @@ def load_maclip(config: RunConfig) -> LoadedModel:
     return maclip.load_maclip(config)
 
 
-def score(config: RunConfig, console: Console, load: LoadModel = load_maclip) -> ScoreResult:
+def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) -> ScoreResult:
     """Annotate all shards that are not annotated yet.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed;
             later if no actor can start, or no score is of use.
     """
-    run = prepare(config, console, load)
+    run = prepare(config, display, load)
     config = run.config
     if config.dry_run:
-        return _rehearse(run, console)
+        return _rehearse(run, display)
     if run.shards_to_score == 0:
         nothing = ScoreResult(tally=ScoreTally(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             with ManifestWriter() as manifest:
                 _complete(run, manifest, nothing.tally, actors=0)
         shards = count(run.plan.count, "shard")
-        console.print(
-            f"nothing to do: {shards} annotated already in {config.output}", soft_wrap=True
-        )
+        display.say(f"nothing to do: {shards} annotated already in {config.output}")
         return nothing
     with held(run.folder.url, force=config.force), connected(config.address):
         run = replace(run, config=_with_cores(config))
-        return _score_shards(run, min(_choose_actors(run.config), run.shards_to_score), console)
+        return _score_shards(run, min(_choose_actors(run.config), run.shards_to_score), display)
 
 
-def _rehearse(run: Run, console: Console) -> ScoreResult:
+def _rehearse(run: Run, display: Display) -> ScoreResult:
     config = run.config
     if not config.force:
         check_free(run.folder.url)
     with connected(config.address):
         actors = _choose_actors(_with_cores(config))
-    console.print(
-        f"dry run: would score {run.shards_to_score:,} of {run.plan.count:,} shards "
-        f"with {actors} actors into {config.output}",
-        soft_wrap=True,
-    )
+    shards = f"{run.shards_to_score:,} of {count(run.plan.count, 'shard')}"
+    with_actors = f"with {count(actors, 'actor')}" if run.shards_to_score else "for all are there"
+    display.say(f"dry run: would score {shards} {with_actors} into {config.output}")
     return ScoreResult(tally=ScoreTally(shards_total=0))
 
 
@@ -106,7 +101,7 @@ def _choose_actors(config: RunConfig) -> int:
     )
 
 
-def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
+def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
     result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
     run.folder.begin(run.plan, run.made, run.weights)
@@ -119,7 +114,8 @@ def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
         find_committed=partial(_find_committed, run),
     )
     first_scores = FirstScores(config)
-    logger.info("scoring %d shards with %d actors", run.shards_to_score, actors)
+    logger.info("scoring %s with %s", count(run.shards_to_score, "shard"), count(actors, "actor"))
+    watch = Watch(coordinator, result.tally, "scoring", partial(_weigh, run))
 
     def record(outcome: Outcome) -> None:
         assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
@@ -129,9 +125,8 @@ def _score_shards(run: Run, actors: int, console: Console) -> ScoreResult:
             result.failed.append(outcome)
 
     with ManifestWriter() as manifest:
-        result.interrupted = not drive(
-            coordinator, run.tasks(), result.tally, run.folder, record, console, "scoring"
-        )
+        drive(coordinator, run.tasks(), watch, run.folder, record, display)
+        result.interrupted = result.tally.shards < result.tally.shards_total
         if not result.interrupted:  # the summary says that a run came to its end
             _complete(run, manifest, result.tally, actors)
     return result
@@ -146,6 +141,14 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
         actors=actors,
         seconds=tally.seconds,
     )
+
+
+def _weigh(run: Run) -> int | None:
+    """Add up the bytes of all shards that are to be scored, if they lie on a disk.
+
+    A store would have to be asked for each.
+    """
+    return bytes_on_disk(task.url for task in run.tasks())
 
 
 def _spec(run: Run) -> ScoringSpec:

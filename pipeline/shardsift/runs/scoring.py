@@ -9,9 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.clock import Meter
 from shardsift.config import HashName
 from shardsift.errors import ShardError
+from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
 from shardsift.shards.decode_pool import make_decoder
@@ -65,7 +65,7 @@ class Scoring:
         self._decoder = decoder
         self._hashes = hashes
         self._turn = Lock()
-        self._meter = Meter()
+        self.meter = Meter()
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
@@ -76,7 +76,7 @@ class Scoring:
                 self._output,
                 self._decoder,
                 self._turn,
-                self._meter,
+                self.meter,
                 self._hashes,
             )
         except ShardError:
@@ -84,7 +84,3 @@ class Scoring:
             raise
         self._metrics.add_committed(report)
         return report
-
-    def progress(self) -> int:
-        """Count samples that were read and images that were scored, of all shards."""
-        return self._meter.count

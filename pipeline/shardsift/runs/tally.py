@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from shardsift.engine.coordinator import Outcome
-from shardsift.engine.progress import Tally
+from shardsift.engine.tally import Tally
 from shardsift.records import ShardReport, StageSeconds
 
 
 @dataclass
 class ScoreTally(Tally):
-    """Counts of a run that scores."""
+    """Counts of a run that scores; its work is the bytes of tars."""
 
-    images: int = 0
-    errors: int = 0
+    noun: ClassVar[str] = "images"
+
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
 
     def add(self, outcome: Outcome) -> None:
@@ -23,15 +24,11 @@ class ScoreTally(Tally):
         super().add(outcome)
         if not isinstance(outcome, ShardReport):
             return
-        self.images += outcome.rows
+        self.items += outcome.rows
         self.errors += sum(outcome.errors.values())
+        self.work += outcome.bytes
         for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
-
-    @property
-    def images_per_second(self) -> float:
-        """Mean over the whole run."""
-        return self.images / max(self.seconds, 1e-9)
 
     @property
     def pace(self) -> str:
@@ -42,8 +39,6 @@ class ScoreTally(Tally):
         busy = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
         return f"busy: {busy}; {max(shares, key=lambda stage: shares[stage])} sets the pace"
 
-    @property
-    def numbers(self) -> Sequence[str]:
-        """Images, their speed, and those without a score."""
-        parts = [f"{self.images:,} images", f"{self.images_per_second:,.1f} images/s"]
-        return [*parts, f"{self.errors:,} without a score"] if self.errors else parts
+    def notes(self, work_per_second: float | None) -> Sequence[str]:
+        """Tell of images without a score."""
+        return [f"{self.errors:,} without a score"] if self.errors else []

@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,18 @@ def join(folder: str, name: str) -> str:
     if ".." in unquote(name).split("/"):
         raise InputError(f"{name!r} leads out of {folder}")
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
+
+
+def bytes_on_disk(urls: Iterable[str]) -> int | None:
+    """Add up the sizes of files on local disks; None if one lies elsewhere."""
+    total = 0
+    for url in urls:
+        filesystem, path = locate(url)
+        if not is_local(filesystem):
+            return None
+        with suppress(OSError):  # whoever reads it tells why it can't be
+            total += Path(path).stat().st_size
+    return total
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -8,17 +8,17 @@ import os
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from jobs.bench.bench_config import BenchConfig
 from jobs.bench.contestants import Conditions
 from jobs.bench.race import BenchmarkError, race
 from jobs.bench.run import run_bench
+from shardsift.cli.console import PlainConsole
 
 
 @pytest.mark.skipif("SHARDSIFT_BENCH" not in os.environ, reason="make bench runs it: 50 s")
 def test_ours_scores_as_the_published_code_does(tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), width=200)
+    console = PlainConsole(file=io.StringIO(), width=200)
     only = ("published", "shardsift paper float32", "encoder alone float32")
     config = BenchConfig(output=tmp_path, images=1, rounds=1, ray=False, only=only)
     run_bench(config, console)

@@ -11,9 +11,9 @@ import pytest
 
 from shardsift.annotations import rows as module
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.clock import Meter
 from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
+from shardsift.progress import Meter
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded, Wanted
 from shardsift.shards.images import decode_rgb
@@ -166,4 +166,4 @@ def test_a_meter_counts_what_was_read_and_what_was_scored(tmp_path: Path, out: P
     tar = write_tar(tmp_path / "a.tar", [("0.jpg", encoded()), ("1.txt", b""), ("2.jpg", b"bad")])
     meter = Meter()
     annotate(task_for(tar), FakeScorer(), str(out), meter=meter)
-    assert meter.count == 3 + 1
+    assert meter.steps == 3 + 1

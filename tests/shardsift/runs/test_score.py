@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from shardsift import annotate_shards
 from shardsift.annotations.verify import claim_output, verify
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, ModelError, OutputError
@@ -43,8 +43,8 @@ class Corpus:
         return score(self.config(**settings), self.console, load)
 
     @property
-    def console(self) -> Console:
-        return Console(file=self.said, width=1000)
+    def console(self) -> PlainConsole:
+        return PlainConsole(file=self.said, width=1000)
 
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Modification time and content of each annotation."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.prepare import Ask, prepare
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
-from shardsift.engine.progress import count
+from shardsift.progress import count
 from shardsift.runs.ask import answer
 from shardsift.storage.lease import held
 
 
-def run(config: AskConfig, console: Console) -> int:
+def run(config: AskConfig, console: PlainConsole) -> int:
     """Answer what isn't answered yet; return the exit code.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed.
     """
-    with tracking(console) as track:
-        asked = prepare(config, track)
+    asked = prepare(config, console.track)
     if not asked.open_tasks and asked.folder.is_finished:
         shards = count(len(asked.tasks), "shard")
         console.print(
@@ -32,9 +29,11 @@ def run(config: AskConfig, console: Console) -> int:
         return _finish(asked, console)
 
 
-def _finish(asked: Ask, console: Console) -> int:
+def _finish(asked: Ask, console: PlainConsole) -> int:
     result = answer(asked, console)
-    if code := tell(result, "asked", asked.folder.url, "", console):
+    tally = result.tally
+    numbers = [f"{tally.items:,} rows", f"{tally.per_second:,.0f} rows/s"]
+    if code := tell(result, "asked", numbers, asked.folder.url, console):
         return code
     summary = asked.folder.finish(asked.tasks, result.reports)
     means = ", ".join(f"{name} {mean:.3f}" for name, mean in summary.means.items())

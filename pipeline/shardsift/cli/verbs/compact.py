@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from shardsift.annotations.compact import compact
 from shardsift.cli.configs import CompactConfig
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 
 
-def run(config: CompactConfig, console: Console) -> int:
+def run(config: CompactConfig, console: PlainConsole) -> int:
     """Compact a folder of annotations, and tell what came of it; return the exit code."""
-    with tracking(console) as track:
-        done = compact(
-            config.annotations,
-            config.output,
-            bytes_per_file=config.bytes_per_file,
-            overwrite=config.overwrite,
-            track=track,
-        )
+    done = compact(
+        config.annotations,
+        config.output,
+        bytes_per_file=config.bytes_per_file,
+        overwrite=config.overwrite,
+        track=console.track,
+    )
     console.print(
         f"compacted: {done.rows:,} rows of {done.shards:,} shards, in {done.files:,} files in "
         f"{config.output}",

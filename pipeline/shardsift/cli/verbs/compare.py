@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
 
 from shardsift.cli.configs import CompareConfig
@@ -15,7 +14,7 @@ from shardsift.report.compare import Comparison, compare
 from shardsift.storage.files import commit, join
 
 
-def run(config: CompareConfig, console: Console) -> int:
+def run(config: CompareConfig, console: PlainConsole) -> int:
     """Compare, print, and write `comparison.json` below the output; return the exit code."""
     run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.status("reading annotations"):

@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
-from rich.console import Console
 from rich.table import Table
 from webdataset.writer import TarWriter
 
 from shardsift.cli.configs import DemoConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.curation.curate import curate
@@ -83,7 +83,7 @@ class DemoSample:
     image: bytes | None
 
 
-def run(config: DemoConfig, console: Console) -> int:
+def run(config: DemoConfig, console: PlainConsole) -> int:
     """Build the shards, score them, and print the table; return the exit code."""
     folder = config.output
     shards, output = folder / "shards", folder / "annotations"

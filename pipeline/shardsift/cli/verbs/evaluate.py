@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from shardsift.cli.configs import EvaluateConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.drawing import new_figure
 from shardsift.evaluation.baselines import Brisque, laplacian_variance
@@ -30,7 +30,7 @@ from shardsift.storage.lease import held
 LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 
 
-def run(config: EvaluateConfig, console: Console) -> int:
+def run(config: EvaluateConfig, console: PlainConsole) -> int:
     """Evaluate, write all results below the output, and print the table; return the exit code."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
@@ -154,7 +154,7 @@ def _write_predictions(evaluation: Evaluation, path: Path) -> None:
 
 
 @contextmanager
-def _progress(console: Console, total: int | None) -> Generator[Callable[[], None]]:
+def _progress(console: PlainConsole, total: int | None) -> Generator[Callable[[], None]]:
     columns = TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)

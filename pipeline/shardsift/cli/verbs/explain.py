@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from shardsift.cli.configs import ExplainConfig
@@ -19,7 +18,7 @@ from shardsift.storage.files import read_bytes
 _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
 
-def run(config: ExplainConfig, console: Console) -> int:
+def run(config: ExplainConfig, console: PlainConsole) -> int:
     """Explain each image, tables on stdout, pictures below the output; return the exit code."""
     with console.status("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)

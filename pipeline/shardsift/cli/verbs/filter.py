@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
-from shardsift.cli.console import PlainConsole, tracking
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.curation.curate import FilterResult, curate
 from shardsift.curation.filter_config import QUALITY, FilterConfig
@@ -14,14 +13,13 @@ from shardsift.reshard.reshard_config import ReshardConfig
 _MOST_BUCKETS = 40
 
 
-def run(config: FilterConfig, console: Console) -> int:
+def run(config: FilterConfig, console: PlainConsole) -> int:
     """Keep what is asked for, and tell what became of all rows; return the exit code.
 
     The counts go to stdout, progress to `console`.
     """
     results = PlainConsole()
-    with tracking(console) as track:
-        outcome = curate(config, track)
+    outcome = curate(config, console.track)
     results.print(_table(config, outcome))
     if outcome.threshold.buckets:
         results.print(_buckets_table(config, outcome))

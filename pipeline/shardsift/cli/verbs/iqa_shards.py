@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from shardsift.cli.configs import IqaShardsConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
@@ -13,7 +12,7 @@ from shardsift.evaluation.sets import IQA_SETS
 from shardsift.storage.lease import held
 
 
-def run(config: IqaShardsConfig, console: Console) -> int:
+def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     """Write the shards, and say how to evaluate them; return the exit code."""
     name, output = config.name, config.output
     if name not in IQA_SETS:

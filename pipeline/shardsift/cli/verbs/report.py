@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from shardsift.cli.configs import ReportConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.report.gather import gather
 from shardsift.report.live import Start
@@ -14,7 +13,7 @@ from shardsift.storage.files import absolute, commit, join
 REPORT = "report.html"
 
 
-def run(config: ReportConfig, console: Console) -> int:
+def run(config: ReportConfig, console: PlainConsole) -> int:
     """Write `report.html` below the output; return the exit code."""
     with console.status("reading annotations"):
         data = gather(config.annotations, limit=config.rows)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.filesize import decimal
-
-from shardsift.cli.console import tracking
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
-from shardsift.engine.progress import count
+from shardsift.progress import byte_size, count
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -18,14 +15,13 @@ from shardsift.runs.reshard import write_tars
 from shardsift.storage.lease import check_free, held
 
 
-def run(config: ReshardConfig, console: Console) -> int:
+def run(config: ReshardConfig, console: PlainConsole) -> int:
     """Write all tars of the plan that are not there yet; return the exit code.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed.
     """
-    with tracking(console) as track:
-        prepared = prepare(config, track)
+    prepared = prepare(config, console.track)
     for shard in prepared.missing:
         console.print(f"nothing is kept of {shard}, which was never scored", soft_wrap=True)
     tasks = [task for task in prepared.plan if task.shard not in prepared.folder.committed]
@@ -33,7 +29,7 @@ def run(config: ReshardConfig, console: Console) -> int:
     if config.dry_run:
         if not config.force:
             check_free(prepared.folder.url)
-        size = decimal(sum(task.bytes for task in prepared.plan))
+        size = byte_size(sum(task.bytes for task in prepared.plan))
         console.print(f"dry run: would write {what}, about {size}", soft_wrap=True)
         return DONE
     if not tasks and prepared.folder.is_finished:
@@ -44,10 +40,13 @@ def run(config: ReshardConfig, console: Console) -> int:
         return _finish(prepared, tasks, console)
 
 
-def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: Console) -> int:
+def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConsole) -> int:
     result = write_tars(prepared, tasks, console)
+    tally = result.tally
+    speed = byte_size(tally.work / max(tally.seconds, 1e-9))
+    numbers = [f"{tally.items:,} samples", byte_size(tally.work), f"{speed}/s"]
     again = ", and writes sizes.json once all are there"
-    if code := tell(result, "wrote", prepared.folder.url, again, console):
+    if code := tell(result, "wrote", numbers, prepared.folder.url, console, again):
         return code
     summary = prepared.folder.finish(prepared.plan, result.reports)
     if made := summary.json_made:

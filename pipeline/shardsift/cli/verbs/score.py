@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
-from shardsift.cli.console import failure
+from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from shardsift.config import RunConfig
-from shardsift.engine.progress import count
+from shardsift.progress import count
 from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, load_maclip, score
 
 
-def run(config: RunConfig, console: Console, load: LoadModel = load_maclip) -> int:
+def run(config: RunConfig, console: PlainConsole, load: LoadModel = load_maclip) -> int:
     """Score what isn't scored yet; return the exit code."""
     return report_result(score(config, console, load), config, console)
 
 
-def report_result(result: ScoreResult, config: RunConfig, console: Console) -> int:
+def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole) -> int:
     """Tell how it went; exit code 0, 1 if shards failed, 130 if the run was stopped."""
     tally = result.tally
     if tally.shards:
         console.print(
-            f"scored {tally.images - tally.errors:,} of {tally.images:,} images "
+            f"scored {tally.items - tally.errors:,} of {tally.items:,} images "
             f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
-            f"{tally.images_per_second:,.1f} images/s, into {config.output}",
+            f"{tally.per_second:,.1f} images/s, into {config.output}",
             soft_wrap=True,
         )
         console.print(tally.pace, soft_wrap=True)

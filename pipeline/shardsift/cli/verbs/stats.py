@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from shardsift.annotations.manifest import QUANTILE_RANKS
 from shardsift.annotations.stats import Group, Stats, read_stats
 from shardsift.cli.configs import StatsConfig
-from shardsift.cli.console import PlainConsole, tracking
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 
 _Cells = Callable[[Group], list[str]]
 
 
-def run(config: StatsConfig, console: Console) -> int:
+def run(config: StatsConfig, console: PlainConsole) -> int:
     """Tell what a folder of annotations holds; return the exit code. Numbers go to stdout."""
     results = PlainConsole()
-    with tracking(console) as track:
-        stats = read_stats(config.annotations, track)
+    stats = read_stats(config.annotations, console.track)
     if config.as_json:
         results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True)
         return DONE

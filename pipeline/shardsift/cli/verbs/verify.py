@@ -15,7 +15,7 @@ from shardsift.asking.folder import RECORD as ASK_RECORD
 from shardsift.asking.folder import AskFolder
 from shardsift.asking.verify import verify_asked
 from shardsift.cli.configs import VerifyConfig
-from shardsift.cli.console import PlainConsole, failure, tracking
+from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
 from shardsift.curation.kept import RECORD as FILTER_RECORD
 from shardsift.curation.verify import verify_filtered
@@ -28,24 +28,23 @@ from shardsift.threads import Track
 _MOST_UNCHECKED = 5
 
 
-def run(config: VerifyConfig, console: Console) -> int:
+def run(config: VerifyConfig, console: PlainConsole) -> int:
     """Check an output and tell what was found; exit code 0, or 1 if something is wrong.
 
     What was found goes to stdout, progress to `console`.
     """
     results = PlainConsole()
-    with tracking(console) as track:
-        folder = RunFolder(config.output)
-        if folder.is_held:
-            console.print(f"{folder.url}: a command writes here now, or was killed", soft_wrap=True)
-        if FILTER_RECORD in folder.files:
-            return _tell(config, folder, verify_filtered(folder, track), results)
-        if ASK_RECORD in folder.files:
-            found = verify_asked(AskFolder(config.output), track)
-            return _tell(config, folder, found, results)
-        if RESHARD_RECORD in folder.files:
-            return _tell(config, folder, _verify_reshard(config, track), results)
-        return _verify_run(config, track, results)
+    folder = RunFolder(config.output)
+    if folder.is_held:
+        console.say(f"{folder.url}: a command writes here now, or was killed")
+    if FILTER_RECORD in folder.files:
+        return _tell(config, folder, verify_filtered(folder, console.track), results)
+    if ASK_RECORD in folder.files:
+        found = verify_asked(AskFolder(config.output), console.track)
+        return _tell(config, folder, found, results)
+    if RESHARD_RECORD in folder.files:
+        return _tell(config, folder, _verify_reshard(config, console.track), results)
+    return _verify_run(config, console.track, results)
 
 
 def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:

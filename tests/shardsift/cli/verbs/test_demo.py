@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from shardsift.cli.configs import DemoConfig
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run
 
 
@@ -22,7 +22,7 @@ def demo(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo has run; what it said lies in `said.txt`."""
     folder = tmp_path_factory.mktemp("demo")
     said = io.StringIO()
-    assert run(DemoConfig(output=folder), Console(file=said, width=120)) == 0
+    assert run(DemoConfig(output=folder), PlainConsole(file=said, width=120)) == 0
     (folder / "said.txt").write_text(said.getvalue())
     return folder
 

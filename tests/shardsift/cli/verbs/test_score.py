@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
+from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.records import FailedShard
@@ -19,5 +18,5 @@ def test_a_failed_shard_is_told_by_its_name_even_with_brackets() -> None:
     tally.add(failed)
     said = io.StringIO()
     result = ScoreResult(tally=tally, failed=[failed])
-    assert report_result(result, RunConfig(output="out"), Console(file=said, width=200)) == 1
+    assert report_result(result, RunConfig(output="out"), PlainConsole(file=said, width=200)) == 1
     assert "failed [red]/0.tar: cut [/]\n" in said.getvalue()

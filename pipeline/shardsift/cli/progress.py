@@ -1,0 +1,127 @@
+"""How far work is, for people: a line that stays on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from math import floor
+from threading import Event, Thread
+from time import monotonic
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+
+from shardsift.progress import Look, Snapshot
+
+_DRAW_SECONDS = 0.5
+_LOG_SECONDS = (10.0, 60.0)
+_OFTEN_SECONDS = 120.0
+_LEAST_BAR, _WIDEST_BAR, _BAR_STEP = 8, 32, 4
+
+logger = logging.getLogger("shardsift.progress")
+
+
+@contextmanager
+def watching(
+    console: Console, look: Look, log_seconds: tuple[float, float] = _LOG_SECONDS
+) -> Generator[None]:
+    """Show what `look` returns as long as the block lasts.
+
+    `log_seconds` are those between two lines of a log: in the first minutes, and later.
+    """
+    ended = Event()
+    show = partial(_show_lines, console) if console.is_terminal else partial(_log, log_seconds)
+    thread = Thread(target=show, args=(look, ended), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _show_lines(console: Console, look: Look, ended: Event) -> None:
+    spinner = Spinner("dots")
+    with Live(console=console, transient=True) as live:
+        while not ended.is_set():
+            live.update(_drawn(spinner, look(), console.width))
+            ended.wait(_DRAW_SECONDS)
+
+
+def _log(seconds: tuple[float, float], look: Look, ended: Event) -> None:
+    started = monotonic()
+    often, seldom = seconds
+    while not ended.wait(often if monotonic() - started < _OFTEN_SECONDS else seldom):
+        logger.info("%s", as_log_line(look()))
+
+
+def _drawn(spinner: Spinner, shown: Snapshot, width: int) -> Table:
+    """Draw spinner, bar and text on one line of a terminal, whatever its width."""
+    text = fitting(shown, width - len(shown.doing) - 4)
+    row = Table.grid(padding=(0, 1))
+    free = width - len(shown.doing) - len(text) - 5
+    bar_width = min(_WIDEST_BAR, free // _BAR_STEP * _BAR_STEP)  # so that it seldom changes
+    if shown.share is None or bar_width < _LEAST_BAR:
+        row.add_row(spinner, shown.doing, text)
+    else:
+        bar = ProgressBar(total=1.0, completed=shown.share, width=bar_width)
+        row.add_row(spinner, shown.doing, bar, text)
+    return row
+
+
+def fitting(shown: Snapshot, width: int) -> str:
+    """Put into one line what is known, leaving out what matters least until it fits."""
+    parts = _parts(shown)
+    for least in ("notes", "total", "rate", "items", "last", "left", "share"):
+        text = " · ".join(part for _, part in parts if part)
+        if len(text) <= width:
+            return text
+        if least == "total":
+            items = _items(shown, None)
+            parts = [(name, items if name == "items" else part) for name, part in parts]
+        else:
+            parts = [(name, part) for name, part in parts if name != least]
+    return ""
+
+
+def as_log_line(shown: Snapshot) -> str:
+    """Put all that is known into a line of a log."""
+    text = ", ".join(part for _, part in _parts(shown) if part)
+    return f"{shown.doing}: {text}" if text else shown.doing
+
+
+def _parts(shown: Snapshot) -> list[tuple[str, str]]:
+    """List what is to be shown, in order, and what each is."""
+    *notes, last = shown.notes or [""]
+    return [
+        ("share", "" if shown.share is None else f"{floor(shown.share * 100)}%"),
+        ("items", _items(shown, shown.total)),
+        ("rate", "" if shown.rate is None else f"{_rate(shown.rate)}/s"),
+        ("left", "" if shown.left is None else f"{duration(shown.left)} left"),
+        *(("notes", note) for note in notes),
+        ("last", last),
+    ]
+
+
+def _items(shown: Snapshot, total: int | None) -> str:
+    about = "~" if shown.is_estimate else ""
+    of = f"/{about}{total:,}" if total else ""
+    return f"{shown.items:,}{of} {shown.noun}".rstrip() if of or shown.noun else ""
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as `0:01:12`, with days before them if there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    clock = f"{hours}:{minutes:02}:{rest:02}"
+    return f"{days} d {clock}" if days else clock

@@ -1,0 +1,269 @@
+"""How far work is: counted where it is done, summed up for people who wait for it.
+
+A `Meter` counts in the process that works, a `Pace` tells how fast it goes, and a `Display` shows a
+`Snapshot` of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from heapq import heapify, heapreplace
+from threading import Lock
+from typing import Any, Protocol, TypeVar
+
+from pydantic import ByteSize
+
+ItemT = TypeVar("ItemT")
+
+_WINDOW_SECONDS = 60.0
+_STILL_SECONDS = 20.0
+"""After which nothing new counts as slowness, and not as a batch that is under way."""
+_ACTOR_BY_ACTOR = 8
+"""Shards an actor whose end is worked out one by one; of those before them only the sum counts."""
+
+
+def count(number: int, noun: str) -> str:
+    """Join a number and its noun: `1 shard`, `1,234 shards`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def byte_size(size: float) -> str:
+    """Write a number of bytes as people do: `1.2GB`."""
+    return ByteSize(size).human_readable(decimal=True)
+
+
+# --- where the work is done ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is done of a shard that is under way: `work` of `size`, mostly bytes."""
+
+    work: float
+    size: float
+    items: int
+    errors: int
+
+
+Parts = Mapping[str, Mapping[str, Part]]
+"""Of each actor, by its id: the shards that it has under way."""
+
+
+class ShardMeter:
+    """Counts what is done of one shard; one thread counts, others may read."""
+
+    def __init__(self, size: float) -> None:
+        self._size = size
+        self._work = 0.0
+        self._items = 0
+        self._errors = 0
+        self._ahead: deque[float] = deque()
+
+    def add(self, reached: float, *, items: int = 1, errors: int = 0) -> None:
+        """Count items, with which the work has come so far of its size."""
+        self._work = min(reached, self._size)
+        self._items += items
+        self._errors += errors
+
+    def add_error(self) -> None:
+        """Count an item that nothing comes of, wherever the work is."""
+        self.add(self._work, errors=1)
+
+    def begin(self, reached: float) -> None:
+        """Note how far the work will have come with the next item that has been taken in."""
+        self._ahead.append(reached)
+
+    def ending(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Pass on what comes of the items that have begun, in their order, and count each."""
+        for item in items:
+            self.add(self._ahead.popleft())
+            yield item
+
+    @property
+    def part(self) -> Part:
+        """What is done by now."""
+        return Part(self._work, self._size, self._items, self._errors)
+
+
+class Meter:
+    """Counts steps of any kind, and what is done of each shard, from any thread.
+
+    `steps` that stand still tell that the work does.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._lock = Lock()
+        self._open: dict[str, ShardMeter] = {}
+
+    def passing(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Pass the items on, and count each as a step."""
+        for item in items:
+            with self._lock:
+                self.steps += 1
+            yield item
+
+    @contextmanager
+    def shard(self, name: str, size: float) -> Generator[ShardMeter]:
+        """Yield what counts a shard of this size, which is under way as long as the block."""
+        meter = ShardMeter(size)
+        with self._lock:
+            self._open[name] = meter
+        try:
+            yield meter
+        finally:
+            with self._lock:
+                del self._open[name]
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The shards that are under way."""
+        with self._lock:
+            return {name: meter.part for name, meter in self._open.items()}
+
+
+# --- how fast it goes ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    time: float
+    items: int
+    work: float
+    worker_seconds: float
+
+
+class Pace:
+    """How fast work goes, over the last minute, or since it began.
+
+    Work comes in lumps, for an encoder takes images by the batch: speed is measured from lump to
+    lump, so that it doesn't fall while the next one is under way.
+    """
+
+    def __init__(self) -> None:
+        self._marks: deque[_Mark] = deque()
+        self._looked = 0.0
+        self._worker_seconds = 0.0
+
+    def mark(self, now: float, items: int, work: float, workers: int) -> None:
+        """Note what is done by now, in all, and how many have worked since the last call."""
+        if self._marks:
+            self._worker_seconds += workers * (now - self._looked)
+        self._looked = now
+        mark = _Mark(now, items, work, self._worker_seconds)
+        is_new = not self._marks or work > self._last.work or items > self._last.items
+        if not is_new and now - self._last.time > _STILL_SECONDS:
+            is_new = True
+            if work < self._last.work:  # a shard had to begin anew
+                self._marks.clear()
+        if is_new:
+            self._marks.append(mark)
+        while len(self._marks) > 2 and self._marks[1].time <= now - _WINDOW_SECONDS:
+            self._marks.popleft()
+
+    @property
+    def items(self) -> float | None:
+        """Items a second; None before there is one."""
+        return self._speed(self._last.items - self._first.items, "time") if self._marks else None
+
+    @property
+    def work(self) -> float | None:
+        """Work a second, of all workers."""
+        return self._speed(self._last.work - self._first.work, "time") if self._marks else None
+
+    @property
+    def work_each(self) -> float | None:
+        """Work a second of one worker."""
+        if not self._marks:
+            return None
+        return self._speed(self._last.work - self._first.work, "worker_seconds")
+
+    @property
+    def since_mark(self) -> float:
+        """Seconds since something was done."""
+        return self._looked - self._last.time if self._marks else 0.0
+
+    @property
+    def _first(self) -> _Mark:
+        return self._marks[0]
+
+    @property
+    def _last(self) -> _Mark:
+        return self._marks[-1]
+
+    def _speed(self, done: float, per: str) -> float | None:
+        seconds = getattr(self._last, per) - getattr(self._first, per)
+        return done / seconds if done > 0 and seconds > 0 else None
+
+
+def time_left(loads: Sequence[float], waiting: int, size: float, speed: float) -> float:
+    """Estimate the seconds until the last worker is done.
+
+    Args:
+        loads: the work that each worker has in hand.
+        waiting: how many shards wait, of `size` work each; whoever is done first takes the next.
+        speed: work a second of one worker.
+    """
+    ends = [load / speed for load in loads] or [0.0]
+    heapify(ends)
+    one_by_one = min(waiting, _ACTOR_BY_ACTOR * len(ends))
+    for _ in range(one_by_one):
+        heapreplace(ends, ends[0] + size / speed)
+    return max(ends) + (waiting - one_by_one) * size / speed / len(ends)
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """What to show of work at a moment.
+
+    Attributes:
+        doing: what is done, as in `scoring`.
+        share: how much of it, 0 to 1; None if that isn't known.
+        items: how many, of `noun`.
+        total: how many there will be; `is_estimate` if that is not sure.
+        rate: items a second.
+        left: seconds until it is done.
+        notes: whatever else, the most important last.
+    """
+
+    doing: str
+    share: float | None = None
+    items: int = 0
+    noun: str = ""
+    total: int | None = None
+    is_estimate: bool = False
+    rate: float | None = None
+    left: float | None = None
+    notes: Sequence[str] = ()
+
+
+Look = Callable[[], Snapshot]
+
+
+class Display(Protocol):
+    """Where a run tells people how it goes."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        ...
+
+    def status(self, what: str, /) -> AbstractContextManager[Any]:
+        """Show what is done, as long as the block lasts."""
+        ...
+
+    def watch(self, look: Look) -> AbstractContextManager[Any]:
+        """Show what `look` returns, now and then, as long as the block lasts.
+
+        It is called in a thread of its own.
+        """
+        ...
+
+    def track(self, items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
+        """Pass items on, and show how far they have come."""
+        ...

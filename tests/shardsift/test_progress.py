@@ -1,0 +1,106 @@
+"""What is counted is true, and so is the time that is left."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import pytest
+
+from shardsift.progress import Meter, Pace, Part, byte_size, count, time_left
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 shards"), (1, "1 shard"), (9999, "9,999 shards")]
+)
+def test_numbers_agree_with_their_nouns(number: int, text: str) -> None:
+    assert count(number, "shard") == text
+
+
+def test_bytes_are_written_as_people_do() -> None:
+    assert [byte_size(size) for size in (0, 999, 1_234_567)] == ["0B", "999B", "1.2MB"]
+
+
+def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() -> None:
+    meter = Meter()
+    with meter.shard("a.tar", 1000) as first, meter.shard("b.tar", 10):
+        first.begin(300)
+        first.begin(600)
+        ending = first.ending(["one", "two"])
+        assert next(ending) == "one"
+        first.add_error()
+        assert meter.parts == {"a.tar": Part(300, 1000, 2, 1), "b.tar": Part(0, 10, 0, 0)}
+        assert list(ending) == ["two"]
+        assert meter.parts["a.tar"] == Part(600, 1000, 3, 1)
+    assert meter.parts == {}
+
+
+def test_a_meter_forgets_a_shard_that_failed() -> None:
+    meter = Meter()
+    with pytest.raises(OSError, match="lost"), meter.shard("a.tar", 1):
+        raise OSError("lost")
+    assert meter.parts == {}
+
+
+def test_steps_add_up_from_all_threads() -> None:
+    meter = Meter()
+    threads = [Thread(target=lambda: list(meter.passing(range(10_000)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert meter.steps == 40_000
+
+
+def paced(*marks: tuple[float, int], workers: int = 2) -> Pace:
+    """A pace that was told at these seconds of so many items, of 10 bytes each."""
+    pace = Pace()
+    for seconds, items in marks:
+        pace.mark(seconds, items, 10.0 * items, workers)
+    return pace
+
+
+def test_before_anything_is_done_no_speed_is_claimed() -> None:
+    for pace in (Pace(), paced((0, 0)), paced((0, 0), (5, 0))):
+        assert (pace.items, pace.work, pace.work_each) == (None, None, None)
+
+
+def test_speed_is_that_of_the_last_minute() -> None:
+    slow_then_fast = [(float(s), s) for s in range(100)]
+    slow_then_fast += [(100.0 + s, 100 + 5 * s) for s in range(90)]
+    pace = paced(*slow_then_fast)
+    assert pace.items == pytest.approx(5)
+    assert pace.work == pytest.approx(50)
+    assert pace.work_each == pytest.approx(25)
+
+
+def test_speed_does_not_fall_while_a_batch_is_under_way() -> None:
+    lumps = [(0.0, 0), (8.0, 16), (16.0, 32)]
+    assert paced(*lumps, (23.0, 32)).items == paced(*lumps).items == pytest.approx(2)
+    assert paced(*lumps, (23.0, 32)).since_mark == 7
+
+
+def test_speed_falls_when_nothing_comes_for_long() -> None:
+    standing = paced((0.0, 0), (10.0, 20), (25.0, 20), (40.0, 20)).items
+    assert standing == pytest.approx(0.5)
+
+
+def test_a_shard_that_begins_anew_does_not_make_speed_negative() -> None:
+    again = paced((0.0, 0), (10.0, 100), (20.0, 40), (31.0, 50), (35.0, 70), (39.0, 90))
+    assert again.items == pytest.approx(40 / 8)
+
+
+@pytest.mark.parametrize(
+    ("loads", "waiting", "seconds"),
+    [
+        ([10], 0, 10),
+        ([10, 2], 0, 10),
+        ([10, 2], 1, 12),  # the second takes it
+        ([0, 0], 5, 30),  # three rounds, in the last of which one is idle
+        ([], 3, 30),
+        ([0] * 4, 4000, 10_000),
+    ],
+)
+def test_time_left_is_that_of_the_last_worker(
+    loads: list[float], waiting: int, seconds: float
+) -> None:
+    assert time_left(loads, waiting, size=10, speed=1) == seconds
