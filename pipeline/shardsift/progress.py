@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from threading import Lock
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from pydantic import ByteSize
@@ -244,6 +245,52 @@ class Snapshot:
 
 
 Look = Callable[[], Snapshot]
+
+
+class Course:
+    """Counts the items of work that goes on in this process; another thread may look."""
+
+    def __init__(
+        self,
+        doing: str,
+        *,
+        noun: str = "",
+        total: int | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.doing = doing
+        self._noun = noun
+        self._total = total
+        self._clock = clock
+        self._items = 0
+        self._share = 0.0
+        self._pace = Pace()
+
+    def step(self, share: float | None = None) -> None:
+        """Count an item, with which this share of the work is done; else that of the items."""
+        self._items += 1
+        self._share = share if share is not None else self._items / (self._total or self._items)
+
+    def begin(self, doing: str) -> None:
+        """Begin something else, of which isn't known how far it is."""
+        self.doing, self._noun, self._share = doing, "", 0.0
+
+    def look(self) -> Snapshot:
+        """Tell how far it is."""
+        items, share = self._items, self._share
+        self._pace.mark(self._clock(), items, share, 1)
+        speed = self._pace.work if share else None
+        total = self._total or (round(items / share) if share else None)
+        return Snapshot(
+            doing=self.doing,
+            share=share if share or self._total else None,
+            items=items,
+            noun=self._noun,
+            total=total if self._total or self._noun else None,
+            is_estimate=self._total is None,
+            rate=self._pace.items if speed else None,
+            left=max(0.0, (1 - share) / speed - self._pace.since_mark) if speed else None,
+        )
 
 
 class Display(Protocol):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.config import RunConfig, ScoreConfig, load_config
+from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import ConfigError
 
 
@@ -25,13 +26,24 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("batchsize: 3", "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ("batchsize: 3", r"run.yaml:1: unknown key 'batchsize'; did you mean batch_size\?"),
         ("zebra: 3", "unknown key 'zebra'; known keys: "),
-        ("actors: 0", r"actors: Input should be greater than or equal to 1 \(got 0\)"),
-        ("crops: all", "crops: Input should be 'paper', 'fast', 'global' or 'dense'"),
+        ("model: RN50\nactors: 0", "run.yaml:2: actors 0: has to be 1 or more"),
+        ("actors: 2.5", "actors 2.5: has to be a whole number"),
+        ("actors: [1]", "actors: has to be a whole number"),
+        ("shard_timeout: soon", "shard_timeout soon: has to be a number"),
+        ("shard_timeout: 0", "shard_timeout 0: has to be more than 0"),
+        ("box_cox_lambda: 6", "box_cox_lambda 6: has to be 5 or less"),
+        ("overwrite: perhaps", "overwrite perhaps: has to be true or false"),
+        ("output: 7", "output 7: has to be text; put it in quotes"),
+        ("shards: 7", "shards 7: has to be a list"),
+        ("crops: all", "crops all: is not among paper, fast, global, dense"),
+        ("dtype: float33", r"is not among .*; did you mean float32\?"),
+        ("actors: 2\nactors: 3", "run.yaml:2: actors: stands in line 1, too"),
+        ("prompts: [[good, bad], [sharp]]", "prompts: one is missing"),
         ("{dtype: float16, gpus_per_actor: 0}", "float16 is for GPUs; on CPUs take bfloat16"),
-        ("retry_errors: [blurry]", "retry_errors.0: Input should be 'missing_image'"),
-        ("prompts: [[good, ' ']]", "prompts: a prompt is empty"),
+        ("retry_errors: [blurry]", "retry_errors blurry: is not among missing_image, "),
+        ("prompts: [[good, ' ']]", "run.yaml:1: prompts: a prompt is empty"),
         ("- a list", "has to be a mapping"),
         ("a: [", "not YAML"),
         ("[" * 3000 + "]" * 3000, "is nested too deeply"),
@@ -46,6 +58,52 @@ def test_a_mistake_gets_one_line(content: str, message: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(RunConfig, yaml_file(tmp_path, content))
     assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_by_their_lines(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "crop: fast\ndtype: float33\n\n# few\nactors: none\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(RunConfig, file, {"batch_size": "0"})
+    told = sorted(str(caught.value).splitlines())
+    assert [line.partition(";")[0] for line in told] == [
+        "--batch-size 0: has to be 1 or more",
+        f"{file}:1: unknown key 'crop'",
+        f"{file}:2: dtype float33: is not among float32, bfloat16, float16, auto",
+        f"{file}:5: actors none: has to be a whole number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "share"), [("30%", 0.3), (" 0.3 ", 0.3), ("100 %", 1.0), ("1", 1.0), (0.5, 0.5)]
+)
+def test_a_share_may_be_written_as_a_percentage(typed: object, share: float) -> None:
+    settings = {"annotations": "scores", "output": "kept", "keep_top": typed}
+    assert load_config(FilterConfig, None, settings).keep_top == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("30", "--keep-top 30: a share goes from 0 to 1; did you mean 0.3, or 30%?"),
+        ("101", "--keep-top 101: has to be 1 or less"),
+        ("120%", "--keep-top 120%: has to be 1 or less"),
+        ("0", "--keep-top 0: has to be more than 0"),
+        ("most", "--keep-top most: is no share; write it as 0.3 or 30%"),
+        ("x%", "--keep-top x%: is no share; write it as 0.3 or 30%"),
+        ("nan", "--keep-top nan: "),
+    ],
+)
+def test_what_is_no_share_is_told(typed: str, message: str) -> None:
+    settings = {"annotations": "scores", "output": "kept", "keep_top": typed}
+    with pytest.raises(ConfigError) as caught:
+        load_config(FilterConfig, None, settings)
+    assert str(caught.value).startswith(message)
+
+
+def test_rules_that_do_not_go_together_are_told_by_their_flags() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(FilterConfig, None, {"annotations": "scores", "output": "kept"})
+    assert str(caught.value) == "give one of --keep-top, --keep-count, --min-quality and --min"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

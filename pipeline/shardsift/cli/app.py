@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from shardsift.asking.ask_config import AskConfig
 from shardsift.cli.configs import (
@@ -108,7 +108,22 @@ class _StoppedBySignalError(Exception):
     """A KeyboardInterrupt, by a name that typer doesn't know."""
 
 
+class _Command(TyperCommand):
+    """A command whose help says of `--help`, too, only what it does."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _without_type(super().get_help_option(ctx))
+
+
+def _without_type(option: Any) -> Any:
+    option.metavar = ""
+    return option
+
+
 class _Verbs(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _without_type(super().get_help_option(ctx))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
             hint = did_you_mean(args[0], self.commands, f"see {ctx.command_path} --help")
@@ -152,7 +167,7 @@ def _shardsift() -> None:
 
 for _name, _verb in VERBS.items():
     _command = make_command(_verb.config, partial(_run, _name))
-    app.command(_name, help=_verb.summary)(_command)
+    app.command(_name, cls=_Command, help=_verb.summary)(_command)
 
 
 def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
@@ -223,5 +238,6 @@ def _flags(context: Any) -> set[str]:
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write(f"shardsift: {message}\n")
+    for line in message.splitlines():
+        sys.stderr.write(f"shardsift: {line}\n")
     return USER_ERROR

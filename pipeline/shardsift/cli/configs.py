@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 
-from shardsift.config import Config, Given, ModelConfig
+from shardsift.config import Config, Given, ModelConfig, Share
 from shardsift.evaluation.experiment_config import ExperimentConfig
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
@@ -71,7 +71,7 @@ class ReportConfig(Config):
     min_quality: float | None = Field(
         default=None, description="the quality at which the slider stands at first"
     )
-    keep_top: float = Field(
+    keep_top: Share = Field(
         default=0.3, ge=0, le=1, description="or the share that it keeps at first"
     )
     thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
@@ -88,7 +88,7 @@ class CompareConfig(Config):
         description="the output of another one over the same shards"
     )
     output: str | None = Field(default=None, description="folder or URL for `comparison.json`")
-    keep_top: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+    keep_top: tuple[Annotated[Share, Field(ge=0, le=1)], ...] = Field(
         default=(0.1, 0.3, 0.5, 0.7),
         description="shares to keep, whose overlap is told; may be repeated",
     )

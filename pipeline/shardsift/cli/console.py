@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from shardsift.progress import Look, Pace, Snapshot
+from shardsift.progress import Course, Look
 from shardsift.redaction import redact
 
 
@@ -45,26 +44,13 @@ class PlainConsole(Console):
         if self._is_watching:
             yield from items
             return
-        done, pace = 0, Pace()
-
-        def look() -> Snapshot:
-            pace.mark(monotonic(), done, done, 1)
-            left = (total - done) / pace.items - pace.since_mark if pace.items else None
-            return Snapshot(
-                doing=title,
-                share=done / total if total else None,
-                items=done,
-                total=total,
-                rate=pace.items,
-                left=left and max(0.0, left),
-            )
-
+        course = Course(title, total=total)
         self._is_watching = True
         try:
-            with self.watch(look):
+            with self.watch(course.look):
                 for item in items:
                     yield item
-                    done += 1
+                    course.step()
         finally:
             self._is_watching = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,13 +12,16 @@ import typer
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from shardsift.config import Config, Given, fields_by_key
+from shardsift.config import Config, Given, fields_by_key, spelled
 
 CONFIG = "a YAML file with settings, or a name such as `laptop`; flags win over it"
 """What `--config` is."""
 
 Run = Callable[[typer.Context, dict[str, Any]], int]
 """Takes what was typed, by the names of the config's keys; return the exit code."""
+
+
+_METAVARS: dict[Any, str] = {bool: "", int: "N", float: "NUMBER", ByteSize: "SIZE", Path: "PATH"}
 
 
 def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
@@ -29,7 +33,7 @@ def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(key, field) for key, field in own_first(kind) if not is_in_file(field)),
-        _optional("config", str, typer.Option(help=sentence(CONFIG))),
+        _optional("config", str, typer.Option(help=sentence(CONFIG), metavar="FILE")),
     ]
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -49,10 +53,8 @@ def is_in_file(field: FieldInfo) -> bool:
 
 def flag_of(key: str, field: FieldInfo) -> str:
     """Spell the flag of a field, or the name of an argument that has its place."""
-    name = key.replace("_", "-")
-    if Given.BY_PLACE in field.metadata:
-        return name.upper()
-    return f"--{name}/--no-{name}" if field.get_default() is True else f"--{name}"
+    name = spelled(key, by_place=Given.BY_PLACE in field.metadata)
+    return f"{name}/--no-{name[2:]}" if field.get_default() is True else name
 
 
 def sentence(description: str | None) -> str:
@@ -78,11 +80,12 @@ def _parameter(key: str, field: FieldInfo) -> Parameter:
     default = default_of(field)
     told = sentence(field.description) + (f" Default: {default}." if default else "")
     about: dict[str, Any] = {"help": told, "show_default": False}
-    kind = _typed(field.annotation)
+    kind = _bare(field.annotation)
+    typed = bool if kind is bool else list[str] if get_origin(kind) is tuple else str
     flag = flag_of(key, field)
     if Given.BY_PLACE in field.metadata:
-        return _optional(key, kind, typer.Argument(metavar=flag, **about))
-    return _optional(key, kind, typer.Option(flag, **about))
+        return _optional(key, typed, typer.Argument(metavar=flag, **about))
+    return _optional(key, typed, typer.Option(flag, metavar=_metavar(kind), **about))
 
 
 def _optional(name: str, kind: Any, about: Any) -> Parameter:
@@ -90,12 +93,19 @@ def _optional(name: str, kind: Any, about: Any) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _typed(annotation: Any) -> Any:
-    """Choose what typer reads a value as; the config checks what is no number and no flag."""
+def _bare(annotation: Any) -> Any:
+    """Strip a field's type of `None` and of what is annotated.
+
+    But for flags everything is read as text, which the config makes a number of: it says better
+    what is wrong.
+    """
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) is tuple:
-        return list[_typed(get_args(annotation)[0])]
-    return annotation if annotation in (bool, int, float) else str
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _metavar(kind: Any) -> str:
+    """Say what is typed behind a flag; nothing behind one that is on or off."""
+    if get_origin(kind) is tuple:
+        return "LIST"
+    return _METAVARS.get(kind, "TEXT")

@@ -1,13 +1,14 @@
 """Typed settings: what people write in YAML or type as flags, checked when it is read.
 
 base.py     what all of them have in common
-files.py    from a file
+files.py    from a file and flags
+mistakes.py what is wrong with them, for people
 score.py    what decides a score
 extras.py   what annotations hold beside it
 run.py      a run on Ray
 """
 
-from shardsift.config.base import CommaSeparated, Config, Given, fields_by_key
+from shardsift.config.base import CommaSeparated, Config, Given, Share, fields_by_key
 from shardsift.config.extras import (
     ATTRIBUTE_PREFIX,
     Attributes,
@@ -18,7 +19,8 @@ from shardsift.config.extras import (
     attribute_columns,
     checked_attributes,
 )
-from shardsift.config.files import bundled_configs, did_you_mean, load_config
+from shardsift.config.files import bundled_configs, load_config
+from shardsift.config.mistakes import did_you_mean, spelled
 from shardsift.config.run import RayConfig, RunConfig
 from shardsift.config.score import (
     PAPER_PROMPT_PAIRS,
@@ -49,10 +51,12 @@ __all__ = [
     "RayConfig",
     "RunConfig",
     "ScoreConfig",
+    "Share",
     "attribute_columns",
     "bundled_configs",
     "checked_attributes",
     "did_you_mean",
     "fields_by_key",
     "load_config",
+    "spelled",
 ]

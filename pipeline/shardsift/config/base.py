@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
@@ -41,6 +41,29 @@ def _split(value: Any) -> Any:
 
 CommaSeparated = BeforeValidator(_split)
 """Lets a tuple of words be typed as one: `decode_error,truncated`."""
+
+
+def _as_share(value: Any) -> Any:
+    """Read `30%` as 0.3, and ask whoever writes 30 what that is."""
+    text = value.strip() if isinstance(value, str) else value
+    if isinstance(text, str) and text.endswith("%"):
+        try:
+            return float(text[:-1]) / 100
+        except ValueError as error:
+            raise ValueError("is no share; write it as 0.3 or 30%") from error
+    try:
+        number = float(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError("is no share; write it as 0.3 or 30%") from error
+    if 1 < number <= 100:
+        raise ValueError(
+            f"a share goes from 0 to 1; did you mean {number / 100:g}, or {number:g}%?"
+        )
+    return number
+
+
+Share = Annotated[float, BeforeValidator(_as_share)]
+"""A part of something, 0 to 1; may be written as a percentage, too."""
 
 
 def fields_by_key(kind: type[Config]) -> dict[str, FieldInfo]:

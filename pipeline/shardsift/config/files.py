@@ -1,9 +1,8 @@
-"""Settings from YAML files, and what was probably meant by a word that nobody knows."""
+"""Settings from YAML files and flags."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from shardsift.config.base import Config, fields_by_key
+from shardsift.config.mistakes import Written
 from shardsift.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -35,34 +35,24 @@ def load_config(
     `config` is a path, or the name of a config that comes with Shardsift; a path wins.
 
     Raises:
-        ConfigError: on an unreadable file, an unknown key (naming the nearest known one) or a
-            value out of range.
+        ConfigError: with a line for each mistake: a file that can't be read, an unknown key (and
+            the nearest known one), a value out of range.
     """
     file = None if config is None else find_config(str(config))
-    values = (read_yaml(file) if file else {}) | dict(overrides or {})
-    _refuse_unknown_keys(values, set(fields_by_key(kind)), file)
+    found, lines = (read_yaml(file), _lines_of(file)) if file else ({}, {})
+    flags = dict(overrides or {})
+    written = Written(kind, file, lines, flags)
+    values = found | flags
+    mistakes = written.twice()
+    mistakes += [written.unknown(key) for key in values if key not in fields_by_key(kind)]
+    known = {key: value for key, value in values.items() if key in fields_by_key(kind)}
     try:
-        return kind.model_validate(values)
+        settings = kind.model_validate(known)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            raise ConfigError(f"{where} has to be given") from error
-        if not where:  # several settings that don't go together
-            raise ConfigError(reason) from error
-        raise ConfigError(f"{where}: {reason} (got {first['input']!r})") from error
-
-
-def _nearest(word: str, known: set[str]) -> str | None:
-    """Return the known word that was probably meant, if one is close."""
-    return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)
-
-
-def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """Ask for the known word that was probably meant; say something else if none is close."""
-    guess = _nearest(word, set(known))
-    return f"did you mean {guess}?" if guess else otherwise
+        raise ConfigError("\n".join(mistakes + written.mistakes(error))) from error
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return settings
 
 
 def find_config(name: str) -> Path:
@@ -85,7 +75,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ConfigError(f"{file}: is nested too deeply for a config") from error
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{_place_in(file, error)}: not YAML: {_line(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -95,11 +85,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     }
 
 
-def _refuse_unknown_keys(values: Mapping[str, Any], known: set[str], file: Path | None) -> None:
-    for key in values:
-        if key not in known:
-            guess = _nearest(key, known)
-            hint = (
-                f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(sorted(known))}"
-            )
-            raise ConfigError(f"{file or 'configuration'}: unknown key {key!r}; {hint}")
+def _place_in(file: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"{file}:{mark.line + 1}" if mark else str(file)
+
+
+def _line(error: Exception) -> str:
+    return getattr(error, "problem", None) or " ".join(str(error).split())
+
+
+def _lines_of(file: Path) -> dict[str, list[int]]:
+    """Tell in which lines each key of a file stands: YAML takes the last one in silence."""
+    root = yaml.compose(file.read_text(), yaml.SafeLoader)
+    lines: dict[str, list[int]] = {}
+    for node, _ in root.value if isinstance(root, yaml.MappingNode) else ():
+        key = str(node.value).replace("-", "_")
+        lines.setdefault(key, []).append(node.start_mark.line + 1)
+    return lines

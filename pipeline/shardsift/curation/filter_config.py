@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shardsift.config import CommaSeparated, Config, Given
+from shardsift.config import CommaSeparated, Config, Given, Share
 
 Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
@@ -34,8 +34,8 @@ class FilterConfig(Config):
     min_quality: float | None = Field(
         default=None, allow_inf_nan=False, description="the same, of quality"
     )
-    keep_top: float | None = Field(
-        default=None, gt=0, le=1, description="keep this best share, such as 0.3"
+    keep_top: Share | None = Field(
+        default=None, gt=0, le=1, description="keep this best share, such as 0.3 or 30%"
     )
     keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
     of: Literal["scored", "all"] = Field(
@@ -95,9 +95,9 @@ class FilterConfig(Config):
     def _one_rule(self) -> Self:
         rules = (self.min, self.min_quality, self.keep_top, self.keep_count)
         if sum(rule is not None for rule in rules) != 1:
-            raise ValueError("give one of min, min_quality, keep_top and keep_count")
+            raise ValueError("give one of --keep-top, --keep-count, --min-quality and --min")
         if self.output is None and not self.dry_run:
-            raise ValueError("give an output, or dry_run")
+            raise ValueError("give an --output, or --dry-run to count alone")
         for problem in self._conflicts():
             raise ValueError(problem)
         return self
@@ -105,21 +105,24 @@ class FilterConfig(Config):
     def _conflicts(self) -> Sequence[str]:
         problems: list[str] = []
         if self.of == "all" and self.keep_top is None:
-            problems.append("`of: all` needs keep_top")
+            problems.append("--of all needs --keep-top")
         if self.per and (self.keep_top is None or self.of == "all"):
-            problems.append("per needs keep_top, of scored samples")
+            problems.append("--per needs --keep-top, of scored samples")
         if self.join and not (self.per or self.where or self.unique or self.by != QUALITY):
-            problems.append("join is for by, where, unique or per, which name its columns")
+            problems.append(
+                "--join is for --by, --where, --unique or --per, which name its columns"
+            )
         if self.approximate and (self.where or self.per or self.unique or self.by != QUALITY):
             problems.append(
-                "approximate reads no rows, so it knows nothing of by, where, unique and per"
+                "--approximate reads no rows, so it knows nothing of --by, --where, --unique and "
+                "--per"
             )
         if self.min_quality is not None and self.by != QUALITY:
-            problems.append(f"min_quality is of quality; the lowest {self.by} is min")
+            problems.append(f"--min-quality is of quality; the lowest {self.by} is --min")
         if "shards" in self.emit and "keep-list" not in self.emit:
-            problems.append("shards are made of the keep-list: emit keep-list,shards")
+            problems.append("shards are made of the keep-list: --emit keep-list,shards")
         if self.approximate and self.least is not None:
-            problems.append("approximate finds a threshold; min is one")
+            problems.append("--approximate finds a threshold; --min is one")
         return problems
 
     @property

@@ -5,7 +5,7 @@ Shapes in names: N images, V variants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from shardsift.config import attribute_columns
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.groups import GroupSpread, spread_between_groups
-from shardsift.evaluation.opinions import Baseline, Ratings, rated_images
+from shardsift.evaluation.opinions import Baseline, RatedImage, Ratings, rated_images
 from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.evaluation.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
+from shardsift.progress import Course
 
 OURS = "MA-CLIP"
 SIMILARITY = "q_sim (CLIP-IQA)"
@@ -57,20 +58,22 @@ def evaluate(
     urls: Sequence[str],
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
-    advance: Callable[[], None] = lambda: None,
+    course: Course | None = None,
 ) -> Evaluation:
     """Score all rated images, and compare with opinions; baselines are compared beside.
 
-    `advance` is called after each image.
+    A `course` counts images, of all passes over them.
 
     Raises:
         UserError: if shards, opinions or weights can't be had, or images are too few.
     """
-    first, *others = _passes(config)
+    passes = _passes(config)
+    first, *others = passes
+    counter = _Counter(course or Course("evaluating"), len(passes))
     attributes = config.compared()
     engine = Variants(first, config.device, attributes)
     ratings = Ratings()
-    cues = list(_score(urls, config, baselines, engine, ratings, advance))
+    cues = list(_score(urls, config, baselines, engine, ratings, counter))
     opinions_N = ratings.turned(higher_is_worse=config.higher_is_worse)
     predictions = {
         OURS: np.array([cue.quality[0] for cue in cues]),
@@ -82,13 +85,14 @@ def evaluate(
         },
         **{name: np.array(values) for name, values in ratings.baselines.items()},
     }
+    rows = [*_compare(first, cues, opinions_N)]
+    for variants in others:
+        rows += _further_pass(urls, config, variants, opinions_N, counter)
+    counter.course.begin("computing statistics")
     agreements = {
         name: measure_agreement(values_N, opinions_N, resamples=config.resamples)
         for name, values_N in predictions.items()
     }
-    rows = [*_compare(first, cues, opinions_N)]
-    for variants in others:
-        rows += _further_pass(urls, config, variants, opinions_N, advance)
     groups = ratings.groups or [GROUP_LABELS[cue.label] for cue in cues]
     return Evaluation(
         fingerprint=engine.fingerprint,
@@ -132,30 +136,48 @@ def _passes(config: ExperimentConfig) -> list[list[Variant]]:
     return list(passes.values())
 
 
+class _Counter:
+    """Tells a course how far the passes over all images have come."""
+
+    def __init__(self, course: Course, passes: int) -> None:
+        self.course = course
+        self._passes = passes
+        self._pass = self._images = 0
+
+    def add(self, rated: RatedImage, limit: int | None) -> None:
+        self._images += 1
+        share = max(rated.reached, self._images / limit if limit else 0.0)
+        self.course.step((self._pass + min(share, 1.0)) / self._passes)
+
+    def end_pass(self) -> None:
+        self._pass, self._images = self._pass + 1, 0
+
+
 def _score(
-    urls: Iterable[str],
+    urls: Sequence[str],
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
     engine: Variants,
     ratings: Ratings,
-    advance: Callable[[], None],
+    counter: _Counter,
 ) -> Iterator[ImageCues]:
     for rated in rated_images(urls, config, baselines, ratings.skipped):
         ratings.add(rated)
         yield engine.score(rated.image)
-        advance()
+        counter.add(rated, config.limit)
+    counter.end_pass()
 
 
 def _further_pass(
-    urls: Iterable[str],
+    urls: Sequence[str],
     config: ExperimentConfig,
     variants: list[Variant],
     opinions_N: Values,
-    advance: Callable[[], None],
+    counter: _Counter,
 ) -> list[Ablation]:
     engine = Variants(variants, config.device)
     return _compare(
-        variants, list(_score(urls, config, {}, engine, Ratings(), advance)), opinions_N
+        variants, list(_score(urls, config, {}, engine, Ratings(), counter)), opinions_N
     )
 
 

@@ -52,7 +52,7 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
         known = attribute_columns(self.asked())
         if self.by is not None and self.by not in known:
             hint = did_you_mean(self.by, known, "ask it with --attribute or --attributes")
-            raise ValueError(f"by {self.by}: no attribute that is asked; {hint}")
+            raise ValueError(f"--by {self.by}: no attribute that is asked; {hint}")
         return self
 
     def compared(self) -> dict[str, PromptPairs]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,8 +16,10 @@ from shardsift.errors import ImageError, InputError, ShardError
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage, Sample
+from shardsift.redaction import reason
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import parse_fields, read_samples
+from shardsift.storage.files import identify
 from shardsift.threads import map_ordered
 
 Baseline = Callable[[RgbImage], float]
@@ -30,8 +32,12 @@ _NO_OPINION = "no_opinion"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RatedImage:
-    """An image, what people said of it, and what the baselines say."""
+    """An image, what people said of it, and what the baselines say.
 
+    `reached` is the share of all shards that lies before its end, 0 to 1.
+    """
+
+    reached: float
     key: str
     opinion: float
     group: str | None
@@ -40,7 +46,7 @@ class RatedImage:
 
 
 def rated_images(
-    urls: Iterable[str],
+    urls: Sequence[str],
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
     skipped: Counter[str],
@@ -54,8 +60,8 @@ def rated_images(
         InputError: if a shard can't be read to its end, or no sample has the opinion's field.
     """
 
-    def answer(pair: tuple[Sample, Mapping[str, Any]]) -> RatedImage | str:
-        return _answer(*pair, config, baselines)
+    def answer(found: tuple[Sample, Mapping[str, Any], float]) -> RatedImage | str:
+        return _answer(*found, config, baselines)
 
     samples = islice(_samples_with_fields(urls, config.mos_field), config.limit)
     for answered in map_ordered(answer, samples, _THREADS):
@@ -66,17 +72,23 @@ def rated_images(
 
 
 def _samples_with_fields(
-    urls: Iterable[str], mos_field: str
-) -> Iterator[tuple[Sample, Mapping[str, Any]]]:
-    for url in urls:
+    urls: Sequence[str], mos_field: str
+) -> Iterator[tuple[Sample, Mapping[str, Any], float]]:
+    """Yield samples, what their `.json` says, and the share of all shards before their end."""
+    for number, url in enumerate(urls):
         seen = set[str]()
         try:
+            size = identify(url, url).size
             for sample in read_samples(url):
                 fields = parse_fields(sample.json)
                 seen.update(fields)
-                yield sample, fields
+                image = sample.image
+                end = (image.offset or 0) + image.size if image else 0
+                yield sample, fields, (number + min(end / max(size, 1), 1.0)) / len(urls)
         except ShardError as error:
             raise InputError(str(error)) from error
+        except OSError as error:
+            raise InputError(f"{url}: can't be read: {reason(error)}") from error
         if mos_field not in seen:
             hint = did_you_mean(mos_field, seen, f"there are {', '.join(sorted(seen))}")
             raise InputError(
@@ -87,6 +99,7 @@ def _samples_with_fields(
 def _answer(
     sample: Sample,
     fields: Mapping[str, Any],
+    reached: float,
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
 ) -> RatedImage | str:
@@ -101,6 +114,7 @@ def _answer(
         return str(error.code)
     group = fields.get(config.group_field) if config.group_field else None
     return RatedImage(
+        reached=reached,
         key=sample.key,
         opinion=opinion,
         group=None if group is None else str(group),

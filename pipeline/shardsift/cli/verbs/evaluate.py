@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from shardsift.cli.configs import EvaluateConfig
@@ -24,6 +22,7 @@ from shardsift.evaluation.figures import draw_figures
 from shardsift.evaluation.opinions import Baseline
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
+from shardsift.progress import Course
 from shardsift.storage.finding import expand
 from shardsift.storage.lease import held
 
@@ -35,8 +34,9 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
     with held(str(config.output)):
-        with _progress(console, config.limit) as advance:
-            evaluation = evaluate(urls, config, _baselines(config), advance)
+        course = Course("scoring", noun="images")
+        with console.watch(course.look):
+            evaluation = evaluate(urls, config, _baselines(config), course)
         _write(evaluation, config)
     console.print(_table(evaluation, config.iqa_set))
     if evaluation.ablations:
@@ -151,11 +151,3 @@ def _write_predictions(evaluation: Evaluation, path: Path) -> None:
         writer.writerow(columns)
         for row in zip(*columns.values(), strict=True):
             writer.writerow([repr(float(v)) if isinstance(v, np.floating) else v for v in row])
-
-
-@contextmanager
-def _progress(console: PlainConsole, total: int | None) -> Generator[Callable[[], None]]:
-    columns = TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)

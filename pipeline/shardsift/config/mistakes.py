@@ -1,0 +1,133 @@
+"""What is wrong with settings, for the people who wrote them: each mistake in a line of its own.
+
+A line names what was written, `--keep-top 30` or `run.yaml:7: keep_top 30`, what is wrong with it,
+and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shardsift.config.base import Config, Given, fields_by_key
+
+_PHRASES = {
+    "greater_than": "has to be more than {gt}",
+    "greater_than_equal": "has to be {ge} or more",
+    "less_than": "has to be less than {lt}",
+    "less_than_equal": "has to be {le} or less",
+    "finite_number": "has to be a finite number",
+    "byte_size": "is no size; write it as 256MB",
+    "byte_size_unit": "is no size; write it as 256MB",
+    "too_short": "needs {min_length} or more",
+    "missing": "has to be given",
+} | {
+    kind: phrase
+    for phrase, kinds in {
+        "has to be a whole number": ("int_parsing", "int_type", "int_from_float"),
+        "has to be a number": ("float_parsing", "float_type"),
+        "has to be true or false": ("bool_parsing", "bool_type"),
+        "has to be text; put it in quotes": ("string_type", "path_type"),
+        "has to be a list": ("tuple_type", "list_type"),
+        "is not among {expected}": ("literal_error", "enum"),
+    }.items()
+    for kind in kinds
+}
+_MOST_SHOWN = 60
+
+
+class Written:
+    """Where the values of a config were written: which in a file, and the others as flags."""
+
+    def __init__(
+        self,
+        kind: type[Config],
+        file: Path | None,
+        lines: Mapping[str, Sequence[int]],
+        flags: Iterable[str],
+    ) -> None:
+        self._fields = fields_by_key(kind)
+        self._file = file
+        self._lines = lines
+        self._flags = frozenset(flags)
+
+    def place(self, key: str) -> str:
+        """Name a setting as it is written."""
+        if key in self._lines and key not in self._flags:
+            return f"{self._file}:{self._lines[key][-1]}: {key}"
+        if key not in self._fields or Given.IN_FILE in self._fields[key].metadata:
+            return key
+        return spelled(key, by_place=Given.BY_PLACE in self._fields[key].metadata)
+
+    def twice(self) -> list[str]:
+        """Tell of keys that stand twice in the file."""
+        return [
+            f"{self.place(key)}: stands in line {first}, too"
+            for key, (first, *others) in self._lines.items()
+            if others
+        ]
+
+    def unknown(self, key: str) -> str:
+        """Tell that a key of the file is none."""
+        place = self.place(key).removesuffix(key)
+        others = f"known keys: {', '.join(sorted(self._fields))}"
+        return f"{place}unknown key {key!r}; {did_you_mean(key, self._fields, others)}"
+
+    def mistakes(self, error: ValidationError) -> list[str]:
+        """Tell all that pydantic has found."""
+        return list(dict.fromkeys(self._mistake(found) for found in error.errors()))
+
+    def _mistake(self, found: Any) -> str:
+        key, *deeper = map(str, found["loc"]) if found["loc"] else ("",)
+        problem = _problem(found)
+        if deeper and found["type"] == "missing":
+            problem = "one is missing"
+        if not key:  # several settings that don't go together
+            return f"{self._file}: {problem}" if self._file and not self._flags else problem
+        place = ".".join([self.place(key), *(part for part in deeper if not part.isdigit())])
+        is_told = found["type"] not in ("missing", "too_short") and _is_plain(found["input"])
+        value = f" {_shown(found['input'])}" if is_told else ""
+        return f"{place}{value}: {problem}"
+
+
+def spelled(key: str, *, by_place: bool = False) -> str:
+    """Spell a key as it is typed: `--keep-top`, or `ANNOTATIONS`."""
+    name = key.replace("_", "-")
+    return name.upper() if by_place else f"--{name}"
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Ask for the known word that was probably meant; say something else if none is close."""
+    guess = next(iter(difflib.get_close_matches(word, sorted(set(known)), n=1)), None)
+    return f"did you mean {guess}?" if guess else otherwise
+
+
+def _problem(found: Any) -> str:
+    context = found.get("ctx", {})
+    kind, message = found["type"], found["msg"].removeprefix("Value error, ")
+    if kind not in _PHRASES:
+        return message[:1].lower() + message[1:]
+    if "expected" in context:
+        known = re.findall(r"'([^']*)'", context["expected"])
+        phrase = _PHRASES[kind].format(expected=", ".join(known))
+        guess = did_you_mean(str(found["input"]), known, "")
+        return f"{phrase}; {guess}" if guess else phrase
+    return _PHRASES[kind].format(**{name: _number(value) for name, value in context.items()})
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).split()) or "''"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
