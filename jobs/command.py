@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from shardsift.cli.console import PlainConsole, start_console
-from shardsift.cli.exit_codes import DONE, USER_ERROR
+from shardsift.cli.console import TALK, PlainConsole, Talk, start_console
+from shardsift.cli.exit_codes import DONE, INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
 from shardsift.config import Config, load_config
 from shardsift.errors import ShardsiftError
@@ -23,12 +23,19 @@ def run_job(
     measure: Callable[[ConfigT, PlainConsole], None],
     summary: str,
 ) -> None:
-    """Read the command line, measure, and end this process: 0 done, 2 a mistake to mend."""
+    """Read the command line, measure, and end this process.
+
+    0 done   2 a mistake to mend   130 interrupted
+    """
 
     def job(_: typer.Context, given: dict[str, Any]) -> int:
-        console = start_console()
+        talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
+        console = start_console(talk)
         try:
             measure(load_config(config_type, given.pop("config", None), given), console)
+        except KeyboardInterrupt:
+            console.print(f"{name}: interrupted before it was done; run the same command again")
+            sys.exit(INTERRUPTED)
         except (ShardsiftError, OSError) as error:
             console.print(f"{name}: {error}", soft_wrap=True)
             sys.exit(USER_ERROR)

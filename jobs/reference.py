@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from shardsift.cli.app import VERBS, Verb
-from shardsift.cli.flags import CONFIG, default_of, flag_of, is_in_file, own_first, sentence
+from shardsift.cli.flags import COMMON, default_of, flag_of, is_in_file, own_first, sentence
 from shardsift.config import Config, fields_by_key
 
 ROOT = Path(__file__).parents[1]
@@ -63,9 +63,10 @@ def _of_verb(name: str, verb: Verb) -> Iterator[str]:
     yield f"## shardsift {name}"
     yield verb.summary
     rows = [_row(flag_of(key, field), field) for key, field in fields if not is_in_file(field)]
-    yield "\n".join(
-        ["| flag | | default |", "| --- | --- | --- |", *rows, f"| `--config` | {CONFIG} |  |"]
-    )
+    common = [
+        f"| `--{key.replace('_', '-')}` | {told} |  |" for key, (_, _, told) in COMMON.items()
+    ]
+    yield "\n".join(["| flag | | default |", "| --- | --- | --- |", *rows, *common])
     if rows := [_row(key, field) for key, field in fields if is_in_file(field)]:
         yield "In a config file alone:"
         yield "\n".join(["| key | | default |", "| --- | --- | --- |", *rows])

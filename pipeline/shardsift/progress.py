@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from math import ceil
 from threading import Lock
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,9 @@ from typing import Any, Protocol, TypeVar
 from pydantic import ByteSize
 
 ItemT = TypeVar("ItemT")
+
+PROGRESS = __name__
+"""The logger that tells once in a while how far work is."""
 
 _WINDOW_SECONDS = 60.0
 _STILL_SECONDS = 20.0
@@ -34,6 +38,11 @@ def count(number: int, noun: str) -> str:
 def byte_size(size: float) -> str:
     """Write a number of bytes as people do: `1.2GB`."""
     return ByteSize(size).human_readable(decimal=True)
+
+
+def at_most(share: float) -> str:
+    """Write a bound as a percentage, rounded up, so that it holds."""
+    return f"{ceil(share * 1e5) / 1e3:.3f}%"
 
 
 # --- where the work is done ----------------------------------------------------------------------
@@ -300,7 +309,7 @@ class Display(Protocol):
         """Print a line."""
         ...
 
-    def status(self, what: str, /) -> AbstractContextManager[Any]:
+    def busy(self, what: str) -> AbstractContextManager[Any]:
         """Show what is done, as long as the block lasts."""
         ...
 

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from shardsift.annotations.folder import find_annotations
 from shardsift.annotations.survey import survey
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
@@ -69,7 +70,7 @@ def ordered_by_duckdb(scores: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET temp_directory = '{scratch}'")
     connection.execute(SPLITMIX64)
     connection.execute("CREATE TABLE seeds (shard VARCHAR, seed UHUGEINT)")
-    names = [part.shard for part in survey(str(scores)).parts]
+    names = [part.shard for part in survey(find_annotations(str(scores))).parts]
     digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
     seeds = [
         (name, str(int.from_bytes(d, "little"))) for name, d in zip(names, digests, strict=True)

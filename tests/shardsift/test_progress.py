@@ -6,7 +6,17 @@ from threading import Thread
 
 import pytest
 
-from shardsift.progress import Meter, Pace, Part, byte_size, count, time_left
+from shardsift.progress import (
+    Course,
+    Meter,
+    Pace,
+    Part,
+    Snapshot,
+    at_most,
+    byte_size,
+    count,
+    time_left,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +28,12 @@ def test_numbers_agree_with_their_nouns(number: int, text: str) -> None:
 
 def test_bytes_are_written_as_people_do() -> None:
     assert [byte_size(size) for size in (0, 999, 1_234_567)] == ["0B", "999B", "1.2MB"]
+
+
+def test_a_bound_is_rounded_up_so_that_it_holds() -> None:
+    assert [at_most(share) for share in (0.0, 0.000001, 0.0133, 1.0)] == [
+        *("0.000%", "0.001%", "1.330%", "100.000%")
+    ]
 
 
 def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() -> None:
@@ -104,3 +120,37 @@ def test_time_left_is_that_of_the_last_worker(
     loads: list[float], waiting: int, seconds: float
 ) -> None:
     assert time_left(loads, waiting, size=10, speed=1) == seconds
+
+
+def test_a_course_tells_share_total_and_time_left() -> None:
+    now = 0.0
+    course = Course("selecting", total=10, clock=lambda: now)
+    assert course.look() == Snapshot(doing="selecting", share=0.0, items=0, total=10)
+    for second in range(1, 5):
+        now = float(second)
+        course.step()
+        course.look()
+    shown = course.look()
+    assert (shown.share, shown.items, shown.total, shown.is_estimate) == (0.4, 4, 10, False)
+    assert (shown.rate, shown.left) == (pytest.approx(1), pytest.approx(6))
+
+
+def test_a_course_of_unknown_length_estimates_it_from_the_share() -> None:
+    now = 0.0
+    course = Course("scoring", noun="images", clock=lambda: now)
+    course.look()
+    for second in range(1, 31):
+        now = float(second)
+        course.step(share=second / 120)
+        course.look()
+    shown = course.look()
+    assert (shown.total, shown.is_estimate) == (120, True)
+    assert shown.left == pytest.approx(90)
+    course.begin("computing statistics")
+    shown = course.look()
+    assert (shown.doing, shown.share, shown.left, shown.noun) == (
+        "computing statistics",
+        None,
+        None,
+        "",
+    )

@@ -62,8 +62,8 @@ def annotate_shards(
     """
     patterns = [shards] if isinstance(shards, str | PathLike) else shards
     plan = plan_shards([fspath(pattern) for pattern in patterns])
-    check_output(fspath(output), {*plan.folders, plan.root})
     plan.check_found()
+    check_output(fspath(output), {*plan.folders, plan.root})
     folder = OutputFolder(fspath(output))
     made = Made(
         scorer.fingerprint,

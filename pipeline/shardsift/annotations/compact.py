@@ -99,10 +99,10 @@ def compact(
         UserError: if the run isn't complete, or the output holds something else.
         AnnotationError: if a file isn't one of ours, or has other rows than its footer says.
     """
-    check_apart(output, url)
     source = find_annotations(url)
+    check_apart(output, url)
     _claim(output, overwrite=overwrite)
-    found = survey(url, track=track)  # complete, and of one configuration
+    found = survey(source, track=track)  # complete, and of one configuration
     summary = source.read_summary()
     assert summary, "a run that is complete has one"
     check_output(output, ())

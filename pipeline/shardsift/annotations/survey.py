@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from shardsift.annotations.folder import MANIFEST, OutputFolder, failed_name, find_annotations
+from shardsift.annotations.folder import MANIFEST, OutputFolder, failed_name
 from shardsift.annotations.manifest import read_outcomes
 from shardsift.annotations.parquet import Footer
 from shardsift.annotations.sketch import QuantileMerger
@@ -69,15 +69,13 @@ class Survey:
         return sum(part.scored for part in self.parts)
 
 
-def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) -> Survey:
-    """Look at all annotation files of a folder.
+def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = no_track) -> Survey:
+    """Look at all annotation files of a folder that has some.
 
     Raises:
-        InputError: if there are none, some are missing, or they were made with two
-            configurations.
+        InputError: if some are missing, or they were made with two configurations.
         AnnotationError: if a file isn't one of ours.
     """
-    folder = find_annotations(url)
     names = sorted(folder.committed)
     failed, missing = without_annotation(folder)
     if not allow_missing:
@@ -87,7 +85,7 @@ def survey(url: str, *, allow_missing: bool = False, track: Track = no_track) ->
     footers = iter(track(folder.read_footers(names), "reading footers", len(names)))
     first = next(footers)
     for name, footer in zip(names, chain([first], footers), strict=True):
-        _check_alike(url, names[0], first, name, footer)
+        _check_alike(folder.url, names[0], first, name, footer)
         report = footer.report
         parts.append(Part(name, footer.shard.path, report.rows, report.errors))
         quality.add(report.sketch)

@@ -76,7 +76,7 @@ def prepare(
     scored = _record_with_embeddings(source)
     check_apart(config.output, source.url)
     check_output(config.output, ())
-    found = survey(source.url, track=track)
+    found = survey(source, track=track)
     folder = AskFolder(config.output)
     record = AskRecord(
         attributes=attributes,

@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from shardsift import __version__
 from shardsift.asking.ask_config import AskConfig
 from shardsift.cli.configs import (
     CompactConfig,
@@ -33,7 +34,7 @@ from shardsift.cli.configs import (
     StatsConfig,
     VerifyConfig,
 )
-from shardsift.cli.console import start_console
+from shardsift.cli.console import SAID, TALK, Talk, start_console
 from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
 from shardsift.config import Config, RunConfig, did_you_mean, load_config
@@ -48,15 +49,19 @@ class Verb:
     """What a verb may be asked for, and what it does, in a line.
 
     `run(config, console)` of its module in `cli/verbs` does it, and returns the exit code.
+    `resumes` says that the same command goes on with what was stopped.
     """
 
     config: type[Config]
     summary: str
+    resumes: bool = False
 
 
 VERBS = {
     "score": Verb(
-        RunConfig, "Score all images of the shards; a Parquet file of annotations for each."
+        RunConfig,
+        "Score all images of the shards; a Parquet file of annotations for each.",
+        resumes=True,
     ),
     "verify": Verb(
         VerifyConfig,
@@ -75,11 +80,14 @@ VERBS = {
         FilterConfig, "Keep the best samples: an exact share, a number, or all above a threshold."
     ),
     "ask": Verb(
-        AskConfig, "Ask new questions of a corpus with embeddings: no image is read or encoded."
+        AskConfig,
+        "Ask new questions of a corpus with embeddings: no image is read or encoded.",
+        resumes=True,
     ),
     "reshard": Verb(
         ReshardConfig,
         "Write the clean corpus: new tars of the kept samples, byte for byte and in order.",
+        resumes=True,
     ),
     "compact": Verb(
         CompactConfig,
@@ -135,14 +143,15 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             # typer would turn it into exit code 130, and nobody would be told how to go on.
-            raise _StoppedBySignalError from interrupt
+            raise _StoppedBySignalError(ctx.invoked_subcommand) from interrupt
 
 
 def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
+    talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
     config = load_config(VERBS[verb].config, given.pop("config", None), given)
     prepare_ray(getattr(config, "address", None))
-    console = start_console()
-    with console.status("loading"):
+    console = start_console(talk)
+    with console.busy("loading"):
         module = import_module(f"shardsift.cli.verbs.{verb.replace('-', '_')}")
     return module.run(config, console, **(context.obj or {}))
 
@@ -150,8 +159,6 @@ def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
 app = typer.Typer(
     name="shardsift",
     cls=_Verbs,
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -160,9 +167,29 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _shardsift() -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"shardsift {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _shardsift(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            is_eager=True,
+            callback=_print_version,
+            help="Print it, and exit.",
+        ),
+    ] = False,
+) -> None:
     """Score every image of a WebDataset with MA-CLIP on Ray, and keep the good ones."""
+    if context.invoked_subcommand is None:
+        sys.stdout.write(f"{context.get_help()}\n")
 
 
 for _name, _verb in VERBS.items():
@@ -181,8 +208,8 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
         return int(app(args=arguments, standalone_mode=False, obj=extra) or 0)
     except (UserError, AnnotationError) as error:
         return _complain(str(error))
-    except (KeyboardInterrupt, _StoppedBySignalError):
-        return _interrupted()
+    except (KeyboardInterrupt, _StoppedBySignalError) as stop:
+        return _interrupted(str(stop))
     except SystemExit as stop:
         if stop.code != signal.SIGTERM:  # with which Ray ends a process while it starts
             raise
@@ -210,10 +237,13 @@ def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
     os._exit(code)
 
 
-def _interrupted() -> int:
+def _interrupted(verb: str = "") -> int:
     # A SIGTERM that Ray's C++ hears of first, while Ray starts, aborts the process 3 s later.
     signal.alarm(0)
-    _complain("interrupted; the same command goes on where this one stopped")
+    if verb in VERBS and VERBS[verb].resumes:
+        _complain("interrupted; the same command goes on where this one stopped")
+    else:
+        _complain("interrupted before it was done; run the same command again")
     return INTERRUPTED
 
 
@@ -240,4 +270,5 @@ def _flags(context: Any) -> set[str]:
 def _complain(message: str) -> int:
     for line in message.splitlines():
         sys.stderr.write(f"shardsift: {line}\n")
+        logging.getLogger(SAID).info("%s", line)
     return USER_ERROR

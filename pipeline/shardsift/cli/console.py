@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from shardsift.progress import Course, Look
+from shardsift.cli.tables import Sheet, tables_of
+from shardsift.commands import command
+from shardsift.errors import ConfigError
+from shardsift.progress import PROGRESS, Course, Look
 from shardsift.redaction import redact
+
+SAID = "shardsift.said"
+"""The logger of what is printed, for log files."""
+
+_LOG_FORM = "%(asctime)s %(levelname)s %(message)s"
 
 
 class PlainConsole(Console):
@@ -20,9 +29,10 @@ class PlainConsole(Console):
     It is the `Display` of every run.
     """
 
-    def __init__(self, **options: Any) -> None:
-        """Take the options of rich's consoles, such as `stderr`."""
+    def __init__(self, *, is_quiet: bool = False, **options: Any) -> None:
+        """Take the options of rich's consoles, such as `stderr`; a quiet one only prints."""
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+        self.is_quiet = is_quiet
         self._is_watching = False
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -30,14 +40,32 @@ class PlainConsole(Console):
         return super().render_str(redact(text), **options)
 
     def say(self, text: str) -> None:
-        """Print a line, which a terminal breaks where it ends and a log doesn't."""
-        self.print(text, soft_wrap=True)
+        """Tell of the work, in a line, which a terminal breaks between words; log it, too."""
+        logging.getLogger(SAID).info("%s", text)
+        if not self.is_quiet:
+            self.print(text, soft_wrap=not self.is_terminal)
+
+    def tabulate(self, *sheets: Sheet) -> None:
+        """Print tables, as wide as there is room."""
+        for sheet in sheets:
+            for part in tables_of(sheet, self.width):
+                self.print(part)
+
+    def suggest(self, verb: str, *words: str) -> None:
+        """Show the command that is of use next, in one piece."""
+        logging.getLogger(SAID).info("next: %s", command(verb, *words))
+        if not self.is_quiet:
+            self.print(f"next: {command(verb, *words)}", soft_wrap=True)
 
     def watch(self, look: Look) -> AbstractContextManager[None]:
         """Show how far something is, as long as the block lasts."""
         from shardsift.cli.progress import watching
 
-        return watching(self, look)
+        return watching(self, look, is_drawn=self.is_terminal and not self.is_quiet)
+
+    def busy(self, what: str) -> AbstractContextManager[Any]:
+        """Show what is done, as long as the block lasts."""
+        return nullcontext() if self.is_quiet else self.status(what)
 
     def track(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
         """Pass items on, and show how far they have come; of several at a time the outermost."""
@@ -60,22 +88,57 @@ def failure(shard: str, problem: str) -> Text:
     return Text.assemble((redact(shard), "red"), redact(f": {problem}"))
 
 
-def start_console() -> PlainConsole:
-    """Make a console on stderr, and send log lines through it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Talk:
+    """How much is said: nothing but warnings and results, or what developers want to know, too.
+
+    All of it goes into a file besides, if there is one.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    log_file: str | None = None
+
+
+TALK = {field.name for field in fields(Talk)}
+"""What of it may be asked for."""
+
+
+def start_console(talk: Talk | None = None) -> PlainConsole:
+    """Make a console on stderr, and send log lines through it.
+
+    Raises:
+        ConfigError: if the log file can't be written.
+    """
     from rich.logging import RichHandler
 
-    console = PlainConsole(stderr=True)
+    talk = talk or Talk()
+    console = PlainConsole(stderr=True, is_quiet=talk.quiet)
     if console.is_terminal:
         handler: logging.Handler = RichHandler(console=console, show_path=False)
         form = "%(message)s"
     else:
-        handler, form = logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s"
+        handler, form = logging.StreamHandler(), _LOG_FORM
     handler.addFilter(_without_secrets)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
+    shown_otherwise = {SAID, PROGRESS} if console.is_terminal else {SAID}
+    handler.addFilter(lambda record: record.name not in shown_otherwise)
+    handler.setLevel(logging.WARNING if talk.quiet else logging.NOTSET)
+    handlers = [handler, *([_log_file(talk.log_file)] if talk.log_file else [])]
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, format=form)
     logging.getLogger("huggingface_hub").propagate = False  # it prints its lines itself
     for package in ("shardsift", "jobs"):
-        logging.getLogger(package).setLevel(logging.INFO)
+        logging.getLogger(package).setLevel(logging.DEBUG if talk.verbose else logging.INFO)
     return console
+
+
+def _log_file(path: str) -> logging.Handler:
+    try:
+        handler = logging.FileHandler(path)
+    except OSError as error:
+        raise ConfigError(f"--log-file {path}: can't be written: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter(_LOG_FORM))
+    handler.addFilter(_without_secrets)
+    return handler
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:

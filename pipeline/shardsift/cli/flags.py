@@ -14,8 +14,19 @@ from pydantic.fields import FieldInfo
 
 from shardsift.config import Config, Given, fields_by_key, spelled
 
-CONFIG = "a YAML file with settings, or a name such as `laptop`; flags win over it"
-"""What `--config` is."""
+COMMON: dict[str, tuple[str, type, str]] = {
+    "config": (
+        "FILE",
+        str,
+        "a YAML file with settings, or a name such as `laptop`; flags win over it",
+    ),
+    "quiet": ("", bool, "say nothing but warnings and results"),
+    "verbose": ("", bool, "say what developers want to know, too"),
+    "log_file": ("PATH", str, "add all that is said, and progress, to this file as well"),
+}
+"""What every verb takes beside its settings: what is typed behind it, and what it is."""
+
+_SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 
 Run = Callable[[typer.Context, dict[str, Any]], int]
 """Takes what was typed, by the names of the config's keys; return the exit code."""
@@ -33,7 +44,7 @@ def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(key, field) for key, field in own_first(kind) if not is_in_file(field)),
-        _optional("config", str, typer.Option(help=sentence(CONFIG), metavar="FILE")),
+        *(_common(name, *about) for name, about in COMMON.items()),
     ]
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -85,7 +96,18 @@ def _parameter(key: str, field: FieldInfo) -> Parameter:
     flag = flag_of(key, field)
     if Given.BY_PLACE in field.metadata:
         return _optional(key, typed, typer.Argument(metavar=flag, **about))
-    return _optional(key, typed, typer.Option(flag, metavar=_metavar(kind), **about))
+    return _optional(key, typed, typer.Option(*_flags(flag), metavar=_metavar(kind), **about))
+
+
+def _common(name: str, metavar: str, kind: type, told: str) -> Parameter:
+    flags = _flags(spelled(name))
+    return _optional(name, kind, typer.Option(*flags, metavar=metavar, help=sentence(told)))
+
+
+def _flags(flag: str) -> list[str]:
+    """List a flag and its short form, if it has one."""
+    short = _SHORT.get(flag.removeprefix("--"))
+    return [flag, short] if short else [flag]
 
 
 def _optional(name: str, kind: Any, about: Any) -> Parameter:

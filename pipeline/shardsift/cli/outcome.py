@@ -32,13 +32,12 @@ def tell(
     for failed in result.failed[:_FAILURES_SHOWN]:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if left := tally.shards_total - tally.shards:
-        console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED
     if result.failed:
-        console.print(
+        console.say(
             f"{count(len(result.failed), 'shard')} failed, see {where}/_failed; the same command "
-            f"tries them again{again}",
-            soft_wrap=True,
+            f"tries them again{again}"
         )
         return FAILED
     return DONE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from math import floor
 from threading import Event, Thread
 from time import monotonic
@@ -16,27 +15,32 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 
-from shardsift.progress import Look, Snapshot
+from shardsift.progress import PROGRESS, Look, Snapshot
 
 _DRAW_SECONDS = 0.5
 _LOG_SECONDS = (10.0, 60.0)
 _OFTEN_SECONDS = 120.0
 _LEAST_BAR, _WIDEST_BAR, _BAR_STEP = 8, 32, 4
 
-logger = logging.getLogger("shardsift.progress")
+logger = logging.getLogger(PROGRESS)
 
 
 @contextmanager
 def watching(
-    console: Console, look: Look, log_seconds: tuple[float, float] = _LOG_SECONDS
+    console: Console,
+    look: Look,
+    *,
+    is_drawn: bool,
+    log_seconds: tuple[float, float] = _LOG_SECONDS,
 ) -> Generator[None]:
-    """Show what `look` returns as long as the block lasts.
+    """Show what `look` returns as long as the block lasts: drawn, or in lines of the log alone.
 
-    `log_seconds` are those between two lines of a log: in the first minutes, and later.
+    `log_seconds` are those between two lines: in the first minutes, and later.
     """
     ended = Event()
-    show = partial(_show_lines, console) if console.is_terminal else partial(_log, log_seconds)
-    thread = Thread(target=show, args=(look, ended), name="progress", daemon=True)
+    show = _draw if is_drawn else _log
+    arguments = console, look, ended, _Log(log_seconds)
+    thread = Thread(target=show, args=arguments, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -45,19 +49,38 @@ def watching(
         thread.join()
 
 
-def _show_lines(console: Console, look: Look, ended: Event) -> None:
+class _Log:
+    """Logs once in a while how far something is."""
+
+    def __init__(self, seconds: tuple[float, float]) -> None:
+        self._often, self._seldom = seconds
+        self._started = self._last = monotonic()
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next line."""
+        is_new = self._last - self._started < _OFTEN_SECONDS
+        return max(0.0, self._last + (self._often if is_new else self._seldom) - monotonic())
+
+    def add(self, shown: Snapshot) -> None:
+        if not self.pause:
+            self._last = monotonic()
+            logger.info("%s", as_log_line(shown))
+
+
+def _draw(console: Console, look: Look, ended: Event, log: _Log) -> None:
     spinner = Spinner("dots")
     with Live(console=console, transient=True) as live:
         while not ended.is_set():
-            live.update(_drawn(spinner, look(), console.width))
+            shown = look()
+            live.update(_drawn(spinner, shown, console.width))
+            log.add(shown)  # for a log file; the terminal has the drawn line
             ended.wait(_DRAW_SECONDS)
 
 
-def _log(seconds: tuple[float, float], look: Look, ended: Event) -> None:
-    started = monotonic()
-    often, seldom = seconds
-    while not ended.wait(often if monotonic() - started < _OFTEN_SECONDS else seldom):
-        logger.info("%s", as_log_line(look()))
+def _log(console: Console, look: Look, ended: Event, log: _Log) -> None:
+    while not ended.wait(log.pause):
+        log.add(look())
 
 
 def _drawn(spinner: Spinner, shown: Snapshot, width: int) -> Table:

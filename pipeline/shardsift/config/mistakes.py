@@ -25,7 +25,6 @@ _PHRASES = {
     "byte_size": "is no size; write it as 256MB",
     "byte_size_unit": "is no size; write it as 256MB",
     "too_short": "needs {min_length} or more",
-    "missing": "has to be given",
 } | {
     kind: phrase
     for phrase, kinds in {
@@ -80,7 +79,11 @@ class Written:
 
     def mistakes(self, error: ValidationError) -> list[str]:
         """Tell all that pydantic has found."""
-        return list(dict.fromkeys(self._mistake(found) for found in error.errors()))
+        found = error.errors()
+        deep = {one["loc"][0] for one in found if len(one["loc"]) > 1}
+        # A list of which no word is right is too short, too: that is no second mistake.
+        told = [one for one in found if one["type"] != "too_short" or one["loc"][0] not in deep]
+        return list(dict.fromkeys(map(self._mistake, told)))
 
     def _mistake(self, found: Any) -> str:
         key, *deeper = map(str, found["loc"]) if found["loc"] else ("",)
@@ -89,8 +92,10 @@ class Written:
             problem = "one is missing"
         if not key:  # several settings that don't go together
             return f"{self._file}: {problem}" if self._file and not self._flags else problem
+        if found["type"] == "missing" and not deeper:
+            return f"{self.place(key)} has to be given: {self._fields[key].description}"
         place = ".".join([self.place(key), *(part for part in deeper if not part.isdigit())])
-        is_told = found["type"] not in ("missing", "too_short") and _is_plain(found["input"])
+        is_told = found["type"] != "too_short" and _is_plain(found["input"])
         value = f" {_shown(found['input'])}" if is_told else ""
         return f"{place}{value}: {problem}"
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from shardsift.annotations.folder import find_annotations
 from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.curation.buckets import make_buckets
 from shardsift.curation.columns import Columns, Ranking
@@ -48,10 +49,11 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
     with ExitStack() as stack:
+        source = find_annotations(config.annotations)
         folder = None
         if config.output is not None and not config.dry_run:
             folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
-        found = survey(config.annotations, allow_missing=config.allow_missing, track=track)
+        found = survey(source, allow_missing=config.allow_missing, track=track)
         sieve = _make_sieve(config, found)
         if folder:
             stack.enter_context(folder.writing())

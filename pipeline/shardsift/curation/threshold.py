@@ -59,9 +59,11 @@ def find_threshold(config: FilterConfig, found: Survey, sieve: Sieve, track: Tra
         return _at(config.least, sieve, None)
     if config.approximate:
         (wanted,) = _share(config, found, np.array([found.scored]))
-        quantiles = found.quality.quantiles([1 - wanted / found.scored])
+        # Half a row further: between ranks, so that rounding can't choose the row beside it.
+        quantiles = found.quality.quantiles([1 - (wanted - 0.5) / found.scored])
         assert quantiles is not None, "there are scored rows"
-        return _at(quantiles[0], sieve, found.quality.rank_error)
+        error = found.quality.rank_error
+        return _at(quantiles[0], sieve, error and error + 0.5 / found.scored)
     return _exact(config, found, sieve, track)
 
 

@@ -38,15 +38,16 @@
     if (!chosen.length) sheet.textContent = "none";
   }
 
-  function show() {
+  function show(preset) {
     const place = Number(slider.value);
     const threshold = data.edges[place];
-    const total = data.atLeast[0], kept = data.atLeast[place];
+    const total = data.atLeast[0], kept = preset ? preset.kept : data.atLeast[place];
     byId("value").textContent = threshold.toFixed(4);
     const about = data.sampled ? " of the sample" : "";
     byId("share").textContent = `keeps ${percent(kept, total)}: ${kept.toLocaleString("en")} of ${total.toLocaleString("en")} scored images${about}`;
     slider.setAttribute("aria-valuetext", `${threshold.toFixed(4)}, keeps ${percent(kept, total)}`);
-    byId("command").textContent = `shardsift filter ${data.url} --min-quality ${threshold}`;
+    const rule = preset ? `--keep-top ${preset.share}` : `--min-quality ${threshold}`;
+    byId("command").textContent = `${data.filter} ${rule} ${data.into}`;
     for (const group of bars) for (const { row, kept, bar } of group) {
       kept.textContent = percent(row.atLeast[place], row.atLeast[0]);
       bar.style.width = (row.atLeast[0] ? 100 * row.atLeast[place] / row.atLeast[0] : 0) + "%";
@@ -65,15 +66,14 @@
   }
 
   function keep(share) {
-    const wanted = share * data.atLeast[0];
-    const place = data.atLeast.findIndex((count) => count <= wanted);
-    slider.value = place < 0 ? data.edges.length - 1 : place;
-    show();
+    const preset = data.presets.find((one) => one.share === share);
+    slider.value = preset ? preset.place : data.edges.length - 1;
+    show(preset);
   }
 
   slider.max = data.edges.length - 1;
   slider.value = data.start;
-  slider.addEventListener("input", show);
+  slider.addEventListener("input", () => show());
   for (const button of document.querySelectorAll("[data-keep]"))
     button.addEventListener("click", () => keep(Number(button.dataset.keep)));
   document.addEventListener("click", (event) => {
@@ -86,5 +86,5 @@
     body.replaceChildren(...(picture ? [picture.cloneNode()] : []), words);
     byId("closer").showModal();
   });
-  show();
+  if (data.startShare === null) show(); else keep(data.startShare);
 })();

@@ -12,12 +12,14 @@ from itertools import islice
 
 import numpy as np
 
+from shardsift.commands import beside, command
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.report.charts import density, histogram
 from shardsift.report.gather import ERROR_EXAMPLES, Floats, RunData
 from shardsift.report.groups import EqualPictures, find_equal_pictures
-from shardsift.report.live import Start, live_data
+from shardsift.report.live import PRESETS, Start, live_data
 from shardsift.report.thumbnails import Thumbnail, choose, fetch_thumbnails
+from shardsift.storage.files import absolute
 
 _SHEET = 12
 """Thumbnails of a decile that are seen; the others wait for the slider."""
@@ -70,6 +72,9 @@ def render(run: RunData, pictures: Pictures, start: Start) -> str:
         "config": escape(run.record.model_dump_json(indent=2) if run.record else "not recorded"),
         # `</` ends a script, whatever its type, and `<!--` begins one inside it.
         "data": json.dumps(live_data(run, start)).replace("<", "\\u003c"),
+        "presets": "\n".join(
+            f'<button type="button" data-keep="{share}">{share:.0%}</button>' for share in PRESETS
+        ),
         "css": _file("page.css"),
         "js": _file("page.js"),
     }
@@ -162,8 +167,12 @@ def _equal(run: RunData, pictures: Pictures) -> str:
     told += f" by <code>{copies.column}</code>"
     if not copies.groups:
         return _section("equal", "Equal pictures", f"{told}.</p>")
-    command = f"shardsift filter … --unique {copies.column}"
-    told += f"; <code>{command}</code> keeps the first of each group. Some of the largest:</p>"
+    rule = ["--unique", copies.column, "--keep-top", "1"]
+    keeping = command(
+        "filter", absolute(run.url), *rule, "--output", beside(absolute(run.url), "unique")
+    )
+    told += f"; <code>{escape(keeping)}</code> keeps the first of each group."
+    told += " Some of the largest:</p>"
     groups = "".join(
         f'<div class="sheet group">{"".join(_thumb(one, hidden=False) for one in group)}</div>'
         for group in pictures.equal

@@ -78,17 +78,17 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     """
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the annotations")
-    with display.status("looking up shards and output"):
+    with display.busy("looking up shards and output"):
         plan = plan_shards(config.shards)
-        check_output(config.output, {*plan.folders, plan.root})
         plan.check_found()
+        check_output(config.output, {*plan.folders, plan.root})
         folder = OutputFolder(config.output)
     config = _with_dtype(config)
     weights = sum_of_files(config.scoring())
     model = None
     fingerprint = _fingerprint_if_done(config, folder, plan, weights)
     if fingerprint is None:
-        with display.status("loading the weights"):
+        with display.busy("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
         fingerprint = model.fingerprint
@@ -96,7 +96,7 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     plan = folder.claim(plan, made, overwrite=config.overwrite)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
-        with display.status("looking for shards to score again"):
+        with display.busy("looking for shards to score again"):
             folder.reopen(plan, partial(_is_wanted_again, config))
     return Run(
         config=config,

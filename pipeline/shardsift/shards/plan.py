@@ -66,13 +66,14 @@ class ShardPlan:
 
 
 def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
-    """Name the part of the corpus of each shard: its folder, else its name without numbers."""
+    """Name the part of the corpus of each shard.
+
+    That is its folder; else, if all lie in one, its name without the numbers at its end; and if
+    names are alike but for these, too, all shards are one part.
+    """
     folders = {shard: shard.rpartition("/")[0] for shard in shards}
     stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
-    names = next(
-        (m for m in (folders, stems) if len(set(m.values())) > 1),
-        dict(zip(folders, folders, strict=True)),
-    )
+    names = next((m for m in (folders, stems) if len(set(m.values())) > 1), folders)
     return {shard: name or "(top)" for shard, name in names.items()}
 
 

@@ -72,6 +72,11 @@ _PERMANENT_NAMES = {
     "PartialCredentialsError",
     "ProfileNotFound",
 }
+_WITHOUT_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}
+_S3_ADVICE = (
+    "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a public bucket "
+    "FSSPEC_S3_ANON=true"
+)
 # What s3fs makes of requests that are wrong in themselves: a bucket's name, a region.
 _PERMANENT_ERRNOS = {
     errno.EINVAL,
@@ -150,7 +155,8 @@ def _may_pass(error: BaseException) -> bool:
 def _as_os_error(error: Exception, ending: str) -> OSError:
     kinds = (*_PERMANENT[:5], ChangedError)
     kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
-    return cast(type[OSError], kind)(reason(error) + ending)
+    advice = _S3_ADVICE if type(error).__name__ in _WITHOUT_CREDENTIALS else ""
+    return cast(type[OSError], kind)(reason(error) + advice + ending)
 
 
 class PlacedReader(io.RawIOBase):

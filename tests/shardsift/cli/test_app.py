@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from shardsift import __version__
 from shardsift.cli.app import VERBS, main
+from tests.generated import write_annotations
 from tests.samples import encoded, write_tar
 
 
@@ -98,4 +103,79 @@ def test_an_output_in_the_input_is_refused_before_anything_is_loaded(corpus: Pat
 def test_a_machine_without_gpu_is_told_what_to_pass(corpus: Path, tmp_path: Path) -> None:
     done = shardsift("score", str(corpus), "--output", str(tmp_path / "out"), "--model", "compact")
     assert "pass --gpus-per-actor 0" in done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_the_version_is_told() -> None:
+    done = shardsift("--version")
+    assert (done.returncode, done.stdout) == (0, f"shardsift {__version__}\n")
+
+
+def test_without_a_verb_there_is_help_and_nothing_else() -> None:
+    done = shardsift()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage:" in done.stdout
+    assert all(f" {verb} " in done.stdout for verb in VERBS)
+
+
+def test_help_says_what_is_typed_behind_a_flag_and_of_switches_nothing() -> None:
+    told = shardsift("filter", "--help").stdout
+    assert "<bool>" not in told
+    assert re.search(r"--output +-o +TEXT", told)
+    assert re.search(r"--dry-run +Find the threshold", told)
+
+
+def test_a_missing_input_is_told_before_an_output_in_it(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    for verb, *rule in (["filter", "--keep-top", "0.5"], ["compact"], ["score"]):
+        place = f"{gone}/{{0..3}}.tar" if verb == "score" else gone
+        done = shardsift(verb, place, *rule, "--output", f"{gone}/out")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert "can't be found" in done.stderr or "no annotations here" in done.stderr
+
+
+def test_without_credentials_it_says_what_to_set(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    command = [sys.executable, "-m", "shardsift", "score", "s3://bucket/x", "-o", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bare)
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_a_stopped_verb_says_what_to_do(tmp_path: Path) -> None:
+    """One that begins anew doesn't claim to go on. It hangs in a pipe, and is stopped there."""
+    folder = write_annotations(tmp_path / "scores", {"a.tar": [0.5]})
+    (folder / "_run.json").unlink()
+    os.mkfifo(folder / "_run.json")
+    command = [sys.executable, "-m", "shardsift", "filter", folder, "--keep-top", "1", "--dry-run"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while True:
+        try:
+            os.close(os.open(folder / "_run.json", os.O_WRONLY | os.O_NONBLOCK))
+            break
+        except OSError:  # nobody reads there yet
+            time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said == "shardsift: interrupted before it was done; run the same command again\n"
+    assert process.returncode == 130
+
+
+def test_a_quiet_verb_says_nothing_and_a_log_file_has_all(tmp_path: Path) -> None:
+    scores = write_annotations(tmp_path / "scores", {"a.tar": [0.1, 0.2]})
+    log = tmp_path / "log.txt"
+    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q", "--log-file", str(log))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    assert "INFO compacted: 2 rows of 1 shard, in 1 file in" in lines[0]
+    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q", "--log-file", str(log))
+    assert "--overwrite to replace them" in done.stderr, "a mistake is told all the same"
+    assert "--overwrite to replace them" in log.read_text()
+
+
+def test_a_log_file_that_cant_be_written_is_told(tmp_path: Path) -> None:
+    done = shardsift("stats", "x", "--log-file", str(tmp_path / "gone" / "log.txt"))
+    assert "log.txt: can't be written: No such file or directory" in done.stderr
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -75,7 +75,7 @@ def test_a_file_gets_lines_once_in_a_while(
     file = io.StringIO()
     with (
         caplog.at_level(logging.INFO, "shardsift"),
-        watching(PlainConsole(file=file), lambda: SHOWN, log_seconds=(0.01, 0.01)),
+        watching(PlainConsole(file=file), lambda: SHOWN, is_drawn=False, log_seconds=(0.01, 0.01)),
     ):
         while not caplog.messages:
             pass

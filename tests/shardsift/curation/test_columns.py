@@ -153,9 +153,9 @@ def test_two_types_in_one_folder_are_refused(scores: Path, tmp_path: Path) -> No
         ({"by": "qualty"}, "--by qualty: no such column; did you mean quality"),
         ({"by": "clip"}, "--join names a Parquet file with further ones"),
         ({"by": "key"}, "--by key: is string; name a column of numbers"),
-        ({"by": "attr_text", "min_quality": 0.5, "keep_top": None}, "min_quality is of quality"),
-        ({"by": "attr_text", "approximate": True}, "it knows nothing of by"),
-        ({"join": "others.parquet"}, "join is for by, where, unique or per"),
+        ({"by": "attr_text", "min_quality": 0.5, "keep_top": None}, "--min-quality is of quality"),
+        ({"by": "attr_text", "approximate": True}, "it knows nothing of --by"),
+        ({"join": "others.parquet"}, "--join is for --by, --where, --unique or --per"),
     ],
 )
 def test_what_cannot_rank_is_refused(

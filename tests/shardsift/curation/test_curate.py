@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -332,6 +333,39 @@ def test_approximate_reads_no_rows(tmp_path: Path) -> None:
     assert outcome.counts is None
     assert outcome.threshold.rank_error is not None
     assert outcome.threshold.value == pytest.approx(0.7, abs=outcome.threshold.rank_error)
+
+
+@pytest.mark.parametrize("rows", [7, 100, 254, 399])
+def test_of_few_rows_approximate_keeps_what_exact_keeps(tmp_path: Path, rows: int) -> None:
+    """With 1 - 76/254 as a rank, rounding chose the row below: 77 were kept."""
+    values: list[Quality] = [n / 1000 for n in range(rows)]
+    half = rows // 2
+    scores = write_annotations(tmp_path / "s", {"a.tar": values[:half], "b.tar": values[half:]})
+    for wanted in range(1, rows, max(1, rows // 23)):
+        rule = {"keep_top": wanted / rows, "overwrite": True}
+        outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
+        assert outcome.threshold.rank_error == 0
+        assert outcome.counts
+        assert outcome.counts.kept == wanted
+
+
+@pytest.mark.parametrize("rows", [401, 1000, 5555])
+def test_the_error_that_approximate_states_holds(tmp_path: Path, rows: int) -> None:
+    values: list[Quality] = np.random.default_rng(rows).permutation(rows).astype(float).tolist()
+    third = rows // 3
+    parts = {
+        "a.tar": values[:third],
+        "b.tar": values[third : third + 9],
+        "c.tar": values[third + 9 :],
+    }
+    scores = write_annotations(tmp_path / "s", parts)
+    for share in (0.01, 0.1, 0.3, 0.5, 0.77):
+        rule = {"keep_top": share, "overwrite": True}
+        outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
+        assert outcome.counts
+        assert outcome.threshold.rank_error is not None
+        off = abs(outcome.counts.kept - round(share * rows)) / rows
+        assert off <= outcome.threshold.rank_error
 
 
 def test_approximate_keeps_about_as_many(some: Path, tmp_path: Path) -> None:

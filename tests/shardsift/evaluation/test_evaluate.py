@@ -23,6 +23,8 @@ from shardsift.evaluation.evaluate import (
 from shardsift.evaluation.experiment_config import ExperimentConfig
 from shardsift.evaluation.figures import draw_figures
 from shardsift.evaluation.opinions import Baseline, rated_images
+from shardsift.progress import Course, Snapshot
+from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
@@ -187,3 +189,20 @@ def test_bins_hold_equally_many_images() -> None:
     assert opinion.tolist() == [1.5, 5.5, 9.5, 13.5, 17.5]
     assert value.tolist() == (2 * opinion).tolist()
     assert np.allclose(deviation, np.arange(0.0, 8, 2).std())
+
+
+def test_it_tells_how_far_it_is_over_all_passes(shard: Path) -> None:
+    course = Course("scoring", noun="images")
+    seen: list[Snapshot] = []
+
+    def looking(image: RgbImage) -> float:
+        seen.append(course.look())
+        return laplacian_variance(image)
+
+    config = experiment(resamples=0, ablate=("dense",))
+    evaluate([str(shard), str(shard)], config, {"sharpness": looking}, course)
+    shares = [shown.share or 0.0 for shown in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] < 0.5, "another pass is to come, for another encoder"
+    last = course.look()
+    assert (last.doing, last.items) == ("computing statistics", 2 * 48)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,6 +68,30 @@ def test_the_slider_tells_exact_shares(run: RunData) -> None:
     parts = {row["name"]: row["atLeast"] for row in data["groups"][2]["rows"]}
     assert {name: kept[0] for name, kept in parts.items()} == {"extra": 1, "train": 80}
     assert sum(kept[200] for kept in parts.values()) == data["atLeast"][200]
+
+
+def test_a_share_keeps_what_filter_keeps(run: RunData) -> None:
+    """It said 29.3 % where `filter --keep-top 0.3` kept 30 %: the slider goes by quality."""
+    data = data_in(page_of(run, Start(keep_top=0.33)))
+    presets = {preset["share"]: preset for preset in data["presets"]}
+    assert set(presets) == {0.1, 0.3, 0.33, 0.5, 0.7}
+    quality_N = np.sort(run.numbers("quality")[np.isfinite(run.numbers("quality"))])
+    for share, preset in presets.items():
+        assert preset["kept"] == round(share * 81)
+        assert data["edges"][preset["place"]] == quality_N[-preset["kept"]]
+    assert data["start"] == presets[0.33]["place"]
+    assert data["startShare"] == 0.33
+    assert data_in(page_of(run, Start(min_quality=0.5)))["startShare"] is None
+
+
+def test_commands_of_the_page_can_be_run(tmp_path: Path) -> None:
+    folder = write_annotations(tmp_path / "some scores; rm -rf x", {"a.tar": [row(0, 0.5)]})
+    data = data_in(page_of(gather(str(folder))))
+    typed = f"{data['filter']} --keep-top 0.3 {data['into']}"
+    kept = f"{folder}-kept"
+    assert shlex.split(typed) == [
+        *("shardsift", "filter", str(folder), "--keep-top", "0.3", "--output", kept)
+    ]
 
 
 @pytest.mark.parametrize("keep_top", [0.1, 0.5])
@@ -135,7 +160,7 @@ def test_the_slider_moves_share_bars_and_pictures(run: RunData, tmp_path: Path) 
         Number(document.getElementById("value").textContent),
       ];
       const states = [];
-      for (const place of [0, 200, 400]) {
+      for (const place of [0, 200, slider.max]) {
         slider.value = place;
         slider.dispatchEvent(new Event("input"));
         states.push(state());

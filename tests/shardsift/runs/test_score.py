@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 from shardsift import annotate_shards
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.cli.console import PlainConsole
+from shardsift.cli.progress import watching
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, ModelError, OutputError
+from shardsift.progress import Look, Snapshot
 from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, score
-from tests.fakes import FakeModel, NotFinite, load_fake
+from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
 from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar
 
@@ -80,6 +83,40 @@ def test_a_run_leaves_annotations_a_manifest_and_a_summary(corpus: Corpus) -> No
         assert seconds["busy"] > 0
         assert seconds["waiting"] > 0
     assert "sets the pace" in corpus.said.getvalue()
+
+
+class Looking(PlainConsole):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(file=io.StringIO())
+        self.seen: list[Snapshot] = []
+
+    def watch(self, look: Look) -> AbstractContextManager[None]:
+        """Look as often as a terminal does."""
+        return watching(self, lambda: self._keep(look()), is_drawn=False, log_seconds=(0.3, 0.3))
+
+    def _keep(self, shown: Snapshot) -> Snapshot:
+        self.seen.append(shown)
+        return shown
+
+
+def test_progress_is_shown_inside_a_shard(corpus: Corpus) -> None:
+    """A bar that counts shards stood still while a large one was scored."""
+
+    class Slow(FakeModel):
+        def scorer(self, config: RunConfig, device: str) -> SlowScorer:
+            return SlowScorer()
+
+    one = write_shards(corpus.shards.parent / "one", 1, samples=16)
+    looking = Looking()
+    score(corpus.config(shards=[str(one)]), looking, lambda _: Slow("slow"))
+    inside = [shown.items for shown in looking.seen if 0 < shown.items < 16]
+    assert len(set(inside)) > 1
+    assert inside == sorted(inside)
+    last = looking.seen[-1]
+    assert (last.doing, last.noun, last.notes) == ("scoring", "images", ["1 actor"])
+    assert last.left is not None
 
 
 def test_nothing_to_do_is_said_and_leaves_everything_alone(corpus: Corpus) -> None:

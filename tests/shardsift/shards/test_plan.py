@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import InputError, OutputError, UserError
-from shardsift.shards.plan import plan_shards
+from shardsift.shards.plan import plan_shards, shard_prefixes
 from shardsift.storage.local import walk
 from tests.samples import write_tar
 
@@ -226,3 +226,20 @@ def test_a_list_of_which_nothing_exists_is_a_mistake(corpus: Path) -> None:
 def test_on_a_server_that_isnt_there_no_shard_can_be_found() -> None:
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/0\.tar: can't be found"):
         plan_shards(["http://127.0.0.1:9/0.tar"]).check_found()
+
+
+@pytest.mark.parametrize(
+    ("shards", "prefixes"),
+    [
+        (["a/0.tar", "a/1.tar", "b/0.tar"], ["a", "a", "b"]),
+        (["photos-00.tar", "photos-01.tar", "art_2.tar"], ["photos", "photos", "art"]),
+        ([f"{number:05}.tar" for number in range(120)], ["(top)"] * 120),
+        (["in/photos-00.tar", "in/photos-01.tar"], ["in", "in"]),
+        (["1.tar", "a.tar"], ["(top)", "a"]),
+    ],
+)
+def test_a_part_of_a_corpus_is_a_folder_or_a_name_without_numbers(
+    shards: list[str], prefixes: list[str]
+) -> None:
+    """Names that differ by numbers alone are one part, and not one for each shard."""
+    assert shard_prefixes(shards) == dict(zip(shards, prefixes, strict=True))

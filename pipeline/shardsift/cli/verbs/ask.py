@@ -7,6 +7,7 @@ from shardsift.asking.prepare import Ask, prepare
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
+from shardsift.commands import beside
 from shardsift.progress import count
 from shardsift.runs.ask import answer
 from shardsift.storage.lease import held
@@ -37,5 +38,13 @@ def _finish(asked: Ask, console: PlainConsole) -> int:
         return code
     summary = asked.folder.finish(asked.tasks, result.reports)
     means = ", ".join(f"{name} {mean:.3f}" for name, mean in summary.means.items())
-    console.print(f"means of {summary.answered:,} pictures: {means or 'none'}", soft_wrap=True)
+    console.say(f"means of {summary.answered:,} pictures: {means or 'none'}")
+    if summary.means:
+        _suggest_filter(asked, next(iter(summary.means)), console)
     return DONE
+
+
+def _suggest_filter(asked: Ask, column: str, console: PlainConsole) -> None:
+    scores, answers = asked.config.annotations, asked.folder.url
+    rule = ["--join", answers, "--by", column, "--keep-top", "0.3"]
+    console.suggest("filter", scores, *rule, "--output", beside(scores, "kept"))

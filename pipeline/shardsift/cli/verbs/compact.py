@@ -6,6 +6,7 @@ from shardsift.annotations.compact import compact
 from shardsift.cli.configs import CompactConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.progress import count
 
 
 def run(config: CompactConfig, console: PlainConsole) -> int:
@@ -17,14 +18,11 @@ def run(config: CompactConfig, console: PlainConsole) -> int:
         overwrite=config.overwrite,
         track=console.track,
     )
-    console.print(
-        f"compacted: {done.rows:,} rows of {done.shards:,} shards, in {done.files:,} files in "
-        f"{config.output}",
-        soft_wrap=True,
+    console.say(
+        f"compacted: {done.rows:,} rows of {count(done.shards, 'shard')}, in "
+        f"{count(done.files, 'file')} in {config.output}"
     )
     if done.left_embeddings:
-        console.print(
-            f"embeddings stay where they are, in {config.annotations}; `ask` goes there",
-            soft_wrap=True,
-        )
+        console.say(f"embeddings stay where they are, in {config.annotations}; `ask` goes there")
+    console.suggest("verify", config.output)
     return DONE

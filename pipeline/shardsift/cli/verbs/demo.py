@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
-from rich.table import Table
 from webdataset.writer import TarWriter
 
 from shardsift.cli.configs import DemoConfig
 from shardsift.cli.console import PlainConsole
+from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.curation.curate import curate
@@ -87,20 +87,21 @@ def run(config: DemoConfig, console: PlainConsole) -> int:
     """Build the shards, score them, and print the table; return the exit code."""
     folder = config.output
     shards, output = folder / "shards", folder / "annotations"
-    console.print(f"making {SHARDS} shards of distorted photographs in {shards}")
+    console.say(f"making {SHARDS} shards of distorted photographs in {shards}")
     write_shards(shards)
     overrides = {"shards": [str(shards)], "output": str(output), "overwrite": True}
     run_config = load_config(RunConfig, bundled_configs()["demo"], overrides)
     result = score(run_config, console)
     exit_code = report_result(result, run_config, console)
     rows = cast(list[dict[str, Any]], pq.read_table(output).to_pylist())
-    console.print(quality_table(rows))
+    console.tabulate(quality_table(rows))
     for row in [row for row in rows if row["error"]]:
-        console.print(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
+        console.say(f"no score for {row['key']}: {row['error']}: {row['error_message']}")
     if run_config.pretrained == RANDOM_WEIGHTS:
-        console.print("The weights are random: these scores carry no meaning.", style="bold")
-    console.print(f"annotations: {output}/**/*.parquet   per shard: {output}/_manifest.arrow")
-    console.print(kept_table(keep_better_half(output, folder / "kept"), rows))
+        console.say("The weights are random: these scores carry no meaning.")
+    console.say(f"annotations: {output}/**/*.parquet   per shard: {output}/_manifest.arrow")
+    console.tabulate(kept_table(keep_better_half(output, folder / "kept"), rows))
+    console.suggest("report", str(output), "--output", str(folder / "report"))
     return exit_code
 
 
@@ -125,14 +126,14 @@ def write_shards(folder: Path) -> None:
                 tar.write(fields | ({"png": sample.image} if sample.image is not None else {}))
 
 
-def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def quality_table(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     """Tabulate the mean quality of each distortion, from the untouched to the worst level."""
     return _by_level(
         "mean quality by level of distortion", lambda ending: f"{_mean_quality(rows, ending):.3f}"
     )
 
 
-def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Sheet:
     """Tabulate how many of each distortion's photographs are kept, of how many."""
 
     def count(ending: str) -> str:
@@ -142,16 +143,14 @@ def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Tabl
     return _by_level("kept by shardsift filter --keep-top 0.5", count)
 
 
-def _by_level(title: str, cell: Callable[[str], str]) -> Table:
+def _by_level(title: str, cell: Callable[[str], str]) -> Sheet:
     """Make a table, a row a distortion; `cell` tells something of keys with an ending."""
-    table = Table(title=title)
-    table.add_column("distortion")
-    for level in range(LEVELS + 1):
-        table.add_column("none" if level == 0 else str(level), justify="right")
+    rows: list[list[str]] = []
     for name in DISTORTIONS:
         endings = ["-untouched", *(f"-{name}-{level}" for level in range(1, LEVELS + 1))]
-        table.add_row(name, *map(cell, endings))
-    return table
+        rows.append([name, *map(cell, endings)])
+    levels = ["none", *(str(level) for level in range(1, LEVELS + 1))]
+    return Sheet(title=title, headings=["distortion", *levels], rows=rows)
 
 
 def _mean_quality(rows: Sequence[Mapping[str, Any]], ending: str) -> float:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from shardsift.cli.configs import EvaluateConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.cli.tables import Sheet
 from shardsift.drawing import new_figure
 from shardsift.evaluation.baselines import Brisque, laplacian_variance
 from shardsift.evaluation.evaluate import Evaluation, evaluate
@@ -22,7 +22,7 @@ from shardsift.evaluation.figures import draw_figures
 from shardsift.evaluation.opinions import Baseline
 from shardsift.evaluation.published import PAPER_SETS, PUBLISHED_SRCC
 from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
-from shardsift.progress import Course
+from shardsift.progress import Course, count
 from shardsift.storage.finding import expand
 from shardsift.storage.lease import held
 
@@ -38,12 +38,10 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
         with console.watch(course.look):
             evaluation = evaluate(urls, config, _baselines(config), course)
         _write(evaluation, config)
-    console.print(_table(evaluation, config.iqa_set))
-    if evaluation.ablations:
-        console.print(_ablation_table(evaluation))
-    for reason, count in evaluation.skipped.items():
-        console.print(f"left out: {count:,} samples: {reason}")
-    console.print(f"table, figures and every prediction: {config.output}")
+    console.tabulate(_agreement(evaluation, config.iqa_set), _ablations(evaluation))
+    for reason, number in evaluation.skipped.items():
+        console.say(f"left out: {count(number, 'sample')}: {reason}")
+    console.say(f"table, figures and every prediction: {config.output}")
     return DONE
 
 
@@ -119,24 +117,27 @@ def _published(iqa_set: str | None) -> str | None:
     return None
 
 
-def _table(evaluation: Evaluation, iqa_set: str | None) -> Table:
-    table = Table(title=f"agreement with opinions, {len(evaluation.keys):,} images")
-    table.caption = _published(iqa_set)
-    table.add_column("", no_wrap=True)
-    for heading in _HEADINGS.values():
-        table.add_column(heading, justify="right")
-    for name, agreement in evaluation.agreements.items():
-        table.add_row(name, *(cell.replace(" (", "\n(") for cell in _cells(agreement)))
-    return table
+def _agreement(evaluation: Evaluation, iqa_set: str | None) -> Sheet:
+    images = count(len(evaluation.keys), "image")
+    return Sheet(
+        title=f"agreement with opinions, {images}",
+        headings=["", *_HEADINGS.values()],
+        rows=[
+            [name, *(cell.replace(" (", "\n(") for cell in _cells(agreement))]
+            for name, agreement in evaluation.agreements.items()
+        ],
+        caption=_published(iqa_set),
+    )
 
 
-def _ablation_table(evaluation: Evaluation) -> Table:
-    table = Table(title="one setting changed at a time")
-    for heading in ("", "", *_HEADINGS.values()):
-        table.add_column(heading)
-    for row in evaluation.ablations:
-        table.add_row(row.family, row.name, *_cells(row.agreement))
-    return table
+def _ablations(evaluation: Evaluation) -> Sheet:
+    return Sheet(
+        title="one setting changed at a time",
+        headings=["", "", *_HEADINGS.values()],
+        names=2,
+        rows=[[row.family, row.name, *_cells(row.agreement)] for row in evaluation.ablations],
+        left_out="in evaluation.json",
+    )
 
 
 def _write_predictions(evaluation: Evaluation, path: Path) -> None:

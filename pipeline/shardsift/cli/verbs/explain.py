@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from shardsift.cli.configs import ExplainConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.cli.tables import Sheet
 from shardsift.errors import ImageError, InputError
 from shardsift.report.explain import Explanation, draw, explain
 from shardsift.scoring.scorer import Scorer
@@ -20,28 +19,32 @@ _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
 def run(config: ExplainConfig, console: PlainConsole) -> int:
     """Explain each image, tables on stdout, pictures below the output; return the exit code."""
-    with console.status("loading the model"):
+    with console.busy("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)
     out = PlainConsole()
-    overview = _table("image", "size", "crops", *_COLUMNS, "lowest patch")
+    overview: list[list[str]] = []
     for url in config.images:
         explanation = _explain(url, scorer)
-        _add(overview, explanation)
+        overview.append(_row(explanation))
         if config.every_crop:
-            out.print(crop_table(explanation))
+            out.tabulate(crop_sheet(explanation))
         if config.output is not None:
-            console.print(f"heat map: {_save(explanation, config.output)}")
-    out.print(overview)
+            console.say(f"heat map: {_save(explanation, config.output)}")
+    headings = ["image", "size", "crops", *_COLUMNS, "lowest patch"]
+    out.tabulate(Sheet(title="", headings=headings, rows=overview))
     return DONE
 
 
-def crop_table(explanation: Explanation) -> Table:
+def crop_sheet(explanation: Explanation) -> Sheet:
     """Tabulate the crops: their left and top corner, and their cues."""
-    table = _table("crop (left, top)", *_COLUMNS)
-    table.title = explanation.name
-    for crop, cues in explanation.rows().items():
-        table.add_row(crop, *(f"{cues[cue]:.4f}" for cue in _COLUMNS))
-    return table
+    return Sheet(
+        title=explanation.name,
+        headings=["crop (left, top)", *_COLUMNS],
+        rows=[
+            [crop, *(f"{cues[cue]:.4f}" for cue in _COLUMNS)]
+            for crop, cues in explanation.rows().items()
+        ],
+    )
 
 
 def _explain(url: str, scorer: Scorer) -> Explanation:
@@ -55,7 +58,7 @@ def _explain(url: str, scorer: Scorer) -> Explanation:
     return explain(image, scorer, url.rpartition("/")[2])
 
 
-def _add(table: Table, explanation: Explanation) -> None:
+def _row(explanation: Explanation) -> list[str]:
     height, width = explanation.image.shape[:2]
     score, worst = explanation.score, explanation.worst
     cells = [f"{getattr(score, cue).mean():.4f}" for cue in _COLUMNS]
@@ -63,7 +66,7 @@ def _add(table: Table, explanation: Explanation) -> None:
     if worst is not None:
         top, left = explanation.corners[worst]
         lowest = f"{score.quality[worst]:.4f} at {left},{top}"
-    table.add_row(explanation.name, f"{width}x{height}", str(score.crops), *cells, lowest)
+    return [explanation.name, f"{width}x{height}", str(score.crops), *cells, lowest]
 
 
 def _save(explanation: Explanation, folder: Path) -> Path:
@@ -74,16 +77,3 @@ def _save(explanation: Explanation, folder: Path) -> Path:
         path, number = folder / f"{stem}-heat-{number}.png", number + 1
     draw(explanation).savefig(path, dpi=110)
     return path
-
-
-def _table(*headings: str) -> Table:
-    table = Table()
-    for place, heading in enumerate(headings):
-        table.add_column(
-            heading,
-            justify="right" if place else "left",
-            # A narrow terminal breaks names, never numbers.
-            no_wrap=heading in _COLUMNS,
-            overflow="fold",
-        )
-    return table

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.cli.tables import Sheet
+from shardsift.commands import beside
 from shardsift.curation.curate import FilterResult, curate
 from shardsift.curation.filter_config import QUALITY, FilterConfig
+from shardsift.progress import at_most
 from shardsift.reshard.reshard_config import ReshardConfig
-
-_MOST_BUCKETS = 40
 
 
 def run(config: FilterConfig, console: PlainConsole) -> int:
@@ -20,12 +19,16 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     """
     results = PlainConsole()
     outcome = curate(config, console.track)
-    results.print(_table(config, outcome))
+    results.tabulate(_counts(config, outcome))
     if outcome.threshold.buckets:
-        results.print(_buckets_table(config, outcome))
+        results.tabulate(_buckets(config, outcome))
     for line in _remarks(config, outcome):
         results.print(line, soft_wrap=True)
-    if "shards" not in config.emit or config.output is None or config.dry_run:
+    if config.output is None or config.dry_run:
+        return DONE
+    if "shards" not in config.emit:
+        if "keep-list" in config.emit:
+            console.suggest("reshard", config.output, "--output", beside(config.output, "shards"))
         return DONE
     from shardsift.cli.verbs import reshard  # and Ray, which no other filter needs
 
@@ -34,11 +37,7 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     return reshard.run(shards, console)
 
 
-def _table(config: FilterConfig, outcome: FilterResult) -> Table:
-    table = Table(title=config.annotations, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
+def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     rows = outcome.survey.rows
     counts = outcome.counts
     lines: dict[str, int] = {"rows": rows}
@@ -47,7 +46,7 @@ def _table(config: FilterConfig, outcome: FilterResult) -> Table:
         for code, number in sorted(counts.kept_errors.items()):
             lines[f"kept without a score: {code}"] = number
         lines["below the threshold"] = counts.below
-        lines["as good as it, and one too many"] = counts.tied
+        lines["at the threshold, and left out (ties)"] = counts.tied
         if config.unique:
             lines[f"duplicates of a better one, by {config.unique}"] = counts.duplicates
         if config.by != QUALITY:
@@ -55,30 +54,33 @@ def _table(config: FilterConfig, outcome: FilterResult) -> Table:
         lines["excluded by where"] = counts.excluded
         for code, number in sorted(counts.errors.items()):
             lines[f"dropped for its error: {code}"] = number
-    for name, number in lines.items():
-        table.add_row(name, f"{number:,}", f"{number / rows:.2%}" if rows else "")
-    table.add_section()
+    shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
     shards = {
         "shards": len(outcome.survey.parts),
         "given up when they were scored": len(outcome.survey.failed),
         "whose annotation is missing": len(outcome.survey.missing),
     }
-    for name, number in shards.items():
-        table.add_row(name, f"{number:,}", "")
-    return table
+    return Sheet(
+        title=config.annotations,
+        rows=[[name, f"{number:,}", shares[name]] for name, number in lines.items()],
+        below=[[name, f"{number:,}", ""] for name, number in shards.items()],
+    )
 
 
-def _buckets_table(config: FilterConfig, outcome: FilterResult) -> Table:
-    largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)[:_MOST_BUCKETS]
-    more = len(outcome.threshold.buckets) - len(largest)
-    caption = f"and {more:,} smaller ones, see _summary.json" if more else None
-    table = Table(title=f"per {config.per or ''}", caption=caption)
-    for name in ("bucket", "scored", "kept", "threshold"):
-        table.add_column(name, justify="left" if name == "bucket" else "right")
-    for bucket in largest:
-        threshold = "" if bucket.threshold is None else f"{bucket.threshold:.6g}"
-        table.add_row(bucket.name, f"{bucket.rows:,}", f"{bucket.kept:,}", threshold)
-    return table
+def _buckets(config: FilterConfig, outcome: FilterResult) -> Sheet:
+    largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)
+    thresholds = [
+        "" if bucket.threshold is None else f"{bucket.threshold:.6g}" for bucket in largest
+    ]
+    return Sheet(
+        title=f"per {config.per or ''}",
+        headings=["bucket", "scored", "kept", "threshold"],
+        rows=[
+            [bucket.name, f"{bucket.rows:,}", f"{bucket.kept:,}", threshold]
+            for bucket, threshold in zip(largest, thresholds, strict=True)
+        ],
+        left_out="smaller ones, in _summary.json",
+    )
 
 
 def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
@@ -87,7 +89,8 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
         by = f"--by {config.by} --min" if config.by != QUALITY else "--min-quality"
         lines.append(f"threshold: {by} {outcome.threshold.value!r}")
     if (error := outcome.threshold.rank_error) is not None:
-        lines.append(f"approximate: the threshold's rank is off by {error:.3%} at most")
+        exactness = f"is off by {at_most(error)} at most" if error else "is exact"
+        lines.append(f"approximate: the threshold's rank {exactness}; ties are all kept")
     if not outcome.survey.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
     if outcome.uids:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from shardsift.cli.configs import IqaShardsConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.commands import beside
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS
+from shardsift.progress import count
 from shardsift.storage.lease import held
 
 
@@ -22,7 +24,8 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     with held(output):
         opinions = iqa_set.read(config.folder)
         images, shards = write_shards(opinions, output, name, config.images_per_shard)
-    console.print(f"{images:,} images with opinions in {shards:,} shards: {output}")
-    flag = " --higher-is-worse" if iqa_set.higher_is_worse else ""
-    console.print(f"next: shardsift evaluate {output} --iqa-set {name}{flag} --output DIR")
+    console.say(f"{count(images, 'image')} with opinions in {count(shards, 'shard')}: {output}")
+    flags = ["--higher-is-worse"] if iqa_set.higher_is_worse else []
+    results = beside(output, "evaluation")
+    console.suggest("evaluate", output, "--iqa-set", name, *flags, "--output", results)
     return DONE

@@ -23,18 +23,18 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
     """
     prepared = prepare(config, console.track)
     for shard in prepared.missing:
-        console.print(f"nothing is kept of {shard}, which was never scored", soft_wrap=True)
+        console.say(f"nothing is kept of {shard}, which was never scored")
     tasks = [task for task in prepared.plan if task.shard not in prepared.folder.committed]
     what = f"{prepared.plan.samples:,} samples in {count(len(prepared.plan), 'shard')}"
     if config.dry_run:
         if not config.force:
             check_free(prepared.folder.url)
         size = byte_size(sum(task.bytes for task in prepared.plan))
-        console.print(f"dry run: would write {what}, about {size}", soft_wrap=True)
+        console.say(f"dry run: would write {what}, about {size}")
         return DONE
     if not tasks and prepared.folder.is_finished:
         where = prepared.folder.url
-        console.print(f"nothing to do: {what} are in {where} already", soft_wrap=True)
+        console.say(f"nothing to do: {what} are in {where} already")
         return DONE
     with held(prepared.folder.url, force=config.force):
         return _finish(prepared, tasks, console)
@@ -50,7 +50,8 @@ def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConso
         return code
     summary = prepared.folder.finish(prepared.plan, result.reports)
     if made := summary.json_made:
-        console.print(f"{count(made, 'sample')} had no .json, and got one")
+        console.say(f"{count(made, 'sample')} had no .json, and got one")
     if left := summary.json_left:
-        console.print(f"{count(left, '.json')} left as they were: they hold no JSON object")
+        console.say(f"{count(left, '.json')} left as they were: they hold no JSON object")
+    console.suggest("verify", prepared.folder.url)
     return DONE

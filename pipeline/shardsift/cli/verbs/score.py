@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from shardsift.commands import beside
 from shardsift.config import RunConfig
 from shardsift.progress import count
 from shardsift.runs.preflight import LoadModel
@@ -12,30 +13,31 @@ from shardsift.runs.score import ScoreResult, load_maclip, score
 
 def run(config: RunConfig, console: PlainConsole, load: LoadModel = load_maclip) -> int:
     """Score what isn't scored yet; return the exit code."""
-    return report_result(score(config, console, load), config, console)
+    code = report_result(score(config, console, load), config, console)
+    if code == DONE and config.output and not config.dry_run:
+        console.suggest("report", config.output, "--output", beside(config.output, "report"))
+    return code
 
 
 def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole) -> int:
     """Tell how it went; exit code 0, 1 if shards failed, 130 if the run was stopped."""
     tally = result.tally
     if tally.shards:
-        console.print(
+        console.say(
             f"scored {tally.items - tally.errors:,} of {tally.items:,} images "
             f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
-            f"{tally.per_second:,.1f} images/s, into {config.output}",
-            soft_wrap=True,
+            f"{tally.per_second:,.1f} images/s, into {config.output}"
         )
-        console.print(tally.pace, soft_wrap=True)
+        console.say(tally.pace)
     for failed in result.failed:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if tally.failed:
-        console.print(
+        console.say(
             f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "
-            "the same command tries them again",
-            soft_wrap=True,
+            "the same command tries them again"
         )
     if result.interrupted:
         left = tally.shards_total - tally.shards
-        console.print(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED
     return FAILED if tally.failed else DONE

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from rich.table import Table
-
 from shardsift.annotations.manifest import QUANTILE_RANKS
 from shardsift.annotations.stats import Group, Stats, read_stats
 from shardsift.cli.configs import StatsConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.cli.tables import Sheet
+from shardsift.progress import at_most
+
+_MOST_SHARDS = 20
 
 _Cells = Callable[[Group], list[str]]
 
@@ -23,45 +25,52 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
     if config.as_json:
         results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True)
         return DONE
-    results.print(_table(stats, stats.total.name, ["shards", "rows", "scored"], _counts))
+    results.tabulate(_sheet(stats, stats.total.name, ["shards", "rows", "scored"], _counts))
     if codes := sorted(stats.total.errors):
         errors = "rows without a score"
-        results.print(_table(stats, errors, codes, lambda g: [f"{g.errors[c]:,}" for c in codes]))
+        results.tabulate(
+            _sheet(stats, errors, codes, lambda group: [f"{group.errors[c]:,}" for c in codes])
+        )
     ranks = [f"{rank:.0%}" for rank in QUANTILE_RANKS]
-    results.print(_table(stats, "quantiles of quality", ranks, _quantiles))
+    results.tabulate(_sheet(stats, "quantiles of quality", ranks, _quantiles))
     if stats.total.attributes:
-        results.print(_attributes(stats.total))
-    error = stats.total.quality.rank_error
-    results.print(f"quantiles are those of ranks that are off by {error:.2%} at most")
+        results.tabulate(_attributes(stats.total))
+    if stats.total.scored:
+        results.print(_exactness(stats.total.quality.rank_error))
     if not stats.is_finished:
         results.print("no run has come to its end here")
     for title, shards in (("given up", stats.failed), ("annotation missing", stats.missing)):
-        for shard in shards:
+        for shard in shards[:_MOST_SHARDS]:
             results.print(f"{title}: {shard}", soft_wrap=True)
+        if (more := len(shards) - _MOST_SHARDS) > 0:
+            results.print(f"{title}: {more:,} more, see --json")
     return DONE
 
 
-def _table(stats: Stats, title: str, columns: Sequence[str], cells: _Cells) -> Table:
+def _exactness(rank_error: float) -> str:
+    if not rank_error:
+        return "quantiles are exact"
+    return f"quantiles are those of ranks that are off by {at_most(rank_error)} at most"
+
+
+def _sheet(stats: Stats, title: str, headings: Sequence[str], cells: _Cells) -> Sheet:
     """Make a table with a row for each prefix, if there are several, and one for all."""
-    table = Table(title=title)
-    table.add_column("prefix")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for group in stats.prefixes if len(stats.prefixes) > 1 else []:
-        table.add_row(group.name, *cells(group))
-    table.add_section()
-    table.add_row("all", *cells(stats.total))
-    return table
+    groups = stats.prefixes if len(stats.prefixes) > 1 else []
+    return Sheet(
+        title=title,
+        headings=["prefix", *headings],
+        rows=[[group.name, *cells(group)] for group in groups],
+        below=[["all", *cells(stats.total)]],
+    )
 
 
-def _attributes(group: Group) -> Table:
-    table = Table(title="attributes")
-    for name in ("", "mean", "deviation", "lowest", "highest"):
-        table.add_column(name, justify="right" if name else "left")
+def _attributes(group: Group) -> Sheet:
+    rows: list[list[str]] = []
     for name, spread in sorted(group.attributes.items()):
         values = spread.mean(group.scored), spread.deviation(group.scored)
-        table.add_row(name, *(f"{v:.3f}" for v in (*values, spread.lowest, spread.highest)))
-    return table
+        rows.append([name, *(f"{v:.3f}" for v in (*values, spread.lowest, spread.highest))])
+    headings = ["", "mean", "deviation", "lowest", "highest"]
+    return Sheet(title="attributes", headings=headings, rows=rows)
 
 
 def _counts(group: Group) -> list[str]:

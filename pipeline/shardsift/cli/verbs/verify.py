@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
-from rich.console import Console
-from rich.table import Table
-
 from shardsift.annotations.findings import Findings, repair
 from shardsift.annotations.folder import OutputFolder, RunFolder
 from shardsift.annotations.verify import Verification, claim_output, verify
@@ -17,9 +12,12 @@ from shardsift.asking.verify import verify_asked
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
+from shardsift.cli.tables import Sheet
+from shardsift.commands import command
 from shardsift.curation.kept import RECORD as FILTER_RECORD
 from shardsift.curation.verify import verify_filtered
 from shardsift.errors import ConfigError
+from shardsift.progress import count
 from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder
 from shardsift.reshard.verify import verify_reshard
@@ -54,7 +52,7 @@ def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:
     return verify_reshard(ReshardFolder(config.output), sources, track)
 
 
-def _verify_run(config: VerifyConfig, track: Track, results: Console) -> int:
+def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> int:
     folder = OutputFolder(config.output)
     if folder.is_compacted:
         return _tell(config, folder, verify_compacted(folder, track), results)
@@ -62,17 +60,15 @@ def _verify_run(config: VerifyConfig, track: Track, results: Console) -> int:
     found = verify(claim, recount=config.recount, track=track)
     code = _tell(config, claim.folder, found, results)
     if any("score" in problem.remedy for problem in found.problems):
-        command = ["shardsift", "score", *claim.plan.patterns, "--output", claim.folder.url]
-        results.print(
-            f"to go on, with the settings of that run: {shlex.join(command)}", soft_wrap=True
-        )
+        again = command("score", *claim.plan.patterns, "--output", claim.folder.url)
+        results.print(f"to go on, with the settings of that run: {again}", soft_wrap=True)
     return code
 
 
 def _tell(
-    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: Console
+    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: PlainConsole
 ) -> int:
-    results.print(_table(config, folder, found))
+    results.tabulate(_sheet(config, folder, found))
     for problem in found.problems:
         told = failure(problem.place, f"{problem.trouble}; {problem.remedy}")
         results.print(told, soft_wrap=True)
@@ -87,7 +83,9 @@ def _tell(
     if config.repair:
         deleted = repair(folder, found.problems)
         again = sum(problem.rescores for problem in found.problems)
-        results.print(f"repaired: {len(deleted):,} files deleted, {again:,} to be made again")
+        results.print(
+            f"repaired: {count(len(deleted), 'file')} deleted, {again:,} to be made again"
+        )
     return FAILED
 
 
@@ -95,16 +93,13 @@ def _clean_bill(found: Findings | Verification) -> str:
     if found.unchecked:
         return "consistent, as far as it could be compared"
     failed = found.failed if isinstance(found, Verification) else ()
-    given_up = f" but for {len(failed):,} shards that were given up"
+    given_up = f" but for {count(len(failed), 'shard')}, given up when scored"
     return f"complete and consistent{given_up if failed else ''}"
 
 
-def _table(config: VerifyConfig, folder: RunFolder, found: Findings | Verification) -> Table:
-    table = Table(title=folder.url, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+def _sheet(config: VerifyConfig, folder: RunFolder, found: Findings | Verification) -> Sheet:
+    rows: list[tuple[str, str]] = []
     for name, number in found.counts.items():
         is_asked_for = config.recount or name != "tars read again"
-        table.add_row(name, f"{number:,}" if is_asked_for else "not asked for")
-    table.add_row("problems", f"{len(found.problems):,}")
-    return table
+        rows.append((name, f"{number:,}" if is_asked_for else "not asked for"))
+    return Sheet(title=folder.url, rows=[*rows, ("problems", f"{len(found.problems):,}")])

@@ -20,7 +20,7 @@ def test_it_says_what_became_of_what(
 ) -> None:
     output = str(tmp_path / "few")
     assert main(["compact", scores, "--output", output, "--bytes_per_file", "128MiB"]) == 0
-    assert "compacted: 3 rows of 2 shards, in 1 files in" in capsys.readouterr().err
+    assert "compacted: 3 rows of 2 shards, in 1 file in" in capsys.readouterr().err
     assert main(["stats", output]) == 0
     assert main(["compact", scores, "--output", output]) == 2
     assert "--overwrite to replace them" in capsys.readouterr().err
@@ -33,5 +33,5 @@ def test_a_size_that_is_none_is_one_line(
 ) -> None:
     command = ["compact", scores, "--output", str(tmp_path / "few"), f"--bytes-per-file={size}"]
     assert main(command) == 2
-    assert "bytes_per_file: " in capsys.readouterr().err
+    assert f"--bytes-per-file {size}: " in capsys.readouterr().err
     assert not (tmp_path / "few").exists()

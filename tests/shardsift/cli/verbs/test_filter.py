@@ -31,7 +31,7 @@ def test_every_row_is_told_of(
         "rows": "8",
         "kept": "2",
         "below the threshold": "3",
-        "as good as it, and one too many": "2",
+        "at the threshold, and left out (ties)": "2",
         "excluded by where": "0",
         "dropped for its error: truncated": "1",
         "shards": "2",
@@ -39,12 +39,12 @@ def test_every_row_is_told_of(
         "whose annotation is missing": "0",
     }
     assert "threshold: --min-quality 0.5" in said.out
-    assert said.err == "", "a log gets nothing but what is wrong"
+    assert said.err == f"next: shardsift reshard {output} --output {output}-shards\n"
 
 
 def test_a_dry_run_needs_no_output(scores: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["filter", scores, "--keep-top", "0.5", "--approximate", "--dry-run"]) == 0
-    assert "the threshold's rank is off by 0.000% at most" in capsys.readouterr().out
+    assert "the threshold's rank is exact; ties are all kept" in capsys.readouterr().out
 
 
 def test_settings_come_from_a_file_and_flags_win(
@@ -53,7 +53,7 @@ def test_settings_come_from_a_file_and_flags_win(
     (tmp_path / "filter.yaml").write_text("keep-count: 5\nper: prefix\n")
     command = ["filter", scores, "--output", str(tmp_path / "kept")]
     assert main([*command, "--config", str(tmp_path / "filter.yaml")]) == 2
-    assert "per needs keep_top" in capsys.readouterr().err
+    assert "--per needs --keep-top" in capsys.readouterr().err
     (tmp_path / "filter.yaml").write_text("keep-count: 5\n")
     assert main([*command, "--config", str(tmp_path / "filter.yaml"), "--keep-count", "1"]) == 0
     assert json.loads((tmp_path / "kept" / "_summary.json").read_text())["kept"] == 1
@@ -62,12 +62,18 @@ def test_settings_come_from_a_file_and_flags_win(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "give one of min, min_quality, keep_top and keep_count"),
-        (["--keep-top", "30"], "keep_top: Input should be less than or equal to 1 (got 30.0)"),
+        ([], "give one of --keep-top, --keep-count, --min-quality and --min"),
+        (
+            ["--keep-top", "30"],
+            "--keep-top 30: a share goes from 0 to 1; did you mean 0.3, or 30%?",
+        ),
         (["--keep-top", "0.5", "--where", "widht > 2"], "no column widht; did you mean width?"),
         (["--min-quality", "3"], "lies outside the data"),
         (["--keep-top", "0.5", "--where", "width > 9999"], "keeps nothing"),
-        (["--keep-top", "0.5", "--emit", "keep_list"], "'keep-list'"),
+        (
+            ["--keep-top", "0.5", "--emit", "keep_list"],
+            "--emit keep_list: is not among keep-list, uids, shards; did you mean keep-list?",
+        ),
         (["--keep-tip", "0.5"], "did you mean --keep-top?"),
     ],
 )
@@ -83,7 +89,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 
 def test_without_annotations_it_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["filter", "--keep-top", "0.5", "--dry-run"]) == 2
-    assert "annotations has to be given" in capsys.readouterr().err
+    assert (
+        "ANNOTATIONS has to be given: the output of `score`: a folder or URL"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_file_is_one_line_too(

@@ -81,7 +81,7 @@ def test_shards_that_were_given_up_are_counted(
     score_again(shards, out)
     assert main(["verify", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "complete and consistent but for 1 shards that were given up" in said
+    assert "complete and consistent but for 1 shard, given up when scored" in said
 
 
 def test_named_shards(out: Path, shards: Path) -> None:
