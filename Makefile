@@ -24,29 +24,29 @@ test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
-	SHARDSIFT_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
+	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
-	SHARDSIFT_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_killed_verbs.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/jobs/training/test_trainer.py
+	SHARDSIFT_TEST_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_killed_verbs.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/jobs/training/test_trainer.py
 
 flips: $(STAMP)  ## 1,500 flipped bits in each kind of file that is written; takes a quarter of an hour
-	SHARDSIFT_FLIPS=1500 $(BIN)/python -m pytest -s tests/integration/test_flips.py --timeout 3600
+	SHARDSIFT_TEST_FLIPS=1500 $(BIN)/python -m pytest -s tests/integration/test_flips.py --timeout 3600
 
 scale: $(STAMP)  ## a million simulated shards on a thousand actors; takes a minute
-	SHARDSIFT_SHARDS=1000000 SHARDSIFT_ACTORS=1000 $(BIN)/python -m pytest -s tests/shardsift/engine/test_scale.py -k memory
+	SHARDSIFT_TEST_SHARDS=1000000 SHARDSIFT_TEST_ACTORS=1000 $(BIN)/python -m pytest -s tests/shardsift/engine/test_scale.py -k memory
 
 memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB, and of huge images; takes minutes
-	SHARDSIFT_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
+	SHARDSIFT_TEST_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
-	SHARDSIFT_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/annotations/test_compact.py --timeout 7200
+	SHARDSIFT_TEST_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/annotations/test_compact.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
-	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
+	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
 	$(BIN)/python -m jobs.bench
 
 feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COMMIT for two in turn; takes minutes
-	SHARDSIFT_BENCH=1 $(BIN)/python -m pytest tests/jobs/feed
+	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/feed
 	$(BIN)/python -m jobs.feed $(if $(AGAINST),--against $(AGAINST))
 
 # No Ray, no network, no venv: the Python and the torch that the machine with the GPU has.
@@ -54,11 +54,11 @@ GPU_PYTHON ?= python3
 DEVICE ?= cuda
 GPU_FLAGS ?= $(if $(filter cpu,$(DEVICE)),--images 64 --sizes 256x256 --dtypes float32 --batch-sizes 16 --decode-workers 2)
 gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it; takes minutes
-	SHARDSIFT_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
+	SHARDSIFT_TEST_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
 	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE) $(GPU_FLAGS)
 
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
-	SHARDSIFT_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
+	SHARDSIFT_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
 
 reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
 	$(BIN)/python -m jobs.reference

@@ -6,21 +6,19 @@ That is `docs/reference.md`, and the comments of `configs/`, whose headers are w
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from shardsift.cli.app import VERBS, Verb
-from shardsift.cli.flags import COMMON, default_of, flag_of, is_in_file, own_first, sentence
+from shardsift.cli.catalogue import VERBS, Verb
+from shardsift.cli.flags import COMMON, comment_of, default_of, flag_of, is_in_file, own_first
 from shardsift.config import Config, fields_by_key
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 
-_WIDTH = 96
 _OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+):(?P<value> .*?)?(?: +#.*)?")
 """A line of a config: a setting, or one that is commented out."""
 
@@ -34,7 +32,8 @@ def reference() -> str:
         "# Reference",
         "Made by `make reference` from the fields that declare the settings.",
         "Flags may be typed with underscores, too. A key of a config file is its flag's name with "
-        "underscores; flags win over the file.",
+        "underscores; an environment variable `SHARDSIFT_KEEP_TOP` sets `keep_top`, too. Flags win "
+        "over variables, and these over the file.",
         *(part for name, verb in VERBS.items() for part in _of_verb(name, verb)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -80,8 +79,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _commented_option(option: re.Match[str], kind: type[Config]) -> list[str]:
-    text = sentence(fields_by_key(kind)[option["key"]].description)
-    comment = [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]
+    comment = comment_of(fields_by_key(kind)[option["key"]])
     return ["", *comment, f"{option['off'] or ''}{option['key']}:{option['value'] or ''}"]
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from shardsift.config import ScoreConfig
 from shardsift.records import RgbImage
 
-if "SHARDSIFT_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a check is repeatable
+if "SHARDSIFT_TEST_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a check is repeatable
     settings.register_profile("repeatable", derandomize=True)
     settings.load_profile("repeatable")
 

@@ -16,6 +16,7 @@ OWNERS = {
     "datasketches": ["annotations/sketch.py"],
     "duckdb": ["curation/where.py"],
     "fsspec": ["storage/filesystems.py"],
+    "huggingface_hub": ["scoring/hub.py"],
     "matplotlib": ["drawing.py"],
     "open_clip": ["scoring/clip.py"],
     "PIL": ["shards/", "report/", "cli/verbs/demo.py"],

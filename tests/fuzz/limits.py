@@ -1,6 +1,6 @@
 """How much is tried, and what no input may exceed: 20 seconds, a bound of memory, its own folder.
 
-`make test` tries a few examples, the same ones every time; `make fuzz` sets SHARDSIFT_FUZZ and
+`make test` tries a few examples, the same ones every time; `make fuzz` sets SHARDSIFT_TEST_FUZZ and
 tries thousands of new ones.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, currently_in_test_context, event, settings
 
-LONG: Final = "SHARDSIFT_FUZZ" in os.environ
+LONG: Final = "SHARDSIFT_TEST_FUZZ" in os.environ
 
 _SECONDS = 20
 _SECONDS_UNTIL_KILLED = 120

@@ -31,7 +31,7 @@ from shardsift.shards.decoding import TWO_THREADS
 from shardsift.shards.slabs import Slabs
 from tests.samples import encoded, write_tar
 
-DEVICE = os.environ.get("SHARDSIFT_DEVICE", "cpu")
+DEVICE = os.environ.get("SHARDSIFT_TEST_DEVICE", "cpu")
 CUES = ("quality", "q_sim", "q_mag", "w_sim")
 SIZES = [(224, 480), (100, 40), (300, 301), (224, 224)]
 IMAGES: list[RgbImage] = [

@@ -34,7 +34,7 @@ from tests.fakes import TRAP_WIDTH, FakeScorer, Harm, SlowScorer, TrappedScorer
 from tests.samples import encoded, write_shards, write_tar
 
 pytestmark = pytest.mark.skipif(
-    "SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: it depends on timing"
+    "SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: it depends on timing"
 )
 
 SHARDS, SAMPLES = 16, 2

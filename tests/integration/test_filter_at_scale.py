@@ -24,9 +24,9 @@ from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
 from tests.generated import write_many
 
-ROWS = int(os.environ.get("SHARDSIFT_ROWS", 200_000))
-FILES = int(os.environ.get("SHARDSIFT_FILES", 100))
-RACES = "SHARDSIFT_ROWS" in os.environ
+ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))
+FILES = int(os.environ.get("SHARDSIFT_TEST_FILES", 100))
+RACES = "SHARDSIFT_TEST_ROWS" in os.environ
 LAPS = 3
 GIGABYTE = 1 << 30
 
@@ -43,8 +43,8 @@ CREATE MACRO tie(seed, n) AS step4(step3(step2(step1(wrap(seed + n::UHUGEINT))))
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Annotations with errors and many ties; SHARDSIFT_SCORES keeps them for the next time."""
-    kept = os.environ.get("SHARDSIFT_SCORES")
+    """Annotations with errors and many ties; SHARDSIFT_TEST_SCORES keeps them for the next time."""
+    kept = os.environ.get("SHARDSIFT_TEST_SCORES")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("scores")
     if not (folder / "_summary.json").exists():
         write_many(folder, FILES, ROWS // FILES)

@@ -22,7 +22,7 @@ from shardsift.errors import AnnotationError, UserError
 from tests.shardsift.asking.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.reshard.corpora import make_corpus, sample
 
-FLIPS = int(os.environ.get("SHARDSIFT_FLIPS", "10"))
+FLIPS = int(os.environ.get("SHARDSIFT_TEST_FLIPS", "10"))
 """Of each kind of file, at the same random places every time."""
 
 KINDS = {

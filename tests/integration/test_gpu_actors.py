@@ -22,7 +22,7 @@ from shardsift.runs.scoring import ScoringSpec
 from shardsift.shards.plan import plan_shards
 from tests.samples import write_shards
 
-IS_GPU = os.environ.get("SHARDSIFT_DEVICE", "cpu") != "cpu"
+IS_GPU = os.environ.get("SHARDSIFT_TEST_DEVICE", "cpu") != "cpu"
 MOST_ACTORS = 8
 
 

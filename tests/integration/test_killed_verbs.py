@@ -22,10 +22,10 @@ from tests.shardsift.asking.asked import TEXT, score_pictures
 from tests.shardsift.reshard.corpora import plain_corpus
 
 pytestmark = pytest.mark.skipif(
-    "SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: it takes minutes"
+    "SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: it takes minutes"
 )
 
-KILLS = int(os.environ.get("SHARDSIFT_KILLS", "20"))
+KILLS = int(os.environ.get("SHARDSIFT_TEST_KILLS", "20"))
 """Of each verb."""
 
 VERBS = {

@@ -18,7 +18,7 @@ from tests.samples import encoded, picture, write_tar
 
 SIDE = 1024
 IMAGES, REPEATS = 1000, 20
-SHARD_MB = int(os.environ.get("SHARDSIFT_SHARD_MB", "0"))
+SHARD_MB = int(os.environ.get("SHARDSIFT_TEST_SHARD_MB", "0"))
 
 pytestmark = pytest.mark.skipif(SHARD_MB == 0, reason="make memory runs it: minutes")
 

@@ -33,7 +33,7 @@ SHARDS, SAMPLES = 20, 6
 HELD = 10
 """The shard that is kept back: one actor commits as many before it."""
 
-CHAOS = "SHARDSIFT_CHAOS" in os.environ
+CHAOS = "SHARDSIFT_TEST_CHAOS" in os.environ
 """With the bundled model in place of the fake scorer."""
 Files = dict[str, tuple[int, bytes]]
 """Modification time and content of each annotation, and of its embeddings."""

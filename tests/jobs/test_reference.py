@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.reference import REFERENCE, ROOT, commented, kind_of, reference
-from shardsift.cli.app import VERBS
+from shardsift.cli.catalogue import VERBS
 from shardsift.config import fields_by_key
 
 STALE = "is stale; run `make reference`"

@@ -153,3 +153,26 @@ def test_processes_decode_where_a_gpu_and_more_than_two_cores_wait_for_them(
     settings: dict[str, float], workers: int
 ) -> None:
     assert load_config(RunConfig, None, settings).decode_workers_of_actor() == workers
+
+
+def test_variables_win_over_the_file_and_flags_over_them(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "actors: 4\nbatch_size: 8\nmodel: compact\nshards: [a.tar]\n")
+    environment = {
+        "SHARDSIFT_ACTORS": "3",
+        "SHARDSIFT_BATCH_SIZE": "16",
+        "SHARDSIFT_SHARDS": "@some list.txt",
+        "SHARDSIFT_HASHES": "sha256,phash",
+        "SHARDSIFT_OVERWRITE": "1",
+        "SHARDSIFT_MODEL": "",
+        "ACTORS": "9",
+    }
+    settings = load_config(RunConfig, file, {"actors": "2"}, environment)
+    assert (settings.actors, settings.batch_size, settings.model) == (2, 16, "compact")
+    assert (settings.shards, settings.hashes) == (("@some list.txt",), ("sha256", "phash"))
+    assert settings.overwrite
+
+
+def test_a_mistake_in_a_variable_names_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(RunConfig, None, {}, {"SHARDSIFT_ACTORS": "many"})
+    assert str(caught.value) == "SHARDSIFT_ACTORS many: has to be a whole number"

@@ -62,7 +62,7 @@ tar_offset      where the image's bytes begin in the tar
 tar_size        how many they are; null from 2 GiB
 width, height   of the decoded image, in pixels, EXIF orientation applied
 crops           number of views scored
-quality         MA-CLIP: the fused score, mean over the crops
+quality         MA-CLIP: the fused score, mean over the crops; above 0, and may pass 1
 q_sim, q_mag    its cues; w_sim: weight of q_sim in the fusion (w_mag is 1 - w_sim)
 quality_min     lowest, and quality_std: population standard deviation, over the crops
 sha256          of the image's file, and phash: perceptual hash of the picture; if asked for

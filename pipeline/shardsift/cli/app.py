@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -22,89 +21,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from shardsift import __version__
-from shardsift.asking.ask_config import AskConfig
-from shardsift.cli.configs import (
-    CompactConfig,
-    CompareConfig,
-    DemoConfig,
-    EvaluateConfig,
-    ExplainConfig,
-    IqaShardsConfig,
-    ReportConfig,
-    StatsConfig,
-    VerifyConfig,
-)
+from shardsift.cli.catalogue import VERBS
 from shardsift.cli.console import SAID, TALK, Talk, start_console
 from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
-from shardsift.config import Config, RunConfig, did_you_mean, load_config
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
-from shardsift.reshard.reshard_config import ReshardConfig
 
-
-@dataclass(frozen=True)
-class Verb:
-    """What a verb may be asked for, and what it does, in a line.
-
-    `run(config, console)` of its module in `cli/verbs` does it, and returns the exit code.
-    `resumes` says that the same command goes on with what was stopped.
-    """
-
-    config: type[Config]
-    summary: str
-    resumes: bool = False
-
-
-VERBS = {
-    "score": Verb(
-        RunConfig,
-        "Score all images of the shards; a Parquet file of annotations for each.",
-        resumes=True,
-    ),
-    "verify": Verb(
-        VerifyConfig,
-        "Prove that an output is complete and consistent: no gaps, no damage, nothing twice.",
-    ),
-    "report": Verb(
-        ReportConfig,
-        "Write one HTML page of a run: distributions, pictures, and what a threshold would keep.",
-    ),
-    "compare": Verb(
-        CompareConfig,
-        "Tell how far the scores of two runs differ, and how much of what they keep is the same.",
-    ),
-    "stats": Verb(StatsConfig, "Print counts, quantiles and errors of a run, from its metadata."),
-    "filter": Verb(
-        FilterConfig, "Keep the best samples: an exact share, a number, or all above a threshold."
-    ),
-    "ask": Verb(
-        AskConfig,
-        "Ask new questions of a corpus with embeddings: no image is read or encoded.",
-        resumes=True,
-    ),
-    "reshard": Verb(
-        ReshardConfig,
-        "Write the clean corpus: new tars of the kept samples, byte for byte and in order.",
-        resumes=True,
-    ),
-    "compact": Verb(
-        CompactConfig,
-        "Put many small annotation files into few large ones, which are read as before.",
-    ),
-    "explain": Verb(ExplainConfig, "Show the cues of single images, and where they are bad."),
-    "evaluate": Verb(
-        EvaluateConfig,
-        "Compare scores with opinions: SRCC, KRCC, PLCC and RMSE, and the paper's figures.",
-    ),
-    "iqa-shards": Verb(
-        IqaShardsConfig, "Turn a set of images with human opinions into shards for `evaluate`."
-    ),
-    "demo": Verb(
-        DemoConfig, "Go the whole way, offline: make sample shards, score them, show what came out."
-    ),
-}
+logger = logging.getLogger(__name__)
 
 
 def _with_dashes(token: str) -> str:
@@ -148,9 +73,10 @@ class _Verbs(TyperGroup):
 
 def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
     talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
-    config = load_config(VERBS[verb].config, given.pop("config", None), given)
+    config = load_config(VERBS[verb].config, given.pop("config", None), given, os.environ)
     prepare_ray(getattr(config, "address", None))
     console = start_console(talk)
+    _warn_of_unknown_variables()
     with console.busy("loading"):
         module = import_module(f"shardsift.cli.verbs.{verb.replace('-', '_')}")
     return module.run(config, console, **(context.obj or {}))
@@ -165,6 +91,17 @@ app = typer.Typer(
         "token_normalize_func": _with_dashes,
     },
 )
+
+
+def _warn_of_unknown_variables() -> None:
+    """Tell of environment variables that look like ours, and that no verb knows."""
+    known = {
+        VARIABLE + key.upper() for verb in VERBS.values() for key in fields_by_key(verb.config)
+    }
+    for name in sorted(os.environ):
+        is_ours = name.startswith(VARIABLE) and not name.startswith(f"{VARIABLE}TEST_")
+        if is_ours and name not in known:
+            logger.warning("%s: no setting; %s", name, did_you_mean(name, known, "see --help"))
 
 
 def _print_version(wanted: bool) -> None:

@@ -138,6 +138,16 @@ class IqaShardsConfig(Config):
     images_per_shard: int = Field(default=1000, ge=1, description="images in a shard")
 
 
+class ConfigConfig(Config):
+    """What to show of configs."""
+
+    name: Annotated[str | None, Given.BY_PLACE] = Field(
+        default=None,
+        description="a config that comes along, such as `laptop`, or a verb, such as `filter`; "
+        "without it, what there is",
+    )
+
+
 class DemoConfig(Config):
     """The whole way on made-up shards."""
 

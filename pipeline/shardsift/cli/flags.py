@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from pathlib import Path
+from textwrap import wrap
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -25,6 +26,8 @@ COMMON: dict[str, tuple[str, type, str]] = {
     "log_file": ("PATH", str, "add all that is said, and progress, to this file as well"),
 }
 """What every verb takes beside its settings: what is typed behind it, and what it is."""
+
+_COMMENT_WIDTH = 96
 
 _SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 
@@ -85,6 +88,22 @@ def default_of(field: FieldInfo) -> str | None:
     if isinstance(default, ByteSize):
         return default.human_readable(separator=" ")
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def comment_of(field: FieldInfo) -> list[str]:
+    """Describe a field in the lines of a comment."""
+    text = sentence(field.description)
+    return [f"# {line}" for line in wrap(text, _COMMENT_WIDTH, break_on_hyphens=False)]
+
+
+def template_of(kind: type[Config]) -> str:
+    """Write a config file that sets nothing, and says of each setting what it is."""
+    parts: list[str] = []
+    for key, field in own_first(kind):
+        default = field.get_default()
+        told = str(default).lower() if isinstance(default, bool) else default_of(field) or ""
+        parts.append("\n".join([*comment_of(field), f"# {key}: {told}".rstrip()]))
+    return "\n\n".join(parts) + "\n"
 
 
 def _parameter(key: str, field: FieldInfo) -> Parameter:

@@ -20,7 +20,7 @@ from shardsift.config.extras import (
     checked_attributes,
 )
 from shardsift.config.files import bundled_configs, load_config
-from shardsift.config.mistakes import did_you_mean, spelled
+from shardsift.config.mistakes import VARIABLE, did_you_mean, spelled
 from shardsift.config.run import RayConfig, RunConfig
 from shardsift.config.score import (
     PAPER_PROMPT_PAIRS,
@@ -36,6 +36,7 @@ __all__ = [
     "ATTRIBUTE_PREFIX",
     "PAPER_PROMPT_PAIRS",
     "PILLOW_BOMB_ERROR_PIXELS",
+    "VARIABLE",
     "AnyDtype",
     "Attributes",
     "AttributesConfig",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
 import yaml
 from pydantic import ValidationError
 
 from shardsift.config.base import Config, fields_by_key
-from shardsift.config.mistakes import Written
+from shardsift.config.mistakes import VARIABLE, Written
 from shardsift.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -29,8 +29,11 @@ def load_config(
     kind: type[ConfigT],
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> ConfigT:
-    """Read settings from a YAML file and let `overrides` win over it.
+    """Read settings from a YAML file, let variables win over it, and `overrides` over these.
+
+    A variable is called `SHARDSIFT_KEEP_TOP`; one that is empty sets nothing.
 
     `config` is a path, or the name of a config that comes with Shardsift; a path wins.
 
@@ -41,8 +44,9 @@ def load_config(
     file = None if config is None else find_config(str(config))
     found, lines = (read_yaml(file), _lines_of(file)) if file else ({}, {})
     flags = dict(overrides or {})
-    written = Written(kind, file, lines, flags)
-    values = found | flags
+    variables = _variables(kind, environment or {})
+    written = Written(kind, file, lines, flags, variables)
+    values = found | variables | flags
     mistakes = written.twice()
     mistakes += [written.unknown(key) for key in values if key not in fields_by_key(kind)]
     known = {key: value for key, value in values.items() if key in fields_by_key(kind)}
@@ -53,6 +57,14 @@ def load_config(
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return settings
+
+
+def _variables(kind: type[Config], environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, field in fields_by_key(kind).items():
+        if value := environment.get(VARIABLE + key.upper()):
+            found[key] = [value] if get_origin(field.annotation) is tuple else value
+    return found
 
 
 def find_config(name: str) -> Path:

@@ -39,9 +39,12 @@ _PHRASES = {
 }
 _MOST_SHOWN = 60
 
+VARIABLE = "SHARDSIFT_"
+"""Before the name of a setting that the environment sets."""
+
 
 class Written:
-    """Where the values of a config were written: which in a file, and the others as flags."""
+    """Where the values of a config were written: in a file, in the environment, or as flags."""
 
     def __init__(
         self,
@@ -49,14 +52,18 @@ class Written:
         file: Path | None,
         lines: Mapping[str, Sequence[int]],
         flags: Iterable[str],
+        variables: Iterable[str] = (),
     ) -> None:
         self._fields = fields_by_key(kind)
         self._file = file
         self._lines = lines
         self._flags = frozenset(flags)
+        self._variables = frozenset(variables)
 
     def place(self, key: str) -> str:
         """Name a setting as it is written."""
+        if key in self._variables and key not in self._flags:
+            return VARIABLE + key.upper()
         if key in self._lines and key not in self._flags:
             return f"{self._file}:{self._lines[key][-1]}: {key}"
         if key not in self._fields or Given.IN_FILE in self._fields[key].metadata:

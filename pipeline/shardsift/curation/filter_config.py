@@ -58,8 +58,9 @@ class FilterConfig(Config):
     )
     per: str | None = Field(
         default=None,
-        description="take `keep_top` within buckets: `prefix` (the shard's folder, else its name "
-        "without numbers), `megapixels`, or a column of `join`",
+        description="take `keep_top` within buckets: `prefix` (the shard's folder; if all lie in "
+        "one, its name without the numbers at its end; one bucket if these are alike, too), "
+        "`megapixels`, or a column of `join`",
     )
     join: str | None = Field(
         default=None,

@@ -25,7 +25,13 @@ from shardsift.config import Attributes, ScoreConfig
 from shardsift.documents import first_problem
 from shardsift.errors import ConfigError, ModelError
 from shardsift.scoring.crops import CROP_SIZE
+from shardsift.scoring.hub import cache_alone_if_unreachable
 from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
+
+
+class _DownloadError(Exception):
+    """What a model hub has, or should have, isn't here."""
+
 
 _LONG = 8
 """Times what a model reads, a prompt is looked at."""
@@ -68,6 +74,23 @@ def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> Clip
         ConfigError: if a prompt is longer than it reads.
     """
     config = with_default_weights(config)
+    if _is_local(config):
+        return _build(config, attributes or {})
+    with cache_alone_if_unreachable() as problem:
+        try:
+            return _build(config, attributes or {})
+        except _DownloadError as error:
+            raise _cannot_download(config, problem) from error
+
+
+def _is_local(config: ScoreConfig) -> bool:
+    """Tell whether nothing has to be asked of a model hub."""
+    if config.model.startswith("hf-hub:") or config.pretrained is None:
+        return False
+    return config.pretrained == RANDOM_WEIGHTS or Path(config.pretrained).is_file()
+
+
+def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
     architecture = _resolve_architecture(config)
     model = _load(architecture, config)
     if not config.position_embedding:
@@ -77,7 +100,6 @@ def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> Clip
     model.eval().requires_grad_(False)
     scale_311, shift_311 = _normalisation(model)
     text = _TextTower(model, architecture.name)
-    attributes = attributes or {}
     return ClipModel(
         visual=model.visual,
         feature_values=architecture.config["embed_dim"],
@@ -138,7 +160,7 @@ def _resolve_architecture(config: ScoreConfig) -> _Architecture:
     try:
         found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
     except Exception as error:  # the hub client raises many types
-        raise _cannot_download(config, error) from error
+        raise _DownloadError(str(error)) from error
     if found is None:
         raise ModelError(
             f"--model {name}: open_clip has no such model; "
@@ -223,7 +245,7 @@ def _is_torchscript(pretrained: str | None) -> bool:
         return False
 
 
-def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError:
+def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError | _DownloadError:
     if config.pretrained is not None and Path(config.pretrained).is_file():
         reason = " ".join(str(error).split())[:300]
         return ModelError(
@@ -238,14 +260,16 @@ def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError:
             f"--pretrained {config.pretrained}: no such file, and {config.model} has no such tag; "
             f"its tags: {', '.join(known) or 'none'}"
         )
-    return _cannot_download(config, error)
+    return _DownloadError(str(error))
 
 
-def _cannot_download(config: ScoreConfig, error: Exception) -> ModelError:
-    logger.debug("download failed", exc_info=error)
+def _cannot_download(config: ScoreConfig, problem: str | None) -> ModelError:
+    weights = f" ({config.pretrained})" if config.pretrained else ""
+    cause = f"are not in the cache, and {problem}" if problem else "can't be downloaded"
+    model = "NAME" if config.model.startswith("hf-hub:") else config.model
     return ModelError(
-        f"the weights of {config.model} ({config.pretrained}) can't be downloaded; if there is "
-        f"no network, copy them here and pass --model NAME --pretrained /path/to/weights.pt"
+        f"the weights of {config.model}{weights} {cause}; copy them here and pass --model {model} "
+        "--pretrained /path/to/weights.pt, or try --model compact, which comes with the package"
     )
 
 
@@ -283,8 +307,9 @@ class _TextTower:
         try:
             self._tokenizer = open_clip.get_tokenizer(name)
         except Exception as error:  # the hub client raises many types
+            reason = " ".join(str(error).split())[:300]
             raise ModelError(
-                f"--model {name}: its tokenizer can't be downloaded: {error}"
+                f"--model {name}: its tokenizer can't be downloaded: {reason}"
             ) from error
 
     @torch.inference_mode()

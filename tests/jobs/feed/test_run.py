@@ -18,7 +18,7 @@ def test_a_commit_that_is_not_there_is_told(tmp_path: Path):
         check_out("nosuch", tmp_path)
 
 
-@pytest.mark.skipif("SHARDSIFT_BENCH" not in os.environ, reason="takes a minute: make feed")
+@pytest.mark.skipif("SHARDSIFT_TEST_BENCH" not in os.environ, reason="takes a minute: make feed")
 def test_two_commits_are_measured_in_turn(tmp_path: Path):
     shown = io.StringIO()
     config = FeedConfig(

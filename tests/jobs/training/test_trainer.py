@@ -77,7 +77,7 @@ def broken(photos: Photos, tmp_path_factory: pytest.TempPathFactory) -> Broken:
     return Broken(folder, train(CONFIG, photos, folder, 3))
 
 
-@pytest.mark.skipif("SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: 16 s")
+@pytest.mark.skipif("SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: 16 s")
 def test_a_resumed_run_equals_an_unbroken_one(
     photos: Photos, broken: Broken, tmp_path: Path
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-@pytest.mark.skipif("SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: 6 s")
+@pytest.mark.skipif("SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: 6 s")
 def test_training_ends_once_enough_is_in_order(photos: Photos, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"enough": 1e-9, "steps": 100})
     ended = train(config, photos, tmp_path, 100)
@@ -101,13 +101,13 @@ def test_training_ends_once_enough_is_in_order(photos: Photos, tmp_path: Path) -
     assert not train(config, photos, tmp_path, 100), "what has ended must not go on"
 
 
-@pytest.mark.skipif("SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: 8 s")
+@pytest.mark.skipif("SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: 8 s")
 def test_other_settings_than_the_checkpoints_are_refused(photos: Photos, broken: Broken) -> None:
     with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
         Trainer(CONFIG.model_copy(update={"seed": 1}), photos, broken.folder)
 
 
-@pytest.mark.skipif("SHARDSIFT_CHAOS" not in os.environ, reason="make chaos runs it: 8 s")
+@pytest.mark.skipif("SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: 8 s")
 def test_early_blocks_and_batch_statistics_stay_those_of_imagenet(broken: Broken) -> None:
     before = build_model(CONFIG.frozen_blocks).state_dict()
     state = torch.load(broken.folder / "checkpoint.pt", weights_only=True)

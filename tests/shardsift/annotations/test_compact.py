@@ -82,7 +82,7 @@ def test_statistics_are_the_same(scores: Path, tmp_path: Path) -> None:
 
 def test_a_thousand_files_of_a_thousand_rows_become_one(tmp_path: Path) -> None:
     """With fewer of them here; `make curation` takes a thousand."""
-    files, rows = (1000, 1000) if "SHARDSIFT_ROWS" in os.environ else (40, 100)
+    files, rows = (1000, 1000) if "SHARDSIFT_TEST_ROWS" in os.environ else (40, 100)
     many = write_many(tmp_path / "many", files, rows)
     done = compact(str(many), str(tmp_path / "few"))
     assert done == Compaction(shards=files, rows=files * rows, files=1)

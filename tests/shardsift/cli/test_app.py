@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from shardsift import __version__
-from shardsift.cli.app import VERBS, main
+from shardsift.cli.app import main
+from shardsift.cli.catalogue import VERBS
 from tests.generated import write_annotations
 from tests.samples import encoded, write_tar
 
@@ -179,3 +180,15 @@ def test_a_log_file_that_cant_be_written_is_told(tmp_path: Path) -> None:
     done = shardsift("stats", "x", "--log-file", str(tmp_path / "gone" / "log.txt"))
     assert "log.txt: can't be written: No such file or directory" in done.stderr
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_a_variable_that_sets_nothing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHARDSIFT_KEPT_TOP", "0.5")
+    monkeypatch.setenv("SHARDSIFT_KEEP_COUNT", "1")
+    scores = write_annotations(tmp_path / "scores", {"a.tar": [0.1, 0.2]})
+    done = shardsift("filter", str(scores), "--dry-run")
+    assert done.returncode == 0
+    assert "kept                                  │ 1 │" in done.stdout
+    assert "SHARDSIFT_KEPT_TOP: no setting; did you mean SHARDSIFT_KEEP_TOP?" in done.stderr

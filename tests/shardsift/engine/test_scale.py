@@ -54,8 +54,8 @@ def failures(outcomes: Sequence[Outcome], tasks: Sequence[ShardTask]) -> dict[st
 
 def test_actors_never_wait_for_work_and_memory_stays_small(tmp_path: Path) -> None:
     """With the list of shards and the manifest of a real run."""
-    number = int(os.environ.get("SHARDSIFT_SHARDS", SHARDS))
-    actors = int(os.environ.get("SHARDSIFT_ACTORS", ACTORS))
+    number = int(os.environ.get("SHARDSIFT_TEST_SHARDS", SHARDS))
+    actors = int(os.environ.get("SHARDSIFT_TEST_ACTORS", ACTORS))
     plan = plan_shards([f"/corpus/{{0000000..{number - 1:07}}}.tar"])
     fleet = SimulatedFleet()
     began = perf_counter()

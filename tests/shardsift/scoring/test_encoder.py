@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import torch
 from shardsift.config import ScoreConfig
 from shardsift.errors import ModelError
 from shardsift.scoring.encoder import Encoder
+from tests.ports import free_ports
+from tests.samples import encoded, write_tar
 
 TINY = {
     "embed_dim": 32,
@@ -170,8 +175,28 @@ def test_a_mistake_gets_one_line(settings: dict[str, str], message: str) -> None
 
 def test_a_failed_download_says_how_to_use_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # fails at once
-    with pytest.raises(ModelError, match=r"can't be downloaded.*--pretrained /path/to/weights"):
+    with pytest.raises(ModelError, match="not in the cache, and HF_HUB_OFFLINE is set") as caught:
         Encoder(ScoreConfig(model="RN101", pretrained="openai"), "cpu")
+    assert "pass --model RN101 --pretrained /path/to/weights.pt" in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["RN50", "hf-hub:timm/gone"])
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
+    model: str, tmp_path: Path
+) -> None:
+    """It took 46 s and 24 lines."""
+    nobody = {"HF_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}", "HF_HOME": str(tmp_path)}
+    write_tar(tmp_path / "0.tar", [("1.jpg", encoded())])
+    command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "0.tar")]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "out"), "--model", model, "--gpus-per-actor", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | nobody,
+    )
+    assert "are not in the cache, and 127.0.0.1 can't be reached; " in done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_a_file_that_is_no_weights_is_named(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.errors import ImageError, InputError
+from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, draw, explain
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
-from shardsift.storage.files import read_bytes
+from shardsift.storage.files import identify, read_bytes
 
 _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
 
 def run(config: ExplainConfig, console: PlainConsole) -> int:
     """Explain each image, tables on stdout, pictures below the output; return the exit code."""
+    for url in config.images:
+        _check_there(url)
     with console.busy("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)
     out = PlainConsole()
@@ -47,12 +50,19 @@ def crop_sheet(explanation: Explanation) -> Sheet:
     )
 
 
+def _check_there(url: str) -> None:
+    """Tell of a missing file before a model is loaded, which takes seconds."""
+    try:
+        identify(url, url)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{url}: can't be read: {reason(error)}") from error
+
+
 def _explain(url: str, scorer: Scorer) -> Explanation:
     try:
         image = decode_rgb(read_bytes(url), scorer.config.max_pixels)
     except (OSError, ValueError, ImportError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{url}: can't be read: {reason}") from error
+        raise InputError(f"{url}: can't be read: {reason(error)}") from error
     except ImageError as error:
         raise InputError(f"{url}: {error.code}: {error}") from error
     return explain(image, scorer, url.rpartition("/")[2])

@@ -56,3 +56,11 @@ def test_what_is_no_image_is_a_mistake(
         path.write_bytes(content)
     assert main(["explain", str(path), "--model", "compact"]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_a_missing_file_is_told_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = str(tmp_path / "gone.jpg")
+    assert main(["explain", gone, "--model", "no model either"]) == 2
+    assert f"{gone}: can't be read: No such file" in capsys.readouterr().err
