@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -59,6 +59,9 @@ gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it;
 
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
 	SHARDSIFT_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
+
+notebook: $(STAMP)  ## run docs/notebook.ipynb anew, and keep what it shows
+	$(BIN)/python -m jobs.notebook
 
 reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
 	$(BIN)/python -m jobs.reference

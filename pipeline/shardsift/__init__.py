@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shardsift.annotations.annotate_shards import annotate_shards
     from shardsift.config import ScoreConfig
+    from shardsift.curation.loading import keep
+    from shardsift.report.explain import explain
     from shardsift.scoring.scorer import Scorer
 
 __version__ = "0.1.0"
 
-__all__ = ["ScoreConfig", "Scorer", "annotate_shards"]
+__all__ = ["ScoreConfig", "Scorer", "annotate_shards", "explain", "keep"]
 
 _HOMES = {
     "ScoreConfig": "shardsift.config",
     "Scorer": "shardsift.scoring.scorer",
     "annotate_shards": "shardsift.annotations.annotate_shards",
+    "explain": "shardsift.report.explain",
+    "keep": "shardsift.curation.loading",
 }
 
 

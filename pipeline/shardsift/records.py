@@ -57,7 +57,11 @@ def _no_embedding() -> Embedding:
     return np.empty(0, np.float16)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+CUES = ("quality", "q_sim", "q_mag", "w_sim")
+"""What a score consists of."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ImageScore:
     """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order.
 
@@ -76,6 +80,21 @@ class ImageScore:
     def crops(self) -> int:
         """How many views of the image were scored."""
         return len(self.quality)
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{cue}={getattr(self, cue).mean():.4f}" for cue in CUES)
+        return f"ImageScore({means}, crops={self.crops})"
+
+    def _repr_html_(self) -> str:
+        """Show it as a table in a notebook: over the crops."""
+        rows = "".join(
+            f"<tr><th>{cue}</th><td>{values.mean():.4f}</td><td>{values.min():.4f}</td>"
+            f"<td>{values.max():.4f}</td></tr>"
+            for cue in CUES
+            for values in [getattr(self, cue)]
+        )
+        heading = f"<th>{self.crops} crops</th><th>mean</th><th>lowest</th><th>highest</th>"
+        return f"<table><tr>{heading}</tr>{rows}</table>"
 
 
 COLUMNS = (
@@ -147,7 +166,7 @@ class Spread:
         return math.sqrt(max(0.0, self.squares / values - self.mean(values) ** 2))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
@@ -163,10 +182,14 @@ class ShardReport:
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     sketch: bytes = b""
     seconds: float | None = None
-    stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
+    stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds], repr=False)
     unscored_images: int = 0
     digest: str = ""
     attributes: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+
+    def __repr__(self) -> str:
+        took = "" if self.seconds is None else f", seconds={self.seconds:.1f}"
+        return f"ShardReport({self.shard!r}, rows={self.rows}, errors={dict(self.errors)}{took})"
 
 
 class FailedShard(Document):

@@ -14,12 +14,11 @@ import numpy as np
 from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.parquet import ROW_GROUP_ROWS
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.records import COLUMNS, ImageScore, Sample
+from shardsift.records import COLUMNS, CUES, ImageScore, Sample
 from shardsift.shards.decoding import Picture
 from shardsift.shards.hashes import Hashes
 
-_CUES = ("quality", "q_sim", "q_mag", "w_sim")
-_SCORES = ("crops", *_CUES, "quality_min", "quality_std")
+_SCORES = ("crops", *CUES, "quality_min", "quality_std")
 _MESSAGE_LENGTH = 200
 _EMBEDDING = "embedding"
 _NOT_FINITE = "the encoder gave a value that is not finite"
@@ -112,8 +111,8 @@ def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
     found: list[tuple[Any, ...] | None] = [None] * len(scores)
     for crops, places in alike.items():
         own = [scores[place] for place in places]
-        cues = [getattr(score, cue) for cue in _CUES for score in own]
-        cues_4GC = np.concatenate(cues).reshape(len(_CUES), len(own), crops)
+        cues = [getattr(score, cue) for cue in CUES for score in own]
+        cues_4GC = np.concatenate(cues).reshape(len(CUES), len(own), crops)
         attributes_GAC = np.stack([score.attributes for score in own])
         finite_G: Any = np.isfinite(cues_4GC).all(axis=(0, 2)) & np.isfinite(attributes_GAC).all(
             (1, 2)

@@ -20,6 +20,7 @@ from shardsift.cli.configs import (
 from shardsift.config import Config, RunConfig
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
+from shardsift.runs.doctor_config import DoctorConfig
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ VERBS = {
     ),
     "config": Verb(
         ConfigConfig, "Show a config that comes along, or all settings of a verb, to begin with."
+    ),
+    "doctor": Verb(
+        DoctorConfig, "Look at what a run needs: GPUs, Ray, weights, places, and speeds."
     ),
     "demo": Verb(
         DemoConfig, "Go the whole way, offline: make sample shards, score them, show what came out."

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 
-from shardsift.config import Config, Given, ModelConfig, Share
+from shardsift.config import Config, Given, ModelConfig, Share, TableConfig
 from shardsift.evaluation.experiment_config import ExperimentConfig
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
@@ -27,14 +27,13 @@ class CompactConfig(Config):
     overwrite: bool = Field(default=False, description="replace what an earlier `compact` wrote")
 
 
-class StatsConfig(Config):
+class StatsConfig(TableConfig):
     """A run in numbers."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
-    as_json: bool = Field(default=False, alias="json", description="print JSON, not tables")
 
 
-class VerifyConfig(Config):
+class VerifyConfig(TableConfig):
     """What to check of an output."""
 
     output: Annotated[str, Given.BY_PLACE] = Field(
@@ -80,7 +79,7 @@ class ReportConfig(Config):
     )
 
 
-class CompareConfig(Config):
+class CompareConfig(TableConfig):
     """Two runs over the same shards."""
 
     run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
@@ -94,7 +93,7 @@ class CompareConfig(Config):
     )
 
 
-class ExplainConfig(ModelConfig):
+class ExplainConfig(ModelConfig, TableConfig):
     """Single images to look into."""
 
     images: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
@@ -108,7 +107,7 @@ class ExplainConfig(ModelConfig):
     )
 
 
-class EvaluateConfig(ExperimentConfig):
+class EvaluateConfig(ExperimentConfig, TableConfig):
     """An experiment, its shards, and where its results go."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -44,6 +45,10 @@ class PlainConsole(Console):
         logging.getLogger(SAID).info("%s", text)
         if not self.is_quiet:
             self.print(text, soft_wrap=not self.is_terminal)
+
+    def document(self, content: Any) -> None:
+        """Print JSON, for programs."""
+        self.print(json.dumps(content, indent=2, ensure_ascii=False), soft_wrap=True)
 
     def tabulate(self, *sheets: Sheet) -> None:
         """Print tables, as wide as there is room."""

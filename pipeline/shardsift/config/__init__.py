@@ -8,7 +8,7 @@ extras.py   what annotations hold beside it
 run.py      a run on Ray
 """
 
-from shardsift.config.base import CommaSeparated, Config, Given, Share, fields_by_key
+from shardsift.config.base import CommaSeparated, Config, Given, Share, TableConfig, fields_by_key
 from shardsift.config.extras import (
     ATTRIBUTE_PREFIX,
     Attributes,
@@ -53,6 +53,7 @@ __all__ = [
     "RunConfig",
     "ScoreConfig",
     "Share",
+    "TableConfig",
     "attribute_columns",
     "bundled_configs",
     "checked_attributes",

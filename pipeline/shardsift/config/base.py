@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 
@@ -18,6 +18,12 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableConfig(Config):
+    """Of a verb that prints tables."""
+
+    as_json: bool = Field(default=False, alias="json", description="print JSON, not tables")
 
 
 class Given(Enum):

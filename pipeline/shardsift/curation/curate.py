@@ -125,7 +125,7 @@ def _write(
     assert counts.rows == found.rows, "every row is counted once"
     outcome = FilterResult(survey=found, threshold=threshold, counts=counts, uids=told)
     if folder:
-        folder.finish(_summary(config, outcome))
+        folder.finish(summarise(config, outcome))
     return outcome
 
 
@@ -154,7 +154,8 @@ def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> UidCoun
     )
 
 
-def _summary(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
+def summarise(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
+    """Return the fate of all rows, of a filter that has read them."""
     counts, found = outcome.counts, outcome.survey
     assert counts is not None, "all rows were read"
     return FilterSummary(

@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shardsift.config import CommaSeparated, Config, Given, Share
+from shardsift.config import CommaSeparated, Given, Share, TableConfig
 
 Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
 QUALITY = "quality"
 
 
-class FilterConfig(Config):
+class FilterConfig(TableConfig):
     """Which samples to keep, and how to write them down."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(
@@ -134,4 +134,5 @@ class FilterConfig(Config):
     def rule(self) -> dict[str, object]:
         """Return what decides which samples are kept: no locations but that of `join`."""
         left_out = {"annotations", "output", "emit", "overwrite", "dry_run", "allow_missing"}
+        left_out.add("as_json")
         return self.model_dump(mode="json", exclude=left_out, exclude_none=True)

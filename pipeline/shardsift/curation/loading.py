@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
 
 from shardsift.curation.keep_list import KEEP_LIST
 from shardsift.curation.kept import read_filtered
 from shardsift.curation.locating import ShardLocator
 from shardsift.errors import InputError
+from shardsift.progress import count
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files
 
@@ -23,6 +25,7 @@ def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
     """Load the samples that a filter has kept.
 
     >>> kept = keep("corpus-kept")  # the --output of `shardsift filter`
+    >>> len(kept), kept.counts["below_threshold"], next(iter(kept))
     >>> webdataset.WebDataset(shards).compose(kept)
     >>> datasets.load_dataset("webdataset", data_files=shards, streaming=True).filter(kept.has)
     >>> ray.data.read_webdataset(shards, include_paths=True).filter(kept.has)
@@ -71,6 +74,38 @@ class KeepList:
                 "keep-list; Ray Data has a path with read_webdataset(…, include_paths=True)"
             )
         return _as_annotated(str(sample["__key__"])) in self._keys_of(str(url))
+
+    def __len__(self) -> int:
+        """Count the samples that are kept."""
+        return self._filtered.summary.kept
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Yield shard and key of each kept sample, in the order of the corpus."""
+        for name in sorted(self._files):
+            table = self._filtered.read(name, ["shard", "key"]).table
+            yield from zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of all rows that were filtered, by what it was."""
+        told = self._filtered.summary.model_dump(mode="json")
+        return {name: value for name, value in told.items() if type(value) is int}
+
+    def __repr__(self) -> str:
+        summary = self._filtered.summary
+        kept = f"{summary.kept:,} of {count(summary.rows, 'sample')}"
+        return f"KeepList({self._filtered.url!r}: {kept}, in {count(summary.shards, 'shard')})"
+
+    def _repr_html_(self) -> str:
+        """Show it as a table in a notebook."""
+        summary = self._filtered.summary
+        rows = "".join(
+            f"<tr><th>{name.replace('_', ' ')}</th><td>{value:,}</td>"
+            f"<td>{value / summary.rows:.1%}</td></tr>"
+            for name, value in self.counts.items()
+            if "shards" not in name
+        )
+        return f"<table><caption>{escape(self._filtered.url)}</caption>{rows}</table>"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_keys": OrderedDict()}

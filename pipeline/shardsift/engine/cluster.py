@@ -132,6 +132,13 @@ def share_of_cores(wanted: int | None, gpus: float) -> int:
     return max(1, min(shares, default=1))
 
 
+def count_resources() -> tuple[int, int, int]:
+    """Count nodes, cores and GPUs of the cluster."""
+    nodes = [node["Resources"] for node in _live_nodes()]
+    cpus, gpus = (sum(int(node.get(name, 0)) for node in nodes) for name in ("CPU", "GPU"))
+    return len(nodes), cpus, gpus
+
+
 def live_node_ids() -> set[str]:
     """List the ids of the nodes that Ray believes alive."""
     return {node["NodeID"] for node in _live_nodes()}

@@ -2,14 +2,15 @@
 
 In a notebook:
 
->>> from shardsift import ScoreConfig, Scorer
->>> from shardsift.report.explain import draw, explain
->>> draw(explain(rgb, Scorer(ScoreConfig(model="compact"))))  # uint8, (height, width, 3)
+>>> from shardsift import ScoreConfig, Scorer, explain
+>>> explain("photo.jpg", Scorer(ScoreConfig(model="compact")))  # which shows the picture
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from shardsift.drawing import new_figure
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.crops import CROP_SIZE, patch_corners
 from shardsift.scoring.scorer import Scorer
+from shardsift.shards.images import AnyImage, as_rgb
 
 _MAX_SIDE = 1600
 """Larger pictures are thinned before they are drawn."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """An image, its scores, and where its patches lie.
 
@@ -39,6 +41,18 @@ class Explanation:
     score: ImageScore
     corners: list[tuple[int, int]]
     heat: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        name = f"{self.name!r}, " if self.name else ""
+        lowest = "" if self.worst is None else f", lowest={self.score.quality[self.worst]:.4f}"
+        return f"Explanation({name}{width}x{height}, {self.score!r}{lowest})"
+
+    def _repr_png_(self) -> bytes:
+        """Show the picture beside its heat map in a notebook. Raises ConfigError."""
+        file = io.BytesIO()
+        draw(self).savefig(file, format="png", dpi=80)
+        return file.getvalue()
 
     @property
     def worst(self) -> int | None:
@@ -63,10 +77,21 @@ class Explanation:
         return {"mean": {cue: float(values.mean()) for cue, values in cues.items()}} | crops
 
 
-def explain(image: RgbImage, scorer: Scorer, name: str = "") -> Explanation:
-    """Score an image, uint8, shape (height, width, 3), and lay its patches out."""
+def explain(image: AnyImage, scorer: Scorer, name: str = "") -> Explanation:
+    """Score an image, and lay its patches out.
+
+    `image` is a path or URL, a PIL image, or RGB as uint8, shape (height, width, 3); its `name` is
+    that of the file, if none is given.
+
+    Raises:
+        InputError: if there is no such file, or an array is no RGB image.
+        ImageError: if it can't be decoded.
+    """
+    if isinstance(image, str | PathLike):
+        name = name or fspath(image).rpartition("/")[2]
+    image = as_rgb(image, name or "image", scorer.config.max_pixels)
     height, width = image.shape[:2]
-    (score,) = scorer.score([image])
+    score = scorer(image)
     corners = patch_corners(height, width, scorer.config.crops)
     heat = lay_out(score.quality, corners, height, width)
     return Explanation(name=name, image=image, score=score, corners=corners, heat=heat)

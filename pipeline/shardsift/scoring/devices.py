@@ -62,6 +62,20 @@ def decide_dtype(config: ScoreConfig, device: str) -> ScoreConfig:
     return config.model_copy(update={"dtype": best}) if config.dtype == "auto" else config
 
 
+def describe_gpus() -> tuple[list[str], str]:
+    """Describe the GPUs that torch can use, and say why there is none."""
+    gpus = [
+        f"{torch.cuda.get_device_name(number)}, "
+        f"{torch.cuda.get_device_properties(number).total_memory / (1 << 30):.0f} GiB"
+        for number in range(torch.cuda.device_count())
+    ]
+    if gpus:
+        return [*gpus, f"CUDA {torch.version.cuda}"], ""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return [], f"this torch ({torch.__version__}) is made for CPUs"
+    return [], "no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides them"
+
+
 @contextmanager
 def explained(device: torch.device, batch_size: int | None = None) -> Generator[None]:
     """Say what is wrong with a GPU if it fails in the block; errors of a CPU are left alone.

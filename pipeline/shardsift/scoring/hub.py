@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,20 +21,36 @@ def cache_alone_if_unreachable() -> Generator[str | None]:
 
     Yields why nothing can be downloaded; None if it can.
     """
-    if constants.HF_HUB_OFFLINE:
-        yield "HF_HUB_OFFLINE is set"
-        return
-    if (host := _unreachable()) is None:
-        yield None
-        return
-    constants.HF_HUB_OFFLINE = True
+    root = logging.getLogger()
+    root.addFilter(_is_no_failed_download)
     try:
-        yield f"{host} can't be reached"
+        if constants.HF_HUB_OFFLINE:
+            yield "HF_HUB_OFFLINE is set"
+        elif (host := unreachable()) is None:
+            yield None
+        else:
+            with cache_alone():
+                yield f"{host} can't be reached"
     finally:
-        constants.HF_HUB_OFFLINE = False
+        root.removeFilter(_is_no_failed_download)
 
 
-def _unreachable() -> str | None:
+def _is_no_failed_download(record: logging.LogRecord) -> bool:
+    """Leave out what open_clip says of it, for whoever asked for the model says more."""
+    return not str(record.msg).startswith("Failed to download")
+
+
+@contextmanager
+def cache_alone() -> Generator[None]:
+    """Let the hub's client take what it has in its cache, and no more."""
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def unreachable() -> str | None:
     """Return the hub, or the proxy before it, if nobody answers there within seconds."""
     endpoint = urlsplit(constants.ENDPOINT)
     proxy = getproxies().get(endpoint.scheme)

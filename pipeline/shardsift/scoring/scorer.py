@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
-from shardsift.records import Embedding, ImageScore, RgbImage
+from shardsift.records import CUES, Embedding, ImageScore, RgbImage
 from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
@@ -25,8 +25,6 @@ from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
-
-_CUES = ("quality", "q_sim", "q_mag", "w_sim")
 
 _MIN_BATCH = 2
 """A lone crop would take other convolution kernels, whose rounding shows at 1e-6."""
@@ -68,8 +66,9 @@ class Scorer:
     """MA-CLIP of images in memory. Threads may share it, and images may be scored on the way.
 
     >>> scorer = Scorer(ScoreConfig(), device="cuda")
-    >>> [score] = scorer.score([image])  # PIL, or RGB as uint8, shape (height, width, 3)
-    >>> float(score.quality.mean())
+    >>> scorer(image)  # PIL, RGB as uint8, shape (height, width, 3), or a path or URL
+    ImageScore(quality=0.7132, q_sim=0.6481, q_mag=0.8120, w_sim=0.5594, crops=7)
+    >>> [float(score.quality.mean()) for score in scorer.score(images)]
 
     Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
     adds the columns `quality`, `q_sim`, `q_mag` and `w_sim`, those of attributes, and `embedding`,
@@ -118,7 +117,7 @@ class Scorer:
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(_MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
         self.batch_size = math.ceil(batch_size / self._step) * self._step
-        self._values = len(_CUES) + len(encoder.attributes)
+        self._values = len(CUES) + len(encoder.attributes)
         self._pinned = PinnedMemory(encoder.device)
         self._recorded: Compute | None = None
         if encoder.device.type == "cuda" and self.config.crops != "dense":
@@ -143,10 +142,11 @@ class Scorer:
         own was taken from `images`; a batch of crops is held, and images for the next.
 
         Raises:
-            InputError: for an array that is no RGB image.
-            ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
+            InputError: for an array that is no RGB image, or a path at which nothing can be read.
+            ImageError: for a PIL image that has no RGB, or a file that turns out to be broken.
         """
-        images = (as_rgb(image, f"image {number}") for number, image in enumerate(images))
+        most = self.config.max_pixels
+        images = (as_rgb(image, f"image {number}", most) for number, image in enumerate(images))
         if self.config.crops == "dense":
             for scores_VM, embedding_D in self._score_dense(images):
                 yield _image_score(scores_VM, embedding_D)
@@ -168,11 +168,36 @@ class Scorer:
         """Let a GPU copy images from this memory by itself; return what undoes that."""
         return self._pinned.pin(memory)
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Score a Ray Data batch with a column `image`; means over crops, float32."""
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"Scorer({config.model}, crops={config.crops!r}, dtype={config.dtype!r}, "
+            f"device={str(self.encoder.device)!r}, fingerprint={self.fingerprint!r})"
+        )
+
+    @overload
+    def __call__(self, images: AnyImage) -> ImageScore: ...
+
+    @overload
+    def __call__(self, images: Mapping[str, Sequence[Any]]) -> dict[str, Any]: ...
+
+    def __call__(
+        self, images: AnyImage | Mapping[str, Sequence[Any]]
+    ) -> ImageScore | dict[str, Any]:
+        """Score one image; or a Ray Data batch with a column `image`, to columns with its means.
+
+        Raises as `score`.
+        """
+        if isinstance(images, Mapping):
+            return self._score_columns(images)
+        (score,) = self.score([images])
+        return score
+
+    def _score_columns(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Add means over crops, float32."""
         scores = list(self.score(batch["image"]))
         values: dict[str, Any] = {
-            cue: [getattr(score, cue).mean() for score in scores] for cue in _CUES
+            cue: [getattr(score, cue).mean() for score in scores] for cue in CUES
         }
         for place, name in enumerate(attribute_columns(self.attributes)):
             values[name] = [score.attributes[place].mean() for score in scores]
@@ -265,12 +290,12 @@ class Scorer:
 
 
 def _image_score(scores_VN: Scores, embedding_D: Embedding) -> ImageScore:
-    quality, q_sim, q_mag, w_sim = scores_VN[: len(_CUES)]
+    quality, q_sim, q_mag, w_sim = scores_VN[: len(CUES)]
     return ImageScore(
         quality=quality,
         q_sim=q_sim,
         q_mag=q_mag,
         w_sim=w_sim,
-        attributes=scores_VN[len(_CUES) :],
+        attributes=scores_VN[len(CUES) :],
         embedding=embedding_D,
     )

@@ -23,6 +23,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Mapping
+from os import PathLike, fspath
 from typing import Any, Final
 
 import numpy as np
@@ -31,14 +32,16 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from shardsift.errors import ErrorCode, ImageError, InputError
 from shardsift.records import RgbImage
+from shardsift.redaction import reason
 from shardsift.shards import tiff, turbo
 from shardsift.shards.avif import is_avif
 from shardsift.shards.containers import ends_early, is_known, problem_of, split
 from shardsift.shards.jpeg import lacks_pixels
 from shardsift.shards.png import parse_raw_profile
+from shardsift.storage.files import read_bytes
 
-AnyImage = RgbImage | Image.Image
-"""What can be scored in memory: a PIL image, or RGB as uint8, shape (height, width, 3)."""
+AnyImage = RgbImage | Image.Image | str | PathLike[str]
+"""What can be scored: a PIL image, RGB as uint8, shape (height, width, 3), or a path or URL."""
 
 _HAS_AVIF = bool(features.check("avif"))
 """Pillow's wheels have it since 11.3; a Pillow of a distribution may be built without."""
@@ -96,16 +99,37 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
         raise ImageError(_code_of(error, data), _told(error)) from error
 
 
-def as_rgb(image: AnyImage, name: str) -> RgbImage:
-    """Turn an image in memory into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
-
-    An image that was opened and not yet loaded is decoded here from its file. One that was loaded
-    is taken as Pillow decoded it.
+def read_rgb(url: str, max_pixels: int) -> RgbImage:
+    """Read and decode an image file, at any fsspec URL, as `decode_rgb` does.
 
     Raises:
-        ImageError: for a PIL image that has no RGB, or whose file turns out to be broken.
-        InputError: for an array that is no RGB image; `name` is what the message calls it.
+        InputError: if it can't be read.
+        ImageError: if it can't be decoded; it names the file.
     """
+    try:
+        data = read_bytes(url)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{url}: can't be read: {reason(error)}") from error
+    try:
+        return decode_rgb(data, max_pixels)
+    except ImageError as error:
+        raise ImageError(error.code, f"{url}: {error}") from error
+
+
+def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImage:
+    """Turn an image into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
+
+    A PIL image that was opened and not yet loaded is decoded here from its file. One that was
+    loaded is taken as Pillow decoded it. Of files with more pixels than `max_pixels` none is
+    decoded that is named by its path.
+
+    Raises:
+        ImageError: for a file that is broken, and for a PIL image that has no RGB.
+        InputError: for a path at which nothing can be read, and an array that is no RGB image;
+            `name` is what the message calls an image that has no path.
+    """
+    if isinstance(image, str | PathLike):
+        return read_rgb(fspath(image), max_pixels)
     if isinstance(image, Image.Image):
         try:
             if (data := _unloaded_file(image)) is not None:
@@ -119,7 +143,7 @@ def as_rgb(image: AnyImage, name: str) -> RgbImage:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise InputError(
             f"{name}: {array.dtype} of shape {array.shape} is no RGB image; "
-            "pass PIL images, or uint8 arrays of shape (height, width, 3)"
+            "pass paths, PIL images, or uint8 arrays of shape (height, width, 3)"
         )
     return array
 

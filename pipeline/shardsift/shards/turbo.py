@@ -62,3 +62,8 @@ def _plain_pixels(data: bytes) -> int:
         elif marker not in _TABLES and marker not in COLOURS:
             return 0
     return 0
+
+
+def encode(image: RgbImage) -> bytes:
+    """Encode an image as a plain JPEG."""
+    return simplejpeg.encode_jpeg(image, quality=90)

@@ -22,6 +22,7 @@ from shardsift.curation.filter_config import FilterConfig
 from shardsift.curation.loading import KeepList
 from shardsift.errors import InputError
 from tests.fakes import FakeScorer
+from tests.notebooks import shown_as
 from tests.outputs import write_run
 from tests.samples import encoded, write_tar
 
@@ -231,3 +232,21 @@ def test_a_folder_that_is_no_finished_filter_is_refused(corpus: Path, tmp_path: 
         (tmp_path / name).write_text("{}")
     with pytest.raises(InputError, match="not the output of a filter"):
         keep(str(tmp_path))
+
+
+def test_it_can_be_counted_and_gone_through(corpus: Path) -> None:
+    kept = keep(str(corpus / "kept"))
+    assert len(kept) == 12
+    assert kept.counts["rows"] == 24
+    assert kept.counts["below_threshold"] == 12
+    pairs = list(kept)
+    assert len(pairs) == len(set(pairs)) == 12
+    assert pairs == sorted(pairs, key=lambda pair: pair[0])
+    assert all(kept.has({"__key__": key, "__url__": f"corpus/{shard}"}) for shard, key in pairs)
+
+
+def test_it_shows_itself_in_a_line_and_as_a_table(corpus: Path) -> None:
+    kept = keep(str(corpus / "kept"))
+    url = str(corpus / "kept")
+    assert repr(kept) == f"KeepList({url!r}: 12 of 24 samples, in 4 shards)"
+    assert "<th>kept</th><td>12</td><td>50.0%</td>" in shown_as("html", kept)

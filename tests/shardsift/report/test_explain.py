@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
 from shardsift.config import ScoreConfig
+from shardsift.errors import InputError
 from shardsift.records import RgbImage
 from shardsift.report.explain import draw, explain, lay_out
 from shardsift.scoring.scorer import Scorer
+from tests.notebooks import shown_as
 from tests.samples import picture
 
 
@@ -59,3 +64,26 @@ def test_pictures_are_drawn(scorer: Scorer, size: tuple[int, int]) -> None:
     figure = draw(explain(half_blurred(width, height), scorer))
     figure.canvas.draw()
     assert len(figure.axes) == 3  # the picture, the heat map, the colour bar
+
+
+def test_whatever_can_be_scored_can_be_explained(scorer: Scorer, tmp_path: Path) -> None:
+    """The README said so of PIL images, which failed."""
+    path = tmp_path / "clouds.png"
+    Image.fromarray(half_blurred()).save(path)
+    expected = explain(half_blurred(), scorer).rows()
+    for given in (Image.open(path), path, str(path)):
+        assert explain(given, scorer).rows() == expected
+    assert explain(path, scorer).name == "clouds.png"
+    with pytest.raises(InputError, match=r"gone\.png: can't be read"):
+        explain(tmp_path / "gone.png", scorer)
+
+
+def test_it_shows_itself_in_a_line_and_as_a_picture(scorer: Scorer) -> None:
+    pytest.importorskip("matplotlib")
+    explanation = explain(half_blurred(), scorer, "clouds")
+    lowest = explanation.score.quality[: len(explanation.corners)].min()
+    assert repr(explanation) == (
+        f"Explanation('clouds', 480x224, {explanation.score!r}, lowest={lowest:.4f})"
+    )
+    with Image.open(io.BytesIO(shown_as("png", explanation))) as shown:
+        assert shown.width > 600

@@ -107,7 +107,7 @@ def test_filter_emits_shards(corpus: Corpus, capsys: pytest.CaptureFixture[str])
     ("flags", "says"),
     [
         (["--keep", "/nowhere"], "no filter has come to its end here"),
-        (["--bytes-per-shard", "lots"], "bytes_per_shard: could not parse value"),
+        (["--bytes-per-shard", "lots"], "--bytes-per-shard lots: is no size"),
         (["--actors", "99"], "the cluster holds 4"),
         (["--kepe", "x"], "did you mean --keep?"),
     ],

@@ -186,8 +186,8 @@ def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
 ) -> None:
     """It took 46 s and 24 lines."""
     nobody = {"HF_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}", "HF_HOME": str(tmp_path)}
-    write_tar(tmp_path / "0.tar", [("1.jpg", encoded())])
-    command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "0.tar")]
+    write_tar(tmp_path / "in" / "0.tar", [("1.jpg", encoded())])
+    command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "in")]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "out"), "--model", model, "--gpus-per-actor", "0"],
         capture_output=True,

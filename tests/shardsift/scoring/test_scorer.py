@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from shardsift import Scorer
-from shardsift.errors import InputError
+from shardsift.errors import ImageError, InputError
 from shardsift.records import ImageScore, RgbImage
 from tests.conftest import Golden
+from tests.notebooks import shown_as
+from tests.samples import encoded
 
 CUES = {"score": "quality", "q_sim": "q_sim", "q_mag": "q_mag", "w_sim": "w_sim"}
 CROP_CUES = {"crop_score": "quality", "crop_q_sim": "q_sim", "crop_q_mag": "q_mag"}
@@ -222,3 +228,49 @@ def test_auto_takes_the_dtype_of_the_device_and_its_fingerprint(golden: Golden) 
     auto = Scorer(golden.config.model_copy(update={"dtype": "auto"}))
     assert auto.config.dtype == "float32"
     assert auto.fingerprint == Scorer(golden.config).fingerprint
+
+
+def test_one_picture_has_one_score_whatever_it_is_given_as(golden: Golden, tmp_path: Path) -> None:
+    scorer, image = Scorer(golden.config), golden.image(golden.rows[0])
+    path = tmp_path / "picture.png"
+    Image.fromarray(image).save(path)
+    (expected,) = scorer.score([image])
+    for given in (image, Image.fromarray(image), Image.open(path), path, str(path)):
+        assert bits(scorer(given)) == bits(expected)
+
+
+def test_a_path_and_a_picture_may_share_a_batch(golden: Golden, tmp_path: Path) -> None:
+    first, second = (golden.image(row) for row in golden.rows[:2])
+    Image.fromarray(first).save(tmp_path / "first.png")
+    scorer = Scorer(golden.config)
+    mixed = scorer.score([tmp_path / "first.png", second])
+    assert [*map(bits, mixed)] == [*map(bits, scorer.score([first, second]))]
+
+
+def test_an_error_in_the_middle_names_the_image(golden: Golden, tmp_path: Path) -> None:
+    good, scorer = golden.image(golden.rows[0]), Scorer(golden.config)
+    (tmp_path / "cut.jpg").write_bytes(encoded()[:500])
+    lazy = Image.open(io.BytesIO(encoded()[:2000]))
+    cases: list[tuple[Any, type[Exception], str]] = [
+        (tmp_path / "cut.jpg", ImageError, r"/cut\.jpg: "),
+        (tmp_path / "gone.jpg", InputError, r"/gone\.jpg: can't be read: No such file"),
+        (np.zeros((5, 5)), InputError, "^image 2: float64 of shape"),
+        (lazy, ImageError, "^image 2: "),
+    ]
+    for bad, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            list(scorer.score([good, good, bad, good]))
+
+
+def test_it_shows_itself_in_a_line(golden: Golden) -> None:
+    scorer = Scorer(golden.config)
+    assert re.fullmatch(
+        r"Scorer\(\S+, crops='paper', dtype='float32', device='cpu', fingerprint='[0-9a-f]{16}'\)",
+        repr(scorer),
+    )
+    score = scorer(golden.image(golden.rows[0]))
+    row = golden.rows[0]
+    told = f"ImageScore(quality={row['score']:.4f}, q_sim={row['q_sim']:.4f}, "
+    assert repr(score).startswith(told)
+    assert repr(score).endswith(f"crops={row['crops']})")
+    assert f"<td>{row['score']:.4f}</td>" in shown_as("html", score)

@@ -19,16 +19,23 @@ def run(config: CompareConfig, console: PlainConsole) -> int:
     with console.busy("reading annotations"):
         comparison = compare(run_a, run_b, config.keep_top)
     out = PlainConsole()
-    out.print(f"A {run_a}\nB {run_b}", soft_wrap=True)
-    for key, (a, b) in comparison.settings.items():
-        out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
-    sheets = _scores(comparison), _overlaps(comparison), _largest(comparison)
-    out.tabulate(*sheets, _attributes(comparison))
+    content = {"a": run_a, "b": run_b} | asdict(comparison)
+    if config.as_json:
+        out.document(content)
+    else:
+        _tell(comparison, config, out)
     if output is not None:
         location = join(output, "comparison.json")
-        commit(location, as_json({"a": run_a, "b": run_b} | asdict(comparison)))
+        commit(location, as_json(content))
         console.say(f"comparison: {location}")
     return DONE
+
+
+def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:
+    out.print(f"A {config.run_a}\nB {config.run_b}", soft_wrap=True)
+    for key, (a, b) in c.settings.items():
+        out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
+    out.tabulate(_scores(c), _overlaps(c), _largest(c), _attributes(c))
 
 
 def _scores(c: Comparison) -> Sheet:

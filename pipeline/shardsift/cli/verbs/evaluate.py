@@ -38,7 +38,11 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
         with console.watch(course.look):
             evaluation = evaluate(urls, config, _baselines(config), course)
         _write(evaluation, config)
-    console.tabulate(_agreement(evaluation, config.iqa_set), _ablations(evaluation))
+    results = PlainConsole()
+    if config.as_json:
+        results.document(as_json(evaluation, config.iqa_set))
+    else:
+        results.tabulate(_agreement(evaluation, config.iqa_set), _ablations(evaluation))
     for reason, number in evaluation.skipped.items():
         console.say(f"left out: {count(number, 'sample')}: {reason}")
     console.say(f"table, figures and every prediction: {config.output}")

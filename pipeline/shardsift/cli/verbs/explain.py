@@ -12,8 +12,7 @@ from shardsift.errors import ImageError, InputError
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, draw, explain
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
-from shardsift.storage.files import identify, read_bytes
+from shardsift.storage.files import identify
 
 _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")
 
@@ -25,16 +24,19 @@ def run(config: ExplainConfig, console: PlainConsole) -> int:
     with console.busy("loading the model"):
         scorer = Scorer(config.scoring(), device=config.device)
     out = PlainConsole()
-    overview: list[list[str]] = []
+    explanations: list[Explanation] = []
     for url in config.images:
         explanation = _explain(url, scorer)
-        overview.append(_row(explanation))
-        if config.every_crop:
+        explanations.append(explanation)
+        if config.every_crop and not config.as_json:
             out.tabulate(crop_sheet(explanation))
         if config.output is not None:
             console.say(f"heat map: {_save(explanation, config.output)}")
+    if config.as_json:
+        out.document([{"image": one.name, "crops": one.rows()} for one in explanations])
+        return DONE
     headings = ["image", "size", "crops", *_COLUMNS, "lowest patch"]
-    out.tabulate(Sheet(title="", headings=headings, rows=overview))
+    out.tabulate(Sheet(title="", headings=headings, rows=[*map(_row, explanations)]))
     return DONE
 
 
@@ -60,12 +62,9 @@ def _check_there(url: str) -> None:
 
 def _explain(url: str, scorer: Scorer) -> Explanation:
     try:
-        image = decode_rgb(read_bytes(url), scorer.config.max_pixels)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"{url}: can't be read: {reason(error)}") from error
+        return explain(url, scorer)
     except ImageError as error:
-        raise InputError(f"{url}: {error.code}: {error}") from error
-    return explain(image, scorer, url.rpartition("/")[2])
+        raise InputError(f"{error} ({error.code})") from error
 
 
 def _row(explanation: Explanation) -> list[str]:

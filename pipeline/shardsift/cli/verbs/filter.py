@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.commands import beside
-from shardsift.curation.curate import FilterResult, curate
+from shardsift.curation.curate import FilterResult, curate, summarise
 from shardsift.curation.filter_config import QUALITY, FilterConfig
 from shardsift.progress import at_most
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -19,11 +21,14 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     """
     results = PlainConsole()
     outcome = curate(config, console.track)
-    results.tabulate(_counts(config, outcome))
-    if outcome.threshold.buckets:
-        results.tabulate(_buckets(config, outcome))
-    for line in _remarks(config, outcome):
-        results.print(line, soft_wrap=True)
+    if config.as_json:
+        results.document(_as_dict(config, outcome))
+    else:
+        results.tabulate(_counts(config, outcome))
+        if outcome.threshold.buckets:
+            results.tabulate(_buckets(config, outcome))
+        for line in _remarks(config, outcome):
+            results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
         return DONE
     if "shards" not in config.emit:
@@ -35,6 +40,14 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     output = f"{config.output.rstrip('/')}/shards"
     shards = ReshardConfig(keep=config.output, output=output, overwrite=config.overwrite)
     return reshard.run(shards, console)
+
+
+def _as_dict(config: FilterConfig, outcome: FilterResult) -> dict[str, Any]:
+    """Return what `_summary.json` holds, or, if rows weren't read, the threshold."""
+    if outcome.counts:
+        return summarise(config, outcome).model_dump(mode="json")
+    threshold = outcome.threshold
+    return {"threshold": threshold.value, "rank_error": threshold.rank_error}
 
 
 def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 from shardsift.annotations.manifest import QUANTILE_RANKS
@@ -23,7 +22,7 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
     results = PlainConsole()
     stats = read_stats(config.annotations, console.track)
     if config.as_json:
-        results.print(json.dumps(stats.as_dict(), indent=2), soft_wrap=True)
+        results.document(stats.as_dict())
         return DONE
     results.tabulate(_sheet(stats, stats.total.name, ["shards", "rows", "scored"], _counts))
     if codes := sorted(stats.total.errors):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from shardsift.annotations.findings import Findings, repair
 from shardsift.annotations.folder import OutputFolder, RunFolder
 from shardsift.annotations.verify import Verification, claim_output, verify
@@ -59,7 +61,7 @@ def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> in
     claim = claim_output(config.output, config.shards)
     found = verify(claim, recount=config.recount, track=track)
     code = _tell(config, claim.folder, found, results)
-    if any("score" in problem.remedy for problem in found.problems):
+    if not config.as_json and any("score" in problem.remedy for problem in found.problems):
         again = command("score", *claim.plan.patterns, "--output", claim.folder.url)
         results.print(f"to go on, with the settings of that run: {again}", soft_wrap=True)
     return code
@@ -68,6 +70,8 @@ def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> in
 def _tell(
     config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: PlainConsole
 ) -> int:
+    if config.as_json:
+        return _print_json(config, folder, found, results)
     results.tabulate(_sheet(config, folder, found))
     for problem in found.problems:
         told = failure(problem.place, f"{problem.trouble}; {problem.remedy}")
@@ -87,6 +91,22 @@ def _tell(
             f"repaired: {count(len(deleted), 'file')} deleted, {again:,} to be made again"
         )
     return FAILED
+
+
+def _print_json(
+    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: PlainConsole
+) -> int:
+    deleted = repair(folder, found.problems) if config.repair and found.problems else []
+    results.document(
+        {
+            "place": folder.url,
+            "counts": found.counts,
+            "problems": [asdict(problem) for problem in found.problems],
+            "unchecked": found.unchecked,
+            "deleted": deleted,
+        }
+    )
+    return FAILED if found.problems else DONE
 
 
 def _clean_bill(found: Findings | Verification) -> str:

@@ -32,7 +32,7 @@ def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     expected = stats.spearmanr(predictions, opinions)[0]
     assert found["methods"]["MA-CLIP"]["srcc"]["value"] == pytest.approx(expected)
     assert "0.7645" in (output / "table.md").read_text()  # the paper's own figure
-    assert "agreement with opinions" in capsys.readouterr().err
+    assert "agreement with opinions" in capsys.readouterr().out
 
 
 def test_shards_without_opinions_are_a_mistake(

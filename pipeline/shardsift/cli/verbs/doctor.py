@@ -1,0 +1,38 @@
+"""`shardsift doctor`: what a run would find here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from rich.text import Text
+
+from shardsift.cli.console import PlainConsole
+from shardsift.cli.exit_codes import DONE, FAILED
+from shardsift.redaction import redact
+from shardsift.runs.doctor import Finding, examine
+from shardsift.runs.doctor_config import DoctorConfig
+
+
+def run(config: DoctorConfig, console: PlainConsole) -> int:
+    """Print each finding as it is there; exit code 0, or 1 if something needs doing."""
+    results = PlainConsole()
+    findings, upcoming = list[Finding](), iter(examine(config))
+    while True:
+        with console.busy("looking"):
+            finding = next(upcoming, None)
+        if finding is None:
+            break
+        findings.append(finding)
+        if not config.as_json:
+            results.print(_line(finding), soft_wrap=not results.is_terminal)
+    if config.as_json:
+        results.document([asdict(finding) for finding in findings])
+    return FAILED if any(finding.advice for finding in findings) else DONE
+
+
+def _line(finding: Finding) -> Text:
+    sign, style = ("!", "yellow") if finding.advice else ("✓", "green")
+    line = Text.assemble((sign, style), f" {redact(finding.what)}: {redact(finding.told)}")
+    if finding.advice:
+        line.append(f"\n  {redact(finding.advice)}", style)
+    return line

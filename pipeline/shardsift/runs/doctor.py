@@ -1,0 +1,227 @@
+"""What a run needs, looked at one by one: what is there, and what to do about what isn't."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from shutil import disk_usage
+from time import perf_counter
+
+import numpy as np
+
+from shardsift import __version__
+from shardsift.annotations.folder import check_output, local_folder
+from shardsift.engine.cluster import connected, count_resources
+from shardsift.errors import ModelError, ShardsiftError
+from shardsift.progress import byte_size, count
+from shardsift.records import RgbImage
+from shardsift.runs.doctor_config import DoctorConfig
+from shardsift.scoring.clip import ClipModel, load_clip
+from shardsift.scoring.devices import describe_gpus
+from shardsift.scoring.hub import cache_alone, unreachable
+from shardsift.scoring.scorer import Scorer
+from shardsift.shards.images import decode_rgb
+from shardsift.shards.plan import plan_shards
+from shardsift.shards.samples import read_samples
+from shardsift.shards.turbo import encode
+from shardsift.storage.files import commit, open_stream
+
+_PACKAGES = ("torch", "open_clip_torch", "ray", "pyarrow", "fsspec")
+_BLOCK_BYTES = 4 << 20
+_PICTURES = 32
+_LEAST_SPACE = 5 << 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What was found; `advice` says what to do, and is empty if all is well."""
+
+    what: str
+    told: str
+    advice: str = ""
+
+
+def examine(config: DoctorConfig) -> Iterator[Finding]:
+    """Look at everything; nothing that is wrong ends it."""
+    yield Finding(
+        what="Python",
+        told=f"{platform.python_version()}, {platform.machine()}, "
+        f"{count(os.cpu_count() or 1, 'core')}",
+    )
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    yield Finding(what="packages", told=f"shardsift {__version__}, {packages}")
+    yield _gpus()
+    yield _cluster(config.address)
+    yield _space("temporary files", Path(tempfile.gettempdir()))
+    model, finding = _weights(config)
+    yield finding
+    pictures = [_made_up_picture()]
+    for place in config.places:
+        shard, finding = _place(place)
+        yield finding
+        if folder := local_folder(place):
+            yield _space(place, folder)
+        if shard:
+            yield _reading(shard, config.seconds)
+            pictures = _pictures_of(shard) or pictures
+    yield _decoding(pictures, config)
+    if model:
+        yield _scoring(pictures, model, config)
+    yield _writing(config.seconds)
+
+
+def _gpus() -> Finding:
+    gpus, problem = describe_gpus()
+    driver = Path("/proc/driver/nvidia/version")
+    with suppress(OSError):
+        gpus = [*gpus, driver.read_text().splitlines()[0].strip()]
+    advice = f"{problem}; with --gpus-per-actor 0 actors score on CPUs" if problem else ""
+    return Finding(what="GPUs", told="; ".join(gpus) or "none", advice=advice)
+
+
+def _cluster(address: str | None) -> Finding:
+    try:
+        with connected(address):
+            nodes, cpus, gpus = count_resources()
+    except ShardsiftError as error:
+        return Finding(what="Ray", told="no cluster", advice=str(error))
+    told = f"{count(nodes, 'node')}, {count(cpus, 'core')}, {count(gpus, 'GPU')}"
+    return Finding(what="Ray", told=told)
+
+
+def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Finding]:
+    name = f"{config.model}{f' ({config.pretrained})' if config.pretrained else ''}"
+    started = perf_counter()
+    try:
+        with cache_alone():
+            model = load_clip(config.scoring())
+    except ModelError as error:
+        host = unreachable()
+        if "not in the cache" not in str(error):
+            advice = str(error)
+        elif host is None:
+            advice = "the first run downloads them"
+        else:
+            advice = f"{host} can't be reached; copy weights here and pass --pretrained PATH"
+        return None, Finding(what="weights", told=f"{name}: not here", advice=advice)
+    took = perf_counter() - started
+    return model, Finding(what="weights", told=f"{name} loads in {took:.1f} s")
+
+
+def _place(place: str) -> tuple[str | None, Finding]:
+    """Look for shards at a place, and try to write there if there are none."""
+    try:
+        plan = plan_shards([place])
+        plan.check_found()
+    except ShardsiftError as error:
+        no_shards = str(error)
+    else:
+        return plan.probes[0], Finding(what=place, told=f"{count(plan.count, 'shard')} to read")
+    try:
+        check_output(place, ())
+    except ShardsiftError as error:
+        advice = no_shards if str(error) == no_shards else f"{no_shards}; and {error}"
+        return None, Finding(what=place, told="neither shards nor a place to write", advice=advice)
+    return None, Finding(what=place, told="can be written; no shards here")
+
+
+def _space(what: str, folder: Path) -> Finding:
+    while not folder.exists():
+        folder = folder.parent
+    free = disk_usage(folder).free
+    advice = "that is little" if free < _LEAST_SPACE else ""
+    return Finding(what=f"space, {what}", told=f"{byte_size(free)} are free", advice=advice)
+
+
+# --- speeds --------------------------------------------------------------------------------------
+
+
+def _per_second(step: Callable[[], float], seconds: float) -> float:
+    """Repeat a step for so many seconds; return what it gives in one of them."""
+    done, started = 0.0, perf_counter()
+    while (took := perf_counter() - started) < seconds or not done:
+        done += step()
+    return done / took
+
+
+def _reading(shard: str, seconds: float) -> Finding:
+    try:
+        with open_stream(shard) as file:
+
+            def read() -> float:
+                if block := file.read(_BLOCK_BYTES):
+                    return len(block)
+                file.seek(0)
+                return 0
+
+            speed = _per_second(read, seconds)
+    except OSError as error:
+        return Finding(what="reading", told="fails", advice=str(error))
+    return Finding(what="reading", told=f"{byte_size(speed)}/s, one shard after the other")
+
+
+def _pictures_of(shard: str) -> list[bytes]:
+    """Read the first pictures of a shard; none if it can't be read, which a run will tell."""
+    with suppress(ShardsiftError):
+        samples = islice(read_samples(shard), _PICTURES)
+        return [sample.image.data for sample in samples if sample.image and sample.image.data]
+    return []
+
+
+def _decoding(pictures: list[bytes], config: DoctorConfig) -> Finding:
+    def decode() -> float:
+        return len(_decoded(pictures, config))
+
+    if not _decoded(pictures, config):
+        return Finding(what="decoding", told="fails", advice="not one picture can be decoded")
+    speed = _per_second(decode, config.seconds)
+    return Finding(what="decoding", told=f"{speed:,.0f} pictures/s and core{_size(pictures)}")
+
+
+def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> Finding:
+    try:
+        scorer = Scorer(config.scoring(), device=config.device, model=model)
+        images = _decoded(pictures, config)
+        list(scorer.score(images[:1]))  # what is loaded at first use
+        speed = _per_second(lambda: len(list(scorer.score(images[:4]))), config.seconds)
+    except ShardsiftError as error:
+        return Finding(what="scoring", told="fails", advice=str(error))
+    return Finding(what="scoring", told=f"{speed:,.1f} pictures/s on {config.device}")
+
+
+def _writing(seconds: float) -> Finding:
+    block = os.urandom(_BLOCK_BYTES)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def write() -> float:
+            commit(f"{folder}/block", block)
+            return len(block)
+
+        speed = _per_second(write, seconds)
+    return Finding(what="writing", told=f"{byte_size(speed)}/s, temporary files")
+
+
+def _decoded(pictures: list[bytes], config: DoctorConfig) -> list[RgbImage]:
+    found: list[RgbImage] = []
+    for data in pictures:
+        with suppress(ShardsiftError):
+            found.append(decode_rgb(data, config.max_pixels))
+    return found
+
+
+def _made_up_picture() -> bytes:
+    """Make a JPEG of 512x384 pixels: grain over a slope, so that there is something to decode."""
+    slope = np.linspace(40, 200, 512 * 384 * 3).reshape(384, 512, 3)
+    grain = np.random.default_rng(0).normal(0, 12, slope.shape)
+    return encode((slope + grain).clip(0, 255).astype(np.uint8))
+
+
+def _size(pictures: list[bytes]) -> str:
+    return f", {byte_size(sum(map(len, pictures)) / len(pictures))} each"
