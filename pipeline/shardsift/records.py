@@ -115,6 +115,11 @@ class ShardIdentity:
     version: str
 
 
+def has_changed(now: ShardIdentity, then: ShardIdentity, *, has_moved: bool) -> bool:
+    """Tell whether a shard is another one than it was: of one that has moved its size decides."""
+    return now.size != then.size if has_moved else now != then
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
     """One shard to score. `shard` is its path below the common root, as annotations name it."""

@@ -9,7 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate, extras_of
-from shardsift.annotations.folder import Made, OutputFolder, check_output
+from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.results import complete
 from shardsift.config import HashName

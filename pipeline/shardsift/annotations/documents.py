@@ -14,7 +14,8 @@ class RunRecord(Document):
     """What `_run.json` holds: every annotation of its folder was made with this configuration.
 
     `extras` are what they hold beside scores; `weights` is a sum of the files that the model was
-    loaded from, if it was.
+    loaded from, if it was. If the corpus `has_moved` since some of it was scored, only the sizes of
+    shards tell whether they are the same.
     """
 
     fingerprint: str
@@ -24,6 +25,7 @@ class RunRecord(Document):
     inputs: tuple[str, ...]
     version: str
     weights: str | None = None
+    has_moved: bool = False
 
 
 class StageTimes(Document):

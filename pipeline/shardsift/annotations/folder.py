@@ -11,28 +11,27 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import tee
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from shardsift import __version__
 from shardsift.annotations.compacted import INDEX, CompactedAnnotations
 from shardsift.annotations.documents import RunRecord, RunSummary
 from shardsift.annotations.embeddings import embeddings_name
 from shardsift.annotations.ipc import SUFFIX
+from shardsift.annotations.made import Made, difference
 from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
 from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
-from shardsift.config import Extras
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason, shown_cause
 from shardsift.shards.names import annotation_name
-from shardsift.shards.plan import ShardPlan
+from shardsift.shards.plan import ShardPlan, plan_moved
 from shardsift.storage.files import (
     FAILED_FOLDER,
     OWN_PREFIX,
@@ -47,6 +46,7 @@ from shardsift.storage.files import (
     read_bytes,
     sum_of,
 )
+from shardsift.storage.finding import lone_folder
 from shardsift.storage.lease import RUNNING
 from shardsift.storage.local import is_temporary, sweep
 
@@ -63,15 +63,6 @@ OR_OVERWRITE = "choose another --output, or --overwrite to replace it"
 DocumentT = TypeVar("DocumentT", bound=Document)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """How annotations are made: `config` is what `fingerprint` was made of, for people."""
-
-    fingerprint: str
-    config: Mapping[str, Any]
-    extras: Extras = field(default_factory=Extras)
 
 
 Annotations = AnnotationFiles | CompactedAnnotations
@@ -143,10 +134,13 @@ class OutputFolder(RunFolder):
             self.committed = {name for name in self.files if is_annotation(name)}
         self._to_delete: list[str] = []
 
-    def claim(self, plan: ShardPlan, made: Made, *, overwrite: bool) -> ShardPlan:
+    def claim(
+        self, plan: ShardPlan, made: Made, *, overwrite: bool, may_have_moved: bool = False
+    ) -> ShardPlan:
         """Check that this run may write here; return the plan with the folder's names.
 
-        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
+        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`. If shards
+        `may_have_moved`, one folder that lies elsewhere is taken for where they lie now.
 
         Raises:
             OutputError: if the folder holds annotations of another configuration, or Parquet
@@ -166,12 +160,36 @@ class OutputFolder(RunFolder):
                     f"({min(self.committed)}); choose another --output"
                 )
             return plan
-        if different := _difference(self.record, made):
+        if different := difference(self.record, made):
             raise OutputError(
                 f"{self.url}: holds annotations {different}; choose another --output, or "
                 "--overwrite to replace them"
             )
+        elsewhere = may_have_moved and not plan.lies_below(self.record.root)
+        if elsewhere and (folder := lone_folder(plan.patterns)):
+            return self.plan_moved_to(folder)
         return plan.below(self.record.root)
+
+    def plan_moved_to(self, folder: str) -> ShardPlan:
+        """Plan the shards of this run, which lie below another folder by now.
+
+        Raises:
+            InputError: if none of them does.
+        """
+        assert self.record, "there is a run"
+        plan = plan_moved(self.record.inputs, self.record.root, folder)
+        known = self.committed | self.failed
+        if not any(task.annotation in known or failed_name(task.shard) in known for task in plan):
+            raise InputError(
+                f"{folder}: has none of the shards that were scored below {self.record.root}; name "
+                "the folder that their names are relative to"
+            )
+        return plan
+
+    def has_moved(self, plan: ShardPlan) -> bool:
+        """Tell whether the corpus of a claimed plan has moved since some of it was scored."""
+        record = self.record
+        return record is not None and (record.has_moved or record.root != plan.root)
 
     def begin(self, plan: ShardPlan, made: Made, weights: str | None = None) -> None:
         """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
@@ -184,9 +202,10 @@ class OutputFolder(RunFolder):
             config=dict(made.config),
             extras=made.extras,
             root=plan.root,
-            inputs=tuple(plan.patterns),
+            inputs=plan.inputs,
             version=__version__,
             weights=weights,
+            has_moved=self.has_moved(plan),
         )
         commit(join(self.url, RUN_RECORD), record.encode())
 
@@ -354,19 +373,3 @@ def local_folder(url: str) -> Path | None:
 def failed_name(shard: str) -> str:
     """Name the record of a shard's failure, below the output."""
     return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
-
-
-def _difference(record: RunRecord, made: Made) -> str | None:
-    """Tell in what a run differs from the one that was recorded; None if it doesn't."""
-    extras, own = record.extras.model_dump(mode="json"), made.extras.model_dump(mode="json")
-    if record.fingerprint != made.fingerprint:
-        changes = _changes(record.config, made.config) or "the weights differ"
-        return f"made with another configuration ({changes})"
-    if extras["attributes"] != own["attributes"]:
-        return f"with other attributes ({_changes(extras['attributes'], own['attributes'])})"
-    return f"with other extras ({_changes(extras, own)})" if extras != own else None
-
-
-def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    keys = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
-    return "; ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)[:200]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from shardsift.annotations.documents import RunSummary, StageTimes
 from shardsift.annotations.embeddings import embeddings_name
-from shardsift.annotations.folder import MANIFEST, RUN_RECORD, Made, OutputFolder, failed_name
+from shardsift.annotations.folder import MANIFEST, RUN_RECORD, OutputFolder, failed_name
+from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.errors import OutputError
 from shardsift.shards.plan import ShardPlan

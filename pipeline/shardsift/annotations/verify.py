@@ -26,11 +26,12 @@ from shardsift.annotations.soundness import (
     check_summary,
 )
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
-from shardsift.records import ShardIdentity, ShardReport, ShardTask
+from shardsift.records import ShardIdentity, ShardReport, ShardTask, has_changed
 from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, identify, join, sum_of
+from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
@@ -93,19 +94,25 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
         raise OutputError(f"{output}: no _run.json here; name the --output of a run")
     if folder.is_compacted:
         raise OutputError(f"{output}: holds compacted annotations, which are verified otherwise")
-    root = folder.record.root
+    return Claim(folder=folder, record=folder.record, plan=_plan(folder, folder.record, shards))
+
+
+def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
+    """Plan the given shards, else those of the run; one folder elsewhere is where they lie now."""
     try:
-        plan = plan_shards(shards or folder.record.inputs)
+        plan = plan_shards(shards or record.inputs)
     except InputError as error:
         if shards:
             raise
-        raise InputError(f"{error}; name the shards of the run with --shards") from error
-    try:
-        plan = plan.below(root)
-    except OutputError as error:  # inputs that were relative to another working directory
-        problem = f"the run's shards lay below {root}, these lie in {plan.root}"
-        raise InputError(f"{problem}; name those of the run with --shards") from error
-    return Claim(folder=folder, record=folder.record, plan=plan)
+        raise InputError(f"{error}; if they have moved, name their folder: --shards DIR") from error
+    if plan.lies_below(record.root):
+        return plan.below(record.root)
+    if folder := lone_folder(shards):
+        return output.plan_moved_to(folder)
+    raise InputError(
+        f"the run's shards lay below {record.root}, these lie in {plan.root}; if they have moved, "
+        "name their folder alone: --shards DIR"
+    )
 
 
 def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> Verification:
@@ -147,7 +154,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
             if is_recorded:
                 shard.problems.append(_stale(task))
             if recount:
-                _recount(shard, footer, rows)
+                _recount(shard, footer, rows, has_moved=claim.folder.has_moved(claim.plan))
         elif is_recorded:
             if fault := check_failure(join(claim.folder.url, record), task.shard):
                 raise fault
@@ -164,12 +171,12 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     return shard
 
 
-def _recount(shard: _Shard, footer: Footer, rows: Any) -> None:
+def _recount(shard: _Shard, footer: Footer, rows: Any, *, has_moved: bool) -> None:
     """Compare a tar with its annotation. Raises Unsound if it holds other samples."""
     task = shard.task
     try:
         now = identify(task.url, task.shard)
-        if now != footer.shard:
+        if has_changed(now, footer.shard, has_moved=has_moved):
             shard.problems.append(_changed(task, footer, now))
         compare_samples(read_samples(task.url, task.shard), rows)
     except (OSError, ShardError) as error:

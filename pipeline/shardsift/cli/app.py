@@ -73,7 +73,8 @@ class _Verbs(TyperGroup):
 
 def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
     talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
-    config = load_config(VERBS[verb].config, given.pop("config", None), given, os.environ)
+    file = given.pop("config", None) or os.environ.get(f"{VARIABLE}CONFIG")
+    config = load_config(VERBS[verb].config, file, given, os.environ)
     prepare_ray(getattr(config, "address", None))
     console = start_console(talk)
     _warn_of_unknown_variables()
@@ -95,9 +96,8 @@ app = typer.Typer(
 
 def _warn_of_unknown_variables() -> None:
     """Tell of environment variables that look like ours, and that no verb knows."""
-    known = {
-        VARIABLE + key.upper() for verb in VERBS.values() for key in fields_by_key(verb.config)
-    }
+    keys = {"config"}.union(*(fields_by_key(verb.config) for verb in VERBS.values()))
+    known = {VARIABLE + key.upper() for key in keys}
     for name in sorted(os.environ):
         is_ours = name.startswith(VARIABLE) and not name.startswith(f"{VARIABLE}TEST_")
         if is_ours and name not in known:

@@ -43,7 +43,8 @@ class VerifyConfig(TableConfig):
     shards: tuple[str, ...] = Field(
         default=(),
         description="what should be annotated, instead of the inputs that the run recorded; may be "
-        "repeated. Of a `reshard`, the folder that its sources lie in by now",
+        "repeated. If the shards have moved, the folder that their names are relative to, as of a "
+        "`reshard` that of its sources",
     )
     recount: bool = Field(
         default=False,

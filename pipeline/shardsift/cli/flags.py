@@ -28,6 +28,7 @@ COMMON: dict[str, tuple[str, type, str]] = {
 """What every verb takes beside its settings: what is typed behind it, and what it is."""
 
 _COMMENT_WIDTH = 96
+_AS_FLAG = "_as_flag"
 
 _SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 
@@ -41,12 +42,18 @@ _METAVARS: dict[Any, str] = {bool: "", int: "N", float: "NUMBER", ByteSize: "SIZ
 def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
     """Make a function that typer turns into a command: a parameter for each field, and `config`."""
 
+    fields = [(key, field) for key, field in own_first(kind) if not is_in_file(field)]
+    by_place = [(key, field) for key, field in fields if Given.BY_PLACE in field.metadata]
+
     def command(context: typer.Context, **given: Any) -> int:
+        for key, _ in by_place:
+            given[key] = given[key] or given.pop(key + _AS_FLAG)
         return run(context, {k: v for k, v in given.items() if v not in (None, [], ())})
 
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
-        *(_parameter(key, field) for key, field in own_first(kind) if not is_in_file(field)),
+        *(_parameter(key, field) for key, field in fields),
+        *(_as_flag(key, field) for key, field in by_place),
         *(_common(name, *about) for name, about in COMMON.items()),
     ]
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
@@ -127,6 +134,12 @@ def _flags(flag: str) -> list[str]:
     """List a flag and its short form, if it has one."""
     short = _SHORT.get(flag.removeprefix("--"))
     return [flag, short] if short else [flag]
+
+
+def _as_flag(key: str, field: FieldInfo) -> Parameter:
+    """Let what has its place be typed behind a flag, too, as in other verbs: `--shards DIR`."""
+    typed = list[str] if get_origin(_bare(field.annotation)) is tuple else str
+    return _optional(key + _AS_FLAG, typed, typer.Option(spelled(key), hidden=True))
 
 
 def _optional(name: str, kind: Any, about: Any) -> Parameter:

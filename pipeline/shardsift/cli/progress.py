@@ -18,6 +18,7 @@ from rich.table import Table
 from shardsift.progress import PROGRESS, Look, Snapshot
 
 _DRAW_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _LOG_SECONDS = (10.0, 60.0)
 _OFTEN_SECONDS = 120.0
 _LEAST_BAR, _WIDEST_BAR, _BAR_STEP = 8, 32, 4
@@ -63,6 +64,7 @@ class _Log:
         return max(0.0, self._last + (self._often if is_new else self._seldom) - monotonic())
 
     def add(self, shown: Snapshot) -> None:
+        """Log it, if the time for it has come."""
         if not self.pause:
             self._last = monotonic()
             logger.info("%s", as_log_line(shown))
@@ -79,8 +81,8 @@ def _draw(console: Console, look: Look, ended: Event, log: _Log) -> None:
 
 
 def _log(console: Console, look: Look, ended: Event, log: _Log) -> None:
-    while not ended.wait(log.pause):
-        log.add(look())
+    while not ended.wait(min(log.pause, _LOOK_SECONDS)):
+        log.add(look())  # more often than it is logged, so that its speed is right
 
 
 def _drawn(spinner: Spinner, shown: Snapshot, width: int) -> Table:

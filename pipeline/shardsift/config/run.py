@@ -92,7 +92,9 @@ class RunConfig(ScoreConfig, ExtrasConfig, RayConfig):
         "`decode_error,truncated`",
     )
     check_inputs: bool = Field(
-        default=False, description="score shards again whose tar has changed since"
+        default=False,
+        description="score shards again whose tar has changed since; if the corpus has moved, name "
+        "its folder, and sizes decide",
     )
     overwrite: bool = Field(
         default=False,

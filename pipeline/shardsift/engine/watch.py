@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock, Thread
 from time import monotonic
@@ -12,6 +13,7 @@ from typing import Protocol
 from shardsift.engine.actor import Place
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
+from shardsift.errors import UserError
 from shardsift.progress import Pace, Part, Parts, Snapshot, count, time_left
 
 Weigh = Callable[[], float | None]
@@ -56,7 +58,11 @@ class Watch:
         self._ended: set[str] = set()  # shards that actors may still tell of
         self._weighed = Future[float | None]()
         if weigh:
-            Thread(target=lambda: self._weighed.set_result(weigh()), daemon=True).start()
+            Thread(target=self._find_weight, args=(weigh,), daemon=True).start()
+
+    def _find_weight(self, weigh: Weigh) -> None:
+        with suppress(UserError, OSError):  # whoever reads the shards tells of it
+            self._weighed.set_result(weigh())
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard that has its outcome."""

@@ -20,6 +20,7 @@ from shardsift.annotations.folder import MANIFEST, OutputFolder, find_annotation
 from shardsift.annotations.manifest import Totals, read_manifest
 from shardsift.annotations.parquet import count_values
 from shardsift.storage.files import FAILED_FOLDER, join
+from shardsift.threads import Track, no_track
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ class RunData:
         return cast(NDArray[np.object_], column.to_numpy(zero_copy_only=False))
 
 
-def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
+def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0, track: Track = no_track) -> RunData:
     """Read the run in a folder of annotations.
 
     Raises:
@@ -91,7 +92,8 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0) -> RunData:
     found, names = folder.files, sorted(folder.committed)
     totals = _totals(url) if MANIFEST in found else None
     rows = totals.rows if totals else None
-    tables = _read_rows(folder, names, limit if rows is None or rows > limit else None, seed)
+    most = limit if rows is None or rows > limit else None
+    tables = _read_rows(folder, names, most, seed, track)
     table = pa.concat_tables(tables).unify_dictionaries()
     return RunData(
         url=url,
@@ -113,7 +115,9 @@ def _totals(url: str) -> Totals:
     return totals
 
 
-def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: int) -> list[Any]:
+def _read_rows(
+    folder: OutputFolder, names: list[str], limit: int | None, seed: int, track: Track
+) -> list[Any]:
     """Read the tables of all files; with a limit, of some, none with more than its share."""
     if limit is not None:
         order = np.random.default_rng(seed).permutation(len(names))[:MAX_FILES]
@@ -129,4 +133,4 @@ def _read_rows(folder: OutputFolder, names: list[str], limit: int | None, seed: 
         return table.take(np.sort(dice.choice(len(table), limit, replace=False)))
 
     with ThreadPoolExecutor(_THREADS, "report") as pool:
-        return list(pool.map(read_one, names))
+        return list(track(pool.map(read_one, names), "reading annotations", len(names)))

@@ -20,6 +20,7 @@ from shardsift.report.groups import EqualPictures, find_equal_pictures
 from shardsift.report.live import PRESETS, Start, live_data
 from shardsift.report.thumbnails import Thumbnail, choose, fetch_thumbnails
 from shardsift.storage.files import absolute
+from shardsift.threads import Track, no_track
 
 _SHEET = 12
 """Thumbnails of a decile that are seen; the others wait for the slider."""
@@ -39,12 +40,12 @@ class Pictures:
     problem: str | None = None
 
 
-def fetch_pictures(run: RunData, root: str | None, count: int) -> Pictures:
+def fetch_pictures(run: RunData, root: str | None, count: int, track: Track = no_track) -> Pictures:
     """Fetch so many pictures over all qualities, and some that are equal; none without a `root`."""
     spread, copies = choose(run, count), find_equal_pictures(run)
     groups = copies.groups if copies and count else []
     places = [*spread, *(place for group in groups for place in group)]
-    found, problem = fetch_thumbnails(run, root, places)
+    found, problem = fetch_thumbnails(run, root, places, track)
     others = iter(found[len(spread) :])
     return Pictures(
         spread=found[: len(spread)],

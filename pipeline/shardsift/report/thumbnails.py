@@ -18,6 +18,7 @@ from shardsift.errors import ImageError
 from shardsift.report.gather import Floats, RunData
 from shardsift.shards.images import decode_rgb
 from shardsift.storage.files import join, read_range
+from shardsift.threads import Track, no_track
 
 SIDE = 176
 """Pixels of a thumbnail's longer side."""
@@ -58,7 +59,7 @@ def choose(run: RunData, count: int) -> list[int]:
 
 
 def fetch_thumbnails(
-    run: RunData, root: str | None, places: Sequence[int]
+    run: RunData, root: str | None, places: Sequence[int], track: Track = no_track
 ) -> tuple[list[Thumbnail], str | None]:
     """Fetch thumbnails of some rows; also tell why some are missing."""
     rows: Sequence[dict[str, object]] = run.table.take(pa.array(places, pa.int64())).to_pylist()
@@ -74,7 +75,7 @@ def fetch_thumbnails(
         return _thumbnail(row, picture)
 
     with ThreadPoolExecutor(_THREADS, "thumbnails") as pool:
-        thumbnails = list(pool.map(fetch, rows))
+        thumbnails = list(track(pool.map(fetch, rows), "fetching pictures", len(rows)))
     if root is None:
         problems.append("no _run.json says where the shards lie; name their folder with --shards")
     if not problems:

@@ -29,6 +29,7 @@ from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import absolute, is_annotation, join, list_files
+from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 32
@@ -74,7 +75,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
         filtered=filtered,
         annotations=scores.annotations,
         columns=config.merged,
-        in_place=scores.record is not None and sources.root == scores.record.root,
+        in_place=scores.record is not None and not scores.has_moved(sources),
     )
     plan = folder.plan or _plan(config.output, sources.root, inputs, intent, names, track)
     _check_room(folder, plan)
@@ -116,8 +117,11 @@ def _find_sources(
         InputError: if other shards are given than were filtered.
     """
     plan = _plan_sources(config.shards, scores)
-    if scores.record is not None and f"{plan.root}/".startswith(f"{scores.record.root}/"):
-        plan = plan.below(scores.record.root)
+    if record := scores.record:
+        if plan.lies_below(record.root):
+            plan = plan.below(record.root)
+        elif folder := lone_folder(config.shards):
+            plan = scores.plan_moved_to(folder)
     wanted, without = set(names), set(filtered.without)
     strangers: list[str] = []
     missing: list[str] = []
@@ -146,8 +150,8 @@ def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
         return plan_shards(shards)
     try:
         return plan_shards(scores.record.inputs if scores.record else ())
-    except InputError as error:  # they have moved, or were relative to another working directory
-        raise InputError(f"{error}; name the scored shards: shardsift reshard SHARDS …") from error
+    except InputError as error:
+        raise InputError(f"{error}; if they have moved, name their folder: --shards DIR") from error
 
 
 def _some(names: Sequence[str]) -> str:

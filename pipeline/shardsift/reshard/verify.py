@@ -95,7 +95,10 @@ def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> R
         filtered=filtered,
         annotations=scores.annotations,
         columns=record.columns,
-        in_place=in_place and scores.record is not None and scores.record.root == record.root,
+        in_place=in_place
+        and scores.record is not None
+        and scores.record.root == record.root
+        and not scores.record.has_moved,
     )
 
 

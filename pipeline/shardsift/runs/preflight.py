@@ -8,14 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from shardsift import __version__
-from shardsift.annotations.folder import Made, OutputFolder, check_output
+from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.made import Made
 from shardsift.annotations.parquet import Footer
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
 from shardsift.progress import Display
-from shardsift.records import ShardTask
+from shardsift.records import ShardTask, has_changed
 from shardsift.scoring.weights import sum_of_files
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import identify
@@ -93,11 +94,11 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
             model = load(config)
         fingerprint = model.fingerprint
     made = Made(fingerprint, config.scoring().model_dump(mode="json"), config.extras())
-    plan = folder.claim(plan, made, overwrite=config.overwrite)
+    plan = folder.claim(plan, made, overwrite=config.overwrite, may_have_moved=config.check_inputs)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
         with display.busy("looking for shards to score again"):
-            folder.reopen(plan, partial(_is_wanted_again, config))
+            folder.reopen(plan, partial(_is_wanted_again, config, folder.has_moved(plan)))
     return Run(
         config=config,
         plan=plan,
@@ -145,7 +146,9 @@ def _fingerprint_if_done(
     return record.fingerprint if is_done else None
 
 
-def _is_wanted_again(config: RunConfig, task: ShardTask, footer: Footer) -> bool:
+def _is_wanted_again(config: RunConfig, has_moved: bool, task: ShardTask, footer: Footer) -> bool:
     if any(footer.report.errors.get(code) for code in config.retry_errors):
         return True
-    return config.check_inputs and identify(task.url, task.shard) != footer.shard
+    return config.check_inputs and has_changed(
+        identify(task.url, task.shard), footer.shard, has_moved=has_moved
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -12,7 +12,7 @@ from shardsift.records import ShardTask
 from shardsift.redaction import reason, shown_cause
 from shardsift.shards.names import annotation_name, check_file, check_folder
 from shardsift.storage.files import absolute, identify
-from shardsift.storage.finding import expand
+from shardsift.storage.finding import absolute_pattern, expand
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +49,15 @@ class ShardPlan:
         except (OSError, ImportError, ValueError) as error:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The patterns, so that they mean the same in any working directory."""
+        return tuple(map(absolute_pattern, self.patterns))
+
+    def lies_below(self, root: str) -> bool:
+        """Tell whether all shards lie below a folder."""
+        return f"{self.root}/".startswith(f"{root.rstrip('/')}/")
+
     def below(self, root: str) -> ShardPlan:
         """Name the same shards from a folder further up, as an earlier run named them.
 
@@ -56,10 +65,11 @@ class ShardPlan:
             OutputError: if the shards don't lie below it.
             InputError: if a shard can't have such a name.
         """
-        if not f"{self.root}/".startswith(f"{root.rstrip('/')}/"):
+        if not self.lies_below(root):
             raise OutputError(
                 f"the output holds annotations of shards below {root}, these lie in {self.root}; "
-                "choose another --output, or --overwrite to replace its annotations"
+                "choose another --output, or --overwrite to replace its annotations; if the corpus "
+                "has moved there, name its folder and --check-inputs"
             )
         _check_folders(root, self.folders)
         return replace(self, root=root)
@@ -106,6 +116,20 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
         count=count,
         probes=tuple(probes),
     )
+
+
+def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
+    """Plan the shards of a run whose `root` has become another folder.
+
+    They are those of its `inputs` that are there, and have the names that they had. Raises as
+    `plan_shards`.
+    """
+    there = absolute(folder).rstrip("/")
+    inside = f"{root.rstrip('/')}/"
+    moved = [there + given[len(inside) - 1 :] for given in inputs if f"{given}/".startswith(inside)]
+    # A list, or a pattern that begins above the root, says nothing of the new place.
+    plan = plan_shards(moved if len(moved) == len(inputs) else [there])
+    return plan.below(there)
 
 
 def _check_folders(root: str, folders: Iterable[str]) -> None:

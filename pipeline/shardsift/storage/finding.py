@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Iterator
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from braceexpand import braceexpand
 
 from shardsift.errors import InputError
 from shardsift.redaction import reason, redact, shown_cause
-from shardsift.storage.files import SHARD_SUFFIX, open_read
+from shardsift.storage.files import SHARD_SUFFIX, absolute, open_read
 from shardsift.storage.filesystems import (
     PAGE_ATTEMPTS,
     S3_PROTOCOLS,
@@ -41,6 +42,28 @@ def expand(patterns: Iterable[str]) -> Iterator[str]:
             yield from _expand_list(pattern[1:])
         else:
             yield from _expand_pattern(pattern)
+
+
+def absolute_pattern(pattern: str) -> str:
+    """Spell a pattern so that it means the same in any working directory.
+
+    The lines of a list stay as they are.
+    """
+    if pattern.startswith("@"):
+        return f"@{absolute(pattern[1:])}"
+    try:
+        first = next(braceexpand(pattern), pattern)
+    except ValueError:
+        first = pattern
+    is_relative = "://" not in first and not first.startswith("/")
+    return os.path.normpath(Path.cwd() / pattern) if is_relative else pattern
+
+
+def lone_folder(patterns: Sequence[str]) -> str | None:
+    """Return the folder that patterns consist of; None if they are anything else."""
+    if len(patterns) != 1 or patterns[0].startswith("@") or patterns[0].endswith(SHARD_SUFFIX):
+        return None
+    return None if _is_glob(patterns[0]) or "{" in patterns[0] else patterns[0]
 
 
 def _expand_list(location: str) -> Iterator[str]:

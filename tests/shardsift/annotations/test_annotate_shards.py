@@ -12,7 +12,8 @@ import pytest
 
 from shardsift import annotate_shards
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import Made, OutputFolder
+from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import read_manifest
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import InputError, OutputError

@@ -15,7 +15,8 @@ import pytest
 
 from shardsift.annotations import compact as module
 from shardsift.annotations.compact import Compaction, compact
-from shardsift.annotations.folder import Made, OutputFolder
+from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.made import Made
 from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
 from shardsift.annotations.stats import read_stats
 from shardsift.annotations.verify import claim_output

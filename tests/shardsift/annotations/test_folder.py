@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.folder import Made, OutputFolder, check_output
+from shardsift.annotations.folder import OutputFolder, check_output
+from shardsift.annotations.made import Made
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.plan import ShardPlan, plan_shards

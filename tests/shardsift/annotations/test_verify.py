@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardsift import annotate_shards
 from shardsift.annotations.findings import repair
 from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.errors import InputError, OutputError
 from shardsift.storage.lease import held
+from tests.fakes import FakeScorer
 from tests.outputs import (
     annotation_files,
     edit_footer,
@@ -355,14 +357,40 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_inputs_that_are_gone_are_asked_for(output: Output) -> None:
     output.shards.rename(output.shards.with_name("moved"))
-    with pytest.raises(InputError, match="name the shards of the run with --shards"):
+    with pytest.raises(InputError, match="if they have moved, name their folder: --shards DIR"):
         output.verify()
+
+
+def test_a_corpus_that_has_moved_is_verified_where_it_lies(output: Output) -> None:
+    """It asked the same question again, whatever was answered."""
+    moved = output.shards.rename(output.shards.with_name("moved"))
+    for tar in moved.rglob("*.tar"):
+        os.utime(tar, (1, 1))  # as a copy has it
+    found = output.verify(str(moved), recount=True)
+    assert (found.problems, found.annotated, found.recounted) == ([], 3, 3)
+    write_tar(moved / "a" / "1.tar", [("0.jpg", encoded())])
+    (problem,) = output.verify(str(moved), recount=True).problems[:1]
+    assert problem.place == "a/1.tar"
+
+
+def test_inputs_are_recorded_so_that_they_mean_the_same_everywhere(
+    output: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(output.shards)
+    other = tmp_path / "other"
+    annotate_shards(["a", "{b/2,a/0}.tar", "b/*.tar"], FakeScorer(), str(other))
+    recorded = json.loads((other / "_run.json").read_text())["inputs"]
+    assert recorded == [f"{output.shards}/{name}" for name in ("a", "{b/2,a/0}.tar", "b/*.tar")]
+    monkeypatch.chdir(tmp_path)
+    assert verify(claim_output(str(other))).problems == []
 
 
 def test_shards_of_another_place_are_refused(output: Output, tmp_path: Path) -> None:
     write_tar(tmp_path / "elsewhere" / "0.tar", [])
-    with pytest.raises(InputError, match=r"lay below .*/in, these lie in .*/elsewhere; name"):
+    with pytest.raises(InputError, match=r"elsewhere: has none of the shards .* below .*/in; name"):
         output.verify(str(tmp_path / "elsewhere"))
+    with pytest.raises(InputError, match=r"lay below .*/in, these lie in .*/elsewhere; if they"):
+        output.verify(str(tmp_path / "elsewhere" / "0.tar"))
 
 
 def test_a_store_that_fails_is_no_damage(output: Output) -> None:

@@ -61,6 +61,7 @@ def test_nothing_typed_is_the_default() -> None:
     ("words", "expected"),
     [
         (["a", "b"], {"places": ("a", "b")}),
+        (["--places", "a", "--places", "b"], {"places": ("a", "b")}),
         (["--share", "0"], {"share": 0.0}),
         (["--retries", "0"], {"retries": 0}),
         (["--codes", "x,y", "--codes", "z"], {"codes": ("x", "y", "z")}),

@@ -106,7 +106,9 @@ def test_a_shard_that_was_never_scored_is_told(corpus: Corpus) -> None:
 
 def test_shards_that_arent_where_they_were_have_to_be_named(corpus: Corpus) -> None:
     corpus.shards.rename(corpus.folder / "elsewhere")
-    with pytest.raises(InputError, match="no such file or folder; name the scored shards"):
+    with pytest.raises(
+        InputError, match="no such file or folder; if they have moved, name their folder"
+    ):
         corpus.prepare()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.progress import watching
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
-from shardsift.errors import ConfigError, EngineError, ModelError, OutputError
+from shardsift.errors import ConfigError, EngineError, InputError, ModelError, OutputError
 from shardsift.progress import Look, Snapshot
 from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, score
@@ -241,6 +242,36 @@ def test_changed_shards_are_scored_again_when_asked(corpus: Corpus) -> None:
     corpus.score(check_inputs=True)
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00003.parquet"}
+
+
+def test_a_corpus_that_has_moved_is_compared_by_its_sizes(corpus: Corpus) -> None:
+    corpus.score()
+    before = corpus.files()
+    moved = corpus.shards.rename(corpus.shards.with_name("moved"))
+    for tar in moved.iterdir():
+        os.utime(tar, (1, 1))
+    there: dict[str, Any] = {"shards": [str(moved)]}
+    with pytest.raises(OutputError, match="has moved there, name its folder and --check-inputs"):
+        corpus.score(**there)
+    write_tar(moved / "00002.tar", [("new.jpg", encoded())])
+    corpus.score(**there, check_inputs=True)
+    changed = {name for name, file in corpus.files().items() if file != before[name]}
+    assert changed == {"00002.parquet"}
+    assert corpus.manifest()["00002.tar"]["rows"] == 1
+    after = corpus.files()
+    corpus.score(**there, check_inputs=True)
+    corpus.score(**there)
+    assert corpus.files() == after, "the new place is recorded, and that times say nothing there"
+    assert verify(claim_output(str(corpus.out)), recount=True).problems == []
+
+
+def test_another_corpus_of_equal_names_is_not_taken_for_the_one_that_moved(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    corpus.score()
+    write_tar(tmp_path / "other" / "x.tar", [("1.jpg", encoded())])
+    with pytest.raises(InputError, match="has none of the shards that were scored below"):
+        corpus.score(shards=[str(tmp_path / "other")], check_inputs=True)
 
 
 def test_a_dry_run_checks_everything_and_writes_nothing(corpus: Corpus) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import InputError, OutputError, UserError
-from shardsift.shards.plan import plan_shards, shard_prefixes
+from shardsift.shards.plan import plan_moved, plan_shards, shard_prefixes
 from shardsift.storage.local import walk
 from tests.samples import write_tar
 
@@ -243,3 +243,23 @@ def test_a_part_of_a_corpus_is_a_folder_or_a_name_without_numbers(
 ) -> None:
     """Names that differ by numbers alone are one part, and not one for each shard."""
     assert shard_prefixes(shards) == dict(zip(shards, prefixes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "planned"),
+    [
+        (["{root}"], ["a/0.tar", "a/1.tar", "b/0.tar"]),
+        (["{root}/a/{{0..1}}.tar"], ["a/0.tar", "a/1.tar"]),
+        (["{root}/a", "{root}/b/*.tar"], ["a/0.tar", "a/1.tar", "b/0.tar"]),
+        (["@{root}.txt"], ["a/0.tar", "a/1.tar", "b/0.tar"]),
+    ],
+)
+def test_of_a_corpus_that_has_moved_the_same_shards_are_planned(
+    inputs: list[str], planned: list[str], tmp_path: Path
+) -> None:
+    root, moved = tmp_path / "in", tmp_path / "moved"
+    for name in ("a/0", "a/1", "b/0"):
+        write_tar(moved / f"{name}.tar", [])
+    given = [pattern.format(root=root) for pattern in inputs]
+    plan = plan_moved(given, str(root), str(moved))
+    assert (plan.root, [task.shard for task in plan]) == (str(moved), planned)

@@ -16,11 +16,9 @@ REPORT = "report.html"
 
 def run(config: ReportConfig, console: PlainConsole) -> int:
     """Write `report.html` below the output; return the exit code."""
-    with console.busy("reading annotations"):
-        data = gather(config.annotations, limit=config.rows)
+    data = gather(config.annotations, limit=config.rows, track=console.track)
     root = absolute(config.shards) if config.shards is not None else data.root
-    with console.busy("fetching pictures"):
-        pictures = fetch_pictures(data, root, config.thumbnails)
+    pictures = fetch_pictures(data, root, config.thumbnails, console.track)
     start = Start(min_quality=config.min_quality, keep_top=config.keep_top)
     page = render(data, pictures, start).encode()
     location = join(config.output, REPORT)
