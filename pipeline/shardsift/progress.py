@@ -6,6 +6,7 @@ A `Meter` counts in the process that works, a `Pace` tells how fast it goes, and
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -66,46 +67,46 @@ class ShardMeter:
     """Counts what is done of one shard; one thread counts, others may read."""
 
     def __init__(self, size: float) -> None:
+        self.ended = 0
         self._size = size
         self._work = 0.0
         self._items = 0
         self._errors = 0
-        self._ahead: deque[float] = deque()
+        self._ends = array("d")
 
-    def add(self, reached: float, *, items: int = 1, errors: int = 0) -> None:
+    def add(self, reached: float, *, items: int = 1) -> None:
         """Count items, with which the work has come so far of its size."""
-        self._work = min(reached, self._size)
+        self._work = reached
         self._items += items
-        self._errors += errors
 
-    def add_error(self) -> None:
-        """Count an item that nothing comes of, wherever the work is."""
-        self.add(self._work, errors=1)
+    def add_errors(self, items: int) -> None:
+        """Count items of which nothing comes."""
+        self._items += items
+        self._errors += items
 
-    def begin(self, reached: float) -> None:
-        """Note how far the work will have come with the next item that has been taken in."""
-        self._ahead.append(reached)
+    def begin(self, ends: Iterable[float]) -> None:
+        """Note of the next items how far the work will have come with each."""
+        self._ends.extend(ends)
 
     def ending(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
         """Pass on what comes of the items that have begun, in their order, and count each."""
         for item in items:
-            self.add(self._ahead.popleft())
+            self.ended += 1
             yield item
 
     @property
     def part(self) -> Part:
         """What is done by now."""
-        return Part(self._work, self._size, self._items, self._errors)
+        ended = self.ended
+        work = self._ends[ended - 1] if ended else self._work
+        return Part(min(work, self._size), self._size, self._items + ended, self._errors)
 
 
 class Meter:
-    """Counts steps of any kind, and what is done of each shard, from any thread.
-
-    `steps` that stand still tell that the work does.
-    """
+    """Counts steps of any kind, and what is done of each shard, from any thread."""
 
     def __init__(self) -> None:
-        self.steps = 0
+        self._steps = 0
         self._lock = Lock()
         self._open: dict[str, ShardMeter] = {}
 
@@ -113,7 +114,7 @@ class Meter:
         """Pass the items on, and count each as a step."""
         for item in items:
             with self._lock:
-                self.steps += 1
+                self._steps += 1
             yield item
 
     @contextmanager
@@ -127,6 +128,13 @@ class Meter:
         finally:
             with self._lock:
                 del self._open[name]
+                self._steps += meter.ended
+
+    @property
+    def steps(self) -> int:
+        """What was passed on, and what has ended: if that stands still, the work does."""
+        with self._lock:
+            return self._steps + sum(meter.ended for meter in self._open.values())
 
     @property
     def parts(self) -> dict[str, Part]:

@@ -39,15 +39,15 @@ def test_a_bound_is_rounded_up_so_that_it_holds() -> None:
 def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() -> None:
     meter = Meter()
     with meter.shard("a.tar", 1000) as first, meter.shard("b.tar", 10):
-        first.begin(300)
-        first.begin(600)
+        first.begin([300, 600])
         ending = first.ending(["one", "two"])
         assert next(ending) == "one"
-        first.add_error()
+        first.add_errors(1)
         assert meter.parts == {"a.tar": Part(300, 1000, 2, 1), "b.tar": Part(0, 10, 0, 0)}
         assert list(ending) == ["two"]
         assert meter.parts["a.tar"] == Part(600, 1000, 3, 1)
-    assert meter.parts == {}
+        assert meter.steps == 2
+    assert (meter.parts, meter.steps) == ({}, 2)
 
 
 def test_a_meter_forgets_a_shard_that_failed() -> None:

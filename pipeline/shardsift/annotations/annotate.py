@@ -156,7 +156,8 @@ def _score_rows(
         for chunk, (pictures, hashes, seconds) in clock.iterate("wait", decoded):
             clock.add("decode", seconds)
             rows.add(chunk, pictures, hashes)
-            yield from _without_errors(chunk, pictures, own)
+            _count_begun(chunk, pictures, own)
+            yield from (picture for picture in pictures if not isinstance(picture, ImageError))
 
     with closing(images()) as stream:  # ends the threads if it raises
         with clock.measure("score"):
@@ -165,7 +166,7 @@ def _score_rows(
             turn.acquire()
         try:
             with clock.measure("score"):
-                scores = own.ending(meter.passing(scorer.score(all_images)))
+                scores = own.ending(scorer.score(all_images))
                 while some := list(islice(scores, _SUMMED_UP)):
                     rows.set_scores(some)
         finally:
@@ -175,16 +176,15 @@ def _score_rows(
     return further_images
 
 
-def _without_errors(
-    samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter
-) -> Iterator[RgbImage]:
-    """Pass on the images of some samples, and note how far in the tar each ends."""
+def _count_begun(samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter) -> None:
+    """Note how far in the tar each image ends, by the chunk: one by one, that would take longer."""
+    ends: list[float] = []
     reached = 0
     for sample, picture in zip(samples, pictures, strict=True):
-        if sample.image and sample.image.offset is not None:
-            reached = sample.image.offset + sample.image.size
-        if isinstance(picture, ImageError):
-            own.add_error()
-        else:
-            own.begin(reached)
-            yield picture
+        image = sample.image
+        if image is not None and image.offset is not None:
+            reached = image.offset + image.size
+        if not isinstance(picture, ImageError):
+            ends.append(reached)
+    own.add_errors(len(samples) - len(ends))
+    own.begin(ends)
