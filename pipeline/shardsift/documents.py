@@ -24,12 +24,13 @@ class Document(BaseModel):
 
     def encode(self) -> bytes:
         """Encode it; equal documents give equal bytes."""
-        content = self.model_dump(mode="json")
-        return as_json(content | {DIGEST: hashlib.sha256(as_json(content)).hexdigest()})
+        return _sealed(self.model_dump(mode="json"))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read a file. One without a digest, as a program of somebody else writes it, is taken.
+
+        So is one of an earlier version, which lacks what has a default.
 
         Raises:
             DocumentError: if it is no such document, or was changed since it was written.
@@ -40,14 +41,20 @@ class Document(BaseModel):
             raise DocumentError(f"not JSON: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
             raise DocumentError("not a JSON object")
-        told = cast(dict[str, Any], content).pop(DIGEST, None)
+        content = cast(dict[str, Any], content)
+        told = content.pop(DIGEST, None)
         try:
             document = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             raise DocumentError(first_problem(error)) from error
-        if told is not None and document.encode() != data:
+        if told is not None and _sealed(content) != data:
             raise DocumentError("was changed since it was written")
         return document
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    digest = hashlib.sha256(as_json(content)).hexdigest()
+    return as_json({**content, DIGEST: digest})
 
 
 def as_json(content: Mapping[str, Any]) -> bytes:

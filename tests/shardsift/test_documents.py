@@ -39,6 +39,17 @@ def test_one_that_others_write_without_a_digest_is_taken() -> None:
     )
 
 
+def test_one_of_an_earlier_version_is_read_and_guarded() -> None:
+    """It was taken for one that was changed, because it lacks what has been added since."""
+
+    class NewRun(Run):
+        has_moved: bool = False
+
+    assert NewRun.decode(WRITTEN.encode()) == NewRun(rows=3, names=("ä", "b"), share=0.5)
+    with pytest.raises(DocumentError, match="was changed since it was written"):
+        NewRun.decode(WRITTEN.encode().replace(b"3", b"4", 1))
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
