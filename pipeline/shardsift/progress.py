@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heapreplace
 from math import ceil
 from threading import Lock
@@ -57,6 +57,10 @@ class Part:
     size: float
     items: int
     errors: int
+
+    def times(self, rate: float) -> Part:
+        """Measure its work in another unit."""
+        return replace(self, work=self.work * rate, size=self.size * rate)
 
 
 Parts = Mapping[str, Mapping[str, Part]]

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import replace
-from threading import Lock, Thread
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
 from time import monotonic
 from typing import Protocol
 
 from shardsift.engine.actor import Place
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
-from shardsift.errors import UserError
 from shardsift.progress import Pace, Part, Parts, Snapshot, count, time_left
 
-Weigh = Callable[[], float | None]
-"""Adds up the work of all shards of a run, which may take a while; None if that can't be known."""
+_NUMBERS = re.compile(r"\d+")
+
+
+def part_of(shard: str) -> str:
+    """Name the part of a corpus that a shard belongs to: its path without numbers."""
+    return _NUMBERS.sub("", shard)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """A part of a corpus: its bytes, and how much work and how many items one of them is."""
+
+    bytes: float
+    work: float
+    items: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much work a run is, by the parts of its corpus."""
+
+    parts: Mapping[str, Share]
+
+    @property
+    def total(self) -> float:
+        """The work of all parts; 0 if nobody has weighed it."""
+        return sum(part.bytes * part.work for part in self.parts.values())
+
+    def rate_of(self, part: str) -> float:
+        """Return the work that a byte of a part is: one, if nobody has weighed it."""
+        return self.parts[part].work if part in self.parts else 1.0
+
+    def items_left(self, done: Mapping[str, float]) -> float:
+        """Estimate the items that are left, if so many bytes of each part are done."""
+        return sum(
+            max(0.0, part.bytes - done.get(name, 0.0)) * part.items
+            for name, part in self.parts.items()
+        )
+
+
+_BYTES = Weights({})
+"""Of work that nobody has weighed."""
 
 
 class Watched(Protocol):
@@ -46,7 +85,7 @@ class Watch:
         coordinator: Watched,
         tally: Tally,
         doing: str,
-        weigh: Weigh | None = None,
+        weights: Callable[[], Weights | None] = lambda: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._coordinator = coordinator
@@ -56,30 +95,33 @@ class Watch:
         self._lock = Lock()
         self._pace = Pace()
         self._ended: set[str] = set()  # shards that actors may still tell of
-        self._weighed = Future[float | None]()
-        if weigh:
-            Thread(target=self._find_weight, args=(weigh,), daemon=True).start()
-
-    def _find_weight(self, weigh: Weigh) -> None:
-        with suppress(UserError, OSError):  # whoever reads the shards tells of it
-            self._weighed.set_result(weigh())
+        self._bytes = Counter[str]()  # done, by part
+        self._find_weights = weights
+        self._weights = _BYTES
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard that has its outcome."""
         with self._lock:
             self._ended.add(outcome.shard)
+            before = self._tally.work
             self._tally.add(outcome)
+            self._bytes[part_of(outcome.shard)] += round(self._tally.work - before)
 
     def look(self) -> Snapshot:
         """Tell how far the run is."""
+        rate_of = self._weigh()
         told = self._coordinator.parts()
         working, ready = self._coordinator.working, len(self._coordinator.places)
         with self._lock:  # what has ended since it was told is in the tally, and nowhere else
             self._ended &= {shard for parts in told.values() for shard in parts}
-            ended, tally = set(self._ended), replace(self._tally)
-        loads = [
-            [part for shard, part in parts.items() if shard not in ended] for parts in told.values()
-        ]
+            ended, tally, done = set(self._ended), replace(self._tally), Counter(self._bytes)
+        tally.work = sum(size * rate_of(name) for name, size in done.items())
+        loads: list[list[Part]] = []
+        for own in told.values():
+            under_way = {shard: part for shard, part in own.items() if shard not in ended}
+            loads.append([part.times(rate_of(part_of(s))) for s, part in under_way.items()])
+            for shard, part in under_way.items():
+                done[part_of(shard)] += round(part.work)
         parts = [part for load in loads for part in load]
         if not ready and not parts and not tally.shards:
             return Snapshot(doing="starting actors", notes=[f"{tally.seconds:.0f} s"])
@@ -94,7 +136,7 @@ class Watch:
             share=share,
             items=items,
             noun=tally.noun,
-            total=round(items / share) if share and items else None,
+            total=self._items(items, share, done),
             is_estimate=True,
             rate=self._pace.items,
             left=self._left(tally, loads, total - work),
@@ -105,11 +147,22 @@ class Watch:
             ],
         )
 
+    def _weigh(self) -> Callable[[str], float]:
+        """Return the work of a byte of a part, as far as it is known by now."""
+        if self._weights is _BYTES and (weights := self._find_weights()):
+            self._weights = weights
+            self._pace = Pace()  # speeds so far were of bytes
+        return self._weights.rate_of
+
+    def _items(self, items: int, share: float, done: Mapping[str, float]) -> int | None:
+        """Estimate how many there will be."""
+        if self._weights is not _BYTES:
+            return round(items + self._weights.items_left(done))
+        return round(items / share) if share and items else None
+
     def _total(self, tally: Tally, parts: list[Part]) -> tuple[float, float]:
         """Return the work of all shards, and that of a mean one, as far as it is known."""
-        weighed = self._weighed.result() if self._weighed.done() else None
-        known = tally.work_total or weighed
-        if known:
+        if known := self._weights.total or tally.work_total:
             return known, known / tally.shards_total
         done = tally.shards - tally.failed
         seen = tally.work + sum(part.size for part in parts)

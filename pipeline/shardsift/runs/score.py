@@ -24,7 +24,8 @@ from shardsift.runs.first_scores import FirstScores
 from shardsift.runs.preflight import LoadedModel, LoadModel, Run, prepare
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.runs.tally import ScoreTally
-from shardsift.storage.files import bytes_on_disk, join
+from shardsift.runs.weighing import Weighing
+from shardsift.storage.files import join
 from shardsift.storage.lease import check_free, held
 
 _FAILURES_SHOWN = 20
@@ -115,7 +116,8 @@ def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
     )
     first_scores = FirstScores(config)
     logger.info("scoring %s with %s", count(run.shards_to_score, "shard"), count(actors, "actor"))
-    watch = Watch(coordinator, result.tally, "scoring", partial(_weigh, run))
+    weighing = Weighing(run.tasks(), config.crops)
+    watch = Watch(coordinator, result.tally, "scoring", lambda: weighing.weights)
 
     def record(outcome: Outcome) -> None:
         assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
@@ -141,14 +143,6 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
         actors=actors,
         seconds=tally.seconds,
     )
-
-
-def _weigh(run: Run) -> int | None:
-    """Add up the bytes of all shards that are to be scored, if they lie on a disk.
-
-    A store would have to be asked for each.
-    """
-    return bytes_on_disk(task.url for task in run.tasks())
 
 
 def _spec(run: Run) -> ScoringSpec:

@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -54,16 +54,14 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
 
 
-def bytes_on_disk(urls: Iterable[str]) -> int | None:
-    """Add up the sizes of files on local disks; None if one lies elsewhere."""
-    total = 0
-    for url in urls:
-        filesystem, path = locate(url)
-        if not is_local(filesystem):
-            return None
-        with suppress(OSError):  # whoever reads it tells why it can't be
-            total += Path(path).stat().st_size
-    return total
+def size_on_disk(url: str) -> int | None:
+    """Return the size of a file on a local disk, 0 if it isn't there; None if it lies elsewhere."""
+    if "://" in url:
+        return None
+    try:
+        return Path(url).stat().st_size
+    except OSError:
+        return 0
 
 
 # --- reading -------------------------------------------------------------------------------------

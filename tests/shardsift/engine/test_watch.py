@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from shardsift.engine.actor import Place
-from shardsift.engine.watch import Watch
+from shardsift.engine.watch import Share, Watch, Weights, part_of
 from shardsift.progress import Part, Snapshot
 from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.runs.tally import ScoreTally
@@ -65,8 +65,9 @@ def watch_all(actors: Actors, *, weighed: bool = False) -> list[tuple[int, Snaps
     now = 0.0
     tally = ScoreTally(shards_total=len(actors.images))
     total = sum(actors.images) * IMAGE_BYTES
-    weigh = (lambda: total) if weighed else None
-    watch = Watch(actors, tally, "scoring", weigh, clock=lambda: now)
+    whole = Share(bytes=total, work=1.0, items=1 / IMAGE_BYTES)
+    weights = Weights({part_of("0.tar"): whole}) if weighed else None
+    watch = Watch(actors, tally, "scoring", lambda: weights, clock=lambda: now)
     shown: list[tuple[int, Snapshot]] = []
     for second, ended in actors.run():
         now = float(second)
@@ -94,6 +95,43 @@ def test_the_time_left_is_true_after_the_first_tenth(actors: Actors) -> None:
     for second, snapshot in shown:
         if 0.1 * end <= second <= end - 8:
             assert snapshot.left == pytest.approx(end - second, rel=0.25, abs=3), second
+
+
+def test_a_corpus_of_unlike_parts_is_no_surprise() -> None:
+    """Bytes of photographs took half the time of bytes of drawings; what was left, 2.6 times it."""
+
+    @dataclass
+    class Unlike(Actors):
+        """The first two shards have twice the bytes a picture."""
+
+        def _part(self, second: int, shard: int, images: int, begun: int) -> dict[str, Part]:
+            (part,) = super()._part(second, shard, images, begun).values()
+            return {name_of(shard): part.times(0.5 if shard < 2 else 1.0)}
+
+    def name_of(shard: int) -> str:
+        return f"{'drawings' if shard < 2 else 'photos'}/{shard}.tar"
+
+    now, actors = 0.0, Unlike([400, 400, 160, 160, 160])
+    weights = Weights(
+        {
+            part_of(name_of(0)): Share(bytes=400_000, work=2.0, items=2 / IMAGE_BYTES),
+            part_of(name_of(2)): Share(bytes=480_000, work=1.0, items=1 / IMAGE_BYTES),
+        }
+    )
+    watch = Watch(actors, ScoreTally(shards_total=5), "scoring", lambda: weights, clock=lambda: now)
+    shown: list[tuple[int, Snapshot]] = []
+    for second, ended in actors.run():
+        now = float(second)
+        for report in ended:
+            shard = int(report.shard.removesuffix(".tar"))
+            size = round(report.bytes * (0.5 if shard < 2 else 1.0))
+            watch.add(replace(report, shard=name_of(shard), bytes=size))
+        shown.append((second, watch.look()))
+    end = shown[-1][0]
+    for second, snapshot in shown:
+        if 0.1 * end <= second <= end - 8:
+            assert snapshot.left == pytest.approx(end - second, rel=0.25, abs=3), second
+            assert snapshot.total == pytest.approx(1280, rel=0.01)
 
 
 def test_images_are_counted_inside_shards_and_once() -> None:
