@@ -57,7 +57,7 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
     return as_json({**content, DIGEST: digest})
 
 
-def as_json(content: Mapping[str, Any]) -> bytes:
+def as_json(content: Any) -> bytes:
     """Encode JSON for people and programs to read."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 

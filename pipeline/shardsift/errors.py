@@ -8,6 +8,7 @@
     │   │   └── WriteError       a file that can't be written: a full disk; also an OSError
     │   ├── StorageError         a place that can't be reached; also an OSError
     │   ├── ModelError           weights or a model config that can't be had
+    │   │   └── NotHereError     those that a hub has, or should have
     │   ├── DeviceError          a GPU that can't score
     │   └── EngineError          actors that can't start
     ├── ShardError               a shard that can't be read to its end; costs an attempt
@@ -76,6 +77,10 @@ class WriteError(OutputError, OSError):
 
 class ModelError(UserError):
     """A model config or weights that can't be loaded."""
+
+
+class NotHereError(ModelError):
+    """A model that a hub has, or should have, and that isn't on this machine."""
 
 
 class DeviceError(UserError):

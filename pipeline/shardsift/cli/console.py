@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from shardsift.cli.tables import Sheet, tables_of
 from shardsift.commands import command
+from shardsift.documents import as_json
 from shardsift.errors import ConfigError
 from shardsift.progress import PROGRESS, Course, Look
 from shardsift.redaction import redact
@@ -48,7 +48,7 @@ class PlainConsole(Console):
 
     def document(self, content: Any) -> None:
         """Print JSON, for programs."""
-        self.print(json.dumps(content, indent=2, ensure_ascii=False), soft_wrap=True)
+        self.print(as_json(content).decode(), end="", soft_wrap=True)
 
     def tabulate(self, *sheets: Sheet) -> None:
         """Print tables, as wide as there is room."""

@@ -14,6 +14,7 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from shardsift.config import Config, Given, fields_by_key, spelled
+from shardsift.errors import ConfigError
 
 COMMON: dict[str, tuple[str, type, str]] = {
     "config": (
@@ -35,19 +36,23 @@ _SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 Run = Callable[[typer.Context, dict[str, Any]], int]
 """Takes what was typed, by the names of the config's keys; return the exit code."""
 
-
 _METAVARS: dict[Any, str] = {bool: "", int: "N", float: "NUMBER", ByteSize: "SIZE", Path: "PATH"}
 
 
 def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
-    """Make a function that typer turns into a command: a parameter for each field, and `config`."""
+    """Make a function that typer turns into a command: a parameter for each field, and `COMMON`.
 
+    It raises ConfigError if one setting is given in two ways.
+    """
     fields = [(key, field) for key, field in own_first(kind) if not is_in_file(field)]
     by_place = [(key, field) for key, field in fields if Given.BY_PLACE in field.metadata]
 
     def command(context: typer.Context, **given: Any) -> int:
         for key, _ in by_place:
-            given[key] = given[key] or given.pop(key + _AS_FLAG)
+            flagged = given.pop(key + _AS_FLAG)
+            if given[key] and flagged:
+                raise ConfigError(f"{spelled(key)}: stands in its place, too; give one of them")
+            given[key] = given[key] or flagged
         return run(context, {k: v for k, v in given.items() if v not in (None, [], ())})
 
     parameters = [
@@ -118,7 +123,7 @@ def _parameter(key: str, field: FieldInfo) -> Parameter:
     told = sentence(field.description) + (f" Default: {default}." if default else "")
     about: dict[str, Any] = {"help": told, "show_default": False}
     kind = _bare(field.annotation)
-    typed = bool if kind is bool else list[str] if get_origin(kind) is tuple else str
+    typed = _typed(kind)
     flag = flag_of(key, field)
     if Given.BY_PLACE in field.metadata:
         return _optional(key, typed, typer.Argument(metavar=flag, **about))
@@ -138,7 +143,7 @@ def _flags(flag: str) -> list[str]:
 
 def _as_flag(key: str, field: FieldInfo) -> Parameter:
     """Let what has its place be typed behind a flag, too, as in other verbs: `--shards DIR`."""
-    typed = list[str] if get_origin(_bare(field.annotation)) is tuple else str
+    typed = _typed(_bare(field.annotation))
     return _optional(key + _AS_FLAG, typed, typer.Option(spelled(key), hidden=True))
 
 
@@ -148,18 +153,22 @@ def _optional(name: str, kind: Any, about: Any) -> Parameter:
 
 
 def _bare(annotation: Any) -> Any:
-    """Strip a field's type of `None` and of what is annotated.
-
-    But for flags everything is read as text, which the config makes a number of: it says better
-    what is wrong.
-    """
+    """Strip a field's type of `None` and of what is annotated."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
+def _typed(kind: Any) -> Any:
+    """Choose what typer reads a value as: text, of which the config makes numbers.
+
+    It says better what is wrong with one.
+    """
+    if kind is bool:
+        return bool
+    return list[str] if get_origin(kind) is tuple else str
+
+
 def _metavar(kind: Any) -> str:
     """Say what is typed behind a flag; nothing behind one that is on or off."""
-    if get_origin(kind) is tuple:
-        return "LIST"
-    return _METAVARS.get(kind, "TEXT")
+    return "LIST" if get_origin(kind) is tuple else _METAVARS.get(kind, "TEXT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from math import floor
 from threading import Event, Thread
 from time import monotonic
@@ -39,8 +40,8 @@ def watching(
     `log_seconds` are those between two lines: in the first minutes, and later.
     """
     ended = Event()
-    show = _draw if is_drawn else _log
-    arguments = console, look, ended, _Log(log_seconds)
+    show = partial(_draw, console) if is_drawn else _log
+    arguments = look, ended, _Log(log_seconds)
     thread = Thread(target=show, args=arguments, name="progress", daemon=True)
     thread.start()
     try:
@@ -80,7 +81,7 @@ def _draw(console: Console, look: Look, ended: Event, log: _Log) -> None:
             ended.wait(_DRAW_SECONDS)
 
 
-def _log(console: Console, look: Look, ended: Event, log: _Log) -> None:
+def _log(look: Look, ended: Event, log: _Log) -> None:
     while not ended.wait(min(log.pause, _LOOK_SECONDS)):
         log.add(look())  # more often than it is logged, so that its speed is right
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from time import monotonic
 from typing import Protocol
@@ -13,50 +12,8 @@ from typing import Protocol
 from shardsift.engine.actor import Place
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
+from shardsift.engine.weights import UNWEIGHED, Weights, kind_of
 from shardsift.progress import Pace, Part, Parts, Snapshot, count, time_left
-
-_NUMBERS = re.compile(r"\d+")
-
-
-def part_of(shard: str) -> str:
-    """Name the part of a corpus that a shard belongs to: its path without numbers."""
-    return _NUMBERS.sub("", shard)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
-    """A part of a corpus: its bytes, and how much work and how many items one of them is."""
-
-    bytes: float
-    work: float
-    items: float
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How much work a run is, by the parts of its corpus."""
-
-    parts: Mapping[str, Share]
-
-    @property
-    def total(self) -> float:
-        """The work of all parts; 0 if nobody has weighed it."""
-        return sum(part.bytes * part.work for part in self.parts.values())
-
-    def rate_of(self, part: str) -> float:
-        """Return the work that a byte of a part is: one, if nobody has weighed it."""
-        return self.parts[part].work if part in self.parts else 1.0
-
-    def items_left(self, done: Mapping[str, float]) -> float:
-        """Estimate the items that are left, if so many bytes of each part are done."""
-        return sum(
-            max(0.0, part.bytes - done.get(name, 0.0)) * part.items
-            for name, part in self.parts.items()
-        )
-
-
-_BYTES = Weights({})
-"""Of work that nobody has weighed."""
 
 
 class Watched(Protocol):
@@ -95,9 +52,9 @@ class Watch:
         self._lock = Lock()
         self._pace = Pace()
         self._ended: set[str] = set()  # shards that actors may still tell of
-        self._bytes = Counter[str]()  # done, by part
+        self._bytes = Counter[str]()  # done, by kind
         self._find_weights = weights
-        self._weights = _BYTES
+        self._weights = UNWEIGHED
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard that has its outcome."""
@@ -105,7 +62,7 @@ class Watch:
             self._ended.add(outcome.shard)
             before = self._tally.work
             self._tally.add(outcome)
-            self._bytes[part_of(outcome.shard)] += round(self._tally.work - before)
+            self._bytes[kind_of(outcome.shard)] += round(self._tally.work - before)
 
     def look(self) -> Snapshot:
         """Tell how far the run is."""
@@ -119,9 +76,9 @@ class Watch:
         loads: list[list[Part]] = []
         for own in told.values():
             under_way = {shard: part for shard, part in own.items() if shard not in ended}
-            loads.append([part.times(rate_of(part_of(s))) for s, part in under_way.items()])
+            loads.append([part.times(rate_of(kind_of(s))) for s, part in under_way.items()])
             for shard, part in under_way.items():
-                done[part_of(shard)] += round(part.work)
+                done[kind_of(shard)] += round(part.work)
         parts = [part for load in loads for part in load]
         if not ready and not parts and not tally.shards:
             return Snapshot(doing="starting actors", notes=[f"{tally.seconds:.0f} s"])
@@ -148,15 +105,15 @@ class Watch:
         )
 
     def _weigh(self) -> Callable[[str], float]:
-        """Return the work of a byte of a part, as far as it is known by now."""
-        if self._weights is _BYTES and (weights := self._find_weights()):
+        """Return the work of a byte of a kind, as far as it is known by now."""
+        if self._weights is UNWEIGHED and (weights := self._find_weights()):
             self._weights = weights
             self._pace = Pace()  # speeds so far were of bytes
         return self._weights.rate_of
 
     def _items(self, items: int, share: float, done: Mapping[str, float]) -> int | None:
         """Estimate how many there will be."""
-        if self._weights is not _BYTES:
+        if self._weights is not UNWEIGHED:
             return round(items + self._weights.items_left(done))
         return round(items / share) if share and items else None
 

@@ -19,7 +19,7 @@ import numpy as np
 from shardsift import __version__
 from shardsift.annotations.folder import check_output, local_folder
 from shardsift.engine.cluster import connected, count_resources
-from shardsift.errors import ModelError, ShardsiftError
+from shardsift.errors import ModelError, NotHereError, ShardsiftError
 from shardsift.progress import byte_size, count
 from shardsift.records import RgbImage
 from shardsift.runs.doctor_config import DoctorConfig
@@ -102,17 +102,16 @@ def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Finding]:
     try:
         with cache_alone():
             model = load_clip(config.scoring())
-    except ModelError as error:
-        host = unreachable()
-        if "not in the cache" not in str(error):
-            advice = str(error)
-        elif host is None:
-            advice = "the first run downloads them"
-        else:
+    except NotHereError:
+        advice = "the first run downloads them"
+        if host := unreachable():
             advice = f"{host} can't be reached; copy weights here and pass --pretrained PATH"
-        return None, Finding(what="weights", told=f"{name}: not here", advice=advice)
-    took = perf_counter() - started
-    return model, Finding(what="weights", told=f"{name} loads in {took:.1f} s")
+    except ModelError as error:
+        advice = str(error)
+    else:
+        took = perf_counter() - started
+        return model, Finding(what="weights", told=f"{name} loads in {took:.1f} s")
+    return None, Finding(what="weights", told=f"{name}: not here", advice=advice)
 
 
 def _place(place: str) -> tuple[str | None, Finding]:

@@ -1,13 +1,12 @@
 """How much work the shards of a score run are, before they are read.
 
-Pictures of one part of a corpus cost more than those of another: a byte of small photographs is
-fewer views than one of large smooth drawings. So the first pictures of each part are looked at, and
-the bytes of its shards count as many views as theirs have.
+Pictures of one kind of shard cost more than those of another: a byte of small photographs is fewer
+views than one of large smooth drawings. So the first pictures of each kind are looked at, and the
+bytes of its shards count as many views as theirs have.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from statistics import fmean
 from threading import Thread
 
 from shardsift.config import CropPlan
-from shardsift.engine.watch import Share, Weights, part_of
+from shardsift.engine.weights import Kind, Weights, kind_of
 from shardsift.errors import ImageError, ShardError, UserError
 from shardsift.records import ShardTask
 from shardsift.scoring.crops import patch_corners
@@ -24,18 +23,18 @@ from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import identify, size_on_disk
 
-_PARTS = 16
+_KINDS = 16
 _PICTURES = 8
 _MAX_PIXELS = 1 << 25
 
 
 @dataclass(slots=True)
-class _Part:
-    """What is known of the shards of a part; `size` is that of the first if it isn't on a disk."""
+class _Seen:
+    """What is known of the shards of a kind: the bytes of those on a disk; others are `remote`."""
 
     first: ShardTask
-    shards: int = 0
     bytes: float = 0.0
+    remote: int = 0
 
 
 class Weighing:
@@ -53,32 +52,29 @@ class Weighing:
 def weigh(tasks: Iterable[ShardTask], plan: CropPlan) -> Weights | None:
     """Weigh all shards that are to be scored; None if nothing of them can be read.
 
-    A store is asked for the first shard of each part alone.
+    A store is asked for the first shard of each kind alone.
     """
-    parts: dict[str, _Part] = {}
-    remote: defaultdict[str, int] = defaultdict(int)
+    kinds: dict[str, _Seen] = {}
     for task in tasks:
-        name = part_of(task.shard)
-        part = parts.setdefault(name, _Part(first=task))
-        part.shards += 1
+        seen = kinds.setdefault(kind_of(task.shard), _Seen(first=task))
         size = size_on_disk(task.url)
         if size is None:
-            remote[name] += 1
+            seen.remote += 1
         else:
-            part.bytes += size
+            seen.bytes += size
     found: dict[str, tuple[float, float]] = {}
-    for name, part in islice(parts.items(), _PARTS):
-        if per_byte := _per_byte(part.first, plan):
+    for name, seen in islice(kinds.items(), _KINDS):
+        if per_byte := _per_byte(seen.first, plan):
             found[name] = per_byte
-        if name in remote:
-            part.bytes += remote[name] * _size_of(part.first)
-    if not found or any(not parts[name].bytes for name in remote):
+        if seen.remote:
+            seen.bytes += seen.remote * _size_of(seen.first)
+    if not found or any(seen.remote and not seen.bytes for seen in kinds.values()):
         return None
     mean = tuple(map(fmean, zip(*found.values(), strict=True)))
     return Weights(
         {
-            name: Share(bytes=part.bytes, work=views, items=samples)
-            for name, part in parts.items()
+            name: Kind(bytes=seen.bytes, work=views, items=samples)
+            for name, seen in kinds.items()
             for views, samples in [found.get(name, mean)]
         }
     )

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.documents import first_problem
-from shardsift.errors import ConfigError, ModelError
+from shardsift.errors import ConfigError, ModelError, NotHereError
 from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.hub import cache_alone_if_unreachable
 from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
@@ -263,11 +263,11 @@ def _cannot_load(config: ScoreConfig, error: Exception) -> ModelError | _Downloa
     return _DownloadError(str(error))
 
 
-def _cannot_download(config: ScoreConfig, problem: str | None) -> ModelError:
+def _cannot_download(config: ScoreConfig, problem: str | None) -> NotHereError:
     weights = f" ({config.pretrained})" if config.pretrained else ""
     cause = f"are not in the cache, and {problem}" if problem else "can't be downloaded"
     model = "NAME" if config.model.startswith("hf-hub:") else config.model
-    return ModelError(
+    return NotHereError(
         f"the weights of {config.model}{weights} {cause}; copy them here and pass --model {model} "
         "--pretrained /path/to/weights.pt, or try --model compact, which comes with the package"
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from shardsift.engine.actor import Place
-from shardsift.engine.watch import Share, Watch, Weights, part_of
+from shardsift.engine.watch import Watch
+from shardsift.engine.weights import Kind, Weights, kind_of
 from shardsift.progress import Part, Snapshot
 from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.runs.tally import ScoreTally
@@ -65,8 +66,8 @@ def watch_all(actors: Actors, *, weighed: bool = False) -> list[tuple[int, Snaps
     now = 0.0
     tally = ScoreTally(shards_total=len(actors.images))
     total = sum(actors.images) * IMAGE_BYTES
-    whole = Share(bytes=total, work=1.0, items=1 / IMAGE_BYTES)
-    weights = Weights({part_of("0.tar"): whole}) if weighed else None
+    whole = Kind(bytes=total, work=1.0, items=1 / IMAGE_BYTES)
+    weights = Weights({kind_of("0.tar"): whole}) if weighed else None
     watch = Watch(actors, tally, "scoring", lambda: weights, clock=lambda: now)
     shown: list[tuple[int, Snapshot]] = []
     for second, ended in actors.run():
@@ -114,8 +115,8 @@ def test_a_corpus_of_unlike_parts_is_no_surprise() -> None:
     now, actors = 0.0, Unlike([400, 400, 160, 160, 160])
     weights = Weights(
         {
-            part_of(name_of(0)): Share(bytes=400_000, work=2.0, items=2 / IMAGE_BYTES),
-            part_of(name_of(2)): Share(bytes=480_000, work=1.0, items=1 / IMAGE_BYTES),
+            kind_of(name_of(0)): Kind(bytes=400_000, work=2.0, items=2 / IMAGE_BYTES),
+            kind_of(name_of(2)): Kind(bytes=480_000, work=1.0, items=1 / IMAGE_BYTES),
         }
     )
     watch = Watch(actors, ScoreTally(shards_total=5), "scoring", lambda: weights, clock=lambda: now)

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from shardsift.engine.watch import part_of
+from shardsift.engine.weights import kind_of
 from shardsift.runs.weighing import weigh
 from shardsift.shards.plan import plan_shards
 from tests.samples import encoded, write_tar
@@ -29,7 +29,7 @@ def test_a_byte_of_each_part_has_its_own_work(tmp_path: Path) -> None:
     sizes = {
         part: (tmp_path / part / "00000.tar").stat().st_size * 2 for part in ("large", "small")
     }
-    rates = {part: weights.rate_of(part_of(f"{part}/00000.tar")) for part in sizes}
+    rates = {part: weights.rate_of(kind_of(f"{part}/00000.tar")) for part in sizes}
     assert weights.total == pytest.approx(sum(rates[part] * sizes[part] for part in sizes))
     assert weights.items_left({}) == pytest.approx(2 * (3 + 9), rel=0.4)
     # The two zero blocks at the end are no picture's.
