@@ -35,6 +35,13 @@ def annotation_files(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
 
+def kept_rows(output: Path) -> set[tuple[str, int]]:
+    """Shard and index of each row of a filter's keep-list."""
+    files = (output / "keep-list").rglob("*.parquet")
+    rows = (row for file in files for row in pq.ParquetFile(file).read().to_pylist())
+    return {(row["shard"], row["index"]) for row in rows}
+
+
 def edit_rows(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
     """Change the rows of a Parquet file or a table of ours, and leave what else it claims."""
     is_ours = path.suffix == ".arrow"

@@ -78,6 +78,25 @@ class ReportConfig(Config):
     rows: int = Field(
         default=200_000, ge=1, description="rows to read; of a larger run a sample is shown"
     )
+    per: str = Field(
+        default="prefix",
+        description="what the parts of the corpus are: `prefix`, as of `filter`, or a column of "
+        "`join` or of annotations",
+    )
+    join: str | None = Field(
+        default=None,
+        description="a Parquet file, or a folder of them, with the column of `per`, as of `filter`",
+    )
+    model: str | None = Field(
+        default=None,
+        description="compute heat maps of the pictures by this model, which scored the run; what "
+        "it costs is told before",
+    )
+    pretrained: str | None = Field(
+        default=None, description="the weights of `model`, if they lie elsewhere than recorded"
+    )
+    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`, for heat maps")
+    open: bool = Field(default=False, description="open the page in a browser")
 
 
 class CompareConfig(TableConfig):

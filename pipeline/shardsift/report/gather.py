@@ -6,9 +6,10 @@ files picked at random, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.folder import MANIFEST, OutputFolder, find_annotations
+from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
 from shardsift.annotations.manifest import Totals, read_manifest
 from shardsift.annotations.parquet import count_values
-from shardsift.storage.files import FAILED_FOLDER, join
+from shardsift.config import Extras
+from shardsift.curation.filter_config import PREFIX
+from shardsift.errors import UserError
+from shardsift.report.parts import Parting, part_by
+from shardsift.shards.plan import plan_shards
+from shardsift.storage.files import FAILED_FOLDER, join, modified
 from shardsift.threads import Track, no_track
 
 Floats = NDArray[np.float64]
@@ -38,21 +44,31 @@ class RunData:
 
     Attributes:
         table: rows of the annotation files that were read, columns as in `annotations.SCHEMA`.
-        files_read, files: of annotation files. rows: of the whole run, None if no manifest says.
+        parting: the part of the corpus that each row belongs to.
+        files_read, files: of annotation files. rows_there: of the files that were read.
+        rows: of the whole run, None if no manifest says.
         errors: rows of the whole run by error code, of those read if no manifest says.
         summary, record: what `_summary.json` and `_run.json` hold; None if they are missing.
         failed: names of shards that were given up.
+        is_running: whether a command writes here, or was killed.
+        planned: shards of a run that hasn't come to its end, None if they can't be counted.
+        newest: when the newest annotation was written, None if the store doesn't tell.
     """
 
     url: str
     table: Any
+    parting: Parting
     files_read: int
     files: int
+    rows_there: int
     rows: int | None
     errors: Mapping[str, int]
     summary: RunSummary | None = None
     record: RunRecord | None = None
     failed: Sequence[str] = ()
+    is_running: bool = False
+    planned: int | None = None
+    newest: datetime | None = None
 
     @property
     def rows_read(self) -> int:
@@ -62,7 +78,13 @@ class RunData:
     @property
     def is_sampled(self) -> bool:
         """Whether there are rows that were not read, as far as is known."""
-        return self.files_read < self.files or (self.rows or 0) > self.rows_read
+        there = self.rows_there if self.rows is None else self.rows
+        return self.files_read < self.files or there > self.rows_read
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.summary is not None and not self.is_running
 
     @property
     def root(self) -> str | None:
@@ -80,11 +102,20 @@ class RunData:
         return cast(NDArray[np.object_], column.to_numpy(zero_copy_only=False))
 
 
-def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0, track: Track = no_track) -> RunData:
-    """Read the run in a folder of annotations.
+def gather(
+    url: str,
+    *,
+    limit: int = ROW_LIMIT,
+    seed: int = 0,
+    per: str = PREFIX,
+    join: str | None = None,
+    track: Track = no_track,
+) -> RunData:
+    """Read the run in a folder of annotations, whose parts a column of a file to `join` may tell.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or the file can't be joined.
+        ConfigError: if there is no such column.
         AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
@@ -93,19 +124,35 @@ def gather(url: str, *, limit: int = ROW_LIMIT, seed: int = 0, track: Track = no
     totals = _totals(url) if MANIFEST in found else None
     rows = totals.rows if totals else None
     most = limit if rows is None or rows > limit else None
-    tables = _read_rows(folder, names, most, seed, track)
-    table = pa.concat_tables(tables).unify_dictionaries()
+    chosen = names if most is None else _draw(names, seed)
+    thinned = list(_read_rows(folder, chosen, most, seed, track))
+    table = pa.concat_tables(rows for rows, _ in thinned).unify_dictionaries()
+    extras = folder.record.extras if folder.record else Extras()
+    summary = folder.read_summary()
+    is_running = folder.is_held
     return RunData(
         url=url,
         table=table,
-        files_read=len(tables),
+        parting=part_by(table, per, join, extras),
+        files_read=len(chosen),
         files=len(names),
+        rows_there=sum(there for _, there in thinned),
         rows=rows,
         errors=dict(totals.errors) if totals else count_values(table["error"]),
-        summary=folder.read_summary(),
+        summary=summary,
         record=folder.record,
         failed=sorted(name for name in found if name.startswith(f"{FAILED_FOLDER}/")),
+        is_running=is_running,
+        planned=None if summary and not is_running else _count_planned(folder.record),
+        newest=_newest(url, [SUMMARY] if summary and not is_running else chosen),
     )
+
+
+def _count_planned(record: RunRecord | None) -> int | None:
+    try:
+        return plan_shards(record.inputs).count if record else None
+    except (UserError, OSError):
+        return None  # as if the corpus has moved
 
 
 def _totals(url: str) -> Totals:
@@ -115,22 +162,38 @@ def _totals(url: str) -> Totals:
     return totals
 
 
-def _read_rows(
-    folder: OutputFolder, names: list[str], limit: int | None, seed: int, track: Track
-) -> list[Any]:
-    """Read the tables of all files; with a limit, of some, none with more than its share."""
-    if limit is not None:
-        order = np.random.default_rng(seed).permutation(len(names))[:MAX_FILES]
-        names = [names[place] for place in order]
-        limit = -(-limit // len(names))
+def _newest(url: str, names: Sequence[str]) -> datetime | None:
+    """Look up when the last of some files was written."""
 
-    def read_one(name: str) -> Any:
-        table = folder.annotations.read(name)
-        if limit is None or len(table) <= limit:
-            return table
-        # the file's own dice: threads come in any order
-        dice = np.random.default_rng([seed, *name.encode()])
-        return table.take(np.sort(dice.choice(len(table), limit, replace=False)))
+    def when(name: str) -> datetime | None:
+        try:
+            return modified(join(url, name))
+        except OSError:
+            return None  # as of a compacted one, which has no file of its own
 
     with ThreadPoolExecutor(_THREADS, "report") as pool:
-        return list(track(pool.map(read_one, names), "reading annotations", len(names)))
+        known = [time for time in pool.map(when, names[:MAX_FILES]) if time is not None]
+    return max(known, default=None)
+
+
+def _draw(names: Sequence[str], seed: int) -> Sequence[str]:
+    order = np.random.default_rng(seed).permutation(len(names))[:MAX_FILES]
+    return [names[int(place)] for place in order]
+
+
+def _read_rows(
+    folder: OutputFolder, names: Sequence[str], limit: int | None, seed: int, track: Track
+) -> Iterable[tuple[Any, int]]:
+    """Read the tables of files, with a limit none with more than its share; and what they hold."""
+    share = None if limit is None else -(-limit // len(names))
+
+    def read_one(name: str) -> tuple[Any, int]:
+        table = folder.annotations.read(name)
+        if share is None or len(table) <= share:
+            return table, len(table)
+        # the file's own dice: threads come in any order
+        dice = np.random.default_rng([seed, *name.encode()])
+        return table.take(np.sort(dice.choice(len(table), share, replace=False))), len(table)
+
+    with ThreadPoolExecutor(_THREADS, "report") as pool:
+        yield from track(pool.map(read_one, names), "reading annotations", len(names))

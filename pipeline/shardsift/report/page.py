@@ -2,238 +2,241 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
-from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from shardsift.commands import beside, command
-from shardsift.config import ATTRIBUTE_PREFIX
-from shardsift.report.charts import density, histogram
-from shardsift.report.gather import ERROR_EXAMPLES, Floats, RunData
-from shardsift.report.groups import EqualPictures, find_equal_pictures
-from shardsift.report.live import PRESETS, Start, live_data
-from shardsift.report.thumbnails import Thumbnail, choose, fetch_thumbnails
+from shardsift.progress import count as told
+from shardsift.report.axes import Axis, Labels, make_axes, make_labels
+from shardsift.report.choice import choose
+from shardsift.report.copies import EqualPictures, find_equal_pictures
+from shardsift.report.gather import ERROR_EXAMPLES, RunData
+from shardsift.report.html import render_page
+from shardsift.report.order import Places, order_of, pack
+from shardsift.report.pictures import Fetching, LaysOut, Picture, bytes_each, fetch
+from shardsift.report.shown import show
 from shardsift.storage.files import absolute
 from shardsift.threads import Track, no_track
 
-_SHEET = 12
-"""Thumbnails of a decile that are seen; the others wait for the slider."""
+PRESETS = (0.1, 0.3, 0.5, 0.7)
+"""Shares that the page has buttons for."""
+
+_PAGE_BYTES = 4_850_000
+_FRAME_BYTES = 250_000
+"""Of all that is neither a row nor a picture."""
+
+_SCRIPTS = (
+    *("rows", "view", "drawing", "threshold", "facets", "parts", "pictures", "closer"),
+    *("densities", "report"),
+)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pictures:
-    """What is shown of a run's pictures.
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where the threshold stands at first: a quality, or a share of the images to keep."""
 
-    `spread` is over all qualities; `equal` are those of each group of `copies`, the best one first;
-    `problem` says why some are missing.
-    """
-
-    spread: Sequence[Thumbnail]
-    copies: EqualPictures | None = None
-    equal: Sequence[Sequence[Thumbnail]] = ()
-    problem: str | None = None
+    min_quality: float | None = None
+    keep_top: float = 0.3
 
 
-def fetch_pictures(run: RunData, root: str | None, count: int, track: Track = no_track) -> Pictures:
-    """Fetch so many pictures over all qualities, and some that are equal; none without a `root`."""
-    spread, copies = choose(run, count), find_equal_pictures(run)
-    groups = copies.groups if copies and count else []
-    places = [*spread, *(place for group in groups for place in group)]
-    found, problem = fetch_thumbnails(run, root, places, track)
-    others = iter(found[len(spread) :])
-    return Pictures(
-        spread=found[: len(spread)],
-        copies=copies,
-        equal=[list(islice(others, len(group))) for group in groups],
-        problem=problem,
-    )
+class Report:
+    """A run, as a page shows it: its rows in order, what they can be selected by, its pictures."""
+
+    def __init__(self, run: RunData) -> None:
+        """Order and count the rows; no picture is fetched yet."""
+        self.run = run
+        self.axes: Sequence[Axis] = make_axes(run)
+        self.labels: Sequence[Labels] = make_labels(run)
+        self.order: Places = order_of(run)
+        self.rows = pack(run, self.order, self.axes, self.labels)
+        self.copies: EqualPictures | None = find_equal_pictures(run, self.order)
+        self.pictures: list[Picture] = []
+        self.spread = 0
+        self.problem: str | None = None
+
+    def choose(self, count: int) -> list[int]:
+        """Choose rows whose pictures are shown, and those of copies behind them."""
+        chosen = choose(self.run, self.order, self.axes, self.labels, count)
+        groups = self.copies.groups if self.copies and count else []
+        self.spread = len(chosen)
+        return [*chosen, *(place for group in groups for place in group)]
+
+    def fetch(
+        self,
+        places: Sequence[int],
+        root: str | None,
+        lay_out: LaysOut | None = None,
+        track: Track = no_track,
+    ) -> None:
+        """Fetch the pictures of chosen rows; `problem` says why some are missing."""
+        budget = _PAGE_BYTES - _FRAME_BYTES - len(self.rows["data"])
+        how = Fetching(root=root, bytes_each=bytes_each(budget, len(places)), lay_out=lay_out)
+        self.pictures, self.problem = fetch(self.run, places, how, track)
+
+    def notes(self) -> list[str]:
+        """Return what a reader has to know before the numbers."""
+        return list(_notes(self.run))
+
+    def render(self, start: Start) -> str:
+        """Render the page's HTML."""
+        run = self.run
+        title = f"Quality of {run.url.rstrip('/').rpartition('/')[2]}"
+        return render_page(
+            "report.html",
+            _SCRIPTS,
+            self._data(start),
+            title=title,
+            facts=list(_facts(run)),
+            notes=self.notes(),
+            scored=self.rows["scored"],
+            problem=self.problem,
+            parting=run.parting.label,
+            rows_read=f"{run.rows_read:,}",
+            copies=self.copies,
+            unique=_keep_unique(run, self.copies.column) if self.copies else "",
+            errors=list(_errors(run)),
+            failed=run.failed,
+            about=list(_about(run)),
+            config=_config(run),
+        )
+
+    def _data(self, start: Start) -> dict[str, Any]:
+        """Return what the page's script reads."""
+        run = self.run
+        rank_N = np.empty(len(self.order), np.intp)
+        rank_N[self.order] = np.arange(len(self.order))
+        shown = [
+            show(
+                run,
+                picture,
+                at=int(rank_N[picture.place]),
+                extra=number >= self.spread,
+                equal=int(self.copies.size_N[picture.place]) if self.copies else 0,
+            )
+            for number, picture in enumerate(self.pictures)
+        ]
+        url = absolute(run.url)
+        return {
+            "command": {
+                "filter": command("filter", url),
+                "into": _words("--output", beside(url, "kept")),
+                "joining": run.parting.flags,
+                "sampled": run.is_sampled,
+            },
+            "start": {
+                "minQuality": start.min_quality,
+                "keepTop": start.keep_top if start.min_quality is None else None,
+            },
+            "presets": sorted({*PRESETS, start.keep_top}),
+            "axes": [
+                _without_codes(axis, "name", "label", "sql", "edges", "unit") for axis in self.axes
+            ],
+            "labels": [
+                _without_codes(label, "name", "label", "sql", "names", "literals", "rare")
+                for label in self.labels
+            ],
+            "rows": self.rows,
+            "pictures": shown,
+            "equal": self._equal(),
+            "scale": _scale(self.pictures),
+        }
+
+    def _equal(self) -> list[list[int]]:
+        """Return the places of copies among the pictures, group by group."""
+        groups: list[list[int]] = []
+        place = self.spread
+        for group in self.copies.groups if self.copies and self.pictures else []:
+            groups.append(list(range(place, place + len(group))))
+            place += len(group)
+        return groups
 
 
-def render(run: RunData, pictures: Pictures, start: Start) -> str:
-    """Render the page's HTML."""
-    quality_N = run.numbers("quality")
-    parts = {
-        "title": escape(f"Shardsift report: {run.url.rstrip('/').rpartition('/')[2]}"),
-        "lead": escape(f"Annotations in {run.url}"),
-        "sampled": _sampling(run),
-        "tiles": _tiles(run, quality_N),
-        "histograms": _histograms(run),
-        "densities": _densities(run),
-        "pictures": escape(_about_pictures(pictures)),
-        "deciles": _deciles(pictures.spread, quality_N),
-        "equal": _equal(run, pictures),
-        "errors": _errors(run),
-        "fingerprint": escape(run.record.fingerprint if run.record else "not recorded"),
-        "config": escape(run.record.model_dump_json(indent=2) if run.record else "not recorded"),
-        # `</` ends a script, whatever its type, and `<!--` begins one inside it.
-        "data": json.dumps(live_data(run, start)).replace("<", "\\u003c"),
-        "presets": "\n".join(
-            f'<button type="button" data-keep="{share}">{share:.0%}</button>' for share in PRESETS
-        ),
-        "css": _file("page.css"),
-        "js": _file("page.js"),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html"))
+def _without_codes(one: Axis | Labels, *names: str) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
 
 
-def _file(name: str) -> str:
-    return (files("shardsift.report") / name).read_text()
+def _words(*words: str) -> str:
+    return command("", *words).partition("'' ")[2]
 
 
-def _sampling(run: RunData) -> str:
-    if not run.is_sampled:
-        return ""
-    whole = f" of {run.rows:,}" if run.rows is not None else ""
-    return (
-        f'<p class="note">A sample: {run.rows_read:,}{whole} rows, from {run.files_read:,} of '
-        f"{run.files:,} annotation files picked at random. Counts of images and errors are those "
-        f"of {'the whole run' if run.rows is not None else 'the sample'}.</p>"
-    )
+def _scale(pictures: Sequence[Picture]) -> dict[str, float]:
+    """Choose the ends of the one colour scale: nearly all patches lie between."""
+    patches = [picture.patches.quality.ravel() for picture in pictures if picture.patches]
+    if not patches:
+        return {"low": 0.0, "high": 1.0}
+    low, high = np.quantile(np.concatenate(patches), [0.02, 0.98])
+    return {"low": float(low), "high": float(max(high, low + 1e-3))}
 
 
-def _tiles(run: RunData, quality_N: Floats) -> str:
+def _facts(run: RunData) -> Iterator[str]:
+    """Yield what the head of the page says in a line."""
     rows = run.rows if run.rows is not None else run.rows_read
     errors = sum(run.errors.values())
-    finite = quality_N[np.isfinite(quality_N)]
-    speed = run.summary.images_per_second if run.summary else None
-    tiles = {
-        "samples": f"{rows:,}",
-        "scored": f"{rows - errors:,}",
-        "without a score": f"{errors:,}",
-        "shards": f"{run.files:,}",
-        "shards given up": f"{len(run.failed):,}",
-        "median quality": f"{np.median(finite):.3f}" if len(finite) else "none",
-        "throughput": f"{speed:,.1f}/s" if speed else "not recorded",
-    }
-    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
+    yield told(rows, "image")
+    if errors:
+        yield f"{errors:,} without a score"
+    yield told(run.files, "shard")
+    if run.failed:
+        yield f"{told(len(run.failed), 'shard')} given up"
+    quality_N = run.numbers("quality")
+    if np.isfinite(quality_N).any():
+        yield f"median quality {np.nanmedian(quality_N):.3f}"
+    if run.record and (config := run.record.config):
+        yield f"model {config.get('model', 'not recorded')}"
+        yield f"crops {config.get('crops', 'not recorded')}"
+    if run.newest:
+        yield f"scored {run.newest:%Y-%m-%d}"
 
 
-def _histograms(run: RunData) -> str:
-    charts = {
-        "quality": histogram(run.numbers("quality"), "quality", name="quality-chart"),
-        "q_sim, the similarity cue": histogram(run.numbers("q_sim"), "q_sim"),
-        "q_mag, the magnitude cue": histogram(run.numbers("q_mag"), "q_mag"),
-        "lowest crop": histogram(run.numbers("quality_min"), "quality_min"),
-        **{
-            escape(name): histogram(run.numbers(name), escape(name))
-            for name in run.table.column_names
-            if name.startswith(ATTRIBUTE_PREFIX)
-        },
-    }
-    return _figures(charts)
-
-
-def _densities(run: RunData) -> str:
-    quality, q_sim, q_mag = (run.numbers(name) for name in ("quality", "q_sim", "q_mag"))
-    width, height = run.numbers("width"), run.numbers("height")
-    side, mega = np.minimum(width, height), width * height / 1e6
-    return _figures(
-        {
-            "cue against cue": density(q_sim, q_mag, "q_sim", "q_mag"),
-            "quality against resolution": density(
-                side, quality, "shorter side, px", "quality", log_x=True
-            ),
-            "quality against megapixels": density(
-                mega, quality, "megapixels", "quality", log_x=True
-            ),
-        }
-    )
-
-
-def _figures(charts: Mapping[str, str]) -> str:
-    return "".join(
-        f"<figure><figcaption>{caption}</figcaption>{chart or '<p>no scored images</p>'}</figure>"
-        for caption, chart in charts.items()
-    )
-
-
-def _about_pictures(pictures: Pictures) -> str:
-    shown = sum(thumbnail.picture is not None for thumbnail in pictures.spread)
-    text = f"{shown} pictures at even ranks of quality, up to {_SHEET} of each tenth shown here."
-    return text if pictures.problem is None else f"{text} {pictures.problem}"
-
-
-def _equal(run: RunData, pictures: Pictures) -> str:
-    """Show groups of equal pictures, if hashes tell of any."""
-    copies = pictures.copies
-    if copies is None:
-        return ""
-    told = f"<p>Of {run.rows_read:,} rows {copies.copies:,} are copies of a better one"
-    told += f" by <code>{copies.column}</code>"
-    if not copies.groups:
-        return _section("equal", "Equal pictures", f"{told}.</p>")
-    rule = ["--unique", copies.column, "--keep-top", "1"]
-    keeping = command(
-        "filter", absolute(run.url), *rule, "--output", beside(absolute(run.url), "unique")
-    )
-    told += f"; <code>{escape(keeping)}</code> keeps the first of each group."
-    told += " Some of the largest:</p>"
-    groups = "".join(
-        f'<div class="sheet group">{"".join(_thumb(one, hidden=False) for one in group)}</div>'
-        for group in pictures.equal
-    )
-    return _section("equal", "Equal pictures", told + groups)
-
-
-def _section(name: str, title: str, content: str) -> str:
-    heading = f'<h2 id="h-{name}">{title}</h2>'
-    return f'<section aria-labelledby="h-{name}">{heading}{content}</section>'
-
-
-def _deciles(thumbnails: Sequence[Thumbnail], quality_N: Floats) -> str:
-    finite = quality_N[np.isfinite(quality_N)]
-    if not len(finite):
-        return "<p>Nothing was scored.</p>"
-    edges = np.quantile(finite, np.linspace(0, 1, 11))
-    place_T = np.searchsorted(edges[1:-1], [t.quality for t in thumbnails], side="right")
-    sheets: list[str] = []
-    for decile in range(10):
-        here = [t for t, place in zip(thumbnails, place_T, strict=True) if place == decile]
-        seen = set(np.linspace(0, len(here) - 1, min(_SHEET, len(here))).astype(int).tolist())
-        pictures = "".join(_thumb(t, hidden=n not in seen) for n, t in enumerate(here))
-        low, high = edges[decile], edges[decile + 1]
-        sheets.append(
-            f"<h3>{decile * 10} to {decile * 10 + 10} %: quality {low:.3f} to {high:.3f}</h3>"
-            f'<div class="sheet">{pictures}</div>'
+def _notes(run: RunData) -> Iterator[str]:
+    """Yield what the numbers are not of."""
+    if not run.is_finished and run.record:
+        planned = f" of {run.planned:,}" if run.planned else ""
+        state = "is still going, or was killed" if run.is_running else "has not come to its end"
+        yield f"This run {state}: {run.files:,}{planned} shards are annotated so far."
+    if run.is_sampled:
+        whole = f" of {run.rows:,}" if run.rows is not None else ""
+        where = "the whole run" if run.rows is not None else "the sample"
+        yield (
+            f"A sample: {run.rows_read:,}{whole} rows, from {run.files_read:,} of {run.files:,} "
+            f"annotation files picked at random. Counts of images and errors in the head are those "
+            f"of {where}; all others are those of the sample."
         )
-    return f'<div id="deciles">{"".join(sheets)}</div>'
 
 
-def _thumb(thumbnail: Thumbnail, *, hidden: bool) -> str:
-    t = thumbnail
-    words = escape(
-        f"{t.key} in {t.shard}: quality {t.quality:.4f}, q_sim {t.q_sim:.4f}, "
-        f"q_mag {t.q_mag:.4f}, {t.width}x{t.height}"
-    )
-    name = escape(f"{t.key}, quality {t.quality:.3f}")
-    picture = f'<img src="{t.picture}" alt="{name}">' if t.picture else '<b class="none">—</b>'
-    return (
-        f'<button type="button" class="thumb" title="{words}" data-quality="{t.quality!r}"'
-        f'{" hidden" if hidden else ""}>{picture}<span class="q">{t.quality:.3f}</span></button>'
-    )
+def _about(run: RunData) -> Iterator[tuple[str, str]]:
+    yield "annotations", run.url
+    if record := run.record:
+        yield "shards", record.root
+        for name in ("model", "pretrained", "crops", "dtype"):
+            if record.config.get(name):
+                yield name, str(record.config[name])
+        yield "fingerprint", record.fingerprint
+        yield "Shardsift", record.version
+    if run.newest:
+        yield "newest annotation", f"{run.newest:%Y-%m-%d %H:%M} UTC"
+    if run.summary:
+        yield "throughput", f"{run.summary.images_per_second:,.1f} images/s"
 
 
-def _errors(run: RunData) -> str:
-    if not run.errors and not run.failed:
-        return "<p>None.</p>"
-    lines: list[str] = []
+def _config(run: RunData) -> str:
+    return run.record.model_dump_json(indent=2) if run.record else "not recorded"
+
+
+def _keep_unique(run: RunData, column: str) -> str:
+    url = absolute(run.url)
+    rule = ("--unique", column, "--keep-top", "1")
+    return command("filter", url, *rule, "--output", beside(url, "unique"))
+
+
+def _errors(run: RunData) -> Iterator[tuple[str, int, list[tuple[str, str, str]]]]:
+    """Yield each code, how often it occurs, and examples: key, shard and message."""
     codes, keys, shards, messages = (
         run.strings(name) for name in ("error", "key", "shard", "error_message")
     )
     for code, count in run.errors.items():
-        examples = "".join(
-            f"<li><code>{escape(str(keys[place]))}</code> in {escape(str(shards[place]))}: "
-            f"{escape(str(messages[place]))}</li>"
-            for place in np.flatnonzero(codes == code)[:ERROR_EXAMPLES]
-        )
-        lines.append(f"<h3>{escape(code)}: {count:,}</h3><ul>{examples}</ul>")
-    if run.failed:
-        items = "".join(f"<li>{escape(name)}</li>" for name in run.failed[:20])
-        lines.append(f"<h3>shards given up: {len(run.failed):,}</h3><ul>{items}</ul>")
-    return "".join(lines)
+        places = np.flatnonzero(codes == code)[:ERROR_EXAMPLES]
+        yield code, count, [(str(keys[n]), str(shards[n]), str(messages[n])) for n in places]

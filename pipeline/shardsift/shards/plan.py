@@ -75,16 +75,31 @@ class ShardPlan:
         return replace(self, root=root)
 
 
-def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
-    """Name the part of the corpus of each shard.
+TOP = "(top)"
+"""The part of the corpus whose name would be empty."""
 
-    That is its folder; else, if all lie in one, its name without the numbers at its end; and if
-    names are alike but for these, too, all shards are one part.
+_BEHIND_FOLDER = r"/?[^/]*$"
+_NUMBERS = r"[0-9_.-]*\.tar$"
+
+
+def prefix_pattern(shards: Iterable[str]) -> str:
+    """Choose what to take off the shards' names, so that the parts of the corpus remain.
+
+    What remains is a shard's folder; else, if all lie in one, its name without the numbers at its
+    end; and if names are alike but for these, too, all shards are one part. The pattern means the
+    same to Python and to DuckDB's `regexp_replace`.
     """
-    folders = {shard: shard.rpartition("/")[0] for shard in shards}
-    stems = {shard: re.sub(r"[\d_.-]*\.tar$", "", shard) for shard in folders}
-    names = next((m for m in (folders, stems) if len(set(m.values())) > 1), folders)
-    return {shard: name or "(top)" for shard, name in names.items()}
+    shards = list(shards)
+    patterns = (_BEHIND_FOLDER, _NUMBERS)
+    parted = (p for p in patterns if len({re.sub(p, "", shard) for shard in shards}) > 1)
+    return next(parted, _BEHIND_FOLDER)
+
+
+def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
+    """Name the part of the corpus of each shard, as `prefix_pattern` has it."""
+    shards = list(shards)
+    pattern = prefix_pattern(shards)
+    return {shard: re.sub(pattern, "", shard) or TOP for shard in shards}
 
 
 def plan_shards(patterns: Iterable[str]) -> ShardPlan:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -119,6 +120,19 @@ def identify(url: str, shard: str) -> ShardIdentity:
     filesystem, path = locate(url)
     info = ask(filesystem, url, lambda: cast(dict[str, Any], filesystem.info(path)))
     return ShardIdentity(path=shard, size=int(info["size"]), version=version_of(info))
+
+
+def modified(url: str) -> datetime | None:
+    """Look up when a file was last written, in UTC; None if its store doesn't tell.
+
+    Raises OSError.
+    """
+    filesystem, path = locate(url)
+    try:
+        when = ask(filesystem, url, lambda: cast(datetime, filesystem.modified(path)))
+    except NotImplementedError:
+        return None
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 # --- writing -------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 from shardsift.annotations.parquet import count_values
 from shardsift.errors import InputError
 from shardsift.report.gather import gather
-from shardsift.report.thumbnails import choose, fetch_thumbnails, spread_over_quality
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import write_shards, write_tar
@@ -58,26 +57,9 @@ def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
         gather(str(tmp_path))
 
 
-def test_pictures_are_spread_over_ranks() -> None:
-    quality = np.array([0.9, np.nan, 0.1, 0.5, 0.3, 0.7])
-    usable = np.array([True, True, True, True, False, True])
-    assert spread_over_quality(quality, usable, 10) == [2, 3, 5, 0]
-    assert spread_over_quality(quality, usable, 2) == [3, 0]
-
-
-def test_thumbnails_come_from_the_tars(run: Path) -> None:
-    data = gather(str(run))
-    thumbnails, problem = fetch_thumbnails(data, data.root, choose(data, 8))
-    assert problem is None
-    assert len(thumbnails) == 8
-    assert all(t.picture and t.picture.startswith("data:image/jpeg") for t in thumbnails)
-    qualities = [thumbnail.quality for thumbnail in thumbnails]
-    assert qualities == sorted(qualities)
-
-
-def test_missing_tars_are_told(run: Path, tmp_path: Path) -> None:
-    data = gather(str(run))
-    thumbnails, problem = fetch_thumbnails(data, str(tmp_path), choose(data, 8))
-    assert problem is not None
-    assert problem.startswith("8 of 8 pictures are missing")
-    assert all(thumbnail.picture is None for thumbnail in thumbnails)
+def test_a_large_unfinished_run_says_that_it_is_sampled(run: Path, tmp_path: Path) -> None:
+    """Each file was thinned, and the page took what was left for all of it."""
+    for file in run.glob("0*.parquet"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    data = gather(str(tmp_path), limit=30)
+    assert (data.rows_there, data.rows_read, data.is_sampled) == (60, 30, True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import webbrowser
+from collections.abc import Sequence
+
 from shardsift.cli.configs import ReportConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.commands import beside
-from shardsift.report.gather import gather
-from shardsift.report.live import Start
-from shardsift.report.page import fetch_pictures, render
+from shardsift.errors import ConfigError
+from shardsift.progress import count
+from shardsift.report.gather import RunData, gather
+from shardsift.report.page import Report, Start
+from shardsift.report.pictures import LaysOut
 from shardsift.storage.files import absolute, commit, join
 
 REPORT = "report.html"
@@ -16,21 +21,55 @@ REPORT = "report.html"
 
 def run(config: ReportConfig, console: PlainConsole) -> int:
     """Write `report.html` below the output; return the exit code."""
-    data = gather(config.annotations, limit=config.rows, track=console.track)
+    if config.model is None and config.pretrained is not None:
+        raise ConfigError("--pretrained: are the weights of --model, which is missing")
+    data = gather(
+        config.annotations,
+        limit=config.rows,
+        per=config.per,
+        join=config.join,
+        track=console.track,
+    )
     root = absolute(config.shards) if config.shards is not None else data.root
-    pictures = fetch_pictures(data, root, config.thumbnails, console.track)
+    report = Report(data)
+    places = report.choose(config.thumbnails)
+    lay_out = _heat_maps(config, data, places, console)
+    report.fetch(places, root, lay_out, console.track)
     start = Start(min_quality=config.min_quality, keep_top=config.keep_top)
-    page = render(data, pictures, start).encode()
+    page = report.render(start).encode()
     location = join(config.output, REPORT)
     commit(location, page)
-    if pictures.problem is not None:
-        console.say(pictures.problem)
-    if data.is_sampled:
-        console.say(f"a sample: {data.rows_read:,} rows of {data.files_read:,} annotation files")
+    for note in (report.problem, *report.notes()):
+        if note is not None:
+            console.say(note)
     console.say(f"report: {location} ({len(page) / 1e6:.1f} MB)")
+    if config.open:
+        _open(location)
     keep = ["--keep-top", f"{config.keep_top:g}"]
     if config.min_quality is not None:
         keep = ["--min-quality", f"{config.min_quality:g}"]
     url = config.annotations
     console.suggest("filter", url, *keep, "--output", beside(url, "kept"))
     return DONE
+
+
+def _heat_maps(
+    config: ReportConfig, data: RunData, places: Sequence[int], console: PlainConsole
+) -> LaysOut | None:
+    """Load the model that lays out heat maps, and say what they cost; None without one."""
+    if config.model is None or not places:
+        return None
+    with console.busy("loading the model"):  # torch, too, takes seconds
+        from shardsift.report.heat import HeatMaps, recorded_config
+        from shardsift.scoring.scorer import Scorer
+
+        scoring = recorded_config(data.record, model=config.model, pretrained=config.pretrained)
+        scorer = Scorer(scoring, device=config.device)
+    views = sum(data.table["crops"].take(places).to_pylist())
+    console.say(f"heat maps: {count(views, 'crop')} of {count(len(places), 'picture')} to score")
+    return HeatMaps(scorer)
+
+
+def _open(location: str) -> None:
+    path = absolute(location)
+    webbrowser.open(path if "://" in path else f"file://{path}")

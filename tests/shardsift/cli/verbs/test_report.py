@@ -10,6 +10,7 @@ import pytest
 from shardsift.cli.app import main
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
+from tests.pages import data_in
 from tests.samples import write_shards
 
 
@@ -22,7 +23,8 @@ def a_run(tmp_path: Path) -> Path:
 def test_a_page_is_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "report"
     assert main(["report", str(run), "--output", str(output), "--keep_top", "0.5"]) == 0
-    assert (output / "report.html").read_text().count("<img ") == 10
+    pictures = data_in((output / "report.html").read_text())["pictures"]
+    assert sum(picture["preview"] is not None for picture in pictures) == 10
     assert [path.name for path in output.iterdir()] == ["report.html"]
     assert "report.html" in capsys.readouterr().err
 

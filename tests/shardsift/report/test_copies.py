@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from shardsift import annotate_shards
 from shardsift.config import Extras
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
+from shardsift.report.copies import find_equal_pictures
 from shardsift.report.gather import gather
-from shardsift.report.groups import find_equal_pictures
-from shardsift.report.live import Start
-from shardsift.report.page import fetch_pictures, render
+from shardsift.report.order import order_of
+from shardsift.report.page import Report, Start
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
-from tests.outputs import write_run
+from tests.outputs import kept_rows, write_run
+from tests.pages import data_in
 from tests.samples import encoded, write_tar
 
 
@@ -30,17 +28,12 @@ def test_the_first_of_a_group_is_the_one_that_a_filter_keeps(tmp_path: Path) -> 
     scores = write_annotations(tmp_path / "scores", shards, extras=Extras(hashes=("phash",)))
     output = tmp_path / "kept"
     curate(FilterConfig(annotations=str(scores), output=str(output), keep_top=1, unique="phash"))
-    kept = {
-        (line["shard"], line["index"])
-        for file in (output / "keep-list").glob("*.parquet")
-        for line in pq.ParquetFile(file).read().to_pylist()
-    }
     data = gather(str(scores))
-    found = find_equal_pictures(data)
+    found = find_equal_pictures(data, order_of(data))
     assert found
     assert (found.column, found.copies, len(found.groups)) == ("phash", 36, 4)
     first = data.table.take([group[0] for group in found.groups]).to_pylist()
-    assert {(line["shard"], line["index"]) for line in first} == kept
+    assert {(line["shard"], line["index"]) for line in first} == kept_rows(output)
 
 
 def test_groups_and_attributes_are_on_the_page(tmp_path: Path) -> None:
@@ -49,16 +42,21 @@ def test_groups_and_attributes_are_on_the_page(tmp_path: Path) -> None:
     scorer = FakeScorer()
     scorer.attributes = {"text": (("text", "no text"),)}
     annotate_shards(tmp_path / "in", scorer, tmp_path / "scores", hashes=["sha256"])
-    data = gather(str(tmp_path / "scores"))
-    page = render(data, fetch_pictures(data, data.root, 5), Start())
+    run = gather(str(tmp_path / "scores"))
+    report = Report(run)
+    report.fetch(report.choose(5), run.root)
+    page = report.render(Start())
     assert "Of 7 rows 4 are copies of a better one by <code>sha256</code>" in page
-    groups = re.findall(r'<div class="sheet group">(.*?)</div>', page)
-    assert [group.count("<img") for group in groups] == [3, 2, 2]
-    assert "attr_text: 7 values" in page
+    data = data_in(page)
+    assert [len(group) for group in data["equal"]] == [3, 2, 2]
+    pictures = [data["pictures"][place] for group in data["equal"] for place in group]
+    assert all(picture["preview"] for picture in pictures)
+    assert ["equal pictures", "3, itself among them"] in pictures[0]["facts"]
+    assert "attr_text" in [axis["name"] for axis in data["axes"]]
 
 
 def test_without_hashes_nothing_is_said_of_copies(tmp_path: Path) -> None:
     write_tar(tmp_path / "in" / "a.tar", [("a.png", encoded("PNG"))])
     data = gather(str(write_run(tmp_path / "in", tmp_path / "scores", FakeScorer())))
-    assert find_equal_pictures(data) is None
-    assert "Equal pictures" not in render(data, fetch_pictures(data, data.root, 5), Start())
+    assert find_equal_pictures(data, order_of(data)) is None
+    assert "Equal pictures" not in Report(data).render(Start())

@@ -1,0 +1,94 @@
+"""What a page says of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from shardsift.commands import beside, command
+from shardsift.config import ATTRIBUTE_PREFIX
+from shardsift.progress import byte_size
+from shardsift.report.gather import RunData
+from shardsift.report.pictures import CUT_SIDE, Patches, Picture
+from shardsift.storage.files import absolute
+
+
+def show(run: RunData, picture: Picture, *, at: int, extra: bool, equal: int = 0) -> dict[str, Any]:
+    """Return a picture as the page's script reads it: `at` is its place in the order of rows.
+
+    An `extra` one is shown among its copies alone; of `equal` ones there are so many.
+    """
+    row = picture.row
+    facts = list(_facts(row, picture.patches))
+    if equal > 1:
+        facts.append(("equal pictures", f"{equal:,}, itself among them"))
+    return {
+        "at": at,
+        "extra": extra,
+        "key": row["key"],
+        "shard": row["shard"],
+        "index": row["index"],
+        "width": row["width"],
+        "height": row["height"],
+        "quality": row["quality"],
+        "sim": row["q_sim"],
+        "mag": row["q_mag"],
+        "lowest": row["quality_min"],
+        "spread": row["quality_std"] or 0,
+        "preview": picture.preview,
+        "cut": picture.cut,
+        "cutAt": picture.cut_at,
+        "heat": _heat(picture.patches),
+        "facts": facts,
+        "explain": _explain(run, row),
+    }
+
+
+def _heat(patches: Patches | None) -> dict[str, Any] | None:
+    """Return patches as few numbers: their quality in thousandths."""
+    if patches is None:
+        return None
+    return {
+        "tops": patches.tops,
+        "lefts": patches.lefts,
+        "quality": np.round(1000 * patches.quality).astype(int).ravel().tolist(),
+        "side": CUT_SIDE,
+    }
+
+
+def _facts(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str, str]]:
+    """Yield all that is known of a picture, for people."""
+    attributes = {
+        name.removeprefix(ATTRIBUTE_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(ATTRIBUTE_PREFIX)
+    }
+    numbers = {
+        "quality": row["quality"],
+        "q_sim": row["q_sim"],
+        "q_mag": row["q_mag"],
+        "weight of q_sim": row["w_sim"],
+        "lowest crop": row["quality_min"],
+        "best patch": None if patches is None else patches.quality.max(),
+        "spread over crops": row["quality_std"],
+    } | attributes
+    for name, value in numbers.items():
+        if value is not None:
+            yield name, f"{value:.4f}"
+    yield "crops", str(row["crops"])
+    yield "size", f"{row['width']} x {row['height']} px"
+    if row["tar_size"] is not None:
+        yield "format", f"{row['image_ext']}, {byte_size(row['tar_size'])}"
+    yield "key", row["key"]
+    yield "shard", row["shard"]
+    yield "index", str(row["index"])
+    if row["uid"]:
+        yield "uid", row["uid"]
+
+
+def _explain(run: RunData, row: dict[str, Any]) -> str:
+    url = absolute(run.url)
+    which = ("--key", row["key"], "--shard", row["shard"], "--output", beside(url, "explained"))
+    return command("explain", "--annotations", url, *which)

@@ -1,0 +1,83 @@
+// Sheets of pictures: those of the selection, around the threshold or in another order.
+
+const FIRST = 24;
+const ORDERS = {
+  worst: (a, b) => a.at - b.at,
+  best: (a, b) => b.at - a.at,
+  "lowest crop": (a, b) => a.lowest - b.lowest,
+  "unlike crops": (a, b) => b.spread - a.spread,
+  "largest picture": (a, b) => b.width * b.height - a.width * a.height,
+};
+
+function thumb(picture, among, isKept) {
+  const words = `${picture.key}, quality ${picture.quality.toFixed(3)}`;
+  const image = picture.preview
+    ? make("img", { src: picture.preview, alt: words, loading: "lazy" })
+    : make("span", { className: "none", textContent: "not read" });
+  const state = isKept === undefined ? "" : isKept ? " kept" : " thrown";
+  const button = make("button", { type: "button", className: `thumb${state}`, tabIndex: -1, title: picture.key }, image, make("span", { className: "q", textContent: picture.quality.toFixed(3) }));
+  if (!picture.preview) button.ariaLabel = words;
+  button.dataset.at = picture.at;
+  button.onclick = () => openCloser(picture, among, button);
+  return button;
+}
+
+// Show the first of some pictures, and a button for all of them.
+function fill(box, pictures, isKept, { all = false, kind = "" } = {}) {
+  const sheet = make("div", { className: `sheet ${kind}` }, ...(all ? pictures : pictures.slice(0, FIRST)).map((one) => thumb(one, pictures, isKept(one))));
+  rove(sheet, ".thumb");
+  const rest = [];
+  if (!pictures.length) rest.push(make("p", { className: "quiet", textContent: "none" }));
+  if (!all && pictures.length > FIRST)
+    rest.push(make("button", { type: "button", className: "all", textContent: `Show all ${pictures.length}`, onclick: () => { fill(box, pictures, isKept, { all: true, kind }); box.querySelector(".thumb").focus(); } }));
+  box.replaceChildren(sheet, ...rest);
+}
+
+function makePictures(view, pictures, equal) {
+  const choice = byId("order");
+  for (const name of Object.keys(ORDERS)) choice.append(make("option", { value: name, textContent: `${name} first` }));
+  choice.onchange = () => view.change(() => { view.order = choice.value; });
+  let shown = [];
+  byId("download").onclick = () => download("pictures.csv", asCsv(shown), "text/csv");
+  byId("equal-body")?.replaceChildren(...equal.map((group) => {
+    const box = make("div", { className: "group" });
+    fill(box, group.map((place) => pictures[place]), () => undefined, { all: true });
+    return box;
+  }));
+  return (seen) => {
+    shown = pictures.filter(({ at, extra }) => !extra && seen.isSelected(at));
+    const isKept = ({ at }) => seen.isKept(at);
+    const order = ORDERS[view.order], kept = shown.filter(isKept), thrown = shown.filter((one) => !isKept(one));
+    choice.value = order ? view.order : "threshold";
+    byId("split").hidden = Boolean(order);
+    byId("ordered").hidden = !order;
+    if (order) fill(byId("ordered"), [...shown].sort(order), isKept);
+    else {
+      fill(byId("below"), thrown.sort(ORDERS.best), isKept);
+      fill(byId("above"), kept.sort(ORDERS.worst), isKept);
+    }
+    const of = view.isSelecting ? `${shown.length} of the ${pictures.filter(({ extra }) => !extra).length} pictures of this page are in the selection` : `${shown.length} pictures of this page`;
+    byId("pictures-count").textContent = `${of}: ${kept.length} kept, ${shown.length - kept.length} thrown away`;
+    drawDisagreements(shown, isKept);
+  };
+}
+
+// High in one cue and low in the other, by ranks among the pictures that are shown.
+function drawDisagreements(shown, isKept) {
+  const share = (name) => {
+    const sorted = [...shown].sort((a, b) => a[name] - b[name]);
+    return new Map(sorted.map((one, place) => [one, place / Math.max(sorted.length - 1, 1)]));
+  };
+  const sim = share("sim"), mag = share("mag");
+  const gap = (one) => sim.get(one) - mag.get(one);
+  const some = (key) => shown.map((one) => [one, key(one)]).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).slice(0, 12).map(([one]) => one);
+  fill(byId("sim-not-mag"), some(gap), isKept);
+  fill(byId("mag-not-sim"), some((one) => -gap(one)), isKept);
+  fill(byId("unlike-crops"), some((one) => one.spread), isKept);
+}
+
+function asCsv(pictures) {
+  const cell = (value) => (/[",\n\r]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  const lines = pictures.map(({ shard, index, key, quality }) => [shard, index, key, quality].map(cell).join(","));
+  return ["shard,index,key,quality", ...lines, ""].join("\n");
+}

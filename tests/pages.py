@@ -1,0 +1,14 @@
+"""What pages hold, for tests that need no browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+
+def data_in(page: str) -> dict[str, Any]:
+    """What a page's script reads."""
+    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
