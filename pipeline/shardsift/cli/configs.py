@@ -6,9 +6,9 @@ Light: `shardsift --help` reads all of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ByteSize, Field
+from pydantic import ByteSize, Field, model_validator
 
 from shardsift.config import Config, Given, ModelConfig, Share, TableConfig
 from shardsift.evaluation.experiment_config import ExperimentConfig
@@ -117,7 +117,23 @@ class ExplainConfig(ModelConfig, TableConfig):
     """Single images to look into."""
 
     images: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
-        min_length=1, description="image files; any fsspec URL"
+        default=(), description="image files; any fsspec URL"
+    )
+    annotations: str | None = Field(
+        default=None,
+        description="the output of a `score` run, whose samples are explained by `key`, with the "
+        "model that scored them; `model` and others change that",
+    )
+    key: tuple[str, ...] = Field(
+        default=(), description="key of a sample of `annotations`; may be repeated"
+    )
+    shard: str | None = Field(
+        default=None, description="the shard of `key`, as annotations name it; without it, all"
+    )
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
     )
     output: Path | None = Field(
         default=None, description="folder for heat maps; without it, the table alone"
@@ -125,6 +141,16 @@ class ExplainConfig(ModelConfig, TableConfig):
     every_crop: bool = Field(
         default=False, description="print a table of all crops of each image, too"
     )
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if bool(self.annotations) != bool(self.key):
+            raise ValueError("--annotations and --key go together")
+        if bool(self.images) == bool(self.key):
+            raise ValueError("give image files, or --annotations and --key")
+        if not self.key and (self.shard or self.shards):
+            raise ValueError("--shard and --shards are for --key")
+        return self
 
 
 class EvaluateConfig(ExperimentConfig, TableConfig):

@@ -9,6 +9,7 @@ In a notebook:
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
@@ -31,12 +32,14 @@ class Explanation:
     """An image, its scores, and where its patches lie.
 
     Attributes:
+        model: what scored it, for people.
         corners: top and left of each patch, in pixels; the last crop is the whole image.
         heat: mean quality of the patches over each pixel, shape (height, width), NaN if no
             patch reaches; that of the whole image everywhere if there are no patches.
     """
 
     name: str
+    model: str
     image: RgbImage
     score: ImageScore
     corners: list[tuple[int, int]]
@@ -94,7 +97,8 @@ def explain(image: AnyImage, scorer: Scorer, name: str = "") -> Explanation:
     score = scorer(image)
     corners = patch_corners(height, width, scorer.config.crops)
     heat = lay_out(score.quality, corners, height, width)
-    return Explanation(name=name, image=image, score=score, corners=corners, heat=heat)
+    model = f"{scorer.config.model}, {scorer.config.crops} crops"
+    return Explanation(name=name, model=model, image=image, score=score, corners=corners, heat=heat)
 
 
 def lay_out(
@@ -113,14 +117,26 @@ def lay_out(
         return (total / count).astype(np.float32)
 
 
-def draw(explanation: Explanation) -> Any:
-    """Draw the image beside its heat map, as a matplotlib figure; the worst patch is outlined.
+Scale = tuple[float, float]
+"""The qualities that the ends of a colour scale stand for."""
 
-    Colours span the image's own patches; the bar says which quality they stand for.
+
+def common_scale(explanations: Iterable[Explanation]) -> Scale:
+    """Find the scale that spans the patches of some images, so that their colours compare."""
+    ends = [(float(np.nanmin(one.heat)), float(np.nanmax(one.heat))) for one in explanations]
+    return min(low for low, _ in ends) - 1e-3, max(high for _, high in ends) + 1e-3
+
+
+def draw(explanation: Explanation, scale: Scale | None = None) -> Any:
+    """Draw the image beside its heat map, as a matplotlib figure.
+
+    The worst patch is outlined, and what no patch covers is hatched. Colours span the image's own
+    patches, or a scale; the bar says which quality they stand for.
 
     Raises:
         ConfigError: without matplotlib.
     """
+    low, high = scale or common_scale([explanation])
     figure = new_figure(*_size(explanation.image))
     plain, hot = figure.subplots(1, 2)
     thinning = -(-max(explanation.image.shape[:2]) // _MAX_SIDE)
@@ -132,19 +148,13 @@ def draw(explanation: Explanation) -> Any:
     hot.imshow(shown.mean(axis=2), extent=frame, cmap="gray", vmin=0, vmax=255)
     for axes in (plain, hot):
         axes.set_axis_off()
-    low, high = float(np.nanmin(explanation.heat)), float(np.nanmax(explanation.heat))
-    heat = hot.imshow(
-        explanation.heat[::thinning, ::thinning],
-        extent=frame,
-        cmap="RdYlBu",
-        alpha=0.6,
-        vmin=low - 1e-3,
-        vmax=high + 1e-3,
-    )
+    heat_HW = explanation.heat[::thinning, ::thinning]
+    heat = hot.imshow(heat_HW, extent=frame, cmap="RdYlBu", alpha=0.6, vmin=low, vmax=high)
+    _hatch_margin(hot, np.isnan(heat_HW), width, height)
     figure.colorbar(heat, ax=hot, shrink=0.85, label="quality")
     score = explanation.score
     means = (values.mean() for values in (score.quality, score.q_sim, score.q_mag, score.w_sim))
-    plain.set_title(explanation.name or "image", fontsize=10, loc="left")
+    plain.set_title(f"{explanation.name or 'image'}\n{explanation.model}", fontsize=9, loc="left")
     hot.set_title(
         "quality {:.3f}   q_sim {:.3f}   q_mag {:.3f}   w_sim {:.2f}".format(*means),
         fontsize=9,
@@ -152,6 +162,20 @@ def draw(explanation: Explanation) -> Any:
     )
     _outline_worst(hot, explanation)
     return figure
+
+
+def _hatch_margin(axes: Any, is_margin_HW: NDArray[np.bool_], width: int, height: int) -> None:
+    """Tell what no patch covers apart from what has a middling quality."""
+    if not is_margin_HW.any():
+        return
+    rows, columns = is_margin_HW.shape
+    places = (np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows
+    axes.contourf(*places, is_margin_HW, levels=[0.5, 1.5], colors=["none"], hatches=["////"])
+    axes.text(
+        *(width, height, "hatched: no patch "),
+        **{"ha": "right", "va": "bottom", "fontsize": 8},
+        bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1},
+    )
 
 
 def _outline_worst(axes: Any, explanation: Explanation) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.annotations.documents import RunRecord
-from shardsift.config import ScoreConfig
 from shardsift.errors import InputError
 from shardsift.records import RgbImage
 from shardsift.report.pictures import Patches
@@ -17,21 +15,6 @@ from shardsift.scoring.scorer import Scorer
 
 _TOLERANCE = 0.02
 """How far a score may lie from the annotation's: 16-bit arithmetic is off by up to 0.01."""
-
-
-def recorded_config(record: RunRecord | None, **changes: str | None) -> ScoreConfig:
-    """Return what a run was scored by, with another name or place of the model, if one is given.
-
-    Raises:
-        InputError: if no record says.
-    """
-    if record is None or not record.config:
-        raise InputError("no _run.json says how these annotations were scored")
-    given = {name: value for name, value in changes.items() if value is not None}
-    if "model" in given:
-        given = {"pretrained": None} | given
-    recorded = {k: v for k, v in record.config.items() if k in ScoreConfig.model_fields}
-    return ScoreConfig.model_validate(recorded | given)
 
 
 class HeatMaps:

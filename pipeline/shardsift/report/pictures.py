@@ -14,12 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import ImageError
 from shardsift.records import RgbImage
 from shardsift.report.gather import RunData
-from shardsift.shards.images import decode_rgb
-from shardsift.storage.files import join, read_range
+from shardsift.report.lookup import read_image
 from shardsift.threads import Track, map_ordered, no_track
 
 PREVIEW_SIDE = 320
@@ -108,7 +106,7 @@ def fetch(
 
     def read(row: dict[str, Any]) -> RgbImage | None:
         try:
-            return None if how.root is None else _read(how.root, row)
+            return None if how.root is None else read_image(how.root, row)
         except (OSError, ImageError, ValueError) as error:
             problems.append(f"{row['shard']}: {error}")
             return None
@@ -146,14 +144,6 @@ def _lay_out(some: Sequence[_Read], lay_out: LaysOut | None) -> Sequence[Patches
     if lay_out is None:
         return [None] * len(there)
     return lay_out([image for _, image in there], [row for row, _ in there])
-
-
-def _read(root: str, row: dict[str, Any]) -> RgbImage:
-    offset, size = row["tar_offset"], row["tar_size"]
-    if not (isinstance(offset, int) and isinstance(size, int)):
-        raise ValueError(f"{row['key']} does not lie in one piece in its tar")
-    data = read_range(join(root, str(row["shard"])), offset, size)
-    return decode_rgb(data, PILLOW_BOMB_ERROR_PIXELS)
 
 
 def _encode(

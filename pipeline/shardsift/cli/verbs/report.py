@@ -12,6 +12,7 @@ from shardsift.commands import beside
 from shardsift.errors import ConfigError
 from shardsift.progress import count
 from shardsift.report.gather import RunData, gather
+from shardsift.report.lookup import recorded_config
 from shardsift.report.page import Report, Start
 from shardsift.report.pictures import LaysOut
 from shardsift.storage.files import absolute, commit, join
@@ -60,7 +61,7 @@ def _heat_maps(
     if config.model is None or not places:
         return None
     with console.busy("loading the model"):  # torch, too, takes seconds
-        from shardsift.report.heat import HeatMaps, recorded_config
+        from shardsift.report.heat import HeatMaps
         from shardsift.scoring.scorer import Scorer
 
         scoring = recorded_config(data.record, model=config.model, pretrained=config.pretrained)
