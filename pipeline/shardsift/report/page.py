@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from shardsift.commands import beside, command
 from shardsift.progress import count as told
@@ -24,13 +25,12 @@ from shardsift.threads import Track, no_track
 PRESETS = (0.1, 0.3, 0.5, 0.7)
 """Shares that the page has buttons for."""
 
-_PAGE_BYTES = 4_850_000
-_FRAME_BYTES = 250_000
-"""Of all that is neither a row nor a picture."""
+PAGE_BYTES = 4_600_000
+"""Of rows and pictures together, so that a page has less than five megabytes."""
 
 _SCRIPTS = (
-    *("rows", "view", "drawing", "threshold", "facets", "parts", "pictures", "closer"),
-    *("densities", "report"),
+    *("drawing", "thumbs", "closer"),
+    *("rows", "view", "threshold", "facets", "parts", "pictures", "densities", "report"),
 )
 
 
@@ -53,6 +53,7 @@ class Report:
         self.order: Places = order_of(run)
         self.rows = pack(run, self.order, self.axes, self.labels)
         self.copies: EqualPictures | None = find_equal_pictures(run, self.order)
+        self.places: Sequence[int] = ()
         self.pictures: list[Picture] = []
         self.spread = 0
         self.problem: str | None = None
@@ -72,9 +73,11 @@ class Report:
         track: Track = no_track,
     ) -> None:
         """Fetch the pictures of chosen rows; `problem` says why some are missing."""
-        budget = _PAGE_BYTES - _FRAME_BYTES - len(self.rows["data"])
+        budget = PAGE_BYTES - len(self.rows["data"])
         how = Fetching(root=root, bytes_each=bytes_each(budget, len(places)), lay_out=lay_out)
-        self.pictures, self.problem = fetch(self.run, places, how, track)
+        rows = self.run.table.take(pa.array(places, pa.int64())).to_pylist()
+        self.places = places
+        self.pictures, self.problem = fetch(rows, how, track)
 
     def notes(self) -> list[str]:
         """Return what a reader has to know before the numbers."""
@@ -110,13 +113,13 @@ class Report:
         rank_N[self.order] = np.arange(len(self.order))
         shown = [
             show(
-                run,
+                run.url,
                 picture,
-                at=int(rank_N[picture.place]),
+                at=int(rank_N[place]),
                 extra=number >= self.spread,
-                equal=int(self.copies.size_N[picture.place]) if self.copies else 0,
+                equal=int(self.copies.size_N[place]) if self.copies else 0,
             )
-            for number, picture in enumerate(self.pictures)
+            for number, (place, picture) in enumerate(zip(self.places, self.pictures, strict=True))
         ]
         url = absolute(run.url)
         return {
@@ -141,7 +144,7 @@ class Report:
             "rows": self.rows,
             "pictures": shown,
             "equal": self._equal(),
-            "scale": _scale(self.pictures),
+            "scale": colour_scale(self.pictures),
         }
 
     def _equal(self) -> list[list[int]]:
@@ -162,7 +165,7 @@ def _words(*words: str) -> str:
     return command("", *words).partition("'' ")[2]
 
 
-def _scale(pictures: Sequence[Picture]) -> dict[str, float]:
+def colour_scale(pictures: Sequence[Picture]) -> dict[str, float]:
     """Choose the ends of the one colour scale: nearly all patches lie between."""
     patches = [picture.patches.quality.ravel() for picture in pictures if picture.patches]
     if not patches:

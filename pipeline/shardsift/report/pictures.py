@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, features
 
 from shardsift.errors import ImageError
 from shardsift.records import RgbImage
-from shardsift.report.gather import RunData
 from shardsift.report.lookup import read_image
 from shardsift.threads import Track, map_ordered, no_track
 
@@ -48,14 +46,8 @@ class Patches:
         return self.lefts[column], self.tops[row]
 
 
-class LaysOut(Protocol):
-    """Finds the quality of the patches of images; None of one that has no patches."""
-
-    def __call__(
-        self, images: Sequence[RgbImage], rows: Sequence[dict[str, Any]]
-    ) -> Sequence[Patches | None]:
-        """Return them in order, for rows of annotations and their images."""
-        ...
+LaysOut = Callable[[Sequence[RgbImage], Sequence[dict[str, Any]]], Sequence[Patches | None]]
+"""Finds the patches of images, given their rows of annotations; None for one that has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,14 +55,13 @@ class Picture:
     """A row that is shown.
 
     Attributes:
-        place: of the row in the table. row: its columns.
+        row: its columns.
         preview: all of it, small; cut: a part of it at full size. Both are data URIs, None if the
             image can't be read.
         cut_at: left and top of that part. patches: None if they were not scored, or if there are
             none.
     """
 
-    place: int
     row: dict[str, Any]
     preview: str | None = None
     cut: str | None = None
@@ -98,10 +89,9 @@ def bytes_each(budget: int, pictures: int) -> int:
 
 
 def fetch(
-    run: RunData, places: Sequence[int], how: Fetching, track: Track = no_track
+    rows: Sequence[dict[str, Any]], how: Fetching, track: Track = no_track
 ) -> tuple[list[Picture], str | None]:
-    """Fetch the pictures of some rows; also tell why some are missing."""
-    rows: list[dict[str, Any]] = run.table.take(pa.array(places, pa.int64())).to_pylist()
+    """Fetch the pictures of some rows of annotations; also tell why some are missing."""
     problems: list[str] = []
 
     def read(row: dict[str, Any]) -> RgbImage | None:
@@ -111,7 +101,7 @@ def fetch(
             problems.append(f"{row['shard']}: {error}")
             return None
 
-    images = zip(places, rows, map_ordered(read, rows, _THREADS), strict=True)
+    images = zip(rows, map_ordered(read, rows, _THREADS), strict=True)
     shown = list(track(_encode_all(images, how), "fetching pictures", len(rows)))
     if how.root is None:
         problems.append("no _run.json says where the shards lie; name their folder with --shards")
@@ -121,41 +111,36 @@ def fetch(
     return shown, f"{missing} of {len(shown)} pictures are missing: {problems[0]}"
 
 
-_Read = tuple[int, dict[str, Any], RgbImage | None]
+_Read = tuple[dict[str, Any], RgbImage | None]
 
 
 def _encode_all(images: Iterator[_Read], how: Fetching) -> Iterator[Picture]:
     """Encode images, some at a time, so that a model gets whole batches of crops."""
 
     def encode(one: tuple[_Read, Patches | None]) -> Picture:
-        (place, row, image), patches = one
-        if image is None:
-            return Picture(place=place, row=row)
-        return _encode(place, row, image, patches, how.bytes_each)
+        (row, image), patches = one
+        return Picture(row=row) if image is None else _encode(row, image, patches, how.bytes_each)
 
     while some := list(islice(images, _AT_A_TIME)):
         patches = iter(_lay_out(some, how.lay_out))
-        laid = [(one, None if one[2] is None else next(patches)) for one in some]
+        laid = [(one, None if one[1] is None else next(patches)) for one in some]
         yield from map_ordered(encode, laid, _THREADS)
 
 
 def _lay_out(some: Sequence[_Read], lay_out: LaysOut | None) -> Sequence[Patches | None]:
-    there = [(row, image) for _, row, image in some if image is not None]
+    there = [(row, image) for row, image in some if image is not None]
     if lay_out is None:
         return [None] * len(there)
     return lay_out([image for _, image in there], [row for row, _ in there])
 
 
-def _encode(
-    place: int, row: dict[str, Any], image: RgbImage, patches: Patches | None, most: int
-) -> Picture:
+def _encode(row: dict[str, Any], image: RgbImage, patches: Patches | None, most: int) -> Picture:
     left, top = patches.worst() if patches else _middle(image)
     small = Image.fromarray(image)
     small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     preview = _within(small, int(most * _PREVIEW_PART))
     part = np.ascontiguousarray(image[top : top + CUT_SIDE, left : left + CUT_SIDE])
     return Picture(
-        place=place,
         row=row,
         preview=preview,
         cut=_within(Image.fromarray(part), int(most * (1 - _PREVIEW_PART))),

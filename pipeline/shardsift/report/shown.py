@@ -10,18 +10,19 @@ import numpy as np
 from shardsift.commands import beside, command
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.progress import byte_size
-from shardsift.report.gather import RunData
 from shardsift.report.pictures import CUT_SIDE, Patches, Picture
 from shardsift.storage.files import absolute
 
 
-def show(run: RunData, picture: Picture, *, at: int, extra: bool, equal: int = 0) -> dict[str, Any]:
-    """Return a picture as the page's script reads it: `at` is its place in the order of rows.
+def show(
+    url: str, picture: Picture, *, at: int, extra: bool = False, equal: int = 0
+) -> dict[str, Any]:
+    """Return a picture of a run as a page's script reads it: `at` is its place among all rows.
 
     An `extra` one is shown among its copies alone; of `equal` ones there are so many.
     """
     row = picture.row
-    facts = list(_facts(row, picture.patches))
+    facts = list(describe(row, picture.patches))
     if equal > 1:
         facts.append(("equal pictures", f"{equal:,}, itself among them"))
     return {
@@ -42,7 +43,7 @@ def show(run: RunData, picture: Picture, *, at: int, extra: bool, equal: int = 0
         "cutAt": picture.cut_at,
         "heat": _heat(picture.patches),
         "facts": facts,
-        "explain": _explain(run, row),
+        "explain": _explain(url, row),
     }
 
 
@@ -58,7 +59,7 @@ def _heat(patches: Patches | None) -> dict[str, Any] | None:
     }
 
 
-def _facts(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str, str]]:
+def describe(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str, str]]:
     """Yield all that is known of a picture, for people."""
     attributes = {
         name.removeprefix(ATTRIBUTE_PREFIX): value
@@ -88,7 +89,7 @@ def _facts(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str, 
         yield "uid", row["uid"]
 
 
-def _explain(run: RunData, row: dict[str, Any]) -> str:
-    url = absolute(run.url)
+def _explain(url: str, row: dict[str, Any]) -> str:
+    url = absolute(url)
     which = ("--key", row["key"], "--shard", row["shard"], "--output", beside(url, "explained"))
     return command("explain", "--annotations", url, *which)

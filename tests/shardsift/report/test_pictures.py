@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,10 @@ def chosen(run: RunData, count: int) -> list[int]:
     return choose(run, order_of(run), make_axes(run), make_labels(run), count)
 
 
+def rows(run: RunData, places: list[int]) -> list[dict[str, Any]]:
+    return run.table.take(places).to_pylist()
+
+
 def decoded(uri: str | None) -> Image.Image:
     assert uri
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
@@ -55,7 +60,7 @@ def test_even_places_are_the_middles_of_equal_parts() -> None:
 
 
 def test_they_come_from_the_tars(run: RunData) -> None:
-    pictures, problem = fetch(run, chosen(run, 8), Fetching(root=run.root, bytes_each=9_000))
+    pictures, problem = fetch(rows(run, chosen(run, 8)), Fetching(root=run.root, bytes_each=9_000))
     assert problem is None
     for picture in pictures:
         assert decoded(picture.preview).size[0] == min(picture.row["width"], 320)
@@ -64,7 +69,7 @@ def test_they_come_from_the_tars(run: RunData) -> None:
 
 def test_missing_tars_are_told(run: RunData, tmp_path: Path) -> None:
     how = Fetching(root=str(tmp_path), bytes_each=9_000)
-    pictures, problem = fetch(run, chosen(run, 8), how)
+    pictures, problem = fetch(rows(run, chosen(run, 8)), how)
     assert problem
     assert problem.startswith("8 of 8 pictures are missing")
     assert all(picture.preview is None for picture in pictures)
@@ -76,7 +81,7 @@ def test_noise_takes_no_more_bytes_than_it_may(tmp_path: Path) -> None:
     scorer = FakeScorer()
     scorer.config = scorer.config.model_copy(update={"max_pixels": 1 << 22})
     run = gather(str(write_run(tmp_path / "in", tmp_path / "scores", scorer)))
-    ((picture,), _) = fetch(run, [0], Fetching(root=run.root, bytes_each=20_000))
+    ((picture,), _) = fetch(rows(run, [0]), Fetching(root=run.root, bytes_each=20_000))
     assert picture.preview
     assert picture.cut
     assert len(picture.preview + picture.cut) < 1.34 * 20_000 + 100
@@ -90,8 +95,8 @@ def test_the_part_at_full_size_is_the_worst_patch(tmp_path: Path) -> None:
     quality = np.full((3, 4), 0.5, np.float32)
     quality[1, 2] = 0.1
     patches = Patches(tops=[0, 128, 256], lefts=[0, 128, 256, 384], quality=quality)
-    how = Fetching(root=run.root, bytes_each=9_000, lay_out=lambda images, rows: [patches])
-    ((picture,), _) = fetch(run, [0], how)
+    how = Fetching(root=run.root, bytes_each=9_000, lay_out=lambda images, _: [patches])
+    ((picture,), _) = fetch(rows(run, [0]), how)
     assert picture.cut_at == (256, 128)
     assert np.asarray(decoded(picture.cut).convert("RGB"))[..., 0].min() > 220
 

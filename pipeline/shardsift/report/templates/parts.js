@@ -1,8 +1,10 @@
 // The parts of the corpus as rows: what the threshold keeps of each, and how that differs.
 
+const FIRST_PARTS = 10;
+
 function makeParts(view, label, axis) {
-  const body = byId("parts-body");
-  let order = { by: "name", down: false }, rows = [];
+  const body = byId("parts-body"), more = byId("parts-all");
+  let order = { by: "scored", down: true }, rows = [], all = false;
   const keys = {
     name: (row) => row.code, scored: (row) => row.scored, median: (row) => row.median,
     share: (row) => row.kept / row.scored, change: (row) => row.kept / row.scored,
@@ -10,7 +12,11 @@ function makeParts(view, label, axis) {
   const arrange = () => {
     const key = keys[order.by], turn = order.down ? -1 : 1;
     rows.sort((a, b) => turn * (key(a) - key(b)) || a.code - b.code);
-    body.replaceChildren(...rows.map((row) => partRow(view, label, row)));
+    const picked = view.picks.get(label.name);
+    const shown = rows.filter(({ code }, place) => all || place < FIRST_PARTS || picked?.has(code));
+    body.replaceChildren(...shown.map((row) => partRow(view, label, row)));
+    more.hidden = shown.length === rows.length;
+    more.textContent = `Show all ${rows.length}`;
     for (const head of document.querySelectorAll("[data-sort]")) {
       const own = head.dataset.sort === order.by;
       head.closest("th").ariaSort = own ? (order.down ? "descending" : "ascending") : "none";
@@ -22,6 +28,8 @@ function makeParts(view, label, axis) {
       order = { by, down: order.by === by ? !order.down : by !== "name" };
       arrange();
     };
+  more.onclick = () => { all = true; arrange(); body.querySelector(".pick").focus(); };
+  byId("parts-section").hidden = label.names.length < 2;
   byId("parts-rare").textContent = label.rare ? `Only the ${groups(label.names.length)} largest are shown; ${groups(label.rare)} others are smaller.` : "";
   return (seen) => {
     const counts = countLabels(seen, label.name, label.names.length, axis.edges.length + 1);

@@ -1,6 +1,5 @@
 // Sheets of pictures: those of the selection, around the threshold or in another order.
 
-const FIRST = 24;
 const ORDERS = {
   worst: (a, b) => a.at - b.at,
   best: (a, b) => b.at - a.at,
@@ -8,30 +7,6 @@ const ORDERS = {
   "unlike crops": (a, b) => b.spread - a.spread,
   "largest picture": (a, b) => b.width * b.height - a.width * a.height,
 };
-
-function thumb(picture, among, isKept) {
-  const words = `${picture.key}, quality ${picture.quality.toFixed(3)}`;
-  const image = picture.preview
-    ? make("img", { src: picture.preview, alt: words, loading: "lazy" })
-    : make("span", { className: "none", textContent: "not read" });
-  const state = isKept === undefined ? "" : isKept ? " kept" : " thrown";
-  const button = make("button", { type: "button", className: `thumb${state}`, tabIndex: -1, title: picture.key }, image, make("span", { className: "q", textContent: picture.quality.toFixed(3) }));
-  if (!picture.preview) button.ariaLabel = words;
-  button.dataset.at = picture.at;
-  button.onclick = () => openCloser(picture, among, button);
-  return button;
-}
-
-// Show the first of some pictures, and a button for all of them.
-function fill(box, pictures, isKept, { all = false, kind = "" } = {}) {
-  const sheet = make("div", { className: `sheet ${kind}` }, ...(all ? pictures : pictures.slice(0, FIRST)).map((one) => thumb(one, pictures, isKept(one))));
-  rove(sheet, ".thumb");
-  const rest = [];
-  if (!pictures.length) rest.push(make("p", { className: "quiet", textContent: "none" }));
-  if (!all && pictures.length > FIRST)
-    rest.push(make("button", { type: "button", className: "all", textContent: `Show all ${pictures.length}`, onclick: () => { fill(box, pictures, isKept, { all: true, kind }); box.querySelector(".thumb").focus(); } }));
-  box.replaceChildren(sheet, ...rest);
-}
 
 function makePictures(view, pictures, equal) {
   const choice = byId("order");

@@ -31,6 +31,7 @@ async function start() {
   const wide = matchMedia("(min-width: 1100px)"), fold = () => { byId("facets").open = wide.matches; };
   wide.addEventListener("change", fold);
   fold();
+  addEventListener("beforeprint", () => { byId("facets").open = true; });
   for (const button of document.querySelectorAll("[data-error]"))
     button.onclick = () => view.toggle("error", label("error").names.indexOf(button.dataset.error));
   view.read(location.hash.slice(1));
