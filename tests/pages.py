@@ -6,6 +6,9 @@ import json
 import re
 from typing import Any
 
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+"""What axe looks for."""
+
 
 def data_in(page: str) -> dict[str, Any]:
     """What a page's script reads."""

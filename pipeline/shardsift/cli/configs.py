@@ -106,11 +106,26 @@ class CompareConfig(TableConfig):
     run_b: Annotated[str, Given.BY_PLACE] = Field(
         description="the output of another one over the same shards"
     )
-    output: str | None = Field(default=None, description="folder or URL for `comparison.json`")
+    output: str | None = Field(
+        default=None, description="folder or URL for `comparison.json` and `comparison.html`"
+    )
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
+    )
+    thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
     keep_top: tuple[Annotated[Share, Field(ge=0, le=1)], ...] = Field(
         default=(0.1, 0.3, 0.5, 0.7),
         description="shares to keep, whose overlap is told; may be repeated",
     )
+    open: bool = Field(default=False, description="open the page in a browser")
+
+    @model_validator(mode="after")
+    def _opens_what_is_written(self) -> Self:
+        if self.open and self.output is None:
+            raise ValueError("--open shows the page, which needs an --output")
+        return self
 
 
 class ExplainConfig(ModelConfig, TableConfig):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
 from shardsift.annotations.documents import RunRecord
 from shardsift.annotations.folder import OutputFolder
 from shardsift.errors import InputError
+from shardsift.report.pairs import Pairs, read_pairs
 
 LARGEST = 10
 """How many of the largest differences are named."""
 
-_THREADS = 8
-
-Values = NDArray[np.float32]
-"""Of C columns, shape (C, N)."""
+_MOST_TIES = 100
+"""Of differences as large as the last of them so many are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,25 +90,34 @@ class Comparison:
 def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
     """Compare the annotations in two folders, sample by sample.
 
-    Holds two numbers a sample. Raises InputError if no sample has a score in both.
+    Raises:
+        InputError: if no sample has a score in both.
     """
-    folder_a, folder_b = OutputFolder(url_a), OutputFolder(url_b)
-    common = sorted(folder_a.committed & folder_b.committed)
-    if not common:
+    return compare_pairs(pair_up(url_a, url_b), keep_tops)
+
+
+def pair_up(url_a: str, url_b: str) -> Pairs:
+    """Pair the samples of two folders of annotations. Raises InputError if they share none."""
+    folders = OutputFolder(url_a), OutputFolder(url_b)
+    if not folders[0].committed & folders[1].committed:
         raise InputError(f"{url_a} and {url_b} have no annotation file of the same shard")
-    shared = _shared_attributes(folder_a, folder_b)
-    pairs = list(_pairs(folder_a, folder_b, common, shared))
-    a_CN = np.concatenate([pair.a_CN for pair in pairs], axis=1)
-    b_CN = np.concatenate([pair.b_CN for pair in pairs], axis=1)
-    a_N, b_N = a_CN[0], b_CN[0]
-    in_a_N, in_b_N = np.isfinite(a_N), np.isfinite(b_N)
+    return read_pairs(folders, ["quality", *_shared_attributes(*folders)])
+
+
+def compare_pairs(pairs: Pairs, keep_tops: Sequence[float]) -> Comparison:
+    """Compare the samples of two runs. Raises InputError if fewer than two have both scores."""
+    folder_a, folder_b = pairs.folders
+    in_a_N, in_b_N = np.isfinite(pairs.a_CN[0]), np.isfinite(pairs.b_CN[0])
     both_N = in_a_N & in_b_N
     if both_N.sum() < 2:
-        raise InputError(f"{url_a} and {url_b}: fewer than two samples have a score in both")
-    a, b = a_N[both_N].astype(np.float64), b_N[both_N].astype(np.float64)
+        raise InputError(
+            f"{folder_a.url} and {folder_b.url}: fewer than two samples have a score in both"
+        )
+    a, b = (values_CN[0][both_N].astype(np.float64) for values_CN in (pairs.a_CN, pairs.b_CN))
     records = folder_a.record, folder_b.record
+    attributes = _shared_attributes(folder_a, folder_b)
     return Comparison(
-        samples=len(a_N),
+        samples=len(both_N),
         scored=len(a),
         only_a=int((in_a_N & ~in_b_N).sum()),
         only_b=int((in_b_N & ~in_a_N).sum()),
@@ -128,10 +134,10 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
         srcc=float(cast(Any, stats.spearmanr(a, b)).statistic),
         plcc=float(np.corrcoef(a, b)[0, 1]),
         overlaps=[measure_overlap(a, b, share) for share in keep_tops],
-        largest=_largest(found for pair in pairs for found in pair.largest),
+        largest=_largest(pairs),
         attributes={
             name: _difference(own_a[both_N], own_b[both_N])
-            for name, own_a, own_b in zip(shared, a_CN[1:], b_CN[1:], strict=True)
+            for name, own_a, own_b in zip(attributes, pairs.a_CN[1:], pairs.b_CN[1:], strict=True)
         },
     )
 
@@ -165,62 +171,23 @@ def _difference(a_N: NDArray[np.float32], b_N: NDArray[np.float32]) -> Attribute
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two annotations of a shard: quality and shared attributes, NaN if null."""
-
-    a_CN: Values
-    b_CN: Values
-    largest: list[Difference]
-
-
-def _pairs(
-    folder_a: OutputFolder, folder_b: OutputFolder, names: list[str], shared: list[str]
-) -> Iterator[_Pair]:
-    columns = ["key", "index", "shard", "quality", *shared]
-
-    def pair(name: str) -> _Pair:
-        table_a, table_b = (f.annotations.read(name, columns) for f in (folder_a, folder_b))
-        return _pair(table_a, table_b, ["quality", *shared])
-
-    with ThreadPoolExecutor(_THREADS, "compare") as pool:
-        yield from pool.map(pair, names)
-
-
-def _pair(table_a: Any, table_b: Any, compared: list[str]) -> _Pair:
-    """Pair the values of the samples that both files have."""
-    if not (table_a["key"].equals(table_b["key"]) and table_a["index"].equals(table_b["index"])):
-        place = {pair: n for n, pair in enumerate(_identities(table_b))}
-        matches = [(n, place[pair]) for n, pair in enumerate(_identities(table_a)) if pair in place]
-        table_a = table_a.take(pa.array([a for a, _ in matches], pa.int64()))
-        table_b = table_b.take(pa.array([b for _, b in matches], pa.int64()))
-    a_CN, b_CN = _values(table_a, compared), _values(table_b, compared)
-    a_N, b_N = a_CN[0], b_CN[0]
-    gap_N = np.nan_to_num(np.abs(a_N - b_N))
-    largest = np.argsort(-gap_N, kind="stable")[:LARGEST]
+def _largest(pairs: Pairs) -> list[Difference]:
+    """Name the samples that differ most, with equal ones by their names."""
+    gap_N = np.nan_to_num(np.abs(pairs.a_CN[0] - pairs.b_CN[0]))
+    most = min(LARGEST, int((gap_N > 0).sum()))
+    if not most:
+        return []
+    least = np.partition(gap_N, -most)[-most]
+    places = np.flatnonzero(gap_N >= least)[: _MOST_TIES + most].tolist()
     found = [
         Difference(
-            shard=table_a["shard"][int(n)].as_py(),
-            key=table_a["key"][int(n)].as_py(),
-            a=float(a_N[n]),
-            b=float(b_N[n]),
+            shard=row["shard"],
+            key=row["key"],
+            a=float(pairs.a_CN[0, place]),
+            b=float(pairs.b_CN[0, place]),
         )
-        for n in largest
-        if gap_N[n] > 0
+        for place, (row, _) in zip(places, pairs.read(places), strict=True)
     ]
-    return _Pair(a_CN, b_CN, found)
-
-
-def _identities(table: Any) -> list[tuple[str, int]]:
-    return list(zip(table["key"].to_pylist(), table["index"].to_pylist(), strict=True))
-
-
-def _values(table: Any, columns: list[str]) -> Values:
-    found = (table[name].cast(pa.float32()).to_numpy(zero_copy_only=False) for name in columns)
-    return np.stack(list(found))
-
-
-def _largest(found: Iterator[Difference]) -> list[Difference]:
     return sorted(found, key=lambda d: (-abs(d.a - d.b), d.shard, d.key))[:LARGEST]
 
 

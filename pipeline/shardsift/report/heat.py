@@ -1,4 +1,4 @@
-"""The quality of each patch of the pictures of a page, scored anew, for annotations lack it."""
+"""Heat maps of the pictures of a page: patches are scored anew, as annotations have means alone."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from shardsift.report.page import Report, Start
 from tests.conftest import SHARED
 from tests.fakes import FakeScorer
 from tests.outputs import kept_rows, write_run
+from tests.pages import RULES
 from tests.samples import encoded, write_tar
 
 OpenPage = Callable[..., Page]
@@ -383,11 +384,10 @@ def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: i
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900})
     page.locator("#facets").evaluate("(one) => { one.open = true; }")
     page.locator('[data-part="photos"]').click()
-    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-    found = Axe().run(page, options=rules)
+    found = Axe().run(page, options=RULES)
     assert not found.response["violations"], found.generate_report()
     page.locator(".thumb").first.click()
-    found = Axe().run(page, context="#closer", options=rules)
+    found = Axe().run(page, context="#closer", options=RULES)
     assert not found.response["violations"], found.generate_report()
 
 

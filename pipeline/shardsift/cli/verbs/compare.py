@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from shardsift.cli.browser import open_in_browser
 from shardsift.cli.configs import CompareConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.documents import as_json
-from shardsift.report.compare import Comparison, compare
-from shardsift.storage.files import commit, join
+from shardsift.report.compare import Comparison, compare_pairs, pair_up
+from shardsift.report.comparison_page import ComparisonPage
+from shardsift.report.pairs import Pairs
+from shardsift.storage.files import absolute, commit, join
+
+PAGE = "comparison.html"
 
 
 def run(config: CompareConfig, console: PlainConsole) -> int:
-    """Compare, print, and write `comparison.json` below the output; return the exit code."""
+    """Compare, print, and write JSON and a page below the output; return the exit code."""
     run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.busy("reading annotations"):
-        comparison = compare(run_a, run_b, config.keep_top)
+        pairs = pair_up(run_a, run_b)
+        comparison = compare_pairs(pairs, config.keep_top)
     out = PlainConsole()
     content = {"a": run_a, "b": run_b} | asdict(comparison)
     if config.as_json:
@@ -28,7 +34,25 @@ def run(config: CompareConfig, console: PlainConsole) -> int:
         location = join(output, "comparison.json")
         commit(location, as_json(content))
         console.say(f"comparison: {location}")
+        _write_page(pairs, comparison, config, output, console)
     return DONE
+
+
+def _write_page(
+    pairs: Pairs, comparison: Comparison, config: CompareConfig, output: str, console: PlainConsole
+) -> None:
+    record = pairs.folders[0].record
+    root = absolute(config.shards) if config.shards is not None else record and record.root
+    page = ComparisonPage(pairs, comparison)
+    page.fetch(config.thumbnails, root, console.track)
+    html = page.render(config.keep_top).encode()
+    location = join(output, PAGE)
+    commit(location, html)
+    if page.problem is not None:
+        console.say(page.problem)
+    console.say(f"page: {location} ({len(html) / 1e6:.1f} MB)")
+    if config.open:
+        open_in_browser(location)
 
 
 def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import webbrowser
 from collections.abc import Sequence
 
+from shardsift.cli.browser import open_in_browser
 from shardsift.cli.configs import ReportConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
@@ -45,7 +45,7 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
             console.say(note)
     console.say(f"report: {location} ({len(page) / 1e6:.1f} MB)")
     if config.open:
-        _open(location)
+        open_in_browser(location)
     keep = ["--keep-top", f"{config.keep_top:g}"]
     if config.min_quality is not None:
         keep = ["--min-quality", f"{config.min_quality:g}"]
@@ -69,8 +69,3 @@ def _heat_maps(
     views = sum(data.table["crops"].take(places).to_pylist())
     console.say(f"heat maps: {count(views, 'crop')} of {count(len(places), 'picture')} to score")
     return HeatMaps(scorer)
-
-
-def _open(location: str) -> None:
-    path = absolute(location)
-    webbrowser.open(path if "://" in path else f"file://{path}")

@@ -50,9 +50,3 @@ function drawDisagreements(shown, isKept) {
   fill(byId("mag-not-sim"), some((one) => -gap(one)), isKept);
   fill(byId("unlike-crops"), some((one) => one.spread), isKept);
 }
-
-function asCsv(pictures) {
-  const cell = (value) => (/[",\n\r]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value);
-  const lines = pictures.map(({ shard, index, key, quality }) => [shard, index, key, quality].map(cell).join(","));
-  return ["shard,index,key,quality", ...lines, ""].join("\n");
-}

@@ -25,3 +25,9 @@ function fill(box, pictures, isKept, { all = false, kind = "" } = {}) {
     rest.push(make("button", { type: "button", className: "all", textContent: `Show all ${pictures.length}`, onclick: () => { fill(box, pictures, isKept, { all: true, kind }); box.querySelector(".thumb").focus(); } }));
   box.replaceChildren(sheet, ...rest);
 }
+
+function asCsv(pictures) {
+  const cell = (value) => (/[",\n\r]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  const lines = pictures.map(({ shard, index, key, quality }) => [shard, index, key, quality].map(cell).join(","));
+  return ["shard,index,key,quality", ...lines, ""].join("\n");
+}
