@@ -15,6 +15,7 @@ from shardsift.curation.filter_config import PREFIX
 from shardsift.curation.joined import JoinedFiles, is_text, plain
 from shardsift.errors import ConfigError
 from shardsift.shards.plan import TOP, prefix_pattern
+from shardsift.storage.files import absolute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ def part_by(table: Any, per: str, join: str | None, extras: Extras) -> Parting:
     wanted = columns.joined([per])
     columns.load(files.read(sorted(wanted)) if files and wanted else {})
     values = columns.complete(table, [per])[per]
-    flags = ("--join", join) if join is not None and wanted else ()
+    flags = ("--join", absolute(join)) if join is not None and wanted else ()
     return Parting(label=per, sql=_quoted(per), values=values, empty=UNMATCHED, flags=flags)
 
 

@@ -20,11 +20,13 @@ from playwright.sync_api import Page, expect
 
 from shardsift.cli.app import main
 from shardsift.config import Attributes
+from shardsift.errors import ErrorCode
 from shardsift.records import ImageScore, RgbImage
 from shardsift.report.gather import gather
 from shardsift.report.page import Report, Start
 from tests.conftest import SHARED
 from tests.fakes import FakeScorer
+from tests.generated import row, write_annotations
 from tests.outputs import kept_rows, write_run
 from tests.pages import RULES
 from tests.samples import encoded, write_tar
@@ -72,14 +74,14 @@ def real_scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="html", scope="module")
 def the_page(scores: Path) -> str:
-    return page_of(scores)
+    return page_of(scores, pictures=80)
 
 
-def page_of(scores: Path, pictures: int = 240, start: Start | None = None, **options: Any) -> str:
+def page_of(scores: Path, pictures: int, **options: Any) -> str:
     run = gather(str(scores), **options)
     report = Report(run)
     report.fetch(report.choose(pictures), run.root)
-    return report.render(start or Start())
+    return report.render(Start())
 
 
 def ask(scores: Path, question: str) -> Any:
@@ -267,7 +269,7 @@ def test_pictures_follow_and_lie_on_their_side_of_the_threshold(
     html: str, open_page: OpenPage
 ) -> None:
     page = open_page(html)
-    expect(page.locator("#pictures-count")).to_contain_text("240 pictures of this page")
+    expect(page.locator("#pictures-count")).to_contain_text("80 pictures of this page")
     page.locator('[data-part="photos"]').click()
     drawn(page)
     threshold = float(page.locator("#value").inner_text())
@@ -280,7 +282,7 @@ def test_pictures_follow_and_lie_on_their_side_of_the_threshold(
     drawn(page)
     page.get_by_role("button", name="Show all").first.click()
     count = page.locator("#ordered .thumb").count()
-    assert page.locator("#pictures-count").inner_text().startswith(f"{count} of the 240")
+    assert page.locator("#pictures-count").inner_text().startswith(f"{count} of the 80")
 
 
 def test_the_address_holds_the_view(html: str, open_page: OpenPage) -> None:
@@ -411,6 +413,25 @@ def test_on_paper_nothing_floats(html: str, open_page: OpenPage) -> None:
     assert page.locator("#slider-chart .kept").is_visible()
 
 
-def test_it_stays_below_five_megabytes(html: str) -> None:
-    assert html.count("data:image/") > 2 * 230
+@pytest.mark.parametrize("qualities", [[], [0.5], [0.5] * 10, [0.1, 0.1, 3.5], [0.0, 1e-9, 0.2]])
+def test_few_or_equal_qualities_make_a_page(
+    qualities: list[float], open_page: OpenPage, tmp_path: Path
+) -> None:
+    samples = [row(n, quality) for n, quality in enumerate(qualities)]
+    samples.append(row(len(samples), ErrorCode.TOO_LARGE))
+    page = open_page(page_of(write_annotations(tmp_path / "few", {"a.tar": samples}), pictures=5))
+    if not qualities:
+        expect(page.locator("main")).to_contain_text("Nothing was scored")
+        return
+    assert told(page) == (round(0.3 * len(qualities)), len(qualities))
+    page.get_by_role("button", name="70 %").click()
+    assert told(page) == (round(0.7 * len(qualities)), len(qualities))
+    least = min(qualities)
+    page = open_page(page_of(tmp_path / "few", pictures=0), f"#min={least}")
+    assert told(page) == (len(qualities), len(qualities))
+
+
+def test_240_pictures_stay_below_five_megabytes(scores: Path) -> None:
+    html = page_of(scores, pictures=240)
+    assert html.count("data:image/") == 2 * 240
     assert len(html.encode()) < 5_000_000

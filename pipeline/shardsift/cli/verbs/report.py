@@ -58,7 +58,10 @@ def _heat_maps(
     config: ReportConfig, data: RunData, places: Sequence[int], console: PlainConsole
 ) -> LaysOut | None:
     """Load the model that lays out heat maps, and say what they cost; None without one."""
-    if config.model is None or not places:
+    views = sum(data.table["crops"].take(places).to_pylist()) if places else 0
+    if config.model is None or not views:
+        if views and data.record and (model := data.record.config.get("model")):
+            console.say(f"no heat maps: --model {model} scores {count(views, 'crop')} for them")
         return None
     with console.busy("loading the model"):  # torch, too, takes seconds
         from shardsift.report.heat import HeatMaps
@@ -66,6 +69,5 @@ def _heat_maps(
 
         scoring = recorded_config(data.record, model=config.model, pretrained=config.pretrained)
         scorer = Scorer(scoring, device=config.device)
-    views = sum(data.table["crops"].take(places).to_pylist())
     console.say(f"heat maps: {count(views, 'crop')} of {count(len(places), 'picture')} to score")
     return HeatMaps(scorer)

@@ -59,6 +59,7 @@ function showCloser(picture) {
 function drawHeat(picture) {
   const { heat, width, height } = picture, layer = byId("heat-layer");
   byId("heat-choice").hidden = !heat;
+  byId("heat-none")?.toggleAttribute("hidden", Boolean(heat));
   layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
   layer.replaceChildren();
   if (!heat) return;

@@ -39,4 +39,5 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
 }
 
-if (byId("data")) start();
+if (byId("slider")) start();
+else document.documentElement.dataset.ready = "yes"; // nothing was scored
