@@ -22,7 +22,7 @@ from shardsift.report.pictures import Fetching, Picture, bytes_each, fetch
 from shardsift.report.shown import describe, show
 from shardsift.threads import Track, no_track
 
-_SCRIPTS = ("drawing", "thumbs", "closer", "comparison")
+_SCRIPTS = ("drawing", "plane", "thumbs", "closer", "comparison")
 
 _HUNDREDTHS = 100
 _OF_EACH_SHARE = 8

@@ -29,7 +29,7 @@ PAGE_BYTES = 4_600_000
 """Of rows and pictures together, so that a page has less than five megabytes."""
 
 _SCRIPTS = (
-    *("drawing", "thumbs", "closer"),
+    *("drawing", "plane", "thumbs", "closer"),
     *("rows", "view", "threshold", "facets", "parts", "pictures", "densities", "report"),
 )
 

@@ -10,19 +10,32 @@ const ORDERS = {
 
 function makePictures(view, pictures, equal) {
   const choice = byId("order");
-  for (const name of Object.keys(ORDERS)) choice.append(make("option", { value: name, textContent: `${name} first` }));
-  choice.onchange = () => view.change(() => { view.order = choice.value; });
+  for (const name of Object.keys(ORDERS))
+    choice.append(make("option", { value: name, textContent: `${name} first` }));
+  choice.onchange = () =>
+    view.change(() => {
+      view.order = choice.value;
+    });
   let shown = [];
   byId("download").onclick = () => download("pictures.csv", asCsv(shown), "text/csv");
-  byId("equal-body")?.replaceChildren(...equal.map((group) => {
-    const box = make("div", { className: "group" });
-    fill(box, group.map((place) => pictures[place]), () => undefined, { all: true });
-    return box;
-  }));
+  byId("equal-body")?.replaceChildren(
+    ...equal.map((group) => {
+      const box = make("div", { className: "group" });
+      fill(
+        box,
+        group.map((place) => pictures[place]),
+        () => undefined,
+        { all: true },
+      );
+      return box;
+    }),
+  );
   return (seen) => {
     shown = pictures.filter(({ at, extra }) => !extra && seen.isSelected(at));
     const isKept = ({ at }) => seen.isKept(at);
-    const order = ORDERS[view.order], kept = shown.filter(isKept), thrown = shown.filter((one) => !isKept(one));
+    const order = ORDERS[view.order];
+    const kept = shown.filter(isKept);
+    const thrown = shown.filter((one) => !isKept(one));
     choice.value = order ? view.order : "threshold";
     byId("split").hidden = Boolean(order);
     byId("ordered").hidden = !order;
@@ -31,8 +44,11 @@ function makePictures(view, pictures, equal) {
       fill(byId("below"), thrown.sort(ORDERS.best), isKept);
       fill(byId("above"), kept.sort(ORDERS.worst), isKept);
     }
-    const of = view.isSelecting ? `${shown.length} of the ${pictures.filter(({ extra }) => !extra).length} pictures of this page are in the selection` : `${shown.length} pictures of this page`;
-    byId("pictures-count").textContent = `${of}: ${kept.length} kept, ${shown.length - kept.length} thrown away`;
+    const of = view.isSelecting
+      ? `${shown.length} of the ${pictures.filter(({ extra }) => !extra).length} pictures of this page are in the selection`
+      : `${shown.length} pictures of this page`;
+    byId("pictures-count").textContent =
+      `${of}: ${kept.length} kept, ${shown.length - kept.length} thrown away`;
     drawDisagreements(shown, isKept);
   };
 }
@@ -43,10 +59,25 @@ function drawDisagreements(shown, isKept) {
     const sorted = [...shown].sort((a, b) => a[name] - b[name]);
     return new Map(sorted.map((one, place) => [one, place / Math.max(sorted.length - 1, 1)]));
   };
-  const sim = share("sim"), mag = share("mag");
+  const sim = share("sim");
+  const mag = share("mag");
   const gap = (one) => sim.get(one) - mag.get(one);
-  const some = (key) => shown.map((one) => [one, key(one)]).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).slice(0, 12).map(([one]) => one);
+  const some = (key) =>
+    shown
+      .map((one) => [one, key(one)])
+      .filter(([, value]) => value > 0)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, 12)
+      .map(([one]) => one);
   fill(byId("sim-not-mag"), some(gap), isKept);
-  fill(byId("mag-not-sim"), some((one) => -gap(one)), isKept);
-  fill(byId("unlike-crops"), some((one) => one.spread), isKept);
+  fill(
+    byId("mag-not-sim"),
+    some((one) => -gap(one)),
+    isKept,
+  );
+  fill(
+    byId("unlike-crops"),
+    some((one) => one.spread),
+    isKept,
+  );
 }

@@ -26,12 +26,20 @@ async function start() {
     waiting = true;
     requestAnimationFrame(draw);
   });
-  const read = () => { view.read(location.hash.slice(1)); view.tell(); };
+  const read = () => {
+    view.read(location.hash.slice(1));
+    view.tell();
+  };
   addEventListener("hashchange", read);
-  const wide = matchMedia("(min-width: 1100px)"), fold = () => { byId("facets").open = wide.matches; };
+  const wide = matchMedia("(min-width: 1100px)");
+  const fold = () => {
+    byId("facets").open = wide.matches;
+  };
   wide.addEventListener("change", fold);
   fold();
-  addEventListener("beforeprint", () => { byId("facets").open = true; });
+  addEventListener("beforeprint", () => {
+    byId("facets").open = true;
+  });
   for (const button of document.querySelectorAll("[data-error]"))
     button.onclick = () => view.toggle("error", label("error").names.indexOf(button.dataset.error));
   view.read(location.hash.slice(1));

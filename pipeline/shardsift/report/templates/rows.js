@@ -4,10 +4,15 @@ async function unpackRows({ rows, scored, data }, axes, labels) {
   const packed = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const quality = new Float32Array(scored), bits = new Uint32Array(quality.buffer);
+  const quality = new Float32Array(scored);
+  const bits = new Uint32Array(quality.buffer);
   let rank = 0;
   for (let row = 0; row < scored; row++) {
-    rank += bytes[row] + 256 * bytes[scored + row] + 65536 * bytes[2 * scored + row] + 16777216 * bytes[3 * scored + row];
+    rank +=
+      bytes[row] +
+      256 * bytes[scored + row] +
+      65536 * bytes[2 * scored + row] +
+      16777216 * bytes[3 * scored + row];
     bits[row] = rank & 0x80000000 ? rank ^ 0x80000000 : ~rank;
   }
   const codes = new Map();
@@ -26,7 +31,8 @@ function roundHalfEven(value) {
 }
 
 function firstAtLeast(sorted, value) {
-  let low = 0, high = sorted.length;
+  let low = 0;
+  let high = sorted.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (sorted[middle] < value) low = middle + 1;
@@ -38,20 +44,33 @@ function firstAtLeast(sorted, value) {
 // What a view selects and keeps. `misses` counts by row the conditions that it fails, and `missed`
 // is the last of them: a histogram shows the rows that fail no other condition than its own.
 function look(rows, view) {
-  const misses = new Uint8Array(rows.count), missed = new Uint8Array(rows.count);
+  const misses = new Uint8Array(rows.count);
+  const missed = new Uint8Array(rows.count);
   const conditions = new Map();
   for (const [name, allows] of view.conditions()) {
-    const number = conditions.size, codes = rows.codes.get(name);
+    const number = conditions.size;
+    const codes = rows.codes.get(name);
     conditions.set(name, number);
     for (let row = 0; row < rows.count; row++)
-      if (!allows[codes[row]]) { misses[row]++; missed[row] = number; }
+      if (!allows[codes[row]]) {
+        misses[row]++;
+        missed[row] = number;
+      }
   }
-  let selected = 0, scored = 0;
+  let selected = 0;
+  let scored = 0;
   for (let row = 0; row < rows.count; row++)
-    if (!misses[row]) { selected++; if (row < rows.scored) scored++; }
+    if (!misses[row]) {
+      selected++;
+      if (row < rows.scored) scored++;
+    }
   const [first, kept] = cut(rows, view, misses, scored);
   return {
-    rows, selected, scored, first, kept,
+    rows,
+    selected,
+    scored,
+    first,
+    kept,
     threshold: view.min ?? (first < rows.scored ? rows.quality[first] : Infinity),
     isSelected: (row) => !misses[row],
     isKept: (row) => row >= first && row < rows.scored,
@@ -79,8 +98,11 @@ function cut(rows, view, misses, scored) {
 
 // Counts by code of a column, of all rows that a histogram sees and of those that are kept.
 function countByCode(seen, name, size) {
-  const { rows } = seen, codes = rows.codes.get(name), isSeen = seen.isSeenBy(name);
-  const all = new Uint32Array(size), kept = new Uint32Array(size);
+  const { rows } = seen;
+  const codes = rows.codes.get(name);
+  const isSeen = seen.isSeenBy(name);
+  const all = new Uint32Array(size);
+  const kept = new Uint32Array(size);
   for (let row = 0; row < rows.count; row++) {
     const code = codes[row];
     if (code >= size || !isSeen(row)) continue;
@@ -92,9 +114,16 @@ function countByCode(seen, name, size) {
 
 // Of each label: scored and kept rows, their median quality, and a histogram of it.
 function countLabels(seen, name, size, bins) {
-  const { rows } = seen, codes = rows.codes.get(name), isSeen = seen.isSeenBy(name);
+  const { rows } = seen;
+  const codes = rows.codes.get(name);
+  const isSeen = seen.isSeenBy(name);
   const quality = rows.codes.get("quality");
-  const found = Array.from({ length: size }, () => ({ scored: 0, kept: 0, median: NaN, bars: new Uint32Array(bins) }));
+  const found = Array.from({ length: size }, () => ({
+    scored: 0,
+    kept: 0,
+    median: NaN,
+    bars: new Uint32Array(bins),
+  }));
   for (let row = 0; row < rows.scored; row++) {
     const own = found[codes[row]];
     if (!own || !isSeen(row)) continue;

@@ -1,44 +1,46 @@
 // The histogram that is the slider: what lies right of its handle is kept.
 
 function makeThreshold(view, axis, presets) {
-  const slider = byId("slider"), { edges } = axis;
+  const slider = byId("slider");
+  const { edges } = axis;
   const width = edges.length > 1 ? edges[1] - edges[0] : 0.01;
-  const low = (edges[0] ?? 0) - width, high = (edges.at(-1) ?? 0) + width;
+  const low = (edges[0] ?? 0) - width;
+  const high = (edges.at(-1) ?? 0) + width;
   const step = 10 ** Math.floor(Math.log10(width / 4));
   Object.assign(slider, { min: low, max: high, step });
   slider.oninput = () => view.keepFrom(Number(Number(slider.value).toFixed(4)));
-  const chart = byId("slider-chart"), thrown = svg("path", { class: "thrown" }), kept = svg("path", { class: "kept" });
+  const chart = byId("slider-chart");
+  const thrown = svg("path", { class: "thrown" });
+  const kept = svg("path", { class: "kept" });
   chart.append(thrown, kept);
-  byId("slider-ticks").replaceChildren(...ticks(axis, 6));
+  byId("slider-ticks").replaceChildren(...tickLabels(axis, 6));
   for (const share of presets)
-    byId("presets").append(make("button", { type: "button", textContent: `${Number((100 * share).toPrecision(6))} %`, onclick: () => view.keepTop(share) }));
+    byId("presets").append(
+      make("button", {
+        type: "button",
+        value: share,
+        textContent: `${Number((100 * share).toPrecision(6))} %`,
+        onclick: () => view.keepTop(share),
+      }),
+    );
   return (seen) => {
     const { all } = countByCode(seen, "quality", edges.length + 1);
     const shown = seen.threshold === Infinity ? high : seen.threshold;
-    const peak = Math.max(...all, 1), size = all.length;
+    const peak = Math.max(...all, 1);
+    const size = all.length;
     const clip = Math.min(Math.max(((shown - low) / (high - low)) * size, 0), size);
     chart.setAttribute("viewBox", `0 0 ${size} 100`);
     thrown.setAttribute("d", bars(all, peak, 0, clip));
     kept.setAttribute("d", bars(all, peak, clip, size));
     slider.value = shown;
     byId("value").textContent = seen.threshold === Infinity ? "none" : seen.threshold.toFixed(4);
-    slider.setAttribute("aria-valuetext", `${shown.toFixed(4)}, keeps ${percent(seen.kept, seen.scored)}`);
+    slider.setAttribute(
+      "aria-valuetext",
+      `${shown.toFixed(4)}, keeps ${percent(seen.kept, seen.scored)}`,
+    );
     for (const button of byId("presets").children)
-      button.setAttribute("aria-pressed", view.top !== null && button.textContent === `${Number((100 * view.top).toPrecision(6))} %`);
+      button.setAttribute("aria-pressed", button.value === String(view.top));
   };
-}
-
-// Labels below a chart of bins, at some of the edges.
-function ticks({ edges, unit }, count) {
-  const bins = edges.length + 1, every = Math.max(Math.ceil(edges.length / count), 1);
-  const first = Math.floor((edges.length % every) / 2);
-  return edges.map((edge, place) => [edge, place + 1])
-    .filter(([, place]) => (place - 1) % every === first && place > bins / 20 && place < (bins * 19) / 20)
-    .map(([edge, place]) => {
-      const tick = make("span", { textContent: groups(edge / unit) });
-      tick.style.left = `${(100 * place) / bins}%`;
-      return tick;
-    });
 }
 
 // The share in words, and the command that keeps just that.
@@ -49,22 +51,36 @@ function makeShare(view, { filter, into, joining, sampled }) {
     const about = sampled ? " of the sample" : "";
     const what = view.isSelecting ? `selected images${about}` : `scored images${about}`;
     const [part, rest] = view.picks.has("error")
-      ? [groups(seen.selected), ` ${about.trim() || "rows"} without a score are selected: a filter drops them, this one keeps them alone`]
-      : [percent(seen.kept, seen.scored), ` kept: ${groups(seen.kept)} of ${groups(seen.scored)} ${what}`];
+      ? [
+          thousands(seen.selected),
+          ` ${about.trim() || "rows"} without a score are selected: a filter drops them, this one keeps them alone`,
+        ]
+      : [
+          percent(seen.kept, seen.scored),
+          ` kept: ${thousands(seen.kept)} of ${thousands(seen.scored)} ${what}`,
+        ];
     byId("share").replaceChildren(make("b", { textContent: part }), rest);
     const words = [...view.rule(), ...(view.picks.has("part") ? joining : [])];
     byId("command").textContent = [filter, ...words.map(quoted), into].join(" ");
     const chips = [...view.ranges.keys(), ...view.picks.keys()].map((name) => chip(view, name));
-    if (chips.length > 1) chips.push(make("button", { type: "button", textContent: "Clear all", onclick: () => view.dropAll() }));
+    if (chips.length > 1)
+      chips.push(
+        make("button", { type: "button", textContent: "Clear all", onclick: () => view.dropAll() }),
+      );
     byId("chips").replaceChildren(...chips);
     byId("selection").hidden = !chips.length;
   };
 }
 
 function chip(view, name) {
-  const axis = view.axes.get(name), label = view.labels.get(name);
+  const axis = view.axes.get(name);
+  const label = view.labels.get(name);
   const text = view.ranges.has(name)
     ? `${axis.label}: ${rangeText(axis, ...view.ranges.get(name))}`
     : `${label.label}: ${[...view.picks.get(name)].map((code) => label.names[code]).join(", ")}`;
-  return make("button", { type: "button", className: "chip", title: "Drop this", onclick: () => view.drop(name) }, `${text} ✕`);
+  return make(
+    "button",
+    { type: "button", className: "chip", title: "Drop this", onclick: () => view.drop(name) },
+    `${text} ✕`,
+  );
 }

@@ -17,7 +17,9 @@ class View {
     this.order = "threshold";
   }
 
-  listen(listener) { this.listeners.push(listener); }
+  listen(listener) {
+    this.listeners.push(listener);
+  }
 
   change(edit) {
     edit(this);
@@ -25,11 +27,23 @@ class View {
     this.tell();
   }
 
-  tell() { for (const listener of this.listeners) listener(); }
+  tell() {
+    for (const listener of this.listeners) listener();
+  }
 
-  keepTop(share) { this.change(() => { this.top = share; this.min = null; }); }
+  keepTop(share) {
+    this.change(() => {
+      this.top = share;
+      this.min = null;
+    });
+  }
 
-  keepFrom(min) { this.change(() => { this.top = null; this.min = min; }); }
+  keepFrom(min) {
+    this.change(() => {
+      this.top = null;
+      this.min = min;
+    });
+  }
 
   // Select the bins from `low` to before `high`; all of them is no condition.
   select(name, low, high) {
@@ -49,9 +63,19 @@ class View {
     });
   }
 
-  drop(name) { this.change(() => { this.ranges.delete(name); this.picks.delete(name); }); }
+  drop(name) {
+    this.change(() => {
+      this.ranges.delete(name);
+      this.picks.delete(name);
+    });
+  }
 
-  dropAll() { this.change(() => { this.ranges.clear(); this.picks.clear(); }); }
+  dropAll() {
+    this.change(() => {
+      this.ranges.clear();
+      this.picks.clear();
+    });
+  }
 
   // Pairs of a column's name and which of its codes pass.
   *conditions() {
@@ -85,8 +109,10 @@ class View {
   read(address) {
     const words = new URLSearchParams(address);
     this.reset();
-    const number = (name) => (words.get(name) && isFinite(words.get(name)) ? Number(words.get(name)) : null);
-    if (number("top") !== null) [this.top, this.min] = [Math.min(Math.max(number("top"), 0), 1), null];
+    const number = (name) =>
+      words.get(name) && isFinite(words.get(name)) ? Number(words.get(name)) : null;
+    if (number("top") !== null)
+      [this.top, this.min] = [Math.min(Math.max(number("top"), 0), 1), null];
     else if (number("min") !== null) [this.top, this.min] = [null, number("min")];
     for (const [name, { edges }] of this.axes) {
       const [low, high] = words.get(name)?.split("..") ?? [];
@@ -96,13 +122,18 @@ class View {
       if (range[0] < range[1] && range.every(Number.isInteger)) this.ranges.set(name, range);
     }
     for (const [name, { names }] of this.labels) {
-      const codes = words.getAll(name).map((text) => names.indexOf(text)).filter((code) => code >= 0);
+      const codes = words
+        .getAll(name)
+        .map((text) => names.indexOf(text))
+        .filter((code) => code >= 0);
       if (codes.length) this.picks.set(name, new Set(codes));
     }
     if (words.has("order")) this.order = words.get("order");
   }
 
-  get isSelecting() { return this.ranges.size + this.picks.size > 0; }
+  get isSelecting() {
+    return this.ranges.size + this.picks.size > 0;
+  }
 
   // The condition in SQL, as `filter --where` takes it; empty for all rows.
   where() {
@@ -127,8 +158,10 @@ class View {
 
   // The words of `filter` that keep what the page says is kept.
   rule() {
-    const words = [], where = this.where();
-    if (this.picks.has("error")) words.push("--min-quality", plainly(this.min ?? 0), "--errors", "keep");
+    const words = [];
+    const where = this.where();
+    if (this.picks.has("error"))
+      words.push("--min-quality", plainly(this.min ?? 0), "--errors", "keep");
     else if (this.top > 0) words.push("--keep-top", plainly(this.top));
     else words.push("--min-quality", plainly(this.min ?? Infinity));
     if (where) words.push("--where", where);
@@ -150,7 +183,7 @@ function quoted(word) {
 
 // An axis' range, for people.
 function rangeText({ edges, unit }, low, high) {
-  const text = (edge) => groups(edge / unit);
+  const text = (edge) => thousands(edge / unit);
   if (low <= 0) return `below ${text(edges[high - 1])}`;
   if (high > edges.length) return `${text(edges[low - 1])} and more`;
   return `${text(edges[low - 1])} to ${text(edges[high - 1])}`;
