@@ -324,6 +324,8 @@ def find_annotations(url: str) -> OutputFolder:
             "%s: a command writes here now, or was killed; what is read of it may change",
             url,
         )
+    if not folder.committed and folder.is_held:
+        raise InputError(f"{url}: no annotations yet; a command writes here now, or was killed")
     if not folder.committed:
         raise InputError(f"{url}: no annotations here; name the --output of `shardsift score`")
     return folder

@@ -121,14 +121,15 @@ def gather(
     folder = find_annotations(url)
     folder.check_manifest()
     found, names = folder.files, sorted(folder.committed)
-    totals = _totals(url) if MANIFEST in found else None
+    summary = folder.read_summary()
+    # while a run goes on, or if it was stopped, the manifest is that of an earlier one
+    totals = _totals(url) if MANIFEST in found and summary else None
     rows = totals.rows if totals else None
     most = limit if rows is None or rows > limit else None
     chosen = names if most is None else _draw(names, seed)
     thinned = list(_read_rows(folder, chosen, most, seed, track))
     table = pa.concat_tables(rows for rows, _ in thinned).unify_dictionaries()
     extras = folder.record.extras if folder.record else Extras()
-    summary = folder.read_summary()
     is_running = folder.is_held
     return RunData(
         url=url,

@@ -190,6 +190,7 @@ def _facts(run: RunData) -> Iterator[str]:
     if run.record and (config := run.record.config):
         yield f"model {config.get('model', 'not recorded')}"
         yield f"crops {config.get('crops', 'not recorded')}"
+        yield f"Shardsift {run.record.version}"
     if run.newest:
         yield f"scored {run.newest:%Y-%m-%d}"
 

@@ -10,6 +10,7 @@ import pytest
 from shardsift.annotations.parquet import count_values
 from shardsift.errors import InputError
 from shardsift.report.gather import gather
+from shardsift.storage.lease import held
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import write_shards, write_tar
@@ -54,6 +55,20 @@ def test_an_unfinished_run_has_a_report(run: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no annotations"):
+        gather(str(tmp_path))
+
+
+def test_while_a_run_goes_on_its_old_manifest_is_not_believed(run: Path, tmp_path: Path) -> None:
+    """It is that of an earlier run, which knew of fewer shards."""
+    for file in run.glob("*.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "_summary.json").unlink()
+    data = gather(str(tmp_path), limit=20)
+    assert (data.rows, data.rows_read, data.is_sampled) == (None, 17, True)
+
+
+def test_a_run_that_has_just_begun_is_told_as_one(tmp_path: Path) -> None:
+    with held(str(tmp_path)), pytest.raises(InputError, match="no annotations yet"):
         gather(str(tmp_path))
 
 

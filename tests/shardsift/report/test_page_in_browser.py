@@ -152,6 +152,18 @@ def test_the_threshold_keeps_what_duckdb_counts(
         )
     page.get_by_role("button", name="50 %").click()
     assert told(page) == (1600, scored)
+    page.locator("#slider").press("Home")
+    assert told(page) == (scored, scored)
+    page.locator("#slider").press("End")
+    assert told(page) == (0, scored)
+
+
+def test_a_link_inside_the_page_leaves_the_view(html: str, open_page: OpenPage) -> None:
+    page = open_page(html, "#min=0.437")
+    before = told(page)
+    page.locator(".skip").press("Enter")
+    assert page.evaluate("location.hash") == "#pictures"
+    assert told(page) == before
 
 
 @pytest.mark.parametrize("axis", ["quality", "q_sim", "quality_std", "attr_red", "side", "area"])

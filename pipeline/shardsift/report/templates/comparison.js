@@ -106,7 +106,9 @@ function start() {
       share >= 1 && share <= 99 ? share : data.shares.includes(30) ? 30 : data.shares[0];
     draw();
   };
-  addEventListener("hashchange", read);
+  addEventListener("hashchange", () => {
+    if (location.hash.includes("=")) read();
+  });
   read();
   document.documentElement.dataset.ready = "yes";
 }

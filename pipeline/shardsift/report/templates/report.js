@@ -8,7 +8,7 @@ async function start() {
   const quality = data.axes.find(({ name }) => name === "quality");
   makeCloser(data.scale);
   const drawn = [
-    makeThreshold(view, quality, data.presets),
+    makeThreshold(view, quality, data.presets, rows),
     makeShare(view, data.command),
     makeFacets(view, data.axes, data.labels),
     makePictures(view, data.pictures, data.equal),
@@ -27,6 +27,7 @@ async function start() {
     requestAnimationFrame(draw);
   });
   const read = () => {
+    if (!location.hash.includes("=")) return; // a link inside the page
     view.read(location.hash.slice(1));
     view.tell();
   };

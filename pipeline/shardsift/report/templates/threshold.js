@@ -1,6 +1,6 @@
 // The histogram that is the slider: what lies right of its handle is kept.
 
-function makeThreshold(view, axis, presets) {
+function makeThreshold(view, axis, presets, rows) {
   const slider = byId("slider");
   const { edges } = axis;
   const width = edges.length > 1 ? edges[1] - edges[0] : 0.01;
@@ -8,7 +8,15 @@ function makeThreshold(view, axis, presets) {
   const high = (edges.at(-1) ?? 0) + width;
   const step = 10 ** Math.floor(Math.log10(width / 4));
   Object.assign(slider, { min: low, max: high, step });
-  slider.oninput = () => view.keepFrom(Number(Number(slider.value).toFixed(4)));
+  // The first and the last bin have no outer end: the ends of the slider keep all, and nothing.
+  const all = Math.min(low, Math.floor(1e4 * rows.quality[0]) / 1e4);
+  const none = Math.max(high, Math.ceil(1e4 * rows.quality.at(-1) + 1) / 1e4);
+  slider.oninput = () => {
+    const value = Number(slider.value);
+    if (value <= Number(slider.min)) view.keepFrom(all);
+    else if (value >= low + step * Math.floor((high - low) / step)) view.keepFrom(none);
+    else view.keepFrom(Number(value.toFixed(4)));
+  };
   const chart = byId("slider-chart");
   const thrown = svg("path", { class: "thrown" });
   const kept = svg("path", { class: "kept" });
