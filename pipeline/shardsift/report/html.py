@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 _TEMPLATES = "shardsift.report", "templates"
 
@@ -32,8 +31,8 @@ def render_page(template: str, scripts: Sequence[str], data: Any, **content: Any
     js = f'"use strict";\n(() => {{\n{own}}})();\n'
     return environment.get_template(template).render(
         data=data,
-        css=Markup(css),  # our own files
-        js=Markup(js),
+        css=css,
+        js=js,
         css_hash=_hash(css),
         js_hash=_hash(js),
         **content,
