@@ -166,6 +166,6 @@ def _within(image: Image.Image, most: int) -> str:
 
 def _encoded(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    options = {"speed": 8} if _FORMAT == "AVIF" else {}
+    options = {"speed": 10} if _FORMAT == "AVIF" else {}
     image.save(file, _FORMAT, quality=quality, **options)
     return file.getvalue()

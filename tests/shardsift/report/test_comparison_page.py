@@ -131,8 +131,7 @@ def test_a_picture_tells_both_sides_and_its_text_never_runs(html: str, open_page
     assert page.evaluate("typeof hacked") == "undefined"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1440)])
 def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: int) -> None:
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900})
     found = Axe().run(page, options=RULES)

@@ -166,21 +166,21 @@ def test_a_link_inside_the_page_leaves_the_view(html: str, open_page: OpenPage) 
     assert told(page) == before
 
 
-@pytest.mark.parametrize("axis", ["quality", "q_sim", "quality_std", "attr_red", "side", "area"])
 def test_a_range_dragged_across_a_histogram_is_what_duckdb_selects(
-    axis: str, html: str, scores: Path, open_page: OpenPage
+    html: str, scores: Path, open_page: OpenPage
 ) -> None:
     page = open_page(html, "#min=0.4")
-    drag(page, axis, 0.0, 0.9)
-    where = where_of(page)
-    kept, whole = told(page)
-    assert 0 < whole < 3201
-    assert (kept, whole) == ask(
-        scores,
-        f"SELECT count(*) FILTER (quality >= 0.4), count(quality) FROM ROWS WHERE {where}",
-    )
-    drag(page, axis, 0.5, 0.5)
-    assert told(page)[1] == 3201
+    for axis in ("quality", "q_sim", "quality_std", "attr_red", "side", "area"):
+        drag(page, axis, 0.0, 0.9)
+        where = where_of(page)
+        kept, whole = told(page)
+        assert 0 < whole < 3201
+        assert (kept, whole) == ask(
+            scores,
+            f"SELECT count(*) FILTER (quality >= 0.4), count(quality) FROM ROWS WHERE {where}",
+        )
+        drag(page, axis, 0.5, 0.5)
+        assert told(page)[1] == 3201
 
 
 def test_parts_are_told_as_duckdb_tells_them(html: str, scores: Path, open_page: OpenPage) -> None:
@@ -392,8 +392,7 @@ def test_text_of_samples_never_runs(html: str, open_page: OpenPage) -> None:
     assert page.evaluate("typeof hacked") == "undefined"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1440)])
 def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: int) -> None:
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900})
     page.locator("#facets").evaluate("(one) => { one.open = true; }")
@@ -405,14 +404,15 @@ def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: i
     assert not found.response["violations"], found.generate_report()
 
 
-@pytest.mark.parametrize("width", [390, 768, 1440])
-def test_nothing_sticks_out(html: str, open_page: OpenPage, width: int) -> None:
-    page = open_page(html, viewport={"width": width, "height": 900})
-    inner, content = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
-    assert content <= inner
-    top = page.locator("#slider").bounding_box()
-    assert top
-    assert top["y"] + top["height"] < 500
+def test_nothing_sticks_out(html: str, open_page: OpenPage) -> None:
+    page = open_page(html)
+    for width in (390, 768, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        inner, content = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+        assert content <= inner
+        top = page.locator("#slider").bounding_box()
+        assert top
+        assert top["y"] + top["height"] < 500
 
 
 def test_on_paper_nothing_floats(html: str, open_page: OpenPage) -> None:

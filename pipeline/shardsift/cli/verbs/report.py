@@ -40,7 +40,7 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
     page = report.render(start).encode()
     location = join(config.output, REPORT)
     commit(location, page)
-    for note in (report.problem, *report.notes()):
+    for note in (report.problem, *report.notes(), _without_heat_maps(config, data, places)):
         if note is not None:
             console.say(note)
     console.say(f"report: {location} ({len(page) / 1e6:.1f} MB)")
@@ -58,10 +58,7 @@ def _heat_maps(
     config: ReportConfig, data: RunData, places: Sequence[int], console: PlainConsole
 ) -> LaysOut | None:
     """Load the model that lays out heat maps, and say what they cost; None without one."""
-    views = sum(data.table["crops"].take(places).to_pylist()) if places else 0
-    if config.model is None or not views:
-        if views and data.record and (model := data.record.config.get("model")):
-            console.say(f"no heat maps: --model {model} scores {count(views, 'crop')} for them")
+    if config.model is None or not places:
         return None
     with console.busy("loading the model"):  # torch, too, takes seconds
         from shardsift.report.heat import HeatMaps
@@ -69,5 +66,18 @@ def _heat_maps(
 
         scoring = recorded_config(data.record, model=config.model, pretrained=config.pretrained)
         scorer = Scorer(scoring, device=config.device)
-    console.say(f"heat maps: {count(views, 'crop')} of {count(len(places), 'picture')} to score")
+    crops = count(_crops(data, places), "crop")
+    console.say(f"heat maps: {crops} of {count(len(places), 'picture')} to score")
     return HeatMaps(scorer)
+
+
+def _without_heat_maps(config: ReportConfig, data: RunData, places: Sequence[int]) -> str | None:
+    """Say how to have heat maps, and what they cost, if the page has none."""
+    model = data.record.config.get("model") if data.record else None
+    if config.model is not None or model is None or not places:
+        return None
+    return f"no heat maps: --model {model} scores {count(_crops(data, places), 'crop')} for them"
+
+
+def _crops(data: RunData, places: Sequence[int]) -> int:
+    return sum(data.table["crops"].take(places).to_pylist())
