@@ -93,7 +93,7 @@ function partRow(view, label, { code, scored, kept, median, bars: counts, whole 
     make("th", { scope: "row" }, button),
     cell(thousands(scored)),
     make("td", { className: "spark" }, chart),
-    cell(median.toFixed(3)),
+    cell(median.toFixed(3), "n median"),
     cell(percent(kept, scored)),
     make("td", { className: "bar", ariaHidden: "true" }, bar),
     cell(`${sign}${Math.abs(change).toFixed(1)}`),
