@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook lint check clean
+.PHONY: help demo test test-with-ray test-without-ray fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -20,8 +20,18 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
 	$(BIN)/shardsift demo
 
+# Half of the suite waits for Ray, the other half computes: side by side they take little longer
+# than either.
+RAY_TESTS := $(addprefix tests/,integration jobs shardsift/cli shardsift/engine shardsift/runs)
+
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(MAKE) --jobs 2 --output-sync=line test-with-ray test-without-ray
+
+test-with-ray: $(STAMP)  ## the half that starts Ray, or processes of its own
+	$(BIN)/python -m pytest $(RAY_TESTS)
+
+test-without-ray: $(STAMP)  ## the other half
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(RAY_TESTS))
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
 	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600

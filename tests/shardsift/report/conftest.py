@@ -52,7 +52,7 @@ def open_page(chromium: Browser, tmp_path: Path) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", note)
         page.goto(page_url + fragment)
-        page.wait_for_function("document.documentElement.dataset.ready")
+        page.locator("html[data-ready]").wait_for(state="attached")
         return page
 
     yield open_one
