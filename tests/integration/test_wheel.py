@@ -82,8 +82,12 @@ def test_the_library_is_imported(project: Project) -> None:
     assert project.run("python", "-c", script) == "shardsift.scoring.scorer\n"
 
 
-def test_two_actors_score_with_a_config_of_the_wheel(project: Project) -> None:
+def test_two_actors_score_with_a_config_of_the_wheel_and_pages_show_it(project: Project) -> None:
     shards = write_shards(project.folder / "in", shards=2, samples=2)
     project.run("shardsift", "score", str(shards), "--output", "out", "--config", "demo")
     rows = pq.read_table(project.folder / "out").to_pylist()
     assert [row["error"] for row in rows] == [None] * 4
+    project.run("shardsift", "report", "out", "--output", "pages")
+    project.run("shardsift", "compare", "out", "out", "--output", "pages")
+    for page in ("report.html", "comparison.html"):
+        assert "<!doctype html>" in (project.folder / "pages" / page).read_text()
