@@ -25,7 +25,9 @@ _COLUMNS = ("key", "shard", "index", "tar_offset", "tar_size", "quality", "error
 
 
 def recorded_config(record: RunRecord | None, **changes: Any) -> ScoreConfig:
-    """Return what a run was scored by, with another name or place of the model, if one is given.
+    """Return what a run was scored by, with these changes; None is none.
+
+    Another model than the recorded one has weights of its own.
 
     Raises:
         InputError: if no record says.
@@ -33,7 +35,7 @@ def recorded_config(record: RunRecord | None, **changes: Any) -> ScoreConfig:
     if record is None or not record.config:
         raise InputError("no _run.json says how these annotations were scored")
     given = {name: value for name, value in changes.items() if value is not None}
-    if "model" in given:
+    if given.get("model", record.config.get("model")) != record.config.get("model"):
         given = {"pretrained": None} | given
     recorded = {k: v for k, v in record.config.items() if k in ScoreConfig.model_fields}
     return ScoreConfig.model_validate(recorded | given)

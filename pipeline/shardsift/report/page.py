@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +126,7 @@ class Report:
         return {
             "command": {
                 "filter": command("filter", url),
-                "into": _words("--output", beside(url, "kept")),
+                "into": shlex.join(["--output", beside(url, "kept")]),
                 "joining": run.parting.flags,
                 "sampled": run.is_sampled,
             },
@@ -159,10 +160,6 @@ class Report:
 
 def _without_codes(one: Axis | Labels, *names: str) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names}
-
-
-def _words(*words: str) -> str:
-    return command("", *words).partition("'' ")[2]
 
 
 def colour_scale(pictures: Sequence[Picture]) -> dict[str, float]:
