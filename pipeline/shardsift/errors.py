@@ -35,6 +35,24 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     NON_FINITE = "non_finite"
 
+    @property
+    def meaning(self) -> str:
+        """What is the matter with the image, behind "the image …"."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ErrorCode.MISSING_IMAGE: "isn't there: the sample has none",
+    ErrorCode.UNSUPPORTED_FORMAT: "is no JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, its pixels are "
+    "32-bit, float or Lab, or of a layout that is not surely read right",
+    ErrorCode.DECODE_ERROR: "is damaged",
+    ErrorCode.TRUNCATED: "ends early, or is empty; also a JPEG that was cut and closed again, "
+    "which other decoders fill up with grey",
+    ErrorCode.TOO_LARGE: "has more pixels than `max_pixels`; it is refused by its header, before "
+    "anything is decoded",
+    ErrorCode.NON_FINITE: "made the encoder give no finite number",
+}
+
 
 class ShardsiftError(Exception):
     """Base of all errors raised on purpose; what they say holds no secrets of URLs."""

@@ -103,7 +103,7 @@ COLUMNS = (
     *("sha256", "phash"),
     *("error", "error_message"),
 )
-"""Of every annotation, in order; `annotations.SCHEMA` has their types and describes them."""
+"""Of every annotation, in order; `annotations.parquet` has their types and describes them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

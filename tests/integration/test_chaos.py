@@ -1,6 +1,6 @@
 """A cluster on which things break: nothing is lost, nothing is doubled, no value changes.
 
-Run with `-s` to see what `docs/reliability.md` states of each fault.
+Run with `-s` to see what `docs/explanation/reliability.md` states of each fault.
 """
 
 from __future__ import annotations

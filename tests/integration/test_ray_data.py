@@ -1,8 +1,7 @@
-"""The README's examples for Ray Data, on real Ray: scoring, and a keep-list as a filter."""
+"""The documentation's examples for Ray Data, on real Ray: scoring, and a keep-list as a filter."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,17 @@ from shardsift import ScoreConfig, Scorer
 from shardsift.curation import keep
 from shardsift.curation.curate import curate
 from shardsift.curation.filter_config import FilterConfig
+from tests.documentation import blocks_of
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import picture, write_shards
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 KEEPING, SCORING = [
     block
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for page in ("docs/how-to/loaders.md", "docs/how-to/python.md")
+    for block in blocks_of(page, "python")
     if "import ray" in block
 ]
-
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -70,6 +71,24 @@ def test_the_wheel_holds_one_package_and_nothing_else(wheel: Path) -> None:
     assert "shardsift/models/compact_model/weights.safetensors" in names
     assert {f"shardsift/report/templates/{name}" for name in ("report.html", "rows.js")} <= {*names}
     assert "shardsift/py.typed" in names
+
+
+def test_an_index_would_take_it(wheel: Path) -> None:
+    for check in (["twine", "check", "--strict"], ["check-wheel-contents"]):
+        command = [str(Path(sys.executable).with_name(check[0])), *check[1:], str(wheel)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_links_lead_somewhere_from_an_index_too(wheel: Path) -> None:
+    (metadata,) = [
+        zipfile.Path(wheel, name).read_text()
+        for name in zipfile.ZipFile(wheel).namelist()
+        if name.endswith(".dist-info/METADATA")
+    ]
+    links = re.findall(r"\]\((.*?)\)", metadata)
+    assert links
+    assert all(link.startswith("https://") for link in links)
 
 
 def test_commands_answer(project: Project) -> None:

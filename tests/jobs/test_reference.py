@@ -1,24 +1,34 @@
-"""What is said of settings can't rot: it is made from the fields that declare them."""
+"""What the documentation says of the code can't rot: it is made from it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from jobs.reference import REFERENCE, ROOT, commented, kind_of, reference
+from jobs.reference.pages import CONFIGS, MAKERS, PAGES, filled, made_in
+from jobs.reference.settings import commented, kind_of
+from shardsift.annotations.parquet import MEANINGS, SCHEMA
 from shardsift.cli.catalogue import VERBS
 from shardsift.config import fields_by_key
 
 STALE = "is stale; run `make reference`"
 
 
-def test_the_reference_is_that_of_the_code() -> None:
-    assert REFERENCE.read_text() == reference(), f"{REFERENCE} {STALE}"
+def test_pages_say_what_the_code_says() -> None:
+    for page in PAGES:
+        assert page.read_text() == filled(page.read_text()), f"{page} {STALE}"
 
 
-@pytest.mark.parametrize("name", [file.stem for file in (ROOT / "configs").glob("*.yaml")])
-def test_comments_of_configs_are_those_of_the_code(name: str) -> None:
-    text = (ROOT / "configs" / f"{name}.yaml").read_text()
-    assert text == commented(text, kind_of(name)), f"{name}.yaml {STALE}"
+def test_all_that_is_made_stands_somewhere_once() -> None:
+    made = [name for page in PAGES for name in made_in(page.read_text())]
+    assert sorted(made) == sorted(MAKERS)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda file: file.stem)
+def test_comments_of_configs_are_those_of_the_code(config: Path) -> None:
+    text = config.read_text()
+    assert text == commented(text, kind_of(config.stem)), f"{config} {STALE}"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -27,3 +37,7 @@ def test_every_setting_is_described(verb: str) -> None:
         text = field.description
         assert text, key
         assert not text.endswith("."), f"{key}: more may follow it in a sentence"
+
+
+def test_every_column_is_described() -> None:
+    assert [name for name in MEANINGS if name != "attr_…"] == SCHEMA.names

@@ -43,12 +43,14 @@ def annotate_shards(
     The output is that of `shardsift score`, and each goes on with what the other has begun. A shard
     that can't be read is recorded in `_failed/`, and tried again by the next call.
 
-    >>> from shardsift import ScoreConfig, Scorer, annotate_shards
-    >>> scorer = Scorer(ScoreConfig(model="compact"))
-    >>> annotate_shards("corpus/*.tar", scorer, "corpus-scores")
+    Examples:
+        >>> from shardsift import ScoreConfig, Scorer, annotate_shards
+        >>> scorer = Scorer(ScoreConfig(model="compact"))
+        >>> annotate_shards("corpus/*.tar", scorer, "corpus-scores")
 
     Args:
         shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
+        scorer: what gives the scores; its configuration is recorded.
         output: folder or URL for the annotations; not a folder of shards.
         hashes: `sha256` of the image's file, and `phash` of what it shows.
         decode_workers: processes that decode; with 0 two threads of this one do.

@@ -1,6 +1,6 @@
 """A digest of the values of a table, whatever file they lie in and however that was written.
 
-`docs/files.md` says how others can make it.
+`docs/reference/files.md` says how others can make it.
 """
 
 from __future__ import annotations

@@ -51,24 +51,32 @@ SCHEMA = pa.schema(
         pa.field("error_message", pa.string()),
     ]
 )
-"""Columns of every annotation file; those of attributes stand in front of `error`.
+"""Columns of every annotation file; those of attributes stand in front of `error`."""
 
-key             WebDataset `__key__`
-shard           the shard's path below the common root of the run's inputs
-index           place of the sample in its shard, from 0
-uid             `uid`, else `sha256`, of the sample's `.json`
-image_ext       extension of the scored image, lower case
-tar_offset      where the image's bytes begin in the tar
-tar_size        how many they are; null from 2 GiB
-width, height   of the decoded image, in pixels, EXIF orientation applied
-crops           number of views scored
-quality         MA-CLIP: the fused score, mean over the crops; above 0, and may pass 1
-q_sim, q_mag    its cues; w_sim: weight of q_sim in the fusion (w_mag is 1 - w_sim)
-quality_min     lowest, and quality_std: population standard deviation, over the crops
-sha256          of the image's file, and phash: perceptual hash of the picture; if asked for
-attr_…          the attributes that were asked for, 0 to 1: means over the crops
-error           null if scored, else an `ErrorCode`; error_message: one line about it
-"""
+MEANINGS = {
+    "key": "WebDataset `__key__`",
+    "shard": "the shard's path below the common root of the run's inputs",
+    "index": "place of the sample in its shard, from 0",
+    "uid": "`uid`, else `sha256`, of the sample's `.json`",
+    "image_ext": "extension of the scored image, in lower case",
+    "tar_offset": "where the image's bytes begin in the tar; null in a gzip'd one",
+    "tar_size": "how many they are; null from 2 GiB",
+    "width": "of the decoded image, in pixels, EXIF orientation applied",
+    "height": "the same",
+    "crops": "number of views scored",
+    "quality": "MA-CLIP: the fused score, mean over the crops; above 0, and may pass 1",
+    "q_sim": "the cue of similarity to the prompts, 0 to 1, mean over the crops",
+    "q_mag": "the cue of magnitude, mean over the crops; above 0",
+    "w_sim": "weight of `q_sim` in the fusion, mean over the crops; that of `q_mag` is 1 less it",
+    "quality_min": "lowest quality of a crop: one bad corner shows here",
+    "quality_std": "population standard deviation of quality over the crops",
+    "sha256": "of the image's file, with `--hashes sha256`",
+    "phash": "perceptual hash of the picture, as `imagehash.phash` gives it, with `--hashes phash`",
+    "attr_…": "what was asked for with `--attribute` or `--attributes`, 0 to 1, mean over crops",
+    "error": "null if scored, else one of the codes below",
+    "error_message": "one line about it, of 200 characters at most",
+}
+"""What a column means."""
 
 _ATTRIBUTE = pa.float32()
 

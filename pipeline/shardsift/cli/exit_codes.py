@@ -6,7 +6,13 @@ from typing import Final
 
 DONE: Final = 0
 FAILED: Final = 1
-"""Finished, but some shards failed or some checks did."""
 USER_ERROR: Final = 2
 INTERRUPTED: Final = 130
-"""Stopped by Ctrl-C or SIGTERM; the same command goes on."""
+
+MEANINGS = {
+    DONE: "done",
+    FAILED: "finished, but some shards failed, or some checks did; they are listed",
+    USER_ERROR: "a mistake to mend: a line says what to do",
+    INTERRUPTED: "stopped by Ctrl-C or SIGTERM; the last line says whether the same command goes "
+    "on or begins anew",
+}

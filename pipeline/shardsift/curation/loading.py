@@ -24,13 +24,15 @@ _SHARDS_HELD = 64
 def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
     """Load the samples that a filter has kept.
 
-    >>> kept = keep("corpus-kept")  # the --output of `shardsift filter`
-    >>> len(kept), kept.counts["below_threshold"], next(iter(kept))
-    >>> webdataset.WebDataset(shards).compose(kept)
-    >>> datasets.load_dataset("webdataset", data_files=shards, streaming=True).filter(kept.has)
-    >>> ray.data.read_webdataset(shards, include_paths=True).filter(kept.has)
+    Examples:
+        >>> kept = keep("corpus-kept")
+        >>> len(kept), kept.counts["below_threshold"], next(iter(kept))
+        >>> webdataset.WebDataset(shards).compose(kept)
+        >>> datasets.load_dataset("webdataset", data_files=shards, streaming=True).filter(kept.has)
+        >>> ray.data.read_webdataset(shards, include_paths=True).filter(kept.has)
 
     Args:
+        keep_list: the `--output` of `shardsift filter`.
         shards: where the shards lie now, if they have moved since they were scored: the folder that
             their names are relative to. Without it, that is found by the names, if it can be.
 

@@ -5,37 +5,65 @@ Ray puts `ray_` before each name, and says of which node and worker a number is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from ray.util.metrics import Counter, Histogram
 
 from shardsift.records import ShardReport
 
-_SHARD_SECONDS = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for Prometheus; of a histogram the bounds of its buckets, in seconds."""
+
+    name: str
+    description: str
+    tags: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def exported(self) -> str:
+        """Its name in Prometheus."""
+        return f"ray_{self.name}" if self.bounds else f"ray_{self.name}_total"
+
+    def make(self) -> Any:
+        """Register it with Ray, in the process that will count."""
+        if self.bounds:
+            return Histogram(self.name, self.description, [*self.bounds], self.tags)
+        return Counter(self.name, self.description, self.tags)
+
+
+SHARDS = Metric(
+    "shardsift_shards",
+    "shards, by `status`: `committed`, or `failed` for an attempt that went wrong",
+    ("status",),
+)
+IMAGES = Metric(
+    "shardsift_images", "samples, by `status`: `scored`, or the error of their row", ("status",)
+)
+STAGE_SECONDS = Metric(
+    "shardsift_stage_seconds",
+    "seconds of each `stage` (`read`, `decode`, `score`, `write`), by `state`: `busy`, or "
+    "`waiting` for the others",
+    ("stage", "state"),
+)
+SHARD_SECONDS = Metric(
+    "shardsift_shard_seconds",
+    "seconds that a committed shard took, a histogram",
+    bounds=(1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+)
+METRICS = (SHARDS, IMAGES, STAGE_SECONDS, SHARD_SECONDS)
 
 
 class ActorMetrics:
     """Counts of one actor; make it in the actor's process."""
 
     def __init__(self) -> None:
-        self._images = Counter(
-            "shardsift_images",
-            description="Samples annotated, by `status`: scored, or the error of their row.",
-            tag_keys=("status",),
-        )
-        self._shards = Counter(
-            "shardsift_shards",
-            description="Shards by `status`: committed, or failed for an attempt that went wrong.",
-            tag_keys=("status",),
-        )
-        self._stage_seconds = Counter(
-            "shardsift_stage_seconds",
-            description="Seconds of each `stage`, by `state`: busy, or waiting for the others.",
-            tag_keys=("stage", "state"),
-        )
-        self._shard_seconds = Histogram(
-            "shardsift_shard_seconds",
-            description="Seconds that a committed shard took.",
-            boundaries=_SHARD_SECONDS,
-        )
+        self._images = IMAGES.make()
+        self._shards = SHARDS.make()
+        self._stage_seconds = STAGE_SECONDS.make()
+        self._shard_seconds = SHARD_SECONDS.make()
 
     def add_committed(self, report: ShardReport) -> None:
         """Count a shard whose annotation is there."""

@@ -65,14 +65,15 @@ class ImageScorer(Protocol):
 class Scorer:
     """MA-CLIP of images in memory. Threads may share it, and images may be scored on the way.
 
-    >>> scorer = Scorer(ScoreConfig(), device="cuda")
-    >>> scorer(image)  # PIL, RGB as uint8, shape (height, width, 3), or a path or URL
-    ImageScore(quality=0.7132, q_sim=0.6481, q_mag=0.8120, w_sim=0.5594, crops=7)
-    >>> [float(score.quality.mean()) for score in scorer.score(images)]
-
-    Also a callable for Ray Data: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])`
-    adds the columns `quality`, `q_sim`, `q_mag` and `w_sim`, those of attributes, and `embedding`,
+    Ray Data calls it, too: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])` adds
+    the columns `quality`, `q_sim`, `q_mag` and `w_sim`, those of attributes, and `embedding`,
     if these are asked for, to batches with a column `image`.
+
+    Examples:
+        >>> scorer = Scorer(ScoreConfig(), device="cuda")
+        >>> scorer(image)  # PIL, RGB as uint8, shape (height, width, 3), or a path or URL
+        ImageScore(quality=0.7132, q_sim=0.6481, q_mag=0.8120, w_sim=0.5594, crops=7)
+        >>> [float(score.quality.mean()) for score in scorer.score(images)]
     """
 
     def __init__(

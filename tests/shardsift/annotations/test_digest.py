@@ -21,7 +21,7 @@ TABLE = pa.table(
 
 
 def test_it_is_what_the_documentation_says() -> None:
-    """`docs/files.md`, in plain Python."""
+    """`docs/reference/files.md`, in plain Python."""
 
     def column(name: str, is_there: list[int], sizes: bytes, values: bytes) -> bytes:
         parts = bytes(is_there), sizes, values

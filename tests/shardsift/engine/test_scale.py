@@ -1,7 +1,7 @@
 """The real coordinator on simulated actors: a large cluster for hours, in seconds.
 
 `make scale` runs it with a million shards on a thousand actors, and prints what
-`docs/reliability.md` states.
+`docs/explanation/reliability.md` states.
 """
 
 from __future__ import annotations

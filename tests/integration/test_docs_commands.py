@@ -1,0 +1,189 @@
+"""Every command of the documentation is run, page by page: `make docs-commands`, minutes.
+
+The small model takes the place of the paper's, whose weights aren't here, and CPUs that of GPUs.
+What isn't run is listed with the reason why not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import s3fs
+
+from shardsift.config import ScoreConfig
+from shardsift.scoring.weights import with_default_weights
+from tests.documentation import commands
+from tests.samples import encoded, picture
+
+pytestmark = pytest.mark.skipif(
+    "SHARDSIFT_TEST_DOCS" not in os.environ, reason="make docs-commands runs them; minutes"
+)
+
+NOT_RUN = {
+    r"pip |python3 -m venv|source ": "`make release-check` installs as the pages say",
+    r"make ": "CI",
+    r"img2dataset": "downloads",
+    r"python -m open_clip_train": "trains, on a GPU",
+    r'python -c "import open_clip': "asks a model hub",
+    r".*/models/RN50.pt": "needs OpenAI's weights",
+    r"docker ": "needs a Docker engine",
+    r"ray job submit|.*--address auto|.*--config cluster": "test_joined_cluster.py runs them",
+    r".*(iqa-shards|evaluate) koniq10k": "needs KonIQ-10k; test_sets.py has its layout",
+    r"shardsift config VERB": "a pattern",
+}
+SPELLED_OTHERWISE = {
+    "--model RN50": "--model compact",
+    "/new/corpus": "new/corpus",
+    "s3://copy/of/corpus": "new/corpus",
+    "--dtype auto": "--dtype float32",
+}
+SHARDS = 124
+FIRST_KEY = 12_300
+
+BEHIND = {"corpus-scores": "corpus-kept", "corpus": "corpus-kept|corpus-scores"}
+"""What a line reads that it doesn't name, and how one sees that."""
+
+PAGES = sorted({page for page, _ in commands()})
+
+
+def reason_not_to_run(line: str) -> str | None:
+    return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, line)), None)
+
+
+def environment() -> dict[str, str]:
+    """That of somebody who has neither a GPU nor the paper's weights."""
+    weights = with_default_weights(ScoreConfig(model="compact")).pretrained
+    settings = {
+        **{"MODEL": "compact", "PRETRAINED": weights or "", "CROPS": "global"},
+        **{"GPUS_PER_ACTOR": "0", "CPUS_PER_ACTOR": "1", "ACTORS": "2", "THUMBNAILS": "12"},
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ours = {f"SHARDSIFT_{name}": value for name, value in settings.items()}
+    return os.environ | ours | {"PATH": path, "BROWSER": "true"}
+
+
+def run(line: str, folder: Path) -> str:
+    """Run a line as a shell does; what it says."""
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that pages name: corpora, scores, keep-lists, tables of other tools."""
+    folder = tmp_path_factory.mktemp("everything")
+    for shard in range(SHARDS):
+        write_like_img2dataset(folder / "corpus", shard)
+    for name in ("agiqa3k", "new/corpus"):
+        shutil.copytree(folder / "corpus", folder / name)
+    picture().save(folder / "photo.jpg")
+    (folder / "photos").mkdir()
+    picture().save(folder / "photos" / "000.jpg")
+    write_tables(folder)
+    asked = "--attributes clip-iqa --hashes sha256,phash --embeddings --crops paper"
+    run(f"shardsift score corpus --output corpus-scores {asked}", folder)
+    for name in ("corpus-scores-fast", "new-scores"):
+        shutil.copytree(folder / "corpus-scores", folder / name)
+    run("shardsift filter corpus-scores --output corpus-kept --keep-top 0.3", folder)
+    return folder
+
+
+def write_like_img2dataset(folder: Path, shard: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name, number = f"{shard:05}", FIRST_KEY + shard
+    fields = {"uid": f"{number:032x}", "mos": 1 + shard % 17 / 4, "original_width": 400 + shard * 4}
+    files = {"jpg": encoded(seed=shard), "json": json.dumps(fields).encode()}
+    with tarfile.open(folder / f"{name}.tar", "w") as tar:
+        for extension, content in files.items():
+            member = tarfile.TarInfo(f"{number:09}.{extension}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    row = {"key": [f"{number:09}"], "original_width": [fields["original_width"]]}
+    pq.write_table(pa.table(row), folder / f"{name}.parquet")
+    (folder / f"{name}_stats.json").write_text("{}")
+
+
+def write_tables(folder: Path) -> None:
+    """What other tools know of the pictures."""
+    count = range(SHARDS)
+    columns = {
+        "uid": [f"{FIRST_KEY + n:032x}" for n in count],
+        "source": [f"source {n % 3}" for n in count],
+        "nsfw": [n % 10 == 0 for n in count],
+        "cluster": [n // 2 for n in count],
+        **{name: [n % 7 / 6 for n in count] for name in ("clip_similarity", "aesthetic_score")},
+        "clip_l14_similarity_score": [n % 11 / 10 for n in count],
+        "aesthetic": [n % 11 for n in count],
+        "nsfw_score": [n % 5 / 10 for n in count],
+    }
+    for name in ("sources", "metadata", "curator", "laion", "aesthetics", "clusters"):
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet")
+
+
+@pytest.fixture(scope="module")
+def bucket(everything: Path, s3: s3fs.S3FileSystem) -> s3fs.S3FileSystem:
+    for tar in (everything / "corpus").glob("0000*.tar"):
+        s3.pipe_file(f"corpus/train/{tar.name}", tar.read_bytes())
+    return s3
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_a_page_run(
+    page: str, everything: Path, bucket: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    for _, line in [one for one in commands() if one[0] == page]:
+        if why := reason_not_to_run(line):
+            say(f"{page}: not run, {why}: {line}")
+            continue
+        for documented, here in SPELLED_OTHERWISE.items():
+            line = line.replace(documented, here)
+        clear_output(line, tmp_path, bucket)
+        bring_along(line, everything, tmp_path)
+        said = run(line, tmp_path).strip().splitlines()
+        say(f"{page}: {line}\n    {said[-1] if said else ''}")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"\n{text}")
+
+
+def clear_output(line: str, folder: Path, bucket: s3fs.S3FileSystem) -> None:
+    """Remove what an earlier line of the page, another choice, has written to the same place."""
+    for output in re.findall(r"--output (\S+)", line):
+        if output.startswith("s3://"):
+            if bucket.exists(output):
+                bucket.rm(output, recursive=True)
+        else:
+            shutil.rmtree(folder / output, ignore_errors=True)
+
+
+def bring_along(line: str, everything: Path, folder: Path) -> None:
+    """Copy what a line reads, and no earlier line of the page has written."""
+    outputs = re.findall(r"--output (\S+)", line)
+    for source in everything.iterdir():
+        name, target = source.name, folder / source.name
+        is_named = re.search(rf"(?<![\w/-]){re.escape(name)}(?![\w-])", line)
+        is_behind = name in BEHIND and re.search(BEHIND[name], line)
+        if (is_named or is_behind) and name not in outputs and not target.exists():
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)

@@ -1,0 +1,165 @@
+"""The Python and the SQL of the documentation run, and give what the pages say.
+
+Those with Ray run in `integration/test_ray_data.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardsift.cli.app import main
+from shardsift.config import Extras
+from shardsift.curation.curate import curate
+from shardsift.curation.filter_config import FilterConfig
+from tests.documentation import BLOCKS, PAGES, blocks_of
+from tests.fakes import FakeScorer
+from tests.generated import row, write_annotations
+from tests.outputs import write_run
+from tests.samples import picture, write_shards
+from tests.shardsift.reshard.corpora import plain_corpus
+
+README = "README.md"
+COLUMNS = "docs/how-to/columns.md"
+FILES = "docs/reference/files.md"
+LOADERS = "docs/how-to/loaders.md"
+PYTHON = "docs/how-to/python.md"
+QUERY = "docs/how-to/query.md"
+RESHARD = "docs/how-to/reshard.md"
+
+FILTERS = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", PAGES[COLUMNS], re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(block: str, **names: Any) -> dict[str, Any]:
+    """Run a block; the names it leaves behind."""
+    exec(block, names)
+    return names
+
+
+def keep_half(annotations: str = "corpus-scores") -> None:
+    rule = {"annotations": annotations, "output": "corpus-kept", "keep_top": 0.5}
+    curate(FilterConfig.model_validate(rule))
+
+
+def test_no_page_has_examples_that_are_not_run() -> None:
+    pages = {block.page for block in BLOCKS if block.language in ("python", "sql")}
+    assert pages == {README, COLUMNS, FILES, LOADERS, PYTHON, QUERY, RESHARD}
+
+
+def test_pictures_and_shards_are_scored_from_python() -> None:
+    picture().save("a.jpg")
+    picture(seed=1).save("b.png")
+    write_shards(Path("corpus"), shards=2, samples=1)
+    images, shards, with_ray = blocks_of(PYTHON, "python")
+    assert "import ray" in with_ray
+    for block, count in [*((block, 1) for block in blocks_of(README, "python")), (images, 3)]:
+        printed: list[Any] = []
+        run(block, print=printed.append)
+        one, *means = printed
+        assert str(one).startswith("ImageScore(quality=0.")
+        assert np.isfinite(means).all()
+        assert len(printed) == count
+    outcomes: list[Any] = []
+    run(shards, print=outcomes.append)
+    assert [outcome.rows for outcome in outcomes] == [1, 1]
+
+
+def test_embeddings_are_read_in_two_ways() -> None:
+    class Embedding(FakeScorer):
+        embedding_values = 4
+
+    write_run(write_shards(Path("corpus"), 2, 3), Path("corpus-scores"), Embedding())
+    by_reader, by_pyarrow = blocks_of(COLUMNS, "python")
+    names = run(by_reader)
+    assert names["embeddings"].shape == (6, 4)
+    table = run(by_pyarrow)["table"]
+    assert table["quality"].to_pylist() == pytest.approx(names["rows"]["quality"])
+    (some_columns,) = blocks_of(QUERY, "python")
+    assert run(some_columns)["table"].num_rows == 6
+
+
+def test_the_digest_is_that_of_the_files() -> None:
+    write_run(write_shards(Path("corpus"), 1, 3), Path("corpus-scores"), FakeScorer())
+    (recipe,) = blocks_of(FILES, "python")
+    run(recipe)
+
+
+def test_the_queries_for_duckdb_run() -> None:
+    write_annotations(Path("corpus-scores"), {"a/0.tar": [0.11, 0.12, 0.9], "b.tar": [0.5]})
+    keep_half()
+    captions = {"uid": [f"{n:032x}" for n in range(3)], "text": ["one", "two", "three"]}
+    pq.write_table(pa.table(captions), "captions.parquet")
+    histogram, worst, captioned, in_readme = [
+        duckdb.connect().execute(block).fetchall()
+        for block in [*blocks_of(QUERY, "sql"), *blocks_of(README, "sql")]
+    ]
+    assert [count for _, count in histogram] == [2, 1, 1]
+    assert histogram == in_readme
+    assert [key for _, key, *_ in worst] == ["k0", "k1", "k0", "k2"]
+    assert [(round(quality, 3), text) for _, quality, text in captioned] == [
+        (0.9, "three"),
+        (0.5, "one"),
+    ]
+
+
+def test_loaders_see_what_is_kept() -> None:
+    folder = write_shards(Path("corpus").absolute(), shards=2, samples=4)
+    write_run(folder, Path("corpus-scores"), FakeScorer())
+    keep_half()
+    with_webdataset, with_datasets, with_ray = blocks_of(LOADERS, "python")
+    assert "import ray" in with_ray
+    names = run(with_webdataset, shards=[str(path) for path in sorted(folder.glob("*.tar"))])
+    seen = [(sample["__url__"], sample["__key__"]) for sample in names["dataset"]]
+    names = run(with_datasets, **names)
+    assert [(sample["__url__"], sample["__key__"]) for sample in names["dataset"]] == seen
+    assert len(seen) == 4
+
+
+def test_the_loader_of_a_clean_corpus_sees_pictures_and_scores(tmp_path: Path) -> None:
+    corpus = plain_corpus(tmp_path)
+    corpus.reshard()
+    (loader,) = blocks_of(RESHARD, "python")
+    names = run(loader, tars=[str(path) for path in sorted(corpus.out.glob("*.tar"))])
+    samples = list(names["clean"])
+    assert len(samples) == len(corpus.kept_keys())
+    assert all(image.width == fields["width"] for image, fields in samples)
+    assert all(0 < fields["quality"] < 1 for _, fields in samples)
+
+
+@pytest.mark.parametrize("words", FILTERS, ids=lambda words: words[:30])
+def test_filters_in_datacomp_s_manner_run(words: str) -> None:
+    rows = [row(n, 0.5 + n / 20, phash=n // 2) for n in range(8)]
+    write_annotations(Path("scores"), {"a.tar": rows}, extras=Extras(hashes=("phash",)))
+    metadata = {
+        "uid": [f"{n:032x}" for n in range(8)],
+        "text": ["a dog in the park"] * 8,
+        "language": ["en"] * 7 + ["de"],
+        "original_width": [640] * 8,
+        "original_height": [480] * 8,
+        "clip_l14_similarity_score": [0.2 + n / 50 for n in range(8)],
+        "near_imagenet": [True] * 4 + [False] * 4,
+        "cluster": [0, 0, 1, 1, 2, 2, 3, 3],
+    }
+    for name in ("metadata", "clusters"):
+        pq.write_table(pa.table(metadata), f"{name}.parquet")
+    arguments = shlex.split(words)
+    if "cluster" in words and "--join" not in words:
+        arguments += ["--join", "clusters.parquet"]
+    if not {"--keep-top", "--min"} & {*arguments}:
+        arguments += ["--keep-top", "1"]
+    assert main(["filter", "scores", "--output", "kept", *arguments]) == 0
+    assert json.loads(Path("kept/_summary.json").read_text())["kept"] > 0
