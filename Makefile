@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
+export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help demo test test-with-ray test-without-ray fuzz chaos flips scale memory curation bench feed gpu gpu-ray reference notebook docs docs-commands release-check lint check clean
 
@@ -91,6 +92,7 @@ lint: $(STAMP)  ## formatting, lints, layers, types, and that the documentation 
 	$(BIN)/lint-imports
 	$(BIN)/deptry pipeline
 	$(BIN)/pyright
+	$(BIN)/shellcheck .ci/run jobs/slurm/score.sbatch
 	$(BIN)/mkdocs build --strict --quiet
 
 check: lint test  ## what CI runs

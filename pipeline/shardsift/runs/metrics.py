@@ -6,11 +6,15 @@ Ray puts `ray_` before each name, and says of which node and worker a number is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
 
 from ray.util.metrics import Counter, Histogram
 
+from shardsift.progress import Meter
 from shardsift.records import ShardReport
+
+_FOLLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ SHARDS = Metric(
 IMAGES = Metric(
     "shardsift_images", "samples, by `status`: `scored`, or the error of their row", ("status",)
 )
+STEPS = Metric(
+    "shardsift_steps",
+    "samples read and images scored, as it happens and not only once their shard is committed: if "
+    "it stands still, so does the work",
+)
 STAGE_SECONDS = Metric(
     "shardsift_stage_seconds",
     "seconds of each `stage` (`read`, `decode`, `score`, `write`), by `state`: `busy`, or "
@@ -53,7 +62,7 @@ SHARD_SECONDS = Metric(
     "seconds that a committed shard took, a histogram",
     bounds=(1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
 )
-METRICS = (SHARDS, IMAGES, STAGE_SECONDS, SHARD_SECONDS)
+METRICS = (SHARDS, IMAGES, STEPS, STAGE_SECONDS, SHARD_SECONDS)
 
 
 class ActorMetrics:
@@ -64,6 +73,21 @@ class ActorMetrics:
         self._shards = SHARDS.make()
         self._stage_seconds = STAGE_SECONDS.make()
         self._shard_seconds = SHARD_SECONDS.make()
+
+    def follow(self, meter: Meter) -> None:
+        """Count what a meter counts, every few seconds, in a thread that ends with this process."""
+        steps = STEPS.make()
+        pause = Event()
+
+        def count() -> None:
+            counted = 0
+            while True:
+                if more := meter.steps - counted:
+                    steps.inc(more)
+                    counted += more
+                pause.wait(_FOLLOW_SECONDS)
+
+        Thread(target=count, name="metrics", daemon=True).start()
 
     def add_committed(self, report: ShardReport) -> None:
         """Count a shard whose annotation is there."""

@@ -66,6 +66,7 @@ class Scoring:
         self._hashes = hashes
         self._turn = Lock()
         self.meter = Meter()
+        self._metrics.follow(self.meter)
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
