@@ -155,8 +155,8 @@ def test_a_prometheus_that_scrapes_a_run_answers_every_query(
     run = subprocess.Popen([*command, "--address", ray_address])
     found: dict[str, list[str]] = {}
     while run.poll() is None:
-        for title in QUERIES.keys() - found.keys():
-            values = ask(prometheus, QUERIES[title])
+        for title, query in QUERIES.items():
+            values = ask(prometheus, query)
             if values and "NaN" not in values:
                 found[title] = values
         time.sleep(1)
@@ -165,6 +165,9 @@ def test_a_prometheus_that_scrapes_a_run_answers_every_query(
     assert run.returncode == 1, "a shard is no tar"
     without_gpu = {"GPUs"}
     assert QUERIES.keys() - found.keys() <= without_gpu
+    assert found["Attempts that failed"] == ["3"]
+    assert float(found["Images a second"][0]) > 0
+    assert float(found["Work as it happens"][0]) > float(found["Images a second"][0])
 
 
 @needs_prometheus
