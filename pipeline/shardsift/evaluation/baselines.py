@@ -37,7 +37,7 @@ class Brisque:
             from brisque import BRISQUE
         except ImportError as error:
             raise ConfigError(
-                "BRISQUE needs a package: pip install 'shardsift[evaluate]', or --no-brisque"
+                "BRISQUE needs a package: pip install 'shardsift[brisque]', or --no-brisque"
             ) from error
         self._brisque = cast(Any, BRISQUE)(url=False)
         scale = self._brisque.scale_features
