@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -237,7 +238,14 @@ def test_threads_share_a_condition(varied_file: str) -> None:
         ("true) FROM range(3) WHERE (true", "not a condition in SQL, which is one expression"),
         ("read_text('/etc/passwd') = ''", "read_text isn't a function of one row alone"),
         ("(" * 3000 + "width > 3" + ")" * 3000, "is nested too deeply"),
-        ("width = 1" + " + 1" * 800, "is nested too deeply"),
+        pytest.param(
+            "width = 1" + " + 1" * 800,
+            "is nested too deeply",
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 12), reason="Python reads it, so it is answered"
+            ),
+        ),
+        ("width = 1" + " + 1" * 1_200, "is nested too deeply"),
         ("width > 3 OR " * 100_000 + "true", "1,048,576 are the most"),
         ("key = '\udcff'", "not a condition in SQL"),
     ],
