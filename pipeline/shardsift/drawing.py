@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from shardsift.errors import ConfigError
+
+_DPI = 150
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -17,3 +20,18 @@ def new_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_figure(figure: Any, folder: Path, name: str, caption: str) -> list[Path]:
+    """Write a figure as SVG, for print, and as PNG; both carry the caption as their description.
+
+    Equal figures give equal bytes.
+    """
+    from matplotlib import rc_context
+
+    paths = [folder / f"{name}{suffix}" for suffix in (".svg", ".png")]
+    described = {"Description": caption}
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(paths[0], dpi=_DPI, metadata=described | {"Date": None})
+    figure.savefig(paths[1], dpi=_DPI, metadata=described)
+    return paths

@@ -97,6 +97,21 @@ class ImageScore:
         return f"<table><tr>{heading}</tr>{rows}</table>"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFeatures:
+    """The features of an image's M views, in crop order, and what they come to: float32 arrays.
+
+    `features` are CLIP's before normalisation, shape (M, D); all others have shape (M,). The whole
+    image is the last view.
+    """
+
+    features: npt.NDArray[np.float32]
+    quality: npt.NDArray[np.float32]
+    q_sim: npt.NDArray[np.float32]
+    q_mag: npt.NDArray[np.float32]
+    w_sim: npt.NDArray[np.float32]
+
+
 COLUMNS = (
     *("key", "shard", "index", "uid", "image_ext", "tar_offset", "tar_size", "width", "height"),
     *("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std"),

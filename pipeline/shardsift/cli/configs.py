@@ -177,10 +177,6 @@ class EvaluateConfig(ExperimentConfig, TableConfig):
     output: Path = Field(
         description="folder for `evaluation.json`, `table.md`, `predictions.csv` and the figures"
     )
-    iqa_set: str | None = Field(
-        default=None,
-        description="name of the set, so that the paper's figure, if known, stands beside ours",
-    )
     brisque: bool = Field(
         default=True, description="compare with BRISQUE, which takes most of the time"
     )
@@ -190,8 +186,8 @@ class IqaShardsConfig(Config):
     """A set of images with opinions, as it is downloaded."""
 
     name: Annotated[str, Given.BY_PLACE] = Field(
-        description="`koniq10k`, `spaq`, `livec`, `kadid10k`, `tid2013`, `csiq`, `agiqa3k`, "
-        "`pipal` or `flive`"
+        description="`koniq10k`, `spaq`, `livec`, `kadid10k`, `tid2013`, `csiq`, `agiqa1k`, "
+        "`agiqa3k`, `pipal`, `flive` or `ava`"
     )
     folder: Annotated[Path, Given.BY_PLACE] = Field(description="the download, unpacked")
     output: str = Field(description="folder or URL for the shards")

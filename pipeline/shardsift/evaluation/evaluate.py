@@ -5,16 +5,19 @@ Shapes in names: N images, V variants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shardsift.config import attribute_columns
+from shardsift.errors import InputError
 from shardsift.evaluation.experiment_config import ExperimentConfig
-from shardsift.evaluation.groups import GroupSpread, spread_between_groups
-from shardsift.evaluation.opinions import Baseline, RatedImage, Ratings, rated_images
+from shardsift.evaluation.groups import GroupSpread, check_labels, spread_between_groups
+from shardsift.evaluation.opinions import Baseline, Ratings, rated_images
+from shardsift.evaluation.paper_statistics import PaperAgreement, measure_as_authors
 from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
+from shardsift.evaluation.thirds import Third, agreement_by_third
 from shardsift.evaluation.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
 from shardsift.progress import Course
 
@@ -25,11 +28,12 @@ MAGNITUDE = "q_mag"
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A row of the ablation table."""
+    """A row of the ablation table, and the predictions that it tells of, shape (N,)."""
 
     family: str
     name: str
     agreement: Agreement
+    predictions: Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +41,14 @@ class Evaluation:
     """What came out.
 
     Attributes:
-        opinions: as they stand in the shards, shape (N,).
+        opinions: as they stand in the shards, or as the authors scale them, shape (N,).
         predictions: of each method, higher is better, shape (N,).
         skipped: samples without an image or an opinion, by reason.
-        spread: of the magnitude cue between groups; None if there are not enough.
+        as_authors: of each method; empty unless the paper's protocol was asked for.
+        thirds: agreement in low, middle and high quality.
+        groups: which semantic group each image is in.
+        magnitude: the magnitude cue before Box-Cox, shape (N,).
+        spread: of the magnitude cue between groups; else the reason why there is none.
     """
 
     fingerprint: str
@@ -50,8 +58,12 @@ class Evaluation:
     predictions: Mapping[str, Values]
     skipped: Mapping[str, int]
     agreements: Mapping[str, Agreement]
+    as_authors: Mapping[str, PaperAgreement]
     ablations: Sequence[Ablation]
-    spread: GroupSpread | None
+    thirds: Sequence[Third]
+    groups: Sequence[str]
+    magnitude: Values
+    spread: GroupSpread | str
 
 
 def evaluate(
@@ -62,54 +74,107 @@ def evaluate(
 ) -> Evaluation:
     """Score all rated images, and compare with opinions; baselines are compared beside.
 
-    A `course` counts images, of all passes over them.
+    All models are loaded at once, so that one that can't be had is told before anything is scored,
+    and every image is decoded once. A `course` counts images.
 
     Raises:
         UserError: if shards, opinions or weights can't be had, or images are too few.
     """
-    passes = _passes(config)
-    first, *others = passes
-    counter = _Counter(course or Course("evaluating"), len(passes))
-    attributes = config.compared()
-    engine = Variants(first, config.device, attributes)
+    course = course or Course("evaluating")
+    first, *others = _by_encoder(config)
+    engines = [
+        Variants(first, config.device, config.compared()),
+        *(Variants(variants, config.device) for variants in others),
+    ]
     ratings = Ratings()
-    cues = list(_score(urls, config, baselines, engine, ratings, counter))
-    opinions_N = ratings.turned(higher_is_worse=config.higher_is_worse)
-    predictions = {
-        OURS: np.array([cue.quality[0] for cue in cues]),
-        SIMILARITY: np.array([cue.q_sim[0] for cue in cues]),
-        MAGNITUDE: np.array([cue.q_mag[0] for cue in cues]),
-        **{
-            name: np.array([cue.attributes[place] for cue in cues])
-            for place, name in enumerate(attribute_columns(attributes))
-        },
-        **{name: np.array(values) for name, values in ratings.baselines.items()},
-    }
-    rows = [*_compare(first, cues, opinions_N)]
-    for variants in others:
-        rows += _further_pass(urls, config, variants, opinions_N, counter)
-    counter.course.begin("computing statistics")
-    agreements = {
-        name: measure_agreement(values_N, opinions_N, resamples=config.resamples)
-        for name, values_N in predictions.items()
-    }
-    groups = ratings.groups or [GROUP_LABELS[cue.label] for cue in cues]
+    cues: list[list[ImageCues]] = [[] for _ in engines]
+    for rated in rated_images(urls, config, baselines, ratings.skipped):
+        ratings.add(rated)
+        for own, engine in zip(cues, engines, strict=True):
+            own.append(engine.score(rated.image))
+        done = len(ratings.keys) / config.limit if config.limit else 0.0
+        course.step(min(max(rated.reached, done), 1.0))
+    course.begin("computing statistics")
+    return _summarise(config, ratings, engines, cues)
+
+
+def _summarise(
+    config: ExperimentConfig,
+    ratings: Ratings,
+    engines: Sequence[Variants],
+    cues: Sequence[Sequence[ImageCues]],
+) -> Evaluation:
+    opinions_N = ratings.scaled(to_one=bool(config.paper_set and config.paper_set.is_scaled))
+    better_N = -opinions_N if config.higher_is_worse else opinions_N
+    predictions = _predictions(config, ratings, cues[0])
+    groups = ratings.groups if config.group_field else [GROUP_LABELS[cue.label] for cue in cues[0]]
+    magnitude_N = np.array([cue.magnitude for cue in cues[0]])
     return Evaluation(
-        fingerprint=engine.fingerprint,
+        fingerprint=engines[0].fingerprint,
         config=config,
         keys=ratings.keys,
-        opinions=np.array(ratings.opinions),
+        opinions=opinions_N,
         predictions=predictions,
         skipped=dict(sorted(ratings.skipped.items())),
-        agreements=agreements,
-        ablations=rows,
-        spread=spread_between_groups(
-            groups, np.array([cue.magnitude for cue in cues]), predictions[MAGNITUDE]
+        agreements={
+            name: measure_agreement(values_N, better_N, resamples=config.resamples)
+            for name, values_N in predictions.items()
+        },
+        as_authors={
+            name: measure_as_authors(values_N, opinions_N)
+            for name, values_N in predictions.items()
+            if config.paper_set
+        },
+        ablations=[
+            row
+            for engine, own in zip(engines, cues, strict=True)
+            for row in _compare(engine.variants, own, better_N)
+        ],
+        thirds=agreement_by_third(
+            {name: predictions[name] for name in (OURS, SIMILARITY, MAGNITUDE)},
+            opinions_N,
+            higher_is_worse=config.higher_is_worse,
+            resamples=config.resamples,
         ),
+        groups=groups,
+        magnitude=magnitude_N,
+        spread=_spread(config, groups, magnitude_N, predictions[MAGNITUDE]),
     )
 
 
-def _passes(config: ExperimentConfig) -> list[list[Variant]]:
+def _predictions(
+    config: ExperimentConfig, ratings: Ratings, cues: Sequence[ImageCues]
+) -> dict[str, Values]:
+    """Collect the values of each method, shape (N,)."""
+    return {
+        OURS: np.array([cue.compared[0] for cue in cues]),
+        SIMILARITY: np.array([cue.q_sim for cue in cues]),
+        MAGNITUDE: np.array([cue.q_mag for cue in cues]),
+        **{
+            name: np.array([cue.attributes[place] for cue in cues])
+            for place, name in enumerate(attribute_columns(config.compared()))
+        },
+        **{name: np.array(values) for name, values in ratings.baselines.items()},
+    }
+
+
+def _spread(
+    config: ExperimentConfig, groups: Sequence[str], before_N: Values, after_N: Values
+) -> GroupSpread | str:
+    try:
+        if config.group_field:
+            source = f"{config.group_field} of the set"
+        else:
+            check_labels(groups, config.model)
+            source = f"zero-shot labels by {config.model}"
+        return spread_between_groups(
+            groups, before_N, after_N, source=source, resamples=config.resamples
+        )
+    except InputError as error:
+        return str(error)
+
+
+def _by_encoder(config: ExperimentConfig) -> list[list[Variant]]:
     """Group variants that share an encoder, the configuration under test first of all."""
     base = config.scoring()
     backbones = (name.partition("=") for name in config.backbone)
@@ -130,68 +195,25 @@ def _passes(config: ExperimentConfig) -> list[list[Variant]]:
         config = variant.config
         return config.model, config.pretrained, config.crops == "dense"
 
-    passes: dict[tuple[str, str | None, bool], list[Variant]] = {}
+    together: dict[tuple[str, str | None, bool], list[Variant]] = {}
     for variant in variants:
-        passes.setdefault(encoder(variant), []).append(variant)
-    return list(passes.values())
-
-
-class _Counter:
-    """Tells a course how far the passes over all images have come."""
-
-    def __init__(self, course: Course, passes: int) -> None:
-        self.course = course
-        self._passes = passes
-        self._pass = self._images = 0
-
-    def add(self, rated: RatedImage, limit: int | None) -> None:
-        self._images += 1
-        share = max(rated.reached, self._images / limit if limit else 0.0)
-        self.course.step((self._pass + min(share, 1.0)) / self._passes)
-
-    def end_pass(self) -> None:
-        self._pass, self._images = self._pass + 1, 0
-
-
-def _score(
-    urls: Sequence[str],
-    config: ExperimentConfig,
-    baselines: Mapping[str, Baseline],
-    engine: Variants,
-    ratings: Ratings,
-    counter: _Counter,
-) -> Iterator[ImageCues]:
-    for rated in rated_images(urls, config, baselines, ratings.skipped):
-        ratings.add(rated)
-        yield engine.score(rated.image)
-        counter.add(rated, config.limit)
-    counter.end_pass()
-
-
-def _further_pass(
-    urls: Sequence[str],
-    config: ExperimentConfig,
-    variants: list[Variant],
-    opinions_N: Values,
-    counter: _Counter,
-) -> list[Ablation]:
-    engine = Variants(variants, config.device)
-    return _compare(
-        variants, list(_score(urls, config, {}, engine, Ratings(), counter)), opinions_N
-    )
+        together.setdefault(encoder(variant), []).append(variant)
+    return list(together.values())
 
 
 def _compare(
     variants: Sequence[Variant], cues: Sequence[ImageCues], opinions_N: Values
 ) -> list[Ablation]:
     """Make the table's rows; the configuration under test is no variant of itself."""
+    compared_VN = np.array([cue.compared for cue in cues]).T
     return [
         Ablation(
             family=variant.family,
             name=variant.name,
-            agreement=measure_agreement([cue.quality[place] for cue in cues], opinions_N),
+            agreement=measure_agreement(predictions_N, opinions_N),
+            predictions=predictions_N,
         )
-        for place, variant in enumerate(variants)
+        for variant, predictions_N in zip(variants, compared_VN, strict=True)
         if variant.family
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,23 @@ from shardsift.config import (
     attribute_columns,
     did_you_mean,
 )
+from shardsift.evaluation.paper import PAPER_SETS, PaperSet
+
+Protocol = Literal["native", "paper"]
 
 
 class ExperimentConfig(ModelConfig, AttributesConfig):
     """Scores to compare with human opinion: the configuration under test, and variants of it."""
 
+    iqa_set: str | None = Field(
+        default=None, description="name of the set, for tables and figures, and for `--protocol`"
+    )
+    protocol: Protocol = Field(
+        default="native",
+        description="`native` takes pictures as `score` does; `paper` takes the pictures of "
+        "`--iqa-set` that the paper's authors took, resizes them as they did, and adds their "
+        "statistics",
+    )
     mos_field: str = Field(
         default="mos", description="name of the opinion score in the samples' `.json`"
     )
@@ -39,13 +51,26 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
     )
     ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
         default=(),
-        description="a table of variants: `lambda`, `weights`, `alpha`, `crops`, `dense`, "
-        "`prompts`, comma-separated",
+        description="a table of variants: `lambda`, `magnitude`, `weights`, `fixed`, `alpha`, "
+        "`crops`, `prompts`, `dense`, comma-separated; `all` is all of them but `dense`, which "
+        "encodes everything again and needs a convolutional tower",
     )
     backbone: tuple[str, ...] = Field(
         default=(),
         description="a further model in that table, `NAME` or `NAME=WEIGHTS`; may be repeated",
     )
+
+    @model_validator(mode="after")
+    def _paper_has_the_set(self) -> Self:
+        if self.protocol == "paper" and self.iqa_set not in PAPER_SETS:
+            hint = did_you_mean(self.iqa_set or "", PAPER_SETS, f"it has {', '.join(PAPER_SETS)}")
+            what = (
+                f"--iqa-set {self.iqa_set}: the paper has no such set"
+                if self.iqa_set
+                else ("--protocol paper: say which of its sets this is with --iqa-set")
+            )
+            raise ValueError(f"{what}; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _by_is_asked(self) -> Self:
@@ -54,6 +79,11 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
             hint = did_you_mean(self.by, known, "ask it with --attribute or --attributes")
             raise ValueError(f"--by {self.by}: no attribute that is asked; {hint}")
         return self
+
+    @property
+    def paper_set(self) -> PaperSet | None:
+        """What the authors do with the set; None unless it is to be done as they do."""
+        return PAPER_SETS[self.iqa_set or ""] if self.protocol == "paper" else None
 
     def compared(self) -> dict[str, PromptPairs]:
         """Return the attributes that are compared with opinions."""

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from shardsift.config import did_you_mean
-from shardsift.errors import ImageError, InputError, ShardError
+from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
 from shardsift.evaluation.experiment_config import ExperimentConfig
+from shardsift.evaluation.paper import ONLY_PROTOCOL
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage, Sample
 from shardsift.redaction import reason
-from shardsift.shards.images import decode_rgb
+from shardsift.shards.images import decode_rgb, resize_bicubic
 from shardsift.shards.samples import parse_fields, read_samples
 from shardsift.storage.files import identify
 from shardsift.threads import map_ordered
@@ -27,7 +28,9 @@ Baseline = Callable[[RgbImage], float]
 
 _THREADS = 2
 _NOT_LOADED = "not_loaded"
+_NO_IMAGE = str(ErrorCode.MISSING_IMAGE)
 _NO_OPINION = "no_opinion"
+_OTHER_PROTOCOL = "other_protocol"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +56,8 @@ def rated_images(
 ) -> Iterator[RatedImage]:
     """Yield the images that can be decoded and have an opinion, in order.
 
-    The others are counted in `skipped`, by error code, `no_opinion` or `not_loaded`. Baselines are
-    computed while images are decoded.
+    The others are counted in `skipped`, by error code, `no_opinion`, `not_loaded` or
+    `other_protocol`. Baselines are computed while images are decoded.
 
     Raises:
         InputError: if a shard can't be read to its end, or no sample has the opinion's field.
@@ -63,7 +66,8 @@ def rated_images(
     def answer(found: tuple[Sample, Mapping[str, Any], float]) -> RatedImage | str:
         return _answer(*found, config, baselines)
 
-    samples = islice(_samples_with_fields(urls, config.mos_field), config.limit)
+    wanted = [config.mos_field, *([config.group_field] if config.group_field else [])]
+    samples = islice(_samples_with_fields(urls, wanted), config.limit)
     for answered in map_ordered(answer, samples, _THREADS):
         if isinstance(answered, str):
             skipped[answered] += 1
@@ -72,7 +76,7 @@ def rated_images(
 
 
 def _samples_with_fields(
-    urls: Sequence[str], mos_field: str
+    urls: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[tuple[Sample, Mapping[str, Any], float]]:
     """Yield samples, what their `.json` says, and the share of all shards before their end."""
     for number, url in enumerate(urls):
@@ -89,11 +93,12 @@ def _samples_with_fields(
             raise InputError(str(error)) from error
         except OSError as error:
             raise InputError(f"{url}: can't be read: {reason(error)}") from error
-        if mos_field not in seen:
-            hint = did_you_mean(mos_field, seen, f"there are {', '.join(sorted(seen))}")
-            raise InputError(
-                f"{url}: no sample's .json has {mos_field!r}; {hint if seen else 'there is none'}"
-            )
+        for name in wanted:
+            if name not in seen:
+                hint = did_you_mean(name, seen, f"there are {', '.join(sorted(seen))}")
+                raise InputError(
+                    f"{url}: no sample's .json has {name!r}; {hint if seen else 'there is none'}"
+                )
 
 
 def _answer(
@@ -103,13 +108,17 @@ def _answer(
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
 ) -> RatedImage | str:
+    if fields.get(ONLY_PROTOCOL, config.protocol) != config.protocol:
+        return _OTHER_PROTOCOL
     opinion = _opinion(fields.get(config.mos_field))
     if opinion is None:
         return _NO_OPINION
-    if sample.image is None or sample.image.data is None:
+    if sample.image is None:
+        return _NO_IMAGE
+    if sample.image.data is None:
         return _NOT_LOADED
     try:
-        image = decode_rgb(sample.image.data, config.max_pixels)
+        image = _decode(sample.image.data, config)
     except ImageError as error:
         return str(error.code)
     group = fields.get(config.group_field) if config.group_field else None
@@ -121,6 +130,15 @@ def _answer(
         image=image,
         baselines={name: measure(image) for name, measure in baselines.items()},
     )
+
+
+def _decode(data: bytes, config: ExperimentConfig) -> RgbImage:
+    """Decode as `score` does; or as the authors do, who don't turn by EXIF and may resize."""
+    if config.paper_set is None:
+        return decode_rgb(data, config.max_pixels)
+    image = decode_rgb(data, config.max_pixels, upright=False)
+    side = config.paper_set.side
+    return image if side is None else resize_bicubic(image, side)
 
 
 def _opinion(value: object) -> float | None:
@@ -138,7 +156,7 @@ def _opinion(value: object) -> float | None:
 class Ratings:
     """What was said of N images, collected while they pass.
 
-    `baselines` holds a list of N values each, `groups` is empty without a group field.
+    `baselines` holds a list of N values each; a sample without the group field is in group `none`.
     """
 
     keys: list[str] = field(default_factory=list[str])
@@ -151,11 +169,13 @@ class Ratings:
         """Note everything but the picture."""
         self.keys.append(rated.key)
         self.opinions.append(rated.opinion)
-        if rated.group is not None:
-            self.groups.append(rated.group)
+        self.groups.append("none" if rated.group is None else rated.group)
         for name, value in rated.baselines.items():
             self.baselines.setdefault(name, []).append(value)
 
-    def turned(self, *, higher_is_worse: bool) -> Values:
-        """Turn opinions so that higher is better, shape (N,)."""
-        return np.array(self.opinions) * (-1.0 if higher_is_worse else 1.0)
+    def scaled(self, *, to_one: bool) -> Values:
+        """Return opinions, shape (N,); from 0 for the lowest to 1 for the highest if asked."""
+        opinions_N = np.array(self.opinions)
+        if not to_one or not len(opinions_N):
+            return opinions_N
+        return (opinions_N - opinions_N.min()) / (np.ptp(opinions_N) or 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from itertools import islice
+from typing import NamedTuple
 
 from webdataset.writer import TarWriter
 
@@ -13,35 +14,43 @@ from shardsift.evaluation.sets import Opinion
 from shardsift.storage.files import committing, join
 
 
-def write_shards(
-    opinions: Iterable[Opinion], output: str, name: str, images_per_shard: int = 1000
-) -> tuple[int, int]:
-    """Write `NAME-00000.tar` and so on, as they are read; return how many images and shards.
+class Written(NamedTuple):
+    """How many samples and shards were written, and how many of the samples lack their image."""
 
-    A sample is the image as it was, and a `.json` with `name`, `mos` and what else is known. Equal
-    images give equal tars. Raises InputError if there is no image.
+    samples: int
+    shards: int
+    without_image: int
+
+
+def write_shards(
+    opinions: Iterable[Opinion], output: str, name: str, samples_per_shard: int = 1000
+) -> Written:
+    """Write `NAME-00000.tar` and so on, as they are read.
+
+    A sample is the image as it was, if the download has it, and a `.json` with `name`, `mos` and
+    what else is known. Equal images give equal tars. Raises InputError if there is no sample.
     """
     remaining = iter(opinions)
-    images = shards = 0
-    while part := list(islice(remaining, images_per_shard)):
+    samples = shards = without_image = 0
+    while part := list(islice(remaining, samples_per_shard)):
         # webdataset's default modification time is now, which would make equal tars differ
         with (
             committing(join(output, f"{name}-{shards:05}.tar")) as file,
             TarWriter(file, mtime=0) as tar,
         ):
             for place, opinion in enumerate(part):
-                tar.write({"__key__": f"{images + place:06}"} | _files(opinion))
-        images, shards = images + len(part), shards + 1
-    if not images:
+                tar.write({"__key__": f"{samples + place:06}"} | _files(opinion))
+        samples, shards = samples + len(part), shards + 1
+        without_image += sum(opinion.path is None for opinion in part)
+    if not samples:
         raise InputError(f"{name}: the folder's list of opinions is empty")
-    return images, shards
+    return Written(samples, shards, without_image)
 
 
 def _files(opinion: Opinion) -> dict[str, bytes]:
     """Return the files of a sample, by extension."""
-    fields = {"name": opinion.path.name, "mos": opinion.mos, **opinion.fields}
-    extension = opinion.path.suffix.lower().lstrip(".")
-    return {
-        extension: opinion.path.read_bytes(),
-        "json": json.dumps(fields, ensure_ascii=False).encode(),
-    }
+    fields = {"name": opinion.name, "mos": opinion.mos, **opinion.fields}
+    files = {"json": json.dumps(fields, ensure_ascii=False).encode()}
+    if opinion.path is not None:
+        files[opinion.path.suffix.lower().lstrip(".")] = opinion.path.read_bytes()
+    return files

@@ -6,9 +6,11 @@
     kadid10k   dmos.csv (higher is better, whatever its name), images/
     tid2013    mos_with_names.txt, distorted_images/
     csiq       csiq.DMOS.xlsx, dst_imgs/<distortion>/  (DMOS: higher is worse)
+    agiqa1k    AIGC_MOS_Zscore.xlsx, the images anywhere below
     agiqa3k    data.csv, the images anywhere below
-    pipal      Train_Label/*.txt, the images anywhere below
+    pipal      Train_Label/*.txt, for the paper also Val…Label/*.txt, the images anywhere below
     flive      database/labels_image.csv, database/<collection>/
+    ava        AVA.txt, tags.txt if it is there, the images anywhere below
 
 Files are found by name anywhere below the folder, because archives unpack into different depths.
 """
@@ -21,12 +23,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from scipy import io as scipy_io
 
 from shardsift.errors import ConfigError, InputError
+from shardsift.evaluation.paper import ONLY_PROTOCOL
 
 _TRAINING_IMAGES = 7
-"""The first images of LIVE in the Wild were shown to subjects as training, and have no opinion."""
+"""The first images of LIVE in the Wild, which trained its subjects; only the paper takes them."""
+
+_PAPER_ONLY = {ONLY_PROTOCOL: "paper"}
 
 _CSIQ_NAMES = {"noise": "awgn", "jpeg 2000": "jpeg2000"}
 """Distortions that the table calls otherwise than the files' names."""
@@ -34,11 +40,15 @@ _CSIQ_NAMES = {"noise": "awgn", "jpeg 2000": "jpeg2000"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opinion:
-    """An image file, the mean opinion of it, and further fields for the `.json`."""
+    """An image file, the mean opinion of it, and further fields for the `.json`.
 
-    path: Path
+    `path` is None if the download lacks the image, as of sets whose images were withdrawn.
+    """
+
+    name: str
+    path: Path | None
     mos: float
-    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +63,32 @@ def koniq10k(folder: Path) -> Iterator[Opinion]:
     """Read KonIQ-10k: 10,073 photographs, MOS 1 to 5."""
     images = _index(folder, "1024x768") or _index(folder, "512x384") or _index(folder)
     for row in _csv(folder, "koniq10k_scores_and_distributions.csv"):
-        yield Opinion(path=_find(images, row["image_name"]), mos=float(row["MOS"]))
+        yield _rated(images, row["image_name"], row["MOS"])
 
 
 def spaq(folder: Path) -> Iterator[Opinion]:
     """Read SPAQ: 11,125 smartphone photographs, MOS 0 to 100."""
     images = _index(folder, "TestImage")
     for row in _xlsx(_file(folder, "MOS and Image attribute scores.xlsx")):
-        yield Opinion(path=_find(images, str(row["Image name"])), mos=float(row["MOS"]))
+        yield _rated(images, str(row["Image name"]), row["MOS"])
 
 
 def livec(folder: Path) -> Iterator[Opinion]:
-    """Read LIVE in the Wild Challenge: 1,162 photographs, MOS 0 to 100."""
+    """Read LIVE in the Wild Challenge: 1,162 photographs, MOS 0 to 100.
+
+    And the seven that trained its subjects, as far as they are there, for the paper's protocol.
+    """
     images = _index(folder, "Images")
     names, opinions = (
         scipy_io.loadmat(_file(folder, f"{name}.mat"), squeeze_me=True)[name]
         for name in ("AllImages_release", "AllMOS_release")
     )
     pairs = list(zip(names.tolist(), opinions.tolist(), strict=True))
-    for name, mos in pairs[_TRAINING_IMAGES:]:
-        yield Opinion(path=_find(images, str(name)), mos=float(mos))
+    for place, (name, mos) in enumerate(pairs):
+        if place >= _TRAINING_IMAGES:
+            yield _rated(images, str(name), mos)
+        elif str(name).lower() in images:
+            yield _rated(images, str(name), mos, **_PAPER_ONLY)
 
 
 def kadid10k(folder: Path) -> Iterator[Opinion]:
@@ -81,7 +97,7 @@ def kadid10k(folder: Path) -> Iterator[Opinion]:
     for row in _csv(folder, "dmos.csv"):
         name = row["dist_img"]
         fields = {"reference": row["ref_img"], "distortion": name.split("_")[1]}
-        yield Opinion(path=_find(images, name), mos=float(row["dmos"]), fields=fields)
+        yield _rated(images, name, row["dmos"], **fields)
 
 
 def tid2013(folder: Path) -> Iterator[Opinion]:
@@ -91,8 +107,7 @@ def tid2013(folder: Path) -> Iterator[Opinion]:
         if line.strip():
             mos, name = line.split()
             reference, distortion, _ = name.split("_")
-            fields = {"reference": reference.upper(), "distortion": distortion}
-            yield Opinion(path=_find(images, name), mos=float(mos), fields=fields)
+            yield _rated(images, name, mos, reference=reference.upper(), distortion=distortion)
 
 
 def csiq(folder: Path) -> Iterator[Opinion]:
@@ -102,8 +117,16 @@ def csiq(folder: Path) -> Iterator[Opinion]:
         kind = str(row["dst_type"]).lower()
         kind = _CSIQ_NAMES.get(kind, kind)
         name = f"{row['image']}.{kind}.{int(row['dst_lev'])}.png"
-        fields = {"reference": str(row["image"]), "distortion": kind}
-        yield Opinion(path=_find(images, name), mos=float(row["dmos"]), fields=fields)
+        yield _rated(images, name, row["dmos"], reference=str(row["image"]), distortion=kind)
+
+
+def agiqa1k(folder: Path) -> Iterator[Opinion]:
+    """Read AGIQA-1K: 1,080 generated pictures, MOS 0 to 5."""
+    images = _index(folder)
+    for row in _xlsx(_file(folder, "AIGC_MOS_Zscore.xlsx")):
+        name = str(row["Image"])
+        fields = {"generator": name.split("_")[0], "prompt": str(row["Prompt"])}
+        yield _rated(images, name, row["MOS"], **fields)
 
 
 def agiqa3k(folder: Path) -> Iterator[Opinion]:
@@ -111,18 +134,23 @@ def agiqa3k(folder: Path) -> Iterator[Opinion]:
     images = _index(folder)
     for row in _csv(folder, "data.csv"):
         fields = {"generator": row["name"].split("_")[0], "style": row.get("style") or ""}
-        yield Opinion(path=_find(images, row["name"]), mos=float(row["mos_quality"]), fields=fields)
+        yield _rated(images, row["name"], row["mos_quality"], **fields)
 
 
 def pipal(folder: Path) -> Iterator[Opinion]:
-    """Read PIPAL's training part: 23,200 restored images, Elo ratings around 1,500."""
+    """Read PIPAL's training part: 23,200 restored images, Elo ratings around 1,500.
+
+    And the 1,000 of its validation part, if their ratings are there, for the paper's protocol.
+    """
     images = _index(folder)
-    for labels in sorted(folder.rglob("Train_Label/*.txt")):
-        for line in labels.read_text().splitlines():
-            if line.strip():
-                name, rating = line.split(",")
-                fields = {"reference": name.split("_")[0], "distortion": name.split("_")[1]}
-                yield Opinion(path=_find(images, name), mos=float(rating), fields=fields)
+    for part, further in (("[Tt]rain*[Ll]abel", {}), ("[Vv]al*[Ll]abel", _PAPER_ONLY)):
+        for labels in sorted(folder.rglob(f"{part}/*.txt")):
+            for line in labels.read_text().splitlines():
+                if line.strip():
+                    name, rating = line.split(",")
+                    reference, distortion, _ = name.split("_")
+                    fields = {"reference": reference, "distortion": distortion, **further}
+                    yield _rated(images, name, rating, **fields)
 
 
 def flive(folder: Path) -> Iterator[Opinion]:
@@ -131,11 +159,50 @@ def flive(folder: Path) -> Iterator[Opinion]:
     for row in _csv(folder, labels.name):
         name = row.get("name_image") or row["name"]
         mos = row.get("mos_image") or row["mos"]
+        path = _existing(labels.parent / name)
         yield Opinion(
-            path=_existing(labels.parent / name),
+            name=path.name,
+            path=path,
             mos=float(mos),
             fields={"collection": name.split("/")[0]},
         )
+
+
+def ava(folder: Path) -> Iterator[Opinion]:
+    """Read AVA: 255,530 photographs, the mean of aesthetic votes from 1 to 10.
+
+    Some of its images were withdrawn, and no download has them.
+    """
+    list_file = _file(folder, "AVA.txt")
+    images = _index(folder)
+    if not any(name.endswith(".jpg") for name in images):
+        raise InputError(f"{folder}: there is no .jpg below it; name the unpacked download")
+    tags = _ava_tags(list_file.with_name("tags.txt"))
+    marks_10 = np.arange(1, 11)
+    for line in list_file.read_text().splitlines():
+        if line.strip():
+            _, image, *numbers = line.split()
+            votes_10 = np.array(numbers[:10], np.int64)
+            tag, _, challenge = numbers[10:13]
+            mean = float(np.average(marks_10, weights=votes_10))
+            deviation = float(np.average((marks_10 - mean) ** 2, weights=votes_10)) ** 0.5
+            yield Opinion(
+                name=f"{image}.jpg",
+                path=images.get(f"{image}.jpg"),
+                mos=mean,
+                fields={
+                    "mos_std": deviation,
+                    "votes": votes_10.tolist(),
+                    "tag": tags.get(tag, tag),
+                    "challenge": challenge,
+                },
+            )
+
+
+def _ava_tags(file: Path) -> dict[str, str]:
+    """Read the names of AVA's semantic tags, by number; none if the file isn't there."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return dict(line.split(maxsplit=1) for line in lines if line.strip())
 
 
 IQA_SETS: dict[str, IqaSet] = {
@@ -145,9 +212,11 @@ IQA_SETS: dict[str, IqaSet] = {
     "kadid10k": IqaSet(kadid10k),
     "tid2013": IqaSet(tid2013),
     "csiq": IqaSet(csiq, higher_is_worse=True),
+    "agiqa1k": IqaSet(agiqa1k),
     "agiqa3k": IqaSet(agiqa3k),
     "pipal": IqaSet(pipal),
     "flive": IqaSet(flive),
+    "ava": IqaSet(ava),
 }
 """By the names that `--iqa-set` and the published figures have."""
 
@@ -190,6 +259,11 @@ def _index(folder: Path, below: str | None = None) -> dict[str, Path]:
     if start is None:
         return {}
     return {path.name.lower(): path for path in sorted(start.rglob("*")) if path.is_file()}
+
+
+def _rated(images: Mapping[str, Path], name: str, mos: object, **fields: Any) -> Opinion:
+    path = _find(images, name)
+    return Opinion(name=path.name, path=path, mos=float(cast(Any, mos)), fields=fields)
 
 
 def _find(images: Mapping[str, Path], name: str) -> Path:

@@ -14,7 +14,8 @@ N in shapes: images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -28,6 +29,8 @@ Values = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 """Share of the resamples that an interval holds."""
+
+_TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 MIN_IMAGES = 8
 """With fewer, five parameters fit anything."""
@@ -70,7 +73,7 @@ class Logistic:
     def __call__(self, predictions_N: ArrayLike) -> Values:
         """Return the opinions that the curve expects, shape (N,)."""
         x_N = (np.asarray(predictions_N, np.float64) - self.centre) / self.spread
-        return _logistic(x_N, *self.betas)
+        return logistic(x_N, *self.betas)
 
 
 def fit_logistic(
@@ -125,6 +128,42 @@ def measure_agreement(
     return Agreement(images=len(x_N), **estimates)
 
 
+def estimate_srcc(
+    predictions: ArrayLike, opinions: ArrayLike, *, resamples: int = 0, seed: int = 0
+) -> Estimate:
+    """Compute SRCC alone, with its bootstrap interval; NaN if all values of one side are equal.
+
+    Predictions that are not finite are left out.
+    """
+    x_N, y_N = (np.asarray(values, np.float64) for values in (predictions, opinions))
+    finite_N = np.isfinite(x_N)
+    x_N, y_N = x_N[finite_N], y_N[finite_N]
+
+    def srcc(places_N: NDArray[np.int64]) -> float:
+        return float(_ranks_agree(x_N[places_N], y_N[places_N]))
+
+    low, high = bounds_of(srcc, len(x_N), resamples, seed)
+    return Estimate(value=srcc(np.arange(len(x_N))), low=low, high=high)
+
+
+def bounds_of(
+    statistic: Callable[[NDArray[np.int64]], float], images: int, resamples: int, seed: int = 0
+) -> tuple[float | None, float | None]:
+    """Bound a statistic of the images at these places by the bootstrap; None without resamples."""
+    if not resamples:
+        return None, None
+    random = np.random.default_rng(seed)
+    drawn = [statistic(random.integers(0, images, images)) for _ in range(resamples)]
+    low, high = np.nanquantile(drawn, _TAILS)
+    return float(low), float(high)
+
+
+def _ranks_agree(x_N: Values, y_N: Values) -> float:
+    if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
+        return math.nan
+    return float(np.corrcoef(stats.rankdata(x_N), stats.rankdata(y_N))[0, 1])
+
+
 def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
     """Compute the statistics in the order of `STATISTICS`."""
     fitted_N = curve(x_N)
@@ -146,11 +185,11 @@ def _bootstrap(x_N: Values, y_N: Values, curve: Logistic, resamples: int, seed: 
         x, y = x_N[places_N], y_N[places_N]
         if np.ptp(x) > 0 and np.ptp(y) > 0:
             drawn.append(_statistics(x, y, fit_logistic(x, y, curve)))
-    tail = (1 - CONFIDENCE) / 2
-    return np.nanquantile(np.array(drawn), [tail, 1 - tail], axis=0)
+    return np.nanquantile(np.array(drawn), _TAILS, axis=0)
 
 
-def _logistic(x_N: Values, b1: float, b2: float, b3: float, b4: float, b5: float) -> Values:
+def logistic(x_N: Values, b1: float, b2: float, b3: float, b4: float, b5: float) -> Values:
+    """Compute the curve of five parameters, shape (N,)."""
     return b1 * (special.expit(b2 * (x_N - b3)) - 0.5) + b4 * x_N + b5
 
 
@@ -165,7 +204,7 @@ def _descend(x_N: Values, y_N: Values, betas: Sequence[float]) -> tuple[float, t
     """Descend, and return squared error and parameters at the end or at the limit of steps."""
 
     def misses(betas: Values) -> Values:
-        return _logistic(x_N, *betas) - y_N
+        return logistic(x_N, *betas) - y_N
 
     def slopes(betas: Values) -> Values:
         return _jacobian(x_N, *betas)

@@ -5,24 +5,30 @@ Shapes in names: N crops, D feature values, P prompt pairs, L labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shardsift.config import Attributes, CropPlan, ScoreConfig
+from shardsift.config import Attributes, CropPlan, ScoreConfig, did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import load_clip
-from shardsift.scoring.crops import cut_crops, patch_corners
+from shardsift.scoring.crops import patch_corners
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import CropScores, box_cox, fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.views import encode_views
 
-FAMILIES = ("lambda", "weights", "alpha", "crops", "dense", "prompts")
-"""What `--ablate` may name; `dense` needs a convolutional tower, and another pass."""
+FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompts", "dense")
+"""What `--ablate` may name; `dense` needs a convolutional tower, and encodes everything again."""
+
+ALL_FAMILIES = "all"
+"""In place of all families but `dense`."""
 
 GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),
@@ -30,42 +36,54 @@ GROUP_LABELS = (
 )
 """Semantic groups that an image is put into if no column says."""
 
-_MIN_BATCH = 2
-"""As in the scorer: a lone crop would be rounded otherwise."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One row of the ablation table."""
+    """One row of the ablation table.
+
+    Attributes:
+        divides: whether magnitudes are divided by their standard deviation, as MA-CLIP does.
+        cue: what is compared with opinions.
+    """
 
     family: str
     name: str
     config: ScoreConfig
+    divides: bool = True
+    cue: Literal["quality", "q_mag"] = "quality"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageCues:
-    """One image under V variants: means over crops, shape (V,), and what groups are made of.
+    """One image under V variants: means over crops, and what groups are made of.
 
-    `magnitude` is the magnitude cue of the first variant before Box-Cox, `label` the place of the
-    likeliest label; `attributes` are of the first variant's crops.
+    Attributes:
+        compared: of each variant, what it compares with opinions, shape (V,).
+        q_sim, q_mag: of the first variant.
+        attributes: of the first variant, a value each.
+        magnitude: the magnitude cue of the first variant before Box-Cox.
+        label: the place of the likeliest label.
     """
 
-    quality: Values
-    q_sim: Values
-    q_mag: Values
+    compared: Values
+    q_sim: float
+    q_mag: float
+    attributes: Values
     magnitude: float
     label: int
-    attributes: Values
 
 
 def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
     """List the table's variants, one setting changed at a time. Raises ConfigError."""
     changes: dict[str, list[tuple[str, dict[str, object]]]] = {
-        "lambda": [(f"λ = {x:g}", {"box_cox_lambda": x}) for x in (0.0, 0.25, 0.5, 0.75, 1.0)],
+        "lambda": [(f"λ = {x:g}", {"box_cox_lambda": x}) for x in (0.0, 0.3, 0.5, 0.7, 1.0)],
         "weights": [
             (f"base {sim:g} : {mag:g}", {"base_sim": sim, "base_mag": mag})
             for sim, mag in ((1.0, 0.2), (1.0, 0.6), (1.0, 1.0), (0.6, 1.0), (0.2, 1.0))
+        ],
+        "fixed": [
+            (f"fixed {sim:.1f} : {1 - sim:.1f}", _fixed_weights(sim))
+            for sim in (0.1, 0.3, 0.5, 0.7, 0.9)
         ],
         "alpha": [(f"α = {x:g}", {"alpha": x}) for x in (0.0, 0.5, 1.0, 2.0, 4.0)],
         "crops": [(plan, {"crops": plan}) for plan in ("paper", "fast", "global")],
@@ -75,11 +93,51 @@ def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
             *((" | ".join(pair), {"prompts": (pair,)}) for pair in base.prompts),
         ],
     }
-    for family in families:
-        if family not in changes:
-            raise ConfigError(f"--ablate {family}: known are {', '.join(FAMILIES)}")
-        for name, change in changes[family]:
+    for family in _families(families):
+        if family == "magnitude":
+            yield from _magnitudes(base)
+        for name, change in changes.get(family, []):
             yield Variant(family=family, name=name, config=base.model_copy(update=change))
+
+
+def _families(asked: Iterable[str]) -> Iterator[str]:
+    for family in asked:
+        if family == ALL_FAMILIES:
+            yield from (name for name in FAMILIES if name != "dense")
+        elif family in FAMILIES:
+            yield family
+        else:
+            known = ", ".join((ALL_FAMILIES, *FAMILIES))
+            raise ConfigError(f"--ablate {family}: {did_you_mean(family, FAMILIES, known)}")
+
+
+def _fixed_weights(sim: float) -> dict[str, object]:
+    """Fuse with the same weights whatever the cues say: a softmax of constants."""
+    return {"base_sim": math.log(sim / (1 - sim)), "base_mag": 0.0, "alpha": 0.0}
+
+
+def _magnitudes(base: ScoreConfig) -> Iterator[Variant]:
+    """List what can be left out of the magnitude cue; λ = 1 is no transform."""
+    plain = base.model_copy(update={"box_cox_lambda": 1.0})
+    steps = (
+        ("mean |f|", plain, False),
+        ("Box-Cox of |f|", base, False),
+        ("|f| / std", plain, True),
+        ("Box-Cox of |f| / std", base, True),
+    )
+    cues: tuple[tuple[str, Literal["quality", "q_mag"]], ...] = (
+        ("alone", "q_mag"),
+        ("fused", "quality"),
+    )
+    for name, config, divides in steps:
+        for how, cue in cues:
+            yield Variant(
+                family="magnitude",
+                name=f"{name}, {how}",
+                config=config,
+                divides=divides,
+                cue=cue,
+            )
 
 
 class Variants:
@@ -112,56 +170,50 @@ class Variants:
         if plan != "dense":
             # Every other plan's views are among those of `paper`.
             plan = "global" if self._all("global") else "fast" if self._all("fast") else "paper"
-        features_ND = self._features(image, plan)
+        features_ND = encode_views(self._encoder, image, plan)
         corners = patch_corners(height, width, plan)
-        scored = [
-            self._score(features_ND[_views(corners, height, width, v.config.crops)], place)
-            for place, v in enumerate(self.variants)
-        ]
-        quality_V, q_sim_V, q_mag_V = np.array(scored, np.float64).T
-        own_ND = features_ND[_views(corners, height, width, self.variants[0].config.crops)]
-        likeness_L = self._labels_LD @ features_ND[-1]
+
+        def views_of(variant: Variant) -> Tensor:
+            return features_ND[_views(corners, height, width, variant.config.crops)]
+
+        scored = [self._score(views_of(v), place) for place, v in enumerate(self.variants)]
+        own_ND = views_of(self.variants[0])
+        attributes = [_mean(own_N) for own_N in self._encoder.answers(own_ND)]
         return ImageCues(
-            quality=quality_V,
-            q_sim=q_sim_V,
-            q_mag=q_mag_V,
-            magnitude=float(magnitude_cue(own_ND, 1.0).mean()),
-            label=int(likeness_L.argmax()),
-            attributes=np.array(
-                [float(own_N.double().mean()) for own_N in self._encoder.answers(own_ND)]
+            compared=np.array(
+                [
+                    _mean(getattr(scores, v.cue))
+                    for scores, v in zip(scored, self.variants, strict=True)
+                ]
             ),
+            q_sim=_mean(scored[0].q_sim),
+            q_mag=_mean(scored[0].q_mag),
+            attributes=np.array(attributes),
+            magnitude=_mean(magnitude_cue(own_ND, 1.0)),
+            label=int((self._labels_LD @ features_ND[-1]).argmax()),
         )
 
     def _all(self, plan: CropPlan) -> bool:
         return all(variant.config.crops == plan for variant in self.variants)
 
-    def _features(self, image: RgbImage, plan: CropPlan) -> Tensor:
-        pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"]))
-        pixels_HW3 = pixels_HW3.to(self._encoder.device)
-        if plan == "dense":
-            whole_1D = self._encode([crop.float() for crop in cut_crops(pixels_HW3, "global")])
-            return torch.cat([self._encoder.encode_patches(pixels_HW3), whole_1D])
-        return self._encode([crop.float() for crop in cut_crops(pixels_HW3, plan)])
-
-    def _encode(self, crops: list[Tensor]) -> Tensor:
-        count = len(crops)
-        crops_NSS3 = torch.stack(crops * _MIN_BATCH if count < _MIN_BATCH else crops)
-        return self._encoder.encode(crops_NSS3.permute(0, 3, 1, 2))[:count]
-
-    def _score(self, features_ND: Tensor, place: int) -> tuple[float, float, float]:
-        """Average quality, q_sim and q_mag over crops."""
-        config = self.variants[place].config
+    def _score(self, features_ND: Tensor, place: int) -> CropScores:
+        variant, config = self.variants[place], self.variants[place].config
         text_P2D = self._encoder.text_P2D[self._places[place]]
-        scores = fuse(
+        if variant.divides:
+            q_mag_N = magnitude_cue(features_ND, config.box_cox_lambda)
+        else:
+            q_mag_N = box_cox(features_ND.abs(), config.box_cox_lambda).mean(dim=-1)
+        return fuse(
             similarity_cue(features_ND, text_P2D, self._encoder.logit_scale),
-            magnitude_cue(features_ND, config.box_cox_lambda),
+            q_mag_N,
             base_sim=config.base_sim,
             base_mag=config.base_mag,
             alpha=config.alpha,
         )
-        cues = (scores.quality, scores.q_sim, scores.q_mag)
-        quality, q_sim, q_mag = (float(cue.double().mean()) for cue in cues)
-        return quality, q_sim, q_mag
+
+
+def _mean(values_N: Tensor) -> float:
+    return float(values_N.double().mean())
 
 
 def _views(

@@ -62,10 +62,15 @@ def magnitude_cue(features_ND: Tensor, box_cox_lambda: float) -> Tensor:
     ((x + 1)^λ - 1) / λ, or log(x + 1) for λ = 0.
     """
     magnitude_ND = features_ND.abs()
-    x_ND = magnitude_ND / (magnitude_ND.std(dim=-1, keepdim=True) + _EPSILON)
+    deviation_N1 = magnitude_ND.std(dim=-1, keepdim=True)
+    return box_cox(magnitude_ND / (deviation_N1 + _EPSILON), box_cox_lambda).mean(dim=-1)
+
+
+def box_cox(x_ND: Tensor, box_cox_lambda: float) -> Tensor:
+    """Transform values of at least 0: ((x + 1)^λ - 1) / λ, or log(x + 1) for λ = 0."""
     if box_cox_lambda == 0:
-        return x_ND.log1p().mean(dim=-1)
-    return (((x_ND + 1) ** box_cox_lambda - 1) / box_cox_lambda).mean(dim=-1)
+        return x_ND.log1p()
+    return ((x_ND + 1) ** box_cox_lambda - 1) / box_cox_lambda
 
 
 def fuse(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
-from shardsift.records import CUES, Embedding, ImageScore, RgbImage
+from shardsift.records import CUES, Embedding, ImageFeatures, ImageScore, RgbImage
 from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
@@ -23,11 +23,9 @@ from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.packing import send_in_groups
 from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
+from shardsift.scoring.views import MIN_BATCH, encode_views
 from shardsift.shards.images import AnyImage, as_rgb
 from shardsift.shards.slabs import Bytes, Unpin
-
-_MIN_BATCH = 2
-"""A lone crop would take other convolution kernels, whose rounding shows at 1e-6."""
 
 
 class ImageScorer(Protocol):
@@ -116,7 +114,7 @@ class Scorer:
         self.embedding_values = encoder.text_P2D.shape[2] if embeddings else 0
         # Kernels round by the size of their batch, and not by what else is in it. So the encoder
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
-        self._step = max(_MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
+        self._step = max(MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
         self.batch_size = math.ceil(batch_size / self._step) * self._step
         self._values = len(CUES) + len(encoder.attributes)
         self._pinned = PinnedMemory(encoder.device)
@@ -164,6 +162,29 @@ class Scorer:
                 yield _image_score(scores_VN[:, begin:end], features_ND[whole].copy())
                 begin = end
             rest_VM = scores_VN[:, begin:]
+
+    @torch.inference_mode()
+    def features(self, images: Iterable[AnyImage]) -> Iterator[ImageFeatures]:
+        """Yield what each image's score is made of, in order, to try ideas on.
+
+        One image is encoded at a time, so `score` is faster; both agree within 1e-6 in float32.
+        The text side is `scorer.encoder.text_P2D`, unit vectors of P pairs of prompts, the good
+        one first, shape (P, 2, D), and `scorer.encoder.logit_scale`, the factor on cosines.
+
+        Raises as `score`.
+
+        Examples:
+            >>> for found in scorer.features(images):
+            ...     norm = np.linalg.norm(found.features, axis=1)  # of each view, shape (M,)
+            ...     print(float((found.w_sim * found.q_sim + (1 - found.w_sim) * norm).mean()))
+        """
+        for number, image in enumerate(images):
+            rgb = as_rgb(image, f"image {number}", self.config.max_pixels)
+            features_MD = encode_views(self.encoder, rgb, self.config.crops)
+            scores_VM = self._finish(features_MD).scores_VN[: len(CUES)].cpu().numpy()
+            yield ImageFeatures(
+                features=features_MD.cpu().numpy(), **dict(zip(CUES, scores_VM, strict=True))
+            )
 
     def pin(self, memory: Bytes) -> Unpin:
         """Let a GPU copy images from this memory by itself; return what undoes that."""

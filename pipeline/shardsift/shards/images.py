@@ -79,8 +79,10 @@ _SCALES: Final = {"1": 255, "L;2": 85, "L;4": 17}
 _ADDRESS = re.compile(r"( object)? at 0x[0-9a-f]+")
 
 
-def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
+def decode_rgb(data: bytes, max_pixels: int, *, upright: bool = True) -> RgbImage:
     """Decode an image to uint8 RGB, shape (height, width, 3).
+
+    Pixels stay as they lie in the file, whatever its EXIF orientation, if `upright` is False.
 
     Raises:
         ImageError: with code `unsupported_format`, `decode_error`, `truncated` or `too_large`.
@@ -88,7 +90,8 @@ def decode_rgb(data: bytes, max_pixels: int) -> RgbImage:
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
     try:
-        return _upright(*_decode(data, max_pixels))
+        pixels_HW3, exif = _decode(data, max_pixels)
+        return _upright(pixels_HW3, exif) if upright else pixels_HW3
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -114,6 +117,12 @@ def read_rgb(url: str, max_pixels: int) -> RgbImage:
         return decode_rgb(data, max_pixels)
     except ImageError as error:
         raise ImageError(error.code, f"{url}: {error}") from error
+
+
+def resize_bicubic(image: RgbImage, side: int) -> RgbImage:
+    """Resize an image to a square of so many pixels, as Pillow and torchvision do it."""
+    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
 
 
 def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImage:

@@ -8,6 +8,7 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.commands import beside
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
+from shardsift.evaluation.paper import PAPER_SETS
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS
 from shardsift.progress import count
@@ -23,8 +24,13 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     iqa_set = IQA_SETS[name]
     with held(output):
         opinions = iqa_set.read(config.folder)
-        images, shards = write_shards(opinions, output, name, config.images_per_shard)
-    console.say(f"{count(images, 'image')} with opinions in {count(shards, 'shard')}: {output}")
+        written = write_shards(opinions, output, name, config.images_per_shard)
+    samples, shards = count(written.samples, "sample"), count(written.shards, "shard")
+    console.say(f"{samples} with opinions in {shards}: {output}")
+    if written.without_image:
+        console.say(f"the download lacks the images of {written.without_image:,}")
+    if name in PAPER_SETS:
+        console.say("the paper has this set; --protocol paper evaluates as its authors do")
     flags = ["--higher-is-worse"] if iqa_set.higher_is_worse else []
     results = beside(output, "evaluation")
     console.suggest("evaluate", output, "--iqa-set", name, *flags, "--output", results)

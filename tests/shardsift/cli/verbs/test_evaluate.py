@@ -1,38 +1,163 @@
-"""The verb writes a table, figures and predictions that anybody can check."""
+"""The verb writes tables, figures and predictions that anybody can check."""
 
 from __future__ import annotations
 
 import csv
 import json
+from itertools import combinations, islice
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pytest
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import optimize, stats
 
 from shardsift.cli.app import main
+from shardsift.evaluation.paper import PAPER_SETS
+from shardsift.shards.samples import read_samples
+from tests.conftest import SHARED
+from tests.samples import File, write_tar
 from tests.shardsift.evaluation.rated import write_rated_shard
+
+Values = NDArray[np.float64]
+
+QUICK = ["--model", "compact", "--no-brisque", "--resamples", "20"]
+
+
+def column(rows: list[dict[str, str]], name: str) -> Values:
+    return np.array([float(row[name]) for row in rows])
+
+
+def spearman(a: Values, b: Values) -> float:
+    return float(cast(Any, stats.spearmanr(a, b))[0])
+
+
+def curve(x: Values, b1: float, b2: float, b3: float, b4: float, b5: float) -> Values:
+    return b1 * (0.5 - 1 / (1 + np.exp(b2 * (x - b3)))) + b4 * x + b5
+
+
+def lowest_error(predictions: Values, opinions: Values) -> float:
+    """RMSE of the best curve that scipy descends to from an S and from a line."""
+    x = cast(Values, stats.zscore(predictions))
+    slope = float(np.polyfit(x, opinions, 1)[0])
+    starts = (
+        (np.ptp(opinions), np.copysign(1.7, slope), 0, 0, opinions.mean()),
+        (0.1 * np.ptp(opinions), 1, 0, slope, opinions.mean()),
+    )
+
+    def misses(betas: Values) -> Values:
+        return curve(x, *betas) - opinions
+
+    fits = [
+        cast(Any, optimize.least_squares)(misses, start, method="lm", max_nfev=2000)
+        for start in starts
+    ]
+    return min(float(np.sqrt(2 * fit.cost / len(x))) for fit in fits)
+
+
+def in_three_groups(source: Path, path: Path, images: int) -> Path:
+    """The first pictures of a shard, each in one of three groups."""
+    files: list[File] = []
+    for number, sample in enumerate(islice(read_samples(str(source)), images)):
+        assert sample.image
+        assert sample.image.data
+        assert sample.json
+        fields = json.loads(sample.json) | {"kind": f"kind {number % 3}"}
+        files.append((f"{sample.key}.jpg", sample.image.data))
+        files.append((f"{sample.key}.json", json.dumps(fields).encode()))
+    return write_tar(path, files)
+
+
+def test_every_number_is_what_scipy_makes_of_the_predictions(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    source = SHARED / "data" / "agiqa3k" / "agiqa3k-00000.tar"
+    if not source.exists():
+        pytest.skip(f"{source} is not on this machine")
+    shard = in_three_groups(source, tmp_path / "agiqa3k.tar", images=36)
+    output = tmp_path / "out"
+    flags = ["--iqa-set", "agiqa3k", "--protocol", "paper", "--group-field", "kind"]
+    line = ["evaluate", str(shard), "--output", str(output), *QUICK, *flags]
+    assert main([*line, "--ablate", "all"]) == 0
+    found = json.loads((output / "evaluation.json").read_text())
+    with (output / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    opinions = column(rows, "opinion")
+    assert len(opinions) == 36
+    ablations = {f"{row['family']}: {row['name']}": row["agreement"] for row in found["ablations"]}
+    assert len(ablations) == 37
+    for name, told in (found["methods"] | ablations).items():
+        predictions = column(rows, name)
+        value = {statistic: told[statistic]["value"] for statistic in told if statistic != "images"}
+        assert value["srcc"] == pytest.approx(spearman(predictions, opinions), abs=1e-12)
+        tau = cast(Any, stats.kendalltau(predictions, opinions))[0]
+        assert value["krcc"] == pytest.approx(tau, abs=1e-12)
+        raw = cast(Any, stats.pearsonr(predictions, opinions))[0]
+        assert value["plcc_raw"] == pytest.approx(raw, abs=1e-12)
+        # RMSE and PLCC are of one least-squares fit, and scipy finds no curve that comes nearer.
+        assert value["plcc"] ** 2 == pytest.approx(
+            1 - (value["rmse"] / opinions.std()) ** 2, abs=1e-3
+        )
+        assert value["rmse"] == pytest.approx(lowest_error(predictions, opinions), rel=0.01)
+    for name, told in found["as_authors"].items():
+        predictions = column(rows, name)
+        start = [opinions.max(), opinions.min(), predictions.mean(), 0.1, 0.1]
+        betas, _ = cast(Any, optimize.curve_fit)(
+            curve, predictions, opinions, p0=start, maxfev=10_000
+        )
+        fitted = curve(predictions, *betas)
+        assert told["srcc"] == pytest.approx(spearman(fitted, opinions), abs=1e-3)
+        error = np.sqrt(np.mean((fitted - opinions) ** 2))
+        assert told["rmse"] == pytest.approx(error, rel=1e-4)
+    for third, places in zip(found["thirds"], np.array_split(np.argsort(opinions), 3), strict=True):
+        assert third["images"] == 12
+        for name, told in third["srcc"].items():
+            expected = spearman(column(rows, name)[places], opinions[places])
+            assert told["value"] == pytest.approx(expected, abs=1e-12)
+            assert told["low"] <= told["high"]
+    groups = np.array([row["group"] for row in rows])
+    for told, name in (("before", "q_mag before Box-Cox"), ("after", "q_mag")):
+        scaled = cast(Values, stats.zscore(column(rows, name)))
+        parts = [scaled[groups == group] for group in sorted(set(groups))]
+        distances = [stats.wasserstein_distance(a, b) for a, b in combinations(parts, 2)]
+        assert found["groups"][f"wasserstein_{told}"] == pytest.approx(np.mean(distances))
 
 
 def test_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     shard = write_rated_shard(tmp_path / "rated.tar")
-    arguments = ["--model", "compact", "--no-brisque", "--resamples", "20"]
-    further = ["--iqa_set", "koniq10k", "--limit", "10"]
     output = tmp_path / "out"
-    assert main(["evaluate", str(shard), "--output", str(output), *arguments, *further]) == 0
+    line = ["evaluate", str(shard), "--output", str(output), *QUICK, "--iqa_set", "koniq10k"]
+    assert main([*line, "--limit", "10", "--ablate", "prompts"]) == 0
     assert {path.name for path in output.iterdir()} == {
         *("evaluation.json", "table.md", "predictions.csv"),
-        *("fit.png", "cues.png"),
+        *("fit.png", "fit.svg", "cues.png", "cues.svg"),
     }
-    found = json.loads((output / "evaluation.json").read_text())
-    with (output / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == found["images"] == 10
-    predictions, opinions = ([float(row[name]) for row in rows] for name in ("MA-CLIP", "opinion"))
-    expected = stats.spearmanr(predictions, opinions)[0]
-    assert found["methods"]["MA-CLIP"]["srcc"]["value"] == pytest.approx(expected)
-    assert "0.7645" in (output / "table.md").read_text()  # the paper's own figure
-    assert "agreement with opinions" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "agreement with opinions, koniq10k, 10 images, protocol native" in told.out
+    assert "no figure of groups: compact can't tell what a picture shows" in told.err
+    table = (output / "table.md").read_text()
+    assert r"Sharp image \| blurry image" in table, "a bar in a name is no column"
+    assert "not to be held against the paper's figures" in table
+    assert "0.7645" not in table + told.out
+
+
+def test_the_papers_figure_stands_beside_its_own_protocol_alone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shard = write_rated_shard(tmp_path / "rated.tar", images=PAPER_SETS["csiq"].images // 60)
+    for flags, said in (
+        ([], "of RN50 with OpenAI's weights"),
+        (["--model", "RN50", "--pretrained", "random"], "of RN50 with OpenAI's weights"),
+    ):
+        output = tmp_path / f"out{len(flags)}"
+        line = ["evaluate", str(shard), "--output", str(output), *QUICK, *flags]
+        paper = ["--iqa-set", "csiq", "--protocol", "paper", "--limit", "8", "--resamples", "0"]
+        assert main([*line, *paper]) == 0
+        table = (output / "table.md").read_text()
+        assert said in table
+        assert "8 of their 866 pictures" in table
+        assert "0.7374" not in table
+        assert json.loads((output / "evaluation.json").read_text())["published_srcc"] is None
 
 
 def test_shards_without_opinions_are_a_mistake(
@@ -42,3 +167,11 @@ def test_shards_without_opinions_are_a_mistake(
     line = ["evaluate", str(shard), "--output", str(tmp_path), "--mos-field", "score"]
     assert main([*line, "--model", "compact", "--no-brisque"]) == 2
     assert "'score'" in capsys.readouterr().err
+
+
+def test_the_papers_protocol_without_its_set_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = write_rated_shard(tmp_path / "rated.tar")
+    assert main(["evaluate", str(shard), "--output", str(tmp_path), "--protocol", "paper"]) == 2
+    assert "say which of its sets this is with --iqa-set" in capsys.readouterr().err

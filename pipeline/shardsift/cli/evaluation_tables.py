@@ -1,0 +1,196 @@
+"""An evaluation as tables for terminals, as Markdown for papers, and as JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from shardsift.cli.tables import Sheet
+from shardsift.config import ScoreConfig
+from shardsift.evaluation.evaluate import OURS, Evaluation
+from shardsift.evaluation.groups import GroupSpread
+from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM, PaperSet
+from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
+from shardsift.progress import count
+from shardsift.scoring.weights import with_default_weights
+
+_HEADINGS = dict(zip(STATISTICS, ("SRCC", "KRCC", "PLCC", "RMSE", "raw PLCC"), strict=True))
+_UNKNOWN = "-"
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all figures, for machines."""
+    config, spread = evaluation.config, evaluation.spread
+    return {
+        "fingerprint": evaluation.fingerprint,
+        "config": config.scoring().model_dump(mode="json"),
+        "iqa_set": config.iqa_set,
+        "protocol": config.protocol,
+        "images": len(evaluation.keys),
+        "skipped": dict(evaluation.skipped),
+        "higher_is_worse": config.higher_is_worse,
+        "resamples": config.resamples,
+        "methods": {name: asdict(found) for name, found in evaluation.agreements.items()},
+        "as_authors": {name: asdict(found) for name, found in evaluation.as_authors.items()},
+        "published_srcc": _published(evaluation)[0],
+        "thirds": [asdict(third) for third in evaluation.thirds],
+        "ablations": [
+            {"family": row.family, "name": row.name, "agreement": asdict(row.agreement)}
+            for row in evaluation.ablations
+        ],
+        "groups": _groups_as_json(spread) if isinstance(spread, GroupSpread) else None,
+    }
+
+
+def _groups_as_json(spread: GroupSpread) -> dict[str, Any]:
+    return {
+        "source": spread.source,
+        "images": {name: len(values) for name, values in spread.before.items()},
+        "wasserstein_before": spread.distance_before,
+        "wasserstein_after": spread.distance_after,
+        "change": asdict(spread.change),
+    }
+
+
+def sheets(evaluation: Evaluation) -> list[Sheet]:
+    """Lay out all tables."""
+    return [
+        _agreement(evaluation),
+        *(
+            [_as_authors(evaluation, paper_set)]
+            if (paper_set := evaluation.config.paper_set)
+            else []
+        ),
+        *([_thirds(evaluation)] if evaluation.thirds else []),
+        *([_ablations(evaluation)] if evaluation.ablations else []),
+    ]
+
+
+def as_markdown(evaluation: Evaluation) -> str:
+    """Return the tables, for papers and READMEs."""
+    return "\n".join(_markdown_of(sheet) for sheet in sheets(evaluation))
+
+
+def _markdown_of(sheet: Sheet) -> str:
+    lines = [f"{sheet.title[0].upper()}{sheet.title[1:]}:\n"]
+    lines += [_row(sheet.headings), "|" + " --- |" * len(sheet.headings)]
+    lines += [_row(cells) for cells in sheet.rows]
+    lines += [f"\n{sheet.caption}"] if sheet.caption else []
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", r"\|").replace("\n", " ") for cell in cells)
+    return "| " + " | ".join(escaped) + " |"
+
+
+def _agreement(evaluation: Evaluation) -> Sheet:
+    return Sheet(
+        title=f"agreement with opinions, {_what(evaluation)}",
+        headings=["", "images", *_HEADINGS.values()],
+        rows=[
+            [
+                name,
+                f"{agreement.images:,}",
+                *(cell.replace(" (", "\n(") for cell in _cells(agreement)),
+            ]
+            for name, agreement in evaluation.agreements.items()
+        ],
+        caption=_native_is_not_the_papers(evaluation),
+    )
+
+
+def _as_authors(evaluation: Evaluation, paper_set: PaperSet) -> Sheet:
+    published, why = _published(evaluation)
+    is_whole = len(evaluation.keys) == paper_set.images
+    taken = "all" if is_whole else f"{len(evaluation.keys):,}"
+    resized = f", resized to {paper_set.side}x{paper_set.side} (bicubic)" if paper_set.side else ""
+    return Sheet(
+        title=f"as the authors compute it, after their fit: {taken} of their {paper_set.images:,} "
+        f"pictures{resized}",
+        headings=["", "SRCC", "PLCC", "RMSE", "paper's SRCC"],
+        rows=[
+            [
+                name,
+                *(f"{value:.4f}" for value in (found.srcc, found.plcc, found.rmse)),
+                f"{published:.4f}" if published is not None and name == OURS else _UNKNOWN,
+            ]
+            for name, found in evaluation.as_authors.items()
+        ],
+        caption=" ".join(said for said in (why, _unfitted(evaluation)) if said),
+    )
+
+
+def _unfitted(evaluation: Evaluation) -> str | None:
+    names = [name for name, found in evaluation.as_authors.items() if not found.has_fitted]
+    if not names:
+        return None
+    return (
+        f"Their fit didn't end for {', '.join(names)}, and their code goes on with its start then; "
+        "the fit of the first table ended."
+    )
+
+
+def _published(evaluation: Evaluation) -> tuple[float | None, str | None]:
+    """Find the paper's figure if it is of the same pictures and model; say what is to be known."""
+    config, paper_set = evaluation.config, evaluation.config.paper_set
+    if paper_set is None:
+        return None, None
+    if paper_set.srcc is None:
+        return None, f"The paper has {config.iqa_set}, too; its figure is not known here."
+    if with_default_weights(config.scoring()) != with_default_weights(ScoreConfig()):
+        return None, "The paper's figure is of RN50 with OpenAI's weights and its own settings."
+    if len(evaluation.keys) != paper_set.images:
+        return None, f"The paper's figure is of all {paper_set.images:,} pictures."
+    return paper_set.srcc, f"Look into the paper before citing: {PUBLISHED_FROM}."
+
+
+def _native_is_not_the_papers(evaluation: Evaluation) -> str | None:
+    config = evaluation.config
+    if config.protocol == "paper" or config.iqa_set not in PAPER_SETS:
+        return None
+    return (
+        "These are not to be held against the paper's figures, whose pictures and statistics are "
+        "those of --protocol paper."
+    )
+
+
+def _thirds(evaluation: Evaluation) -> Sheet:
+    return Sheet(
+        title="SRCC in each third of quality",
+        headings=[
+            "",
+            *(f"{t.name}\n{t.lowest:.4g} to {t.highest:.4g}" for t in evaluation.thirds),
+        ],
+        rows=[
+            [name, *(_cell(third.srcc[name]) for third in evaluation.thirds)]
+            for name in evaluation.thirds[0].srcc
+        ],
+    )
+
+
+def _ablations(evaluation: Evaluation) -> Sheet:
+    return Sheet(
+        title=f"one setting changed at a time, {_what(evaluation)}",
+        headings=["", "", *_HEADINGS.values()],
+        names=2,
+        rows=[[row.family, row.name, *_cells(row.agreement)] for row in evaluation.ablations],
+        left_out="in evaluation.json",
+    )
+
+
+def _what(evaluation: Evaluation) -> str:
+    config = evaluation.config
+    name = f"{config.iqa_set}, " if config.iqa_set else ""
+    return f"{name}{count(len(evaluation.keys), 'image')}, protocol {config.protocol}"
+
+
+def _cells(agreement: Agreement) -> Iterator[str]:
+    return (_cell(getattr(agreement, name)) for name in STATISTICS)
+
+
+def _cell(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,0 +1,55 @@
+"""Agreement with opinion in low, middle and high quality, each by itself.
+
+The paper holds that similarity tells apart what is good, and magnitude what is bad. N in shapes:
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardsift.evaluation.statistics import MIN_IMAGES, Estimate, Values, estimate_srcc
+
+NAMES = ("low", "middle", "high")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Third:
+    """A third of the images, by opinion.
+
+    Attributes:
+        lowest, highest: opinions in it.
+        srcc: of each method.
+    """
+
+    name: str
+    images: int
+    lowest: float
+    highest: float
+    srcc: Mapping[str, Estimate]
+
+
+def agreement_by_third(
+    predictions: Mapping[str, Values], opinions_N: Values, *, higher_is_worse: bool, resamples: int
+) -> list[Third]:
+    """Compute SRCC in each third, with bootstrap intervals; nothing of fewer than 24 images."""
+    if len(opinions_N) < len(NAMES) * MIN_IMAGES:
+        return []
+    better_N = -opinions_N if higher_is_worse else opinions_N
+    parts = np.array_split(np.argsort(better_N, kind="stable"), len(NAMES))
+    return [
+        Third(
+            name=name,
+            images=len(part),
+            lowest=float(opinions_N[part].min()),
+            highest=float(opinions_N[part].max()),
+            srcc={
+                method: estimate_srcc(values_N[part], better_N[part], resamples=resamples)
+                for method, values_N in predictions.items()
+            },
+        )
+        for name, part in zip(NAMES, parts, strict=True)
+    ]
