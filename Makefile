@@ -71,7 +71,7 @@ gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it;
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
 	SHARDSIFT_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py
 
-notebook: $(STAMP)  ## run docs/tutorials/notebook.ipynb anew, and keep what it shows
+notebook: $(STAMP)  ## run the notebooks of docs/tutorials anew, and keep what they show
 	$(BIN)/python -m jobs.notebook
 
 reference: $(STAMP)  ## what docs/ and the comments of configs/ say of the code, from the code

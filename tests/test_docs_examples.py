@@ -64,7 +64,7 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
     picture().save("a.jpg")
     picture(seed=1).save("b.png")
     write_shards(Path("corpus"), shards=2, samples=1)
-    images, shards, with_ray = blocks_of(PYTHON, "python")
+    images, features, shards, with_ray = blocks_of(PYTHON, "python")
     assert "import ray" in with_ray
     for block, count in [*((block, 1) for block in blocks_of(README, "python")), (images, 3)]:
         printed: list[Any] = []
@@ -73,6 +73,9 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
         assert str(one).startswith("ImageScore(quality=0.")
         assert np.isfinite(means).all()
         assert len(printed) == count
+    idea: list[Any] = []
+    run(features, print=idea.append)
+    assert np.isfinite(idea).all()
     outcomes: list[Any] = []
     run(shards, print=outcomes.append)
     assert [outcome.rows for outcome in outcomes] == [1, 1]

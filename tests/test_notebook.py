@@ -1,4 +1,4 @@
-"""The notebook of the documentation runs, and shows what it promises to show."""
+"""The notebooks of the documentation run, and show what they promise to show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from jobs.notebook import NOTEBOOK, execute
+from jobs.notebook import NOTEBOOKS, execute
 
 
 def kinds(notebook: Any) -> list[set[str]]:
@@ -20,12 +20,21 @@ def kinds(notebook: Any) -> list[set[str]]:
     ]
 
 
-def test_it_runs_and_shows_what_stands_in_it(tmp_path: Path) -> None:
+def told(notebook: Any, source: str) -> str:
+    """What the one cell shows that begins so."""
+    (cell,) = [cell for cell in notebook.cells if cell.source.startswith(source)]
+    return str(cell.outputs[-1].get("data", {}).get("text/plain") or cell.outputs[-1].text)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_and_shows_what_stands_in_it(path: Path, tmp_path: Path) -> None:
     for needed in ("matplotlib", "skimage"):
         pytest.importorskip(needed)
-    done = execute(tmp_path)
-    assert kinds(done) == kinds(nbformat.read(NOTEBOOK, as_version=4))
+    done = execute(path, tmp_path)
+    assert kinds(done) == kinds(nbformat.read(path, as_version=4))
     shown = set[str]().union(*kinds(done))
     assert {"text/html", "image/png", "stream"} <= shown
-    (kept,) = [cell for cell in done.cells if cell.source == 'kept = keep("kept")\nkept']
-    assert kept.outputs[0].data["text/plain"].endswith("12 of 24 samples, in 2 shards)")
+    if path.stem == "notebook":
+        assert told(done, 'kept = keep("kept")\nkept').endswith("12 of 24 samples, in 2 shards)")
+    if path.stem == "idea":
+        assert told(done, "x = np.abs(one.features)").strip() == "True"

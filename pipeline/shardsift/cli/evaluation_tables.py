@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -69,20 +69,7 @@ def sheets(evaluation: Evaluation) -> list[Sheet]:
 
 def as_markdown(evaluation: Evaluation) -> str:
     """Return the tables, for papers and READMEs."""
-    return "\n".join(_markdown_of(sheet) for sheet in sheets(evaluation))
-
-
-def _markdown_of(sheet: Sheet) -> str:
-    lines = [f"{sheet.title[0].upper()}{sheet.title[1:]}:\n"]
-    lines += [_row(sheet.headings), "|" + " --- |" * len(sheet.headings)]
-    lines += [_row(cells) for cells in sheet.rows]
-    lines += [f"\n{sheet.caption}"] if sheet.caption else []
-    return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", r"\|").replace("\n", " ") for cell in cells)
-    return "| " + " | ".join(escaped) + " |"
+    return "\n".join(sheet.markdown() for sheet in sheets(evaluation))
 
 
 def _agreement(evaluation: Evaluation) -> Sheet:

@@ -33,6 +33,19 @@ class Sheet:
     caption: str | None = None
     left_out: str = "see --json"
 
+    def markdown(self) -> str:
+        """Return it as Markdown, for papers and READMEs: all rows, at full width."""
+        lines = [f"{self.title[0].upper()}{self.title[1:]}:\n"]
+        lines += [_row(self.headings), "|" + " --- |" * len(self.headings)]
+        lines += [_row(cells) for cells in (*self.rows, *self.below)]
+        lines += [f"\n{self.caption}"] if self.caption else []
+        return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", r"\|").replace("\n", " ") for cell in cells)
+    return "| " + " | ".join(escaped) + " |"
+
 
 def tables_of(sheet: Sheet, width: int) -> Iterator[Table | Text]:
     """Lay a sheet out in tables of this width: several, if its columns don't fit beside each other.

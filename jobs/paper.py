@@ -1,0 +1,94 @@
+"""Evaluate on the paper's sets as its authors do: `python -m jobs.paper DOWNLOADS --output FOLDER`.
+
+Every download that is there becomes shards, and is evaluated with all ablations and figures; a last
+table holds all of them against what the paper is said to have found.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from jobs.command import run_job
+from shardsift.cli.configs import EvaluateConfig, IqaShardsConfig
+from shardsift.cli.console import PlainConsole
+from shardsift.cli.tables import Sheet
+from shardsift.cli.verbs import evaluate, iqa_shards
+from shardsift.config import CommaSeparated, Given, ModelConfig
+from shardsift.errors import InputError
+from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM
+from shardsift.evaluation.sets import IQA_SETS
+
+
+class PaperConfig(ModelConfig):
+    """Where the sets are, and what is evaluated on them."""
+
+    downloads: Annotated[Path, Given.BY_PLACE] = Field(
+        description="folder with the unpacked download of each set below its name, as `koniq10k/`"
+    )
+    output: Path = Field(description="folder for shards, results of each set, and `table.md`")
+    ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=("all",), description="tables of variants, as of `evaluate`"
+    )
+    backbone: tuple[str, ...] = Field(
+        default=(), description="a further model, as of `evaluate`; may be repeated"
+    )
+    resamples: int = Field(default=1000, ge=0, description="resamples of the bootstrap")
+    brisque: bool = Field(default=True, description="compare with BRISQUE")
+
+
+def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
+    """Evaluate on every set that is there, and write the table. Raises UserError."""
+    names = [name for name in PAPER_SETS if (config.downloads / name).is_dir()]
+    if not names:
+        raise InputError(
+            f"{config.downloads}: none of its folders is called {', '.join(PAPER_SETS)}; unpack "
+            "each download into a folder of its set's name"
+        )
+    for name in names:
+        shards = config.output / "shards" / name
+        if not any(shards.glob("*.tar")):
+            iqa_shards.run(
+                IqaShardsConfig(name=name, folder=config.downloads / name, output=str(shards)),
+                console,
+            )
+        console.say(f"{name}:")
+        evaluate.run(_experiment(config, name, shards), console)
+    rows = [_row(config, name) for name in names]
+    sheet = Sheet(
+        title="MA-CLIP as the authors evaluate it",
+        headings=["", "pictures", "of theirs", "SRCC", "PLCC", "RMSE", "paper's SRCC"],
+        rows=rows,
+        caption=f"Look into the paper before citing: {PUBLISHED_FROM}.",
+    )
+    (config.output / "table.md").write_text(sheet.markdown())
+    PlainConsole().tabulate(sheet)
+
+
+def _experiment(config: PaperConfig, name: str, shards: Path) -> EvaluateConfig:
+    settings = config.model_dump(exclude={"downloads", "output"})
+    return EvaluateConfig.model_validate(
+        settings
+        | {
+            "shards": (str(shards),),
+            "output": config.output / name,
+            "iqa_set": name,
+            "protocol": "paper",
+            "higher_is_worse": IQA_SETS[name].higher_is_worse,
+        }
+    )
+
+
+def _row(config: PaperConfig, name: str) -> list[str]:
+    found: dict[str, Any] = json.loads((config.output / name / "evaluation.json").read_text())
+    ours, published = found["as_authors"]["MA-CLIP"], found["published_srcc"]
+    numbers = (f"{ours[statistic]:.4f}" for statistic in ("srcc", "plcc", "rmse"))
+    told = "-" if published is None else f"{published:.4f}"
+    return [name, f"{found['images']:,}", f"{PAPER_SETS[name].images:,}", *numbers, told]
+
+
+if __name__ == "__main__":
+    run_job("paper", PaperConfig, evaluate_sets, "Evaluate on the paper's sets as its authors do.")
