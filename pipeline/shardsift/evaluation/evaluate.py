@@ -94,8 +94,7 @@ def evaluate(
             own.append(engine.score(rated.image))
         done = len(ratings.keys) / config.limit if config.limit else 0.0
         course.step(min(max(rated.reached, done), 1.0))
-    course.begin("computing statistics")
-    return _summarise(config, ratings, engines, cues)
+    return _summarise(config, ratings, engines, cues, course)
 
 
 def _summarise(
@@ -103,6 +102,7 @@ def _summarise(
     ratings: Ratings,
     engines: Sequence[Variants],
     cues: Sequence[Sequence[ImageCues]],
+    course: Course,
 ) -> Evaluation:
     opinions_N = ratings.scaled(to_one=bool(config.paper_set and config.paper_set.is_scaled))
     better_N = -opinions_N if config.higher_is_worse else opinions_N
@@ -116,10 +116,7 @@ def _summarise(
         opinions=opinions_N,
         predictions=predictions,
         skipped=dict(sorted(ratings.skipped.items())),
-        agreements={
-            name: measure_agreement(values_N, better_N, resamples=config.resamples)
-            for name, values_N in predictions.items()
-        },
+        agreements=_agreements(config, predictions, better_N, course),
         as_authors={
             name: measure_as_authors(values_N, opinions_N)
             for name, values_N in predictions.items()
@@ -140,6 +137,17 @@ def _summarise(
         magnitude=magnitude_N,
         spread=_spread(config, groups, magnitude_N, predictions[MAGNITUDE]),
     )
+
+
+def _agreements(
+    config: ExperimentConfig, predictions: Mapping[str, Values], opinions_N: Values, course: Course
+) -> dict[str, Agreement]:
+    found: dict[str, Agreement] = {}
+    for name, values_N in predictions.items():
+        course.begin(f"computing statistics of {name}")
+        found[name] = measure_agreement(values_N, opinions_N, resamples=config.resamples)
+    course.begin("computing statistics")
+    return found
 
 
 def _predictions(
@@ -177,17 +185,17 @@ def _spread(
 def _by_encoder(config: ExperimentConfig) -> list[list[Variant]]:
     """Group variants that share an encoder, the configuration under test first of all."""
     base = config.scoring()
-    backbones = (name.partition("=") for name in config.backbone)
+    backbones = ((given, *given.partition("=")) for given in dict.fromkeys(config.backbone))
     variants = [
         Variant(family="", name=OURS, config=base),
         *ablations(base, config.ablate),
         *(
             Variant(
                 family="backbone",
-                name=model,
+                name=given,
                 config=base.model_copy(update={"model": model, "pretrained": weights or None}),
             )
-            for model, _, weights in backbones
+            for given, model, _, weights in backbones
         ),
     ]
 

@@ -93,7 +93,7 @@ def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
             *((" | ".join(pair), {"prompts": (pair,)}) for pair in base.prompts),
         ],
     }
-    for family in _families(families):
+    for family in dict.fromkeys(_families(families)):
         if family == "magnitude":
             yield from _magnitudes(base)
         for name, change in changes.get(family, []):

@@ -30,6 +30,7 @@ from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
+from tests.conftest import Golden
 from tests.samples import File, encoded, write_tar
 from tests.shardsift.evaluation.rated import write_rated_shard
 
@@ -224,6 +225,16 @@ def test_an_unknown_family_is_refused(shard: Path) -> None:
     config = experiment(ablate=("fixd",))
     with pytest.raises(ConfigError, match="did you mean fixed"):
         evaluate([str(shard)], config, BASELINES)
+
+
+def test_backbones_are_scored_in_the_same_pass(shard: Path, golden: Golden) -> None:
+    weights = f"{golden.config.model}={golden.config.pretrained}"
+    config = experiment(backbone=("compact", weights, weights), resamples=0)
+    same, other = evaluate([str(shard)], config, {}).ablations
+    assert (same.name, other.name) == ("compact", weights)
+    scorer = Scorer(golden.config)
+    expected = [score.quality.mean() for score in scorer.score(images_of(shard))]
+    assert np.allclose(other.predictions, expected, atol=2e-6)
 
 
 def test_a_model_that_is_not_here_is_told_before_anything_is_scored(shard: Path) -> None:
