@@ -9,6 +9,7 @@ turns. N in shapes: images.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,12 +26,16 @@ _MAX_EVALUATIONS = 10_000
 class PaperAgreement:
     """How predictions agree with opinions, both as the authors take them.
 
-    `has_fitted` is False if the descent didn't end: their code goes on with its start then, and so
-    do these numbers.
+    Attributes:
+        images: those that have a prediction.
+        betas: parameters of the curve, for predictions as they stand.
+        has_fitted: False if the descent didn't end: their code goes on with its start then, and so
+            do these numbers.
     """
 
-    has_fitted: bool
     images: int
+    betas: Sequence[float]
+    has_fitted: bool
     srcc: float
     plcc: float
     rmse: float
@@ -47,8 +52,9 @@ def measure_as_authors(predictions: ArrayLike, opinions: ArrayLike) -> PaperAgre
     betas, has_fitted = _fit(x_N, y_N)
     fitted_N = logistic(x_N, *betas)
     return PaperAgreement(
-        has_fitted=has_fitted,
         images=len(x_N),
+        betas=betas,
+        has_fitted=has_fitted,
         srcc=float(cast(Any, stats.spearmanr(y_N, fitted_N)).statistic),
         plcc=float(cast(Any, stats.pearsonr(y_N, fitted_N)).statistic),
         rmse=float(np.sqrt(np.mean((fitted_N - y_N) ** 2))),

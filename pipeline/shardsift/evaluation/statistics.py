@@ -49,21 +49,6 @@ class Estimate:
     high: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How predictions agree with opinions; `images` counts those that have both."""
-
-    images: int
-    srcc: Estimate
-    krcc: Estimate
-    plcc: Estimate
-    rmse: Estimate
-    plcc_raw: Estimate
-
-
-STATISTICS = tuple(field.name for field in fields(Agreement) if field.name != "images")
-
-
 @dataclass(frozen=True, slots=True)
 class Logistic:
     """A fitted curve; takes predictions, gives opinions. `betas` are those of x standardised."""
@@ -76,6 +61,27 @@ class Logistic:
         """Return the opinions that the curve expects, shape (N,)."""
         x_N = (np.asarray(predictions_N, np.float64) - self.centre) / self.spread
         return logistic(x_N, *self.betas)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """How predictions agree with opinions.
+
+    Attributes:
+        images: those that have both.
+        curve: what `plcc` and `rmse` come after.
+    """
+
+    images: int
+    curve: Logistic
+    srcc: Estimate
+    krcc: Estimate
+    plcc: Estimate
+    rmse: Estimate
+    plcc_raw: Estimate
+
+
+STATISTICS = tuple(field.name for field in fields(Agreement) if field.type == "Estimate")
 
 
 def fit_logistic(
@@ -129,7 +135,7 @@ def measure_agreement(
         )
         for place, name in enumerate(STATISTICS)
     }
-    return Agreement(images=len(x_N), **estimates)
+    return Agreement(images=len(x_N), curve=curve, **estimates)
 
 
 def estimate_srcc(

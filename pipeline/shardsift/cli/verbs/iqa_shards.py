@@ -25,10 +25,10 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     with held(output):
         opinions = iqa_set.read(config.folder)
         written = write_shards(opinions, output, name, config.images_per_shard)
-    samples, shards = count(written.samples, "sample"), count(written.shards, "shard")
-    console.say(f"{samples} with opinions in {shards}: {output}")
+    images, shards = count(written.samples, "image"), count(written.shards, "shard")
+    console.say(f"{images} with opinions in {shards}: {output}")
     if written.without_image:
-        console.say(f"the download lacks the images of {written.without_image:,}")
+        console.say(f"the download lacks {written.without_image:,} of them")
     if name in PAPER_SETS:
         console.say("the paper has this set; --protocol paper evaluates as its authors do")
     flags = ["--higher-is-worse"] if iqa_set.higher_is_worse else []

@@ -1,0 +1,59 @@
+"""A published figure stands beside a number of the same pictures, model and protocol alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shardsift.cli.evaluation_tables import as_json, as_markdown
+from shardsift.evaluation.evaluate import Evaluation, evaluate
+from shardsift.evaluation.experiment_config import ExperimentConfig
+from shardsift.evaluation.paper import PAPER_SETS
+from tests.shardsift.evaluation.rated import write_rated_shard
+
+CSIQ = PAPER_SETS["csiq"]
+
+
+@pytest.fixture(name="measured", scope="module")
+def a_measured_set(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    shard = write_rated_shard(tmp_path_factory.mktemp("rated") / "rated.tar", images=8)
+    settings = {"model": "compact", "crops": "global", "resamples": 0}
+    paper = {"iqa_set": "csiq", "protocol": "paper"}
+    return evaluate([str(shard)], ExperimentConfig.model_validate(settings | paper), {})
+
+
+def told(measured: Evaluation, images: int = CSIQ.images, **settings: object) -> Evaluation:
+    """The same numbers, as if they were of so many pictures and of these settings."""
+    paper = {"iqa_set": "csiq", "protocol": "paper", "resamples": 0}
+    config = ExperimentConfig.model_validate(paper | settings)
+    return replace(measured, config=config, keys=["x"] * images)
+
+
+def test_the_papers_own_model_on_all_pictures_has_the_figure(measured: Evaluation) -> None:
+    found = told(measured)
+    assert as_json(found)["published_srcc"] == CSIQ.srcc
+    table = as_markdown(found)
+    assert "all of their 866 pictures" in table
+    assert "0.7374" in table
+    assert "second-hand" in table
+    assert table.count("0.7374") == 1, "beside our score alone"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "compact"}, "of RN50 with OpenAI's weights"),
+        ({"pretrained": "random"}, "of RN50 with OpenAI's weights"),
+        ({"crops": "fast"}, "of RN50 with OpenAI's weights"),
+        ({"images": 865}, "of all 866 pictures"),
+        ({"iqa_set": "agiqa3k"}, "its figure is not known here"),
+        ({"protocol": "native"}, "not to be held against the paper's figures"),
+    ],
+)
+def test_no_other_has_it(settings: dict[str, object], said: str, measured: Evaluation) -> None:
+    found = told(measured, **settings)  # pyright: ignore[reportArgumentType]
+    assert as_json(found)["published_srcc"] is None
+    table = as_markdown(found)
+    assert said in table
+    assert "0.7374" not in table
