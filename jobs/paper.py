@@ -50,12 +50,9 @@ def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
         )
     for name in names:
         shards = config.output / "shards" / name
-        if not any(shards.glob("*.tar")):
-            iqa_shards.run(
-                IqaShardsConfig(name=name, folder=config.downloads / name, output=str(shards)),
-                console,
-            )
-        console.say(f"{name}:")
+        iqa_shards.run(
+            IqaShardsConfig(name=name, folder=config.downloads / name, output=str(shards)), console
+        )
         evaluate.run(_experiment(config, name, shards), console)
     rows = [_row(config, name) for name in names]
     sheet = Sheet(

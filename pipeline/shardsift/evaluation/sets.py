@@ -143,7 +143,7 @@ def pipal(folder: Path) -> Iterator[Opinion]:
     And the 1,000 of its validation part, if their ratings are there, for the paper's protocol.
     """
     images = _index(folder)
-    for part, further in (("[Tt]rain*[Ll]abel", {}), ("[Vv]al*[Ll]abel", _PAPER_ONLY)):
+    for part, further in (("*[Tt]rain*[Ll]abel*", {}), ("*[Vv]al*[Ll]abel*", _PAPER_ONLY)):
         for labels in sorted(folder.rglob(f"{part}/*.txt")):
             for line in labels.read_text().splitlines():
                 if line.strip():
@@ -219,6 +219,17 @@ IQA_SETS: dict[str, IqaSet] = {
     "ava": IqaSet(ava),
 }
 """By the names that `--iqa-set` and the published figures have."""
+
+
+def read_set(name: str, folder: Path) -> Iterator[Opinion]:
+    """Read the set of this name. Raises InputError if the folder isn't its download."""
+    try:
+        yield from IQA_SETS[name].read(folder)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"{folder}: its list of opinions isn't as that of {name} is: {reason}"
+        ) from error
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from scipy import io
 from shardsift.errors import InputError
 from shardsift.evaluation.paper import ONLY_PROTOCOL, PAPER_SETS
 from shardsift.evaluation.set_shards import write_shards
-from shardsift.evaluation.sets import IQA_SETS
+from shardsift.evaluation.sets import IQA_SETS, read_set
 from shardsift.shards.samples import read_samples
 from tests.samples import encoded
 
@@ -170,6 +170,23 @@ def test_a_missing_image_is_told(name: str, tmp_path: Path) -> None:
 def test_another_folder_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name the unpacked download"):
         list(IQA_SETS[name].read(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [
+        ("koniq10k", "koniq10k_scores_and_distributions.csv", "image_name,mos\n1.jpg,3\n"),
+        ("koniq10k", "koniq10k_scores_and_distributions.csv", "image_name,MOS\n1.jpg,good\n"),
+        ("ava", "AVA.txt", "1 953619 0 0 0 0 0 0 0 0 0 0 1 22 1396\n"),
+        ("ava", "AVA.txt", "1 953619 5 5\n"),
+        ("tid2013", "mos_with_names.txt", "5.51429\n"),
+    ],
+)
+def test_a_list_of_another_form_is_told(name: str, file: str, content: str, tmp_path: Path) -> None:
+    LAYOUTS[name][0](tmp_path)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(InputError, match=f"isn't as that of {name} is"):
+        list(read_set(name, tmp_path))
 
 
 def test_only_csiq_has_dmos_that_fall_with_quality() -> None:

@@ -10,7 +10,7 @@ from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.paper import PAPER_SETS
 from shardsift.evaluation.set_shards import write_shards
-from shardsift.evaluation.sets import IQA_SETS
+from shardsift.evaluation.sets import IQA_SETS, read_set
 from shardsift.progress import count
 from shardsift.storage.lease import held
 
@@ -21,9 +21,8 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     if name not in IQA_SETS:
         hint = did_you_mean(name, IQA_SETS, f"known are {', '.join(IQA_SETS)}")
         raise ConfigError(f"{name}: no such set; {hint}")
-    iqa_set = IQA_SETS[name]
     with held(output):
-        opinions = iqa_set.read(config.folder)
+        opinions = read_set(name, config.folder)
         written = write_shards(opinions, output, name, config.images_per_shard)
     images, shards = count(written.samples, "image"), count(written.shards, "shard")
     console.say(f"{images} with opinions in {shards}: {output}")
@@ -31,7 +30,7 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
         console.say(f"the download lacks {written.without_image:,} of them")
     if name in PAPER_SETS:
         console.say("the paper has this set; --protocol paper evaluates as its authors do")
-    flags = ["--higher-is-worse"] if iqa_set.higher_is_worse else []
+    flags = ["--higher-is-worse"] if IQA_SETS[name].higher_is_worse else []
     results = beside(output, "evaluation")
     console.suggest("evaluate", output, "--iqa-set", name, *flags, "--output", results)
     return DONE
