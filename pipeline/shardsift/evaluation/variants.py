@@ -107,7 +107,7 @@ def _families(asked: Iterable[str]) -> Iterator[str]:
         elif family in FAMILIES:
             yield family
         else:
-            known = ", ".join((ALL_FAMILIES, *FAMILIES))
+            known = f"known are {', '.join((ALL_FAMILIES, *FAMILIES))}"
             raise ConfigError(f"--ablate {family}: {did_you_mean(family, FAMILIES, known)}")
 
 
