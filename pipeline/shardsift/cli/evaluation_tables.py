@@ -11,7 +11,7 @@ from shardsift.config import ScoreConfig
 from shardsift.evaluation.evaluate import OURS, Evaluation
 from shardsift.evaluation.groups import GroupSpread
 from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM, PaperSet
-from shardsift.evaluation.statistics import STATISTICS, Agreement, Estimate
+from shardsift.evaluation.statistics import STATISTICS, Agreement
 from shardsift.progress import count
 from shardsift.scoring.weights import with_default_weights
 
@@ -55,16 +55,14 @@ def _groups_as_json(spread: GroupSpread) -> dict[str, Any]:
 
 def sheets(evaluation: Evaluation) -> list[Sheet]:
     """Lay out all tables."""
-    return [
-        _agreement(evaluation),
-        *(
-            [_as_authors(evaluation, paper_set)]
-            if (paper_set := evaluation.config.paper_set)
-            else []
-        ),
-        *([_thirds(evaluation)] if evaluation.thirds else []),
-        *([_ablations(evaluation)] if evaluation.ablations else []),
-    ]
+    found = [_agreement(evaluation)]
+    if paper_set := evaluation.config.paper_set:
+        found.append(_as_authors(evaluation, paper_set))
+    if evaluation.thirds:
+        found.append(_thirds(evaluation))
+    if evaluation.ablations:
+        found.append(_ablations(evaluation))
+    return found
 
 
 def as_markdown(evaluation: Evaluation) -> str:
@@ -151,7 +149,7 @@ def _thirds(evaluation: Evaluation) -> Sheet:
             *(f"{t.name}\n{t.lowest:.4g} to {t.highest:.4g}" for t in evaluation.thirds),
         ],
         rows=[
-            [name, *(_cell(third.srcc[name]) for third in evaluation.thirds)]
+            [name, *(third.srcc[name].told(4) for third in evaluation.thirds)]
             for name in evaluation.thirds[0].srcc
         ],
     )
@@ -174,10 +172,4 @@ def _what(evaluation: Evaluation) -> str:
 
 
 def _cells(agreement: Agreement) -> Iterator[str]:
-    return (_cell(getattr(agreement, name)) for name in STATISTICS)
-
-
-def _cell(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return (getattr(agreement, name).told(4) for name in STATISTICS)

@@ -64,11 +64,9 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
     def _paper_has_the_set(self) -> Self:
         if self.protocol == "paper" and self.iqa_set not in PAPER_SETS:
             hint = did_you_mean(self.iqa_set or "", PAPER_SETS, f"it has {', '.join(PAPER_SETS)}")
-            what = (
-                f"--iqa-set {self.iqa_set}: the paper has no such set"
-                if self.iqa_set
-                else ("--protocol paper: say which of its sets this is with --iqa-set")
-            )
+            what = "--protocol paper: say which of its sets this is with --iqa-set"
+            if self.iqa_set:
+                what = f"--iqa-set {self.iqa_set}: the paper has no such set"
             raise ValueError(f"{what}; {hint}")
         return self
 

@@ -17,7 +17,7 @@ import numpy as np
 from shardsift.drawing import new_figure, save_figure
 from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation, bin_means
 from shardsift.evaluation.groups import GroupSpread
-from shardsift.evaluation.statistics import CONFIDENCE, Estimate, Values, fit_logistic
+from shardsift.evaluation.statistics import CONFIDENCE, Estimate, Values
 
 _GREY = "#595959"
 _FILL = "#bcd9ea"
@@ -94,17 +94,24 @@ def _draw_fit(panel: Any, evaluation: Evaluation, name: str) -> None:
     x_N, y_N = evaluation.predictions[name][finite_N], evaluation.opinions[finite_N]
     shown = np.linspace(0, len(x_N) - 1, min(len(x_N), _SHOWN)).astype(int)
     panel.plot(
-        *(x_N[shown], y_N[shown], look.mark),
-        **{"ms": 3.5, "alpha": 0.3, "color": look.colour, "mew": 0, "rasterized": True},
+        x_N[shown],
+        y_N[shown],
+        look.mark,
+        color=look.colour,
+        alpha=0.3,
+        ms=3.5,
+        mew=0,
+        rasterized=True,
         label="picture",
     )
+    found = evaluation.agreements[name]
     line = np.linspace(*_inner_range(x_N), 200)
-    curve = fit_logistic(x_N, y_N)(line)
+    # It was fitted to opinions that are turned so that higher is better.
+    curve = found.curve(line) * (-1 if evaluation.config.higher_is_worse else 1)
     panel.plot(line, curve, color="white", lw=4)
     panel.plot(line, curve, color="black", lw=1.8, label="fit")
-    found = evaluation.agreements[name]
     panel.set_title(
-        f"{name}\nSRCC {_told(found.srcc)}\nPLCC {_told(found.plcc)}", fontsize=9, loc="left"
+        f"{name}\nSRCC {found.srcc.told(3)}\nPLCC {found.plcc.told(3)}", fontsize=9, loc="left"
     )
     panel.set_xlabel(f"prediction, n = {found.images:,}", fontsize=9)
     _tidy(panel)
@@ -143,15 +150,16 @@ def _draw_thirds(evaluation: Evaluation) -> tuple[Any, str]:
     for number, name in enumerate((SIMILARITY, MAGNITUDE, OURS)):
         look = _LOOKS[name]
         found = [*(third.srcc[name] for third in thirds), evaluation.agreements[name].srcc]
-        value = np.array([estimate.value for estimate in found])
-        errors = [
-            np.array([abs((end if end is not None else e.value) - e.value) for e, end in ends])
-            for ends in ([(e, e.low) for e in found], [(e, e.high) for e in found])
-        ]
         axes.errorbar(
-            *(np.arange(len(found)) + 0.16 * (number - 1), value),
-            **{"yerr": errors, "fmt": look.mark, "color": look.colour, "ms": 7},
-            **{"capsize": 4, "lw": 1.6, "label": name},
+            np.arange(len(found)) + 0.16 * (number - 1),
+            [estimate.value for estimate in found],
+            yerr=np.array([_reach(estimate) for estimate in found]).T,
+            fmt=look.mark,
+            color=look.colour,
+            ms=7,
+            capsize=4,
+            lw=1.6,
+            label=name,
         )
     labels = [f"{t.name}\n{t.lowest:.4g} to {t.highest:.4g}\nn = {t.images:,}" for t in thirds]
     labels.append(f"all\n\nn = {len(evaluation.keys):,}")
@@ -185,7 +193,10 @@ def _draw_groups(evaluation: Evaluation, spread: GroupSpread) -> tuple[Any, str]
     for axes, values, title in zip(sides, (spread.before, spread.after), titles, strict=True):
         boxes = axes.boxplot(
             list(values.values()),
-            **{"orientation": "horizontal", "widths": 0.6, "sym": "", "whis": (5, 95)},
+            orientation="horizontal",
+            widths=0.6,
+            sym="",
+            whis=(5, 95),
             patch_artist=True,
             medianprops={"color": "black", "lw": 1.6},
         )
@@ -201,7 +212,7 @@ def _draw_groups(evaluation: Evaluation, spread: GroupSpread) -> tuple[Any, str]
         f"{_about(evaluation)} Groups: {spread.source}, the largest of 10 pictures or more. Boxes: "
         "quartiles and median; whiskers: 5 % to 95 %; 0 is the mean of all pictures. Wasserstein: "
         "mean distance between two groups, in standard deviations of all; Box-Cox changes it by "
-        f"{_told(spread.change)}, {_interval(evaluation)}.",
+        f"{spread.change.told(3)}, {_interval(evaluation)}.",
     )
 
 
@@ -234,10 +245,11 @@ def _opinion(evaluation: Evaluation) -> str:
     return f"opinion ({config.mos_field}{scaled}{turned})"
 
 
-def _told(estimate: Estimate) -> str:
+def _reach(estimate: Estimate) -> tuple[float, float]:
+    """Return how far the interval reaches below and above the value; 0 without one."""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+        return 0.0, 0.0
+    return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)
 
 
 def _add_caption(figure: Any, caption: str) -> str:

@@ -48,6 +48,12 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
+    def told(self, digits: int) -> str:
+        """Write the value with so many digits, and the interval if there is one."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.{digits}f}"
+        return f"{self.value:.{digits}f} ({self.low:.3f} to {self.high:.3f})"
+
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
@@ -150,7 +156,7 @@ def estimate_srcc(
     x_N, y_N = x_N[finite_N], y_N[finite_N]
 
     def srcc(places_N: NDArray[np.int64]) -> float:
-        return float(_ranks_agree(x_N[places_N], y_N[places_N]))
+        return _srcc(x_N[places_N], y_N[places_N])
 
     low, high = bounds_of(srcc, len(x_N), resamples, seed)
     return Estimate(value=srcc(np.arange(len(x_N))), low=low, high=high)
@@ -162,23 +168,33 @@ def bounds_of(
     """Bound a statistic of the images at these places by the bootstrap; None without resamples."""
     if not resamples:
         return None, None
-    random = np.random.default_rng(seed)
-    drawn = [statistic(random.integers(0, images, images)) for _ in range(resamples)]
-    low, high = np.nanquantile(drawn, _TAILS)
+    low, high = _bounds(statistic, images, resamples, seed)
     return float(low), float(high)
 
 
-def _ranks_agree(x_N: Values, y_N: Values) -> float:
+def _bounds(
+    statistic: Callable[[NDArray[np.int64]], float | list[float]],
+    images: int,
+    resamples: int,
+    seed: int,
+) -> Values:
+    """Bound one or several statistics below and above, shape (2,) or (2, statistics)."""
+    random = np.random.default_rng(seed)
+    drawn = [statistic(random.integers(0, images, images)) for _ in range(resamples)]
+    return np.nanquantile(np.array(drawn, np.float64), _TAILS, axis=0)
+
+
+def _srcc(x_N: Values, y_N: Values) -> float:
     if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
         return math.nan
-    return float(np.corrcoef(stats.rankdata(x_N), stats.rankdata(y_N))[0, 1])
+    return float(cast(Any, stats.spearmanr(x_N, y_N)).statistic)
 
 
 def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
     """Compute the statistics in the order of `STATISTICS`."""
     fitted_N = curve(x_N)
     return [
-        float(cast(Any, stats.spearmanr(x_N, y_N)).statistic),
+        _srcc(x_N, y_N),
         float(cast(Any, stats.kendalltau(x_N, y_N)).statistic),
         float(np.corrcoef(fitted_N, y_N)[0, 1]),
         float(np.sqrt(np.mean((fitted_N - y_N) ** 2))),
@@ -188,14 +204,14 @@ def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
 
 def _bootstrap(x_N: Values, y_N: Values, curve: Logistic, resamples: int, seed: int) -> Values:
     """Bound the statistics below and above, shape (2, statistics); the curve is fitted anew."""
-    random = np.random.default_rng(seed)
-    drawn: list[Sequence[float]] = []
-    for _ in range(resamples):
-        places_N = random.integers(0, len(x_N), len(x_N))
+
+    def statistics(places_N: NDArray[np.int64]) -> list[float]:
         x, y = x_N[places_N], y_N[places_N]
-        if np.ptp(x) > 0 and np.ptp(y) > 0:
-            drawn.append(_statistics(x, y, fit_logistic(x, y, curve)))
-    return np.nanquantile(np.array(drawn), _TAILS, axis=0)
+        if np.ptp(x) == 0 or np.ptp(y) == 0:
+            return [math.nan] * len(STATISTICS)
+        return _statistics(x, y, fit_logistic(x, y, curve))
+
+    return _bounds(statistics, len(x_N), resamples, seed)
 
 
 def logistic(x_N: Values, b1: float, b2: float, b3: float, b4: float, b5: float) -> Values:
