@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,43 @@ class Sample:
     uid: str | None = None
     image: ImageFile | None = None
     json: bytes | None = None
-    unscored_images: int = 0
+
+
+class PassedOver(StrEnum):
+    """Parts of a shard that get no row, or lose their sample. A closed set: readers may rely on it.
+
+    `long_uids` are uids that no row takes: over 1,024 characters, or in a `.json` of over 4 MiB.
+    """
+
+    FURTHER_IMAGES = "further_images"
+    FURTHER_PAGES = "further_pages"
+    HARD_LINKS = "hard_links"
+    SPLIT_KEYS = "split_keys"
+    LONG_UIDS = "long_uids"
+
+    def told(self, number: int) -> str:
+        """Describe so many of them in one line, with what to do."""
+        return _TOLD[self].format(number)
+
+
+def told_of(passed_over: Mapping[str, int]) -> list[str]:
+    """Describe counts above 0, a line each."""
+    return [code.told(passed_over[code]) for code in PassedOver if passed_over.get(code)]
+
+
+_TOLD = {
+    PassedOver.FURTHER_IMAGES: "{:,} further images share a key with one that was scored, and were "
+    "not scored: a key ends at the first dot of a file's name; rename the files so that only their "
+    "extension follows a dot",
+    PassedOver.FURTHER_PAGES: "{:,} pages behind the first of a TIFF were not scored; save each "
+    "page as a file",
+    PassedOver.HARD_LINKS: "{:,} hard links were passed over, as webdataset does; pack them as "
+    "files: tar --hard-dereference",
+    PassedOver.SPLIT_KEYS: "the files of {:,} keys don't stand together, so that each key is "
+    "several samples, as for webdataset; pack them in order: tar --sort=name -cf SHARD.tar FOLDER",
+    PassedOver.LONG_UIDS: "{:,} uids were left out: over 1,024 characters, or in a .json of over "
+    "4 MiB",
+}
 
 
 Embedding = npt.NDArray[np.float16]
@@ -192,7 +229,7 @@ class ShardReport:
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `attributes` are
     those of rows with a score, by column, and empty if there is none. `bytes` is the size of the
-    tar, 0 if a manifest tells of it. `seconds` is the wall time of scoring, None if the shard was
+    tar, 0 if a manifest tells of it. `passed_over` are counts above 0, by `PassedOver`. `seconds` is the wall time of scoring, None if the shard was
     committed by an earlier run. `stages` are `read`, `decode`, `score` and `write`.
     """
 
@@ -203,7 +240,7 @@ class ShardReport:
     sketch: bytes = b""
     seconds: float | None = None
     stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds], repr=False)
-    unscored_images: int = 0
+    passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
     digest: str = ""
     attributes: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -152,7 +153,7 @@ def printable(key: str) -> str:
 def members_of(tar: bytes) -> list[tuple[str, int, int | None, bytes]] | str:
     """Name, size, place and content of all files, or the error that ends them."""
     try:
-        members = read_members(io.BufferedReader(cast(Any, io.BytesIO(tar))))
+        members = read_members(io.BufferedReader(cast(Any, io.BytesIO(tar))), Counter())
         return [(m.name, m.size, m.offset, m.read()) for m in members if m.size < 1 << 24]
     except Exception as error:  # noqa: BLE001  # tarfile raises many
         return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -75,12 +76,12 @@ def annotate(
     )
     meter = meter or Meter()
     with meter.shard(task.shard, identity.size) as own:
-        unscored_images = _score_rows(
+        passed_over = _score_rows(
             task, scorer, decoder, clock, encoder, turn or Lock(), meter, own
         )
     try:
         with clock.measure("write"):
-            encoded = encoder.finish(unscored_images)
+            encoded = encoder.finish(passed_over)
             _commit(output, task.annotation, encoded)
     except OSError as error:
         raise ShardError(task.shard, f"annotation can't be written: {reason(error)}") from error
@@ -137,17 +138,18 @@ def _score_rows(
     turn: Lock,
     meter: Meter,
     own: ShardMeter,
-) -> int:
-    """Encode a row for every sample; return the number of further images that they held."""
+) -> Counter[str]:
+    """Encode a row for every sample; count what was passed over."""
     rows = OpenRows(encoder)
-    samples = further_images = 0
+    passed_over = Counter[str]()
+    samples = 0
 
     def read() -> Iterator[list[Sample]]:
-        nonlocal samples, further_images
-        chunks = clock.iterate("read", in_chunks(meter.passing(read_samples(task.url, task.shard))))
+        nonlocal samples
+        stream = read_samples(task.url, task.shard, passed_over)
+        chunks = clock.iterate("read", in_chunks(meter.passing(stream)))
         for chunk in prefetch(chunks, _CHUNKS_AHEAD):
             samples += len(chunk)
-            further_images += sum(sample.unscored_images for sample in chunk)
             yield chunk
 
     def images() -> Generator[RgbImage]:
@@ -173,7 +175,7 @@ def _score_rows(
             turn.release()
     rows.close()
     assert encoder.rows == samples, "a row for every sample"
-    return further_images
+    return passed_over
 
 
 def _count_begun(samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter) -> None:

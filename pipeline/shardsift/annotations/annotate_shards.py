@@ -66,7 +66,7 @@ def annotate_shards(
     patterns = [shards] if isinstance(shards, str | PathLike) else shards
     plan = plan_shards([fspath(pattern) for pattern in patterns])
     plan.check_found()
-    check_output(fspath(output), {*plan.folders, plan.root})
+    check_output(fspath(output), {*plan.folders, plan.root}, plan)
     folder = OutputFolder(fspath(output))
     made = Made(
         scorer.fingerprint,

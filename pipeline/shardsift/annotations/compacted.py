@@ -51,14 +51,14 @@ _INDEX_SCHEMA = pa.schema(
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("errors", pa.string(), nullable=False),
         pa.field("sketch", pa.binary(), nullable=False),
-        pa.field("unscored_images", pa.int64(), nullable=False),
+        pa.field("passed_over", pa.string(), nullable=False),
         pa.field("digest", pa.string(), nullable=False),
         pa.field("attributes", pa.string(), nullable=False),
         pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("first_row", pa.int64(), nullable=False),
     ]
 )
-"""Columns of the index: `errors` and `attributes` are JSON, `first_row` counts from the beginning
+"""Columns of the index: `errors`, `passed_over` and `attributes` are JSON, `first_row` counts from the beginning
 of `file`. Shards stand in the order of their annotations' names."""
 
 _GROUPS_HELD: Final = 4
@@ -178,7 +178,7 @@ class CompactedAnnotations:
                 rows=row["rows"],
                 errors=cast(dict[str, int], json.loads(row["errors"])),
                 sketch=row["sketch"],
-                unscored_images=row["unscored_images"],
+                passed_over=cast(dict[str, int], json.loads(row["passed_over"])),
                 digest=row["digest"],
                 attributes=decode_spreads(row["attributes"]),
             ),
@@ -200,7 +200,7 @@ def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
         "rows": report.rows,
         "errors": json.dumps(report.errors, sort_keys=True),
         "sketch": report.sketch,
-        "unscored_images": report.unscored_images,
+        "passed_over": json.dumps(report.passed_over, sort_keys=True),
         "digest": report.digest,
         "attributes": encode_spreads(report.attributes),
         "file": slot.file,

@@ -46,7 +46,7 @@ class RunSummary(Document):
     rows: int
     scored: int
     errors: dict[str, int]
-    unscored_images: int
+    passed_over: dict[str, int]
     quality_quantiles: dict[str, float] | None
     manifest: str
     fingerprint: str

@@ -94,7 +94,7 @@ class AnnotationEncoder:
             self._embeddings.add(columns["key"], columns["embedding"])
         self.rows += rows
 
-    def finish(self, unscored_images: int = 0) -> Encoded:
+    def finish(self, passed_over: Mapping[str, int] | None = None) -> Encoded:
         """Return the files, and what they report."""
         report = ShardReport(
             shard=self._shard.path,
@@ -102,7 +102,7 @@ class AnnotationEncoder:
             bytes=self._shard.size,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
-            unscored_images=unscored_images,
+            passed_over={k: n for k, n in sorted((passed_over or {}).items()) if n},
             digest=self._digest.hexdigest(),
             attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
         )
@@ -121,7 +121,7 @@ class AnnotationEncoder:
             "rows": str(report.rows),
             "errors": json.dumps(report.errors),
             "sketch": base64.b64encode(report.sketch).decode(),
-            "unscored_images": str(report.unscored_images),
+            "passed_over": json.dumps(report.passed_over),
             "digest": report.digest,
             "attributes": encode_spreads(report.attributes),
             "version": __version__,

@@ -340,11 +340,12 @@ def check_apart(output: str, annotations: str) -> None:
         )
 
 
-def check_output(output: str, shard_folders: Iterable[str]) -> None:
+def check_output(output: str, shard_folders: Iterable[str], plan: ShardPlan | None = None) -> None:
     """Refuse an output in a folder of shards, and one that can't be written.
 
     Raises:
         OutputError: with one line that says what to do.
+        InputError: if it ignores case, and that would make one of two names of a plan.
     """
     if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
         raise OutputError(
@@ -354,10 +355,13 @@ def check_output(output: str, shard_folders: Iterable[str]) -> None:
     probe = join(output, f"{_PROBE}{secrets.token_hex(4)}")
     try:
         commit(probe, b"")
+        ignores_case = bool(local_folder(output)) and Path(absolute(probe).swapcase()).exists()
         delete(probe)
     except (OSError, ImportError, ValueError) as error:
         problem = f"{output}: can't be written: {reason(error)}"
         raise OutputError(problem) from shown_cause(error)
+    if plan and ignores_case:
+        plan.check_case()
 
 
 def is_passing(name: str) -> bool:

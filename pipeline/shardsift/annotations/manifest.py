@@ -17,7 +17,7 @@ from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
 from shardsift.annotations.sketch import QuantileMerger, count_of
 from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError, ErrorCode
-from shardsift.records import FailedShard, ShardReport, StageSeconds
+from shardsift.records import FailedShard, PassedOver, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
 
 SCHEMA = pa.schema(
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
         *(pa.field(str(code), pa.int64()) for code in ErrorCode),
         pa.field("sketch", pa.binary()),
         pa.field("seconds", pa.float64()),
-        pa.field("unscored_images", pa.int64()),
+        *(pa.field(str(code), pa.int64()) for code in PassedOver),
         pa.field("digest", pa.string()),
         pa.field("attributes", pa.string()),
     ]
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 sketch           KLL sketch of the shard's `quality`
 seconds          that scoring took; null if a run that did not finish committed the shard
-unscored_images  images that share a sample with the one that was scored
+further_images …  what was passed over, by `PassedOver`
 digest           of the values of the shard's rows
 attributes       JSON: sum, sum of squares, lowest and highest value of each, over scored rows
 """
@@ -52,7 +52,7 @@ class Totals:
     shards: int = 0
     failed_shards: int = 0
     rows: int = 0
-    unscored_images: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter[str])
     errors: Counter[str] = field(default_factory=Counter[str])
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     _quality: QuantileMerger = field(default_factory=QuantileMerger)
@@ -64,7 +64,7 @@ class Totals:
             return
         self.shards += 1
         self.rows += outcome.rows
-        self.unscored_images += outcome.unscored_images
+        self.passed_over.update(outcome.passed_over)
         self.errors.update(outcome.errors)
         for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
@@ -80,7 +80,7 @@ class Totals:
             "rows": self.rows,
             "scored": self.rows - self.errors.total(),
             "errors": {str(code): self.errors[code] for code in ErrorCode},
-            "unscored_images": self.unscored_images,
+            "passed_over": {str(code): self.passed_over[code] for code in PassedOver},
             "quality_quantiles": quantiles and dict(zip(names, quantiles, strict=True)),
         }
 
@@ -166,7 +166,7 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
         **{str(code): outcome.errors.get(code, 0) for code in ErrorCode},
         "sketch": outcome.sketch,
         "seconds": outcome.seconds,
-        "unscored_images": outcome.unscored_images,
+        **{str(code): outcome.passed_over.get(code, 0) for code in PassedOver},
         "digest": outcome.digest,
         "attributes": encode_spreads(outcome.attributes),
     }
@@ -180,7 +180,7 @@ def _report(row: dict[str, Any]) -> ShardReport:
         errors={str(code): row[code] for code in ErrorCode if row[code]},
         sketch=row["sketch"],
         seconds=row["seconds"],
-        unscored_images=row["unscored_images"],
+        passed_over={str(code): row[code] for code in PassedOver if row[code]},
         digest=row["digest"],
         attributes=decode_spreads(row["attributes"]),
     )

@@ -156,7 +156,7 @@ class _Metadata(BaseModel):
     rows: NonNegativeInt
     errors: Json[dict[str, NonNegativeInt]]
     sketch: Annotated[bytes, BeforeValidator(_from_base64)]
-    unscored_images: NonNegativeInt
+    passed_over: Json[dict[str, NonNegativeInt]]
     digest: str
     attributes: str
     embeddings: Json[EmbeddingsIdentity] | None = None
@@ -240,7 +240,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
             bytes=told.shard.size,
             errors=told.errors,
             sketch=told.sketch,
-            unscored_images=told.unscored_images,
+            passed_over=told.passed_over,
             digest=told.digest,
             attributes=decode_spreads(told.attributes),
         ),

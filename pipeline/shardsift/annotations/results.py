@@ -11,6 +11,7 @@ from shardsift.annotations.folder import MANIFEST, RUN_RECORD, OutputFolder, fai
 from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.errors import OutputError
+from shardsift.records import told_of
 from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import join, list_files
 
@@ -52,10 +53,8 @@ def complete(
         for report in folder.reports(earlier):
             manifest.add(report)
     pace["manifest"] = manifest.commit(join(folder.url, MANIFEST))
-    if totals.unscored_images:
-        logger.warning(
-            "%d images share a sample with another one and were not scored", totals.unscored_images
-        )
+    for line in told_of(totals.passed_over):
+        logger.warning("%s", line)
     folder.write_summary(RunSummary.model_validate(totals.as_dict() | pace))
 
 

@@ -25,6 +25,7 @@ class Group:
     shards: int = 0
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
+    passed_over: Counter[str] = field(default_factory=Counter[str])
     quality: QuantileMerger = field(default_factory=QuantileMerger)
     attributes: dict[str, Spread] = field(default_factory=dict[str, Spread])
 
@@ -33,6 +34,7 @@ class Group:
         self.shards += 1
         self.rows += report.rows
         self.errors.update(report.errors)
+        self.passed_over.update(report.passed_over)
         self.quality.add(report.sketch)
         for name, spread in report.attributes.items():
             known = self.attributes.get(name)
@@ -53,6 +55,7 @@ class Group:
             "rows": self.rows,
             "scored": self.scored,
             "errors": dict(sorted(self.errors.items())),
+            "passed_over": dict(sorted(self.passed_over.items())),
             "quality_range": span and [shortest(edge) for edge in span],
             "quality_quantiles": values
             and {name: shortest(value) for name, value in zip(names, values, strict=True)},

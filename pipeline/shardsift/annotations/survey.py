@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -25,6 +26,7 @@ class Part:
     shard: str
     rows: int
     errors: Mapping[str, int]
+    passed_over: Mapping[str, int]
 
     @property
     def scored(self) -> int:
@@ -68,6 +70,11 @@ class Survey:
         """Rows that have a quality."""
         return sum(part.scored for part in self.parts)
 
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Counts by `PassedOver`."""
+        return sum((Counter(part.passed_over) for part in self.parts), Counter[str]())
+
 
 def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = no_track) -> Survey:
     """Look at all annotation files of a folder that has some.
@@ -87,7 +94,9 @@ def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = 
     for name, footer in zip(names, chain([first], footers), strict=True):
         _check_alike(folder.url, names[0], first, name, footer)
         report = footer.report
-        parts.append(Part(name, footer.shard.path, report.rows, report.errors))
+        parts.append(
+            Part(name, footer.shard.path, report.rows, report.errors, report.passed_over)
+        )
         quality.add(report.sketch)
     return Survey(
         folder=folder,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -48,6 +48,7 @@ class RunData:
         files_read, files: of annotation files. rows_there: of the files that were read.
         rows: of the whole run, None if no manifest says.
         errors: rows of the whole run by error code, of those read if no manifest says.
+        passed_over: of the whole run by `PassedOver`, empty if no manifest says.
         summary, record: what `_summary.json` and `_run.json` hold; None if they are missing.
         failed: names of shards that were given up.
         is_running: whether a command writes here, or was killed.
@@ -63,6 +64,7 @@ class RunData:
     rows_there: int
     rows: int | None
     errors: Mapping[str, int]
+    passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
     summary: RunSummary | None = None
     record: RunRecord | None = None
     failed: Sequence[str] = ()
@@ -140,6 +142,7 @@ def gather(
         rows_there=sum(there for _, there in thinned),
         rows=rows,
         errors=dict(totals.errors) if totals else count_values(table["error"]),
+        passed_over=totals.passed_over if totals else {},
         summary=summary,
         record=folder.record,
         failed=sorted(name for name in found if name.startswith(f"{FAILED_FOLDER}/")),

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from shardsift.commands import beside, command
 from shardsift.progress import count as told
+from shardsift.records import told_of
 from shardsift.report.axes import Axis, Labels, make_axes, make_labels
 from shardsift.report.choice import choose
 from shardsift.report.copies import EqualPictures, find_equal_pictures
@@ -206,6 +207,9 @@ def _notes(run: RunData) -> Iterator[str]:
             f"annotation files picked at random. Counts of images and errors in the head are those "
             f"of {where}; all others are those of the sample."
         )
+
+
+    yield from (f"{line[0].upper()}{line[1:]}." for line in told_of(run.passed_over))
 
 
 def _about(run: RunData) -> Iterator[tuple[str, str]]:

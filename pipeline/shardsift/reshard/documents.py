@@ -54,6 +54,7 @@ class ShardStats(Document):
     bytes: int
     json_made: int
     json_left: int
+    split: int
 
 
 class ReshardSummary(Document):
@@ -66,3 +67,4 @@ class ReshardSummary(Document):
     bytes: int
     json_made: int
     json_left: int
+    split: int

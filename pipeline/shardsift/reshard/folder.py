@@ -137,6 +137,7 @@ class ReshardFolder(RunFolder):
             bytes=size,
             json_made=stats.json_made,
             json_left=stats.json_left,
+            split=stats.split,
             seconds=stats.duration,
         )
 
@@ -160,6 +161,7 @@ class ReshardFolder(RunFolder):
             bytes=sum(report.bytes for report in known.values()),
             json_made=sum(report.json_made for report in known.values()),
             json_left=sum(report.json_left for report in known.values()),
+            split=sum(report.split for report in known.values()),
         )
         commit(join(self.url, SIZES), encode_sizes(plan))
         commit(join(self.url, META), encode_meta(plan))

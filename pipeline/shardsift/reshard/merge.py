@@ -26,6 +26,7 @@ class SampleChunks(NamedTuple):
     chunks: Sequence[bytes | memoryview]
     json_made: bool = False
     json_left: bool = False
+    is_split: bool = False
 
 
 def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
@@ -33,22 +34,23 @@ def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
     data, old = sample.data, sample.json
     as_it_was = [data[begin:end] for begin, end in sample.spans]
     if not columns:
-        return SampleChunks(as_it_was)
+        return SampleChunks(as_it_was, is_split=sample.is_split)
     if old is None:
-        return SampleChunks([*as_it_was, *_new_json(sample)], json_made=True)
+        chunks = [*as_it_was, *_new_json(sample)]
+        return SampleChunks(chunks, json_made=not sample.is_split, is_split=sample.is_split)
     merged = None
     if old.can_resize:
         merged = _merged(bytes(data[old.data : old.data + old.size]), sample.fields, columns)
     if merged is None:
-        return SampleChunks(as_it_was, json_left=True)
+        return SampleChunks(as_it_was, json_left=True, is_split=sample.is_split)
     headers = resized(bytes(data[old.begin : old.data]), len(merged))
-    chunks: list[bytes | memoryview] = []
+    chunks = list[bytes | memoryview]()
     for begin, end in sample.spans:
         if begin <= old.begin < end:
             chunks += data[begin : old.begin], headers, _filled(merged), data[old.end : end]
         else:
             chunks.append(data[begin:end])
-    return SampleChunks(chunks)
+    return SampleChunks(chunks, is_split=sample.is_split)
 
 
 def _merged(content: bytes, added: str, columns: Collection[str]) -> bytes | None:

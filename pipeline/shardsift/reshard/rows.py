@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from shardsift.errors import ErrorCode
 from shardsift.reshard.headers import padded
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
-PLACES = ("key", "tar_offset", "tar_size")
-"""Columns that say where samples lie."""
+PLACES = ("key", "tar_offset", "tar_size", "error")
+"""Columns that say where samples lie, and which of them have no image."""
 
 
 @dataclass(slots=True)
@@ -31,7 +32,8 @@ class KeptRow:
     """A sample to copy: its place in the shard, and what is merged into its `.json`.
 
     `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
-    the headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON.
+    the headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON. `is_split` says
+    that other files of its key stand elsewhere in the shard, and are not kept.
     """
 
     index: int
@@ -40,6 +42,7 @@ class KeptRow:
     begin: int
     end: int
     fields: str
+    is_split: bool = False
 
 
 def kept_rows(
@@ -69,8 +72,17 @@ def kept_rows(
         begin_N.tolist(),
         np.append(following_R, size)[kept_N + 1].tolist(),
         _fields(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
+        _is_split(table, keys, kept_N),
     )
     return [KeptRow(*row) for row in zip(*values, strict=True)]
+
+
+def _is_split(table: Any, keys: NDArray[np.object_], kept_N: NDArray[np.int32]) -> list[bool]:
+    """Tell which kept samples have files in samples without an image, which are left out."""
+    is_left_R = pc.equal(table["error"], ErrorCode.MISSING_IMAGE).fill_null(False).to_numpy().copy()
+    is_left_R[kept_N] = False
+    left = set(keys[is_left_R].tolist())
+    return [key in left for key in keys[kept_N].tolist()]
 
 
 def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64]) -> int:

@@ -22,6 +22,8 @@ class RawSample(NamedTuple):
     first: bytes
     """The name of its first file."""
     json: Member | None
+    is_split: bool
+    """Whether other files of its key are left behind, as `KeptRow` has it."""
 
 
 def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:
@@ -31,7 +33,7 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
         begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
         spans.append((begin, member.end))
     first = next(iter(files.values())).name
-    return RawSample(data, row.fields, spans, first, files.get("json"))
+    return RawSample(data, row.fields, spans, first, files.get("json"), row.is_split)
 
 
 def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:

@@ -46,13 +46,15 @@ class ReshardInputs:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardReport:
     """What came of an output shard: `json_made` samples got a `.json` that they hadn't, and of
-    `json_left` it was left as it was, for it isn't a JSON object. `bytes` is the tar's size."""
+    `json_left` it was left as it was, for it isn't a JSON object. `split` samples lost files, which
+    stand elsewhere in their source. `bytes` is the tar's size."""
 
     shard: str
     samples: int
     bytes: int
     json_made: int = 0
     json_left: int = 0
+    split: int = 0
     seconds: float = 0.0
 
     def as_stats(self) -> ShardStats:
@@ -67,6 +69,7 @@ class ReshardReport:
             bytes=self.bytes,
             json_made=self.json_made,
             json_left=self.json_left,
+            split=self.split,
         )
 
 
@@ -80,7 +83,7 @@ def write_shard(
             written; nothing is left of it then.
     """
     started = perf_counter()
-    samples = size = made = left = 0
+    samples = size = made = left = split = 0
     try:
         counting = (meter or Meter()).shard(task.shard, task.bytes)
         with committing(task.url) as file, counting as own:
@@ -89,6 +92,7 @@ def write_shard(
                 samples += 1
                 made += sample.json_made
                 left += sample.json_left
+                split += sample.is_split
                 size += sum(map(len, sample.chunks))
                 own.add(size)
             end = end_of_archive(size)
@@ -99,6 +103,7 @@ def write_shard(
             bytes=size + len(end),
             json_made=made,
             json_left=left,
+            split=split,
             seconds=perf_counter() - started,
         )
         commit(stats_name(task.url), report.as_stats().encode())

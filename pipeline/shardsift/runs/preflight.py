@@ -82,7 +82,7 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     with display.busy("looking up shards and output"):
         plan = plan_shards(config.shards)
         plan.check_found()
-        check_output(config.output, {*plan.folders, plan.root})
+        check_output(config.output, {*plan.folders, plan.root}, plan)
         folder = OutputFolder(config.output)
     config = _with_dtype(config)
     weights = sum_of_files(config.scoring())

@@ -8,15 +8,19 @@ from typing import ClassVar
 
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
-from shardsift.records import ShardReport, StageSeconds
+from shardsift.records import PassedOver, ShardReport, StageSeconds
 
 
 @dataclass
 class ScoreTally(Tally):
-    """Counts of a run that scores; its work is the bytes of tars."""
+    """Counts of a run that scores; its work is the bytes of tars.
+
+    `further` are images that share a sample with the one that was scored.
+    """
 
     noun: ClassVar[str] = "images"
 
+    further: int = 0
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
 
     def add(self, outcome: Outcome) -> None:
@@ -24,8 +28,9 @@ class ScoreTally(Tally):
         super().add(outcome)
         if not isinstance(outcome, ShardReport):
             return
-        self.items += outcome.rows
+        self.items += outcome.rows + outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
         self.errors += sum(outcome.errors.values())
+        self.further += outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
         self.work += outcome.bytes
         for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds

@@ -91,6 +91,7 @@ def in_chunks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
     for sample in samples:
         chunk.append(sample)
         size += len(sample.image.data or b"") if sample.image else 0
+        size += len(sample.json or b"")
         if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0

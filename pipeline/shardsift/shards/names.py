@@ -32,13 +32,13 @@ def check_file(name: str) -> None:
 
 
 def check_folder(folder: str) -> None:
-    """Refuse a folder below the shards' common root that annotations can't be found in.
+    """Refuse a folder that annotations can't be found in: `/a/b`, below the shards' common root.
 
     Raises:
         InputError: which names the part of it, and says why.
     """
-    for part in folder.split("/") if folder else ():
-        _refuse(folder, _folder_problems(part))
+    for part in folder.split("/")[1:]:
+        _refuse(folder[1:], _folder_problems(part))
 
 
 def _refuse(name: str, problems: Iterator[str]) -> None:

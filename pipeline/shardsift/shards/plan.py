@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -48,6 +49,20 @@ class ShardPlan:
                 raise InputError(f"{first}: can't be found, nor any other shard that was tried")
         except (OSError, ImportError, ValueError) as error:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
+
+    def check_case(self) -> None:
+        """Refuse shards whose names differ in case alone, for an output that ignores case.
+
+        Raises:
+            InputError: which names both.
+        """
+        seen = set[int]()
+        for task in self:
+            name = hash(task.shard.casefold())
+            if name in seen:
+                same = (t.url for t in self if hash(t.shard.casefold()) == name)
+                raise _would_share(next(same), task.url, "whose folder ignores case")
+            seen.add(name)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -149,7 +164,7 @@ def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
 
 def _check_folders(root: str, folders: Iterable[str]) -> None:
     for folder in folders:
-        check_folder(folder[len(root) :].removeprefix("/"))
+        check_folder(folder[len(root) :])
 
 
 def _exists(task: ShardTask) -> bool:
@@ -169,17 +184,47 @@ def _shared_folder(root: str, folder: str) -> str:
 
 
 def _unique(patterns: Iterable[str]) -> Iterator[str]:
-    """Yield absolute locations; a shard that is named twice is scored once."""
+    """Yield absolute locations; a shard that is named twice is scored once.
+
+    Raises:
+        InputError: if two shards would share an annotation.
+    """
     seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
+    odd: set[int] = set()  # of the few locations that could be spelled otherwise, as they'd be then
+    for url in _absolute(patterns):
+        if hash(url) in seen:
+            continue
+        plain = _plain(url)
+        if hash(plain) in odd or (plain != url and hash(plain) in seen):
+            same = (other for other in _absolute(patterns) if _plain(other) == plain)
+            raise _would_share(next(same), url, "on some systems")
+        if plain != url:
+            odd.add(hash(plain))
+        seen.add(hash(url))
+        yield url
+
+
+def _absolute(patterns: Iterable[str]) -> Iterator[str]:
     folders: dict[str, str] = {}  # `absolute` takes a while, and most shards share their folder
     for location in expand(patterns):
         folder, _, name = location.rpartition("/")
         if not folder or folder.endswith((":", "/")):
-            url = absolute(location)
+            yield absolute(location)
         else:
             if folder not in folders:
                 folders[folder] = absolute(folder).rstrip("/")
-            url = f"{folders[folder]}/{name}"
-        if hash(url) not in seen:
-            seen.add(hash(url))
-            yield url
+            yield f"{folders[folder]}/{name}"
+
+
+def _plain(url: str) -> str:
+    """Spell a location without empty folders, and in Unicode's composed form (NFC)."""
+    protocol, separator, path = url.rpartition("://")
+    while "//" in path:
+        path = path.replace("//", "/")
+    return protocol + separator + unicodedata.normalize("NFC", path)
+
+
+def _would_share(one: str, other: str, where: str) -> InputError:
+    return InputError(
+        f"{one!r} and {other!r}: their annotations would be one file {where}; rename one"
+    )

@@ -5,8 +5,8 @@ neighbouring files of one key make a sample. Unlike webdataset, a shard that end
 behind its end, is an error and not a shorter shard.
 
 The tar is read front to back, once, and only images and `.json` files are loaded: memory is
-bounded by one sample, whatever the size of the shard or of the other files in it. A tar may be
-gzip'd; its images then have no place of their own in the file.
+bounded by one sample and some 100 bytes for each key, whatever the size of the other files in the
+shard. A tar may be gzip'd; its images then have no place of their own in the file.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import json
 import re
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import Any, cast
 
 from shardsift.errors import ShardError
-from shardsift.records import ImageFile, Sample
+from shardsift.records import ImageFile, PassedOver, Sample
+from shardsift.shards import tiff
 from shardsift.shards.tars import Member, read_members
 from shardsift.storage.files import open_stream
 
@@ -39,12 +41,18 @@ MAX_IMAGE_BYTES = 512 << 20
 _MAX_SPARSE_BYTES = 16 << 20
 """Of a file with holes: a few kilobytes of tar can promise so many that they fill the memory."""
 
-_MAX_JSON_BYTES = 16 << 20
+_MAX_JSON_BYTES = 4 << 20
+_MAX_UID_CHARACTERS = 1024
+_MAX_NAME_CHARACTERS = 4096
+"""Linux has no longer paths; a gzip'd tar of a megabyte could promise a gigabyte of names."""
+
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 
 
-def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
-    """Stream the samples of a tar, in the order of the tar.
+def read_samples(
+    url: str, shard: str | None = None, passed_over: Counter[str] | None = None
+) -> Iterator[Sample]:
+    """Stream the samples of a tar, in the order of the tar; count what is passed over.
 
     Raises:
         ShardError: if the tar can't be opened, isn't a tar, is cut short or damaged; samples
@@ -53,9 +61,10 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
     """
     shard = shard or url
     samples = 0
+    counts = Counter[str]() if passed_over is None else passed_over
     try:
         with open_stream(url) as file:
-            for sample in _group_by_key(_read_files(file)):
+            for sample in _group_by_key(_read_files(file, counts), counts):
                 yield sample
                 samples += 1
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -68,9 +77,16 @@ def read_samples(url: str, shard: str | None = None) -> Iterator[Sample]:
 
 
 def key_and_extension(name: str) -> tuple[str, str] | None:
-    """Split a name into key and extension, in lower case; None if it belongs to no sample."""
+    """Split a name into key and extension, in lower case; None if it belongs to no sample.
+
+    As webdataset's `base_plus_ext`: if the last part begins with a dot, the folder before it takes
+    its place in the key, but only if that has no dot.
+    """
     dot = name.find(".", name.rfind("/") + 1)
     if dot < 1 or (name.startswith("__") and _METADATA_NAME.match(name)):
+        return None
+    folders_end = dot - 1 if (line := name.find("\n")) < 0 else min(dot - 1, line)
+    if "." in name[name.rfind("/", 0, folders_end) + 1 : dot]:
         return None
     return name[:dot], name[dot + 1 :].lower()
 
@@ -86,8 +102,10 @@ class _File:
     data: bytes | None
 
 
-def _read_files(file: BufferedReader) -> Iterator[_File]:
-    for member in read_members(file):
+def _read_files(file: BufferedReader, passed_over: Counter[str]) -> Iterator[_File]:
+    for member in read_members(file, passed_over):
+        if len(member.name) > _MAX_NAME_CHARACTERS:
+            raise ValueError(f"a file's name of {len(member.name):,} characters")
         parts = key_and_extension(member.name)
         if parts is not None:
             yield _load(member, *parts)
@@ -110,6 +128,7 @@ class _Group:
     extensions: set[str] = field(default_factory=set[str])
     image: _File | None = None
     images: int = 0
+    has_json: bool = False
     json: bytes | None = None
 
     def takes(self, file: _File) -> bool:
@@ -119,13 +138,20 @@ class _Group:
     def add(self, file: _File) -> None:
         self.extensions.add(file.extension)
         if file.extension == "json":
-            self.json = file.data
+            self.has_json, self.json = True, file.data
         if _is_image(file):
             self.images += 1
             if self.image is None or _image_rank(file) < _image_rank(self.image):
                 self.image = file
 
-    def sample(self) -> Sample:
+    def sample(self, passed_over: Counter[str]) -> Sample:
+        uid = _uid(self.json)
+        if len(uid or "") > _MAX_UID_CHARACTERS or (self.has_json and self.json is None):
+            passed_over[PassedOver.LONG_UIDS] += 1
+            uid = None
+        passed_over[PassedOver.FURTHER_IMAGES] += max(0, self.images - 1)
+        if self.image and self.image.data:
+            passed_over[PassedOver.FURTHER_PAGES] += tiff.further_pages(self.image.data)
         image = self.image and ImageFile(
             extension=self.image.extension,
             data=self.image.data,
@@ -135,23 +161,46 @@ class _Group:
         return Sample(
             key=self.key,
             index=self.index,
-            uid=_uid(self.json),
+            uid=uid,
             image=image,
             json=self.json,
-            unscored_images=max(0, self.images - 1),
         )
 
 
-def _group_by_key(files: Iterator[_File]) -> Iterator[Sample]:
+def _group_by_key(files: Iterator[_File], passed_over: Counter[str]) -> Iterator[Sample]:
     group: _Group | None = None
+    keys = _Keys()
     for file in files:
         if group is None or not group.takes(file):
             if group is not None:
-                yield group.sample()
+                keys.add(group)
+                yield group.sample(passed_over)
             group = _Group(file.key, group.index + 1 if group else 0)
         group.add(file)
     if group is not None:
-        yield group.sample()
+        keys.add(group)
+        yield group.sample(passed_over)
+    passed_over[PassedOver.SPLIT_KEYS] += len(keys.split)
+
+
+class _Keys:
+    """Hashes of a shard's keys, and those of which two samples share no extension.
+
+    Such samples are parts of one whose files don't stand together, and no repeated key.
+    """
+
+    def __init__(self) -> None:
+        self.split: set[int] = set()
+        self._extensions: dict[int, frozenset[str]] = {}
+        self._known: dict[frozenset[str], frozenset[str]] = {}  # so that equal sets are one
+
+    def add(self, group: _Group) -> None:
+        key = hash(group.key)
+        before = self._extensions.get(key, frozenset[str]())
+        if before and before.isdisjoint(group.extensions):
+            self.split.add(key)
+        extensions = before.union(group.extensions)
+        self._extensions[key] = self._known.setdefault(extensions, extensions)
 
 
 def _image_rank(file: _File) -> tuple[bool, bool]:

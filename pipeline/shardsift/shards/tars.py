@@ -9,11 +9,14 @@ from __future__ import annotations
 import gzip
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
 from typing import Any, cast
+
+from shardsift.records import PassedOver
 
 _MAX_HEADER_BYTES = 32 << 10
 """For an extended header, tarfile may take time and memory by the square of its length."""
@@ -64,8 +67,8 @@ class Member:
     read: Callable[[], bytes]
 
 
-def read_members(file: BufferedReader) -> Iterator[Member]:
-    """Yield the regular files of a tar, which may be gzip'd.
+def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Member]:
+    """Yield the regular files of a tar, which may be gzip'd, and count its hard links.
 
     Raises:
         TarError, EOFError, zlib.error, OSError, ValueError or what tarfile raises besides: if it
@@ -79,6 +82,7 @@ def read_members(file: BufferedReader) -> Iterator[Member]:
             end = reader.tell() + member.size + -member.size % _BLOCK
         elif info := others.read():
             member, end = others.member(info), others.end
+            passed_over[PassedOver.HARD_LINKS] += info.islnk()
         else:
             break
         if member:

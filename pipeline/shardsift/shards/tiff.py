@@ -36,6 +36,9 @@ _PALETTE, _CMYK, _YCBCR = 3, 5, 6
 _PLAIN = (1, 2, _PALETTE, _CMYK)
 """Photometric interpretations of which Pillow reads raw planes right; 1 is grey, 2 is RGB."""
 
+_SUBFILE, _IS_NO_PAGE = 254, 1 | 4
+"""The kind of a directory, and its bits for a smaller copy and a mask."""
+
 _MOST_VALUES = 1 << 20
 _MOST_ENTRIES = 1 << 16
 """More of them are damage, and would fill the memory."""
@@ -57,6 +60,7 @@ class _Directory(NamedTuple):
     entries: Sequence[_Entry]
     is_whole: bool
     is_big: bool
+    following: int
 
     @property
     def size(self) -> int:
@@ -124,6 +128,20 @@ def is_described(data: bytes) -> bool:
     return {_WIDTH, _HEIGHT} <= tags and any(offsets in tags for offsets, _ in _PIECES)
 
 
+def further_pages(data: bytes) -> int:
+    """Count the pages behind the first, as far as they can be found; smaller copies are none."""
+    pages = entries = 0
+    seen = {0}
+    directory = _read_directory(data)
+    while directory and directory.following not in seen and entries < _MOST_ENTRIES:
+        seen.add(directory.following)
+        directory = _read_directory(data, directory.following)
+        if directory and directory.is_whole:
+            entries += len(directory.entries)
+            pages += not next(iter(_values(data, directory, _SUBFILE)), 0) & _IS_NO_PAGE
+    return pages
+
+
 def ends_early(data: bytes) -> bool:
     """Tell whether a TIFF's directory, a strip or a tile lies beyond its end."""
     found = _read_directory(data)
@@ -137,8 +155,8 @@ def ends_early(data: bytes) -> bool:
     )
 
 
-def _read_directory(data: bytes) -> _Directory | None:
-    """Read the first directory; None if that isn't a TIFF."""
+def _read_directory(data: bytes, at: int | None = None) -> _Directory | None:
+    """Read the first directory, or the one at a place; None if that isn't a TIFF."""
     if not data.startswith(SIGNATURES):
         return None
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
@@ -150,7 +168,7 @@ def _read_directory(data: bytes) -> _Directory | None:
     def integer(place: slice) -> int:
         return int.from_bytes(data[place], order)
 
-    at = integer(pointer)
+    at = integer(pointer) if at is None else at
     begin = at + counter
     count = integer(slice(at, begin))
     is_whole = at > 0 and begin + count * size + pointer.stop - pointer.start <= len(data)
@@ -160,7 +178,9 @@ def _read_directory(data: bytes) -> _Directory | None:
         _Entry(tag, kind, number, begin + place * size)
         for place, (tag, kind, number) in enumerate(fields)
     ]
-    return _Directory(order, at, counter, entries, is_whole, is_big)
+    end = begin + count * size
+    following = integer(slice(end, end + pointer.stop - pointer.start))
+    return _Directory(order, at, counter, entries, is_whole, is_big, following)
 
 
 def _values(data: bytes, found: _Directory | None, tag: int) -> Sequence[int]:

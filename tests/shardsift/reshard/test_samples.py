@@ -62,6 +62,7 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
             "tar_size": pa.array(
                 [image and len(image.data or b"") for image in images], pa.int64()
             ),
+            "error": pa.array([None if image else "missing_image" for image in images]),
         }
     )
     wanted = [n for n, image in enumerate(images) if image and kept[n]]

@@ -103,6 +103,16 @@ def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
         assert json.loads(written["a.json"]).keys() == {"quality", "q_sim", "q_mag"}
 
 
+def test_files_that_stand_apart_from_their_picture_are_counted(tmp_path: Path) -> None:
+    keys = ("a", "b")
+    files = [(f"{key}.json", b'{"uid": "1"}') for key in keys]
+    files += [(f"{key}.jpg", encoded(seed=place)) for place, key in enumerate(keys)]
+    files += [("c.jpg", encoded(seed=7)), *((f"{key}.txt", b"words") for key in keys)]
+    corpus = make_corpus(tmp_path, [files], keep_top=1)
+    (report,) = corpus.reshard()
+    assert (report.samples, report.split, report.json_made) == (3, 2, 1)
+
+
 def test_any_column_of_annotations_is_merged(tmp_path: Path) -> None:
     files = {"a.jpg": encoded(seed=1), "a.json": b'{"phash": "old", "caption": "A"}'}
     write_tar(tmp_path / "in" / "0.tar", files.items())

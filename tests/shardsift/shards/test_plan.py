@@ -190,6 +190,40 @@ def test_a_folder_of_an_earlier_run_is_checked_as_well(tmp_path: Path) -> None:
         plan.below(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s3://b/m/00000.tar", "s3://b/m//00000.tar"),
+        ("s3://b/a/b/00000.tar", "s3://b/a//b/00000.tar"),
+        ("/corpus/\u00e9.tar", "/corpus/e\u0301.tar"),
+        ("/corpus/\u00e9/0.tar", "/corpus/e\u0301/0.tar"),
+    ],
+    ids=["empty folder", "empty folder between", "Unicode", "Unicode of a folder"],
+)
+def test_two_shards_never_share_an_annotation(one: str, other: str, tmp_path: Path) -> None:
+    for names in ([one, other], [other, one]):
+        listed = tmp_path / "list.txt"
+        listed.write_text("\n".join(names))
+        with pytest.raises(InputError, match="would be one file") as caught:
+            plan_shards([f"@{listed}"])
+        assert repr(one) in str(caught.value)
+        assert repr(other) in str(caught.value)
+
+
+def test_an_empty_folder_is_refused_below_an_earlier_root() -> None:
+    plan = plan_shards(["s3://b/m//00000.tar"])
+    with pytest.raises(InputError, match="a part that is empty"):
+        plan.below("s3://b/m")
+
+
+def test_names_that_differ_in_case_are_refused_where_case_is_ignored(tmp_path: Path) -> None:
+    for name in ("a/B.tar", "A/b.tar"):
+        write_tar(tmp_path / name, [])
+    plan = plan_shards([str(tmp_path)])
+    with pytest.raises(InputError, match=r"B\.tar.* and .*b\.tar.* ignores case"):
+        plan.check_case()
+
+
 def test_no_shards_is_a_mistake() -> None:
     with pytest.raises(InputError, match="no shards given"):
         plan_shards([])

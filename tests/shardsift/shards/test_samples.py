@@ -6,22 +6,31 @@ import io
 import json
 import tarfile
 import tracemalloc
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
 import webdataset as wds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from webdataset.tariterators import base_plus_ext
 
 from shardsift.errors import ShardError
 from shardsift.records import Sample
-from shardsift.shards.samples import read_samples
+from shardsift.shards.samples import key_and_extension, read_samples
 from tests.fuzz.tars import END, Edit, Member, build, sparse, unending_sparse
-from tests.samples import encoded, tar_bytes, write_tar
+from tests.samples import encoded, picture, saved, tar_bytes, write_tar
 
 
 def samples_of(path: Path) -> list[Sample]:
     return list(read_samples(str(path), path.name))
+
+
+def passed_over(path: Path) -> dict[str, int]:
+    counts = Counter[str]()
+    list(read_samples(str(path), path.name, counts))
+    return {str(code): number for code, number in counts.items() if number}
 
 
 def test_neighbouring_files_of_one_key_make_a_sample(tmp_path: Path) -> None:
@@ -75,6 +84,71 @@ def test_keys_are_those_of_webdataset(names: list[str], tmp_path: Path) -> None:
     assert [sample.key for sample in samples_of(tar)] == keys
 
 
+def test_names_are_split_where_webdataset_splits_them() -> None:
+    for length in range(1, 8):
+        for letters in product("aB./\n", repeat=length):
+            name = "".join(letters)
+            key, extension = base_plus_ext(name)
+            theirs = None if key is None else (key, extension.lower())
+            assert key_and_extension(name) == theirs, repr(name)
+
+
+@pytest.mark.parametrize("hidden", ["./._1.jpg", "set.v1/.1.swp", "a.b/.DS_Store", "x.y/z/./.a.b"])
+def test_hidden_files_split_no_sample(hidden: str, tmp_path: Path) -> None:
+    folder = hidden.rpartition("/")[0]
+    files = [(f"{folder}/1.jpg", encoded()), (hidden, b"x"), (f"{folder}/1.txt", b"words")]
+    assert len(samples_of(write_tar(tmp_path / "a.tar", files))) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["1.json", "2.json", "1.jpg", "2.jpg", "1.txt", "2.txt"], 2),
+        (["1.jpg", "2.jpg", "2.txt", "1.txt"], 1),
+        (["1.jpg", "1.txt", "2.jpg", "2.txt"], 0),
+        (["1.jpg", "1.jpg", "2.jpg", "1.jpg"], 0),
+    ],
+    ids=["sorted by extension", "one apart", "in order", "a repeated key"],
+)
+def test_keys_whose_files_dont_stand_together_are_counted(
+    names: list[str], split: int, tmp_path: Path
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", [(name, b"x") for name in names])
+    assert passed_over(tar) == ({"split_keys": split} if split else {})
+
+
+def test_hard_links_are_counted(tmp_path: Path) -> None:
+    link = Member("2.jpg", b"", kind=b"1")
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(build([Member("1.jpg", encoded()), link, link]))
+    assert passed_over(tar) == {"hard_links": 2}
+
+
+@pytest.mark.parametrize(
+    "json_file", [json.dumps({"uid": "u" * 1025}), json.dumps({"uid": "u"}) + " " * (4 << 20)]
+)
+def test_a_uid_that_would_fill_the_memory_is_left_out_and_counted(
+    json_file: str, tmp_path: Path
+) -> None:
+    tar = write_tar(tmp_path / "a.tar", [("1.jpg", encoded()), ("1.json", json_file.encode())])
+    assert [sample.uid for sample in samples_of(tar)] == [None]
+    assert passed_over(tar) == {"long_uids": 1}
+
+
+def test_a_name_that_no_file_can_have_is_the_shards_fault(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [("x" * 5000 + ".jpg", encoded())])
+    with pytest.raises(ShardError, match="a file's name of 5,004 characters"):
+        samples_of(tar)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 5])
+def test_further_pages_of_a_tiff_are_counted(pages: int, tmp_path: Path) -> None:
+    pictures = [picture(seed=page) for page in range(pages)]
+    tiff = saved(pictures[0], "TIFF", save_all=True, append_images=pictures[1:])
+    tar = write_tar(tmp_path / "a.tar", [("1.tif", tiff)])
+    assert passed_over(tar) == ({"further_pages": pages - 1} if pages > 1 else {})
+
+
 def test_a_repeated_key_is_kept_apart_by_its_index(tmp_path: Path) -> None:
     image = encoded()
     files = [("1.jpg", image), ("1.jpg", image), ("2.jpg", image), ("1.jpg", image)]
@@ -90,7 +164,8 @@ def test_a_repeated_key_is_kept_apart_by_its_index(tmp_path: Path) -> None:
 def test_dots_in_names_share_a_key_and_the_further_image_is_counted(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [("IMG.2020.jpg", b"1"), ("IMG.2021.jpg", b"2")])
     (sample,) = samples_of(tar)
-    assert (sample.key, sample.unscored_images) == ("IMG", 1)
+    assert sample.key == "IMG"
+    assert passed_over(tar) == {"further_images": 1}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +194,8 @@ def test_the_image_is_chosen_over_masks_and_what_cant_be_decoded(tmp_path: Path)
     files = [("1.mask.png", b"m"), ("1.heic", b"h"), ("1.jpg", b"j")]
     (sample,) = samples_of(write_tar(tmp_path / "a.tar", files))
     assert sample.image is not None
-    assert (sample.image.extension, sample.unscored_images) == ("jpg", 2)
+    assert sample.image.extension == "jpg"
+    assert passed_over(tmp_path / "a.tar") == {"further_images": 2}
 
 
 def test_samples_without_an_image_are_there(tmp_path: Path) -> None:

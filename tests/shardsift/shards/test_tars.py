@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def by_tar(form: str) -> Callable[[Path], None]:
 
 def members_of(path: Path) -> list[Member]:
     with path.open("rb") as file:
-        return list(read_members(file))
+        return list(read_members(file, Counter()))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_common_tars_are_read_without_tarfile(
 
     monkeypatch.setattr(tarfile.TarInfo, "frombuf", count)
     with path.open("rb") as file:
-        found = {member.name: member.read() for member in read_members(file)}
+        found = {member.name: member.read() for member in read_members(file, Counter())}
     assert found == FILES
     assert not by_tarfile
     whole = path.read_bytes()
@@ -98,5 +99,5 @@ def test_a_file_that_is_not_read_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     by_webdataset(path)
     with path.open("rb") as file:
-        last = [member.read() for member in read_members(file) if member.name == "000002.t"]
+        last = [member.read() for member in read_members(file, Counter()) if member.name == "000002.t"]
     assert last == [FILES["000002.t"]]

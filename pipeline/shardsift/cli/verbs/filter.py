@@ -11,6 +11,7 @@ from shardsift.commands import beside
 from shardsift.curation.curate import FilterResult, curate, summarise
 from shardsift.curation.filter_config import QUALITY, FilterConfig
 from shardsift.progress import at_most
+from shardsift.records import PassedOver, told_of
 from shardsift.reshard.reshard_config import ReshardConfig
 
 
@@ -67,6 +68,8 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
         lines["excluded by where"] = counts.excluded
         for code, number in sorted(counts.errors.items()):
             lines[f"dropped for its error: {code}"] = number
+    if further := outcome.survey.passed_over[PassedOver.FURTHER_IMAGES]:
+        lines["images beside these, not scored: they share a key"] = further
     shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
     shards = {
         "shards": len(outcome.survey.parts),
@@ -106,6 +109,7 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
         lines.append(f"approximate: the threshold's rank {exactness}; ties are all kept")
     if not outcome.survey.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
+    lines += told_of(outcome.survey.passed_over)
     if outcome.uids:
         uids = outcome.uids
         lines.append(

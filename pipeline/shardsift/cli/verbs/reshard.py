@@ -53,5 +53,10 @@ def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConso
         console.say(f"{count(made, 'sample')} had no .json, and got one")
     if left := summary.json_left:
         console.say(f"{count(left, '.json')} left as they were: they hold no JSON object")
+    if split := summary.split:
+        console.say(
+            f"{count(split, 'sample')} lost files, such as captions, that don't stand beside their "
+            "image in the source: pack its tars in order (tar --sort=name), score and filter again"
+        )
     console.suggest("verify", prepared.folder.url)
     return DONE

@@ -24,7 +24,7 @@ def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole)
     tally = result.tally
     if tally.shards:
         console.say(
-            f"scored {tally.items - tally.errors:,} of {tally.items:,} images "
+            f"scored {tally.items - tally.errors - tally.further:,} of {tally.items:,} images "
             f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
             f"{tally.per_second:,.1f} images/s, into {config.output}"
         )

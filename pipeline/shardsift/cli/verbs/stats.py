@@ -11,6 +11,7 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.progress import at_most
+from shardsift.records import told_of
 
 _MOST_SHARDS = 20
 
@@ -36,6 +37,8 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
         results.tabulate(_attributes(stats.total))
     if stats.total.scored:
         results.print(_exactness(stats.total.quality.rank_error))
+    for line in told_of(stats.total.passed_over):
+        results.print(line, soft_wrap=True)
     if not stats.is_finished:
         results.print("no run has come to its end here")
     for title, shards in (("given up", stats.failed), ("annotation missing", stats.missing)):
