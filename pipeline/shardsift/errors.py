@@ -33,6 +33,7 @@ class ErrorCode(StrEnum):
     DECODE_ERROR = "decode_error"
     TRUNCATED = "truncated"
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
     NON_FINITE = "non_finite"
 
     @property
@@ -50,6 +51,8 @@ _MEANINGS = {
     "which other decoders fill up with grey",
     ErrorCode.TOO_LARGE: "has more pixels than `max_pixels`; it is refused by its header, before "
     "anything is decoded",
+    ErrorCode.TOO_SLOW: "takes more processor time to decode than `picture_timeout`, or is a JPEG "
+    "of so many scans that it would",
     ErrorCode.NON_FINITE: "made the encoder give no finite number",
 }
 

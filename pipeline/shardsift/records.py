@@ -229,8 +229,9 @@ class ShardReport:
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `attributes` are
     those of rows with a score, by column, and empty if there is none. `bytes` is the size of the
-    tar, 0 if a manifest tells of it. `passed_over` are counts above 0, by `PassedOver`. `seconds` is the wall time of scoring, None if the shard was
-    committed by an earlier run. `stages` are `read`, `decode`, `score` and `write`.
+    tar, 0 if a manifest tells of it. `passed_over` are counts above 0, by `PassedOver`. `seconds`
+    is the wall time of scoring, None if the shard was committed by an earlier run. `stages` are
+    `read`, `decode`, `score` and `write`.
     """
 
     shard: str

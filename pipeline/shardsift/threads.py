@@ -14,6 +14,11 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes items on, and shows how far they have come: items, what is done, how many there are."""
 
 
+def is_starved(error: BaseException) -> bool:
+    """Tell whether an error says that this machine has no memory or threads left."""
+    return isinstance(error, MemoryError) or "can't start new thread" in str(error)
+
+
 def no_track(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
     """Pass the items on, and show nothing."""
     return items

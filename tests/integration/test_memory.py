@@ -5,6 +5,7 @@ when images are huge: then it takes what a stated bound allows.
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.samples import encoded, picture, write_tar
+from tests.worst import HEIGHT, WIDTH, WORST
 
 SIDE = 1024
 IMAGES, REPEATS = 1000, 20
@@ -57,6 +59,26 @@ def bound_megabytes(pixels: int) -> float:
     return pixels * (3 * (DECODE_THREADS + 1) + 7 * DECODE_THREADS) / (1 << 20)
 
 
+WORST_SCRIPT = """
+import json, sys, time
+from shardsift.config import ScoreConfig
+from shardsift.shards.decoding import Wanted, decode_until_full
+
+def peak():
+    [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+data = open(sys.argv[1], "rb").read()
+before, began = peak(), time.process_time()
+[(picture, _)] = decode_until_full([data], Wanted(ScoreConfig().max_pixels))
+print(json.dumps([getattr(picture, "code", None), time.process_time() - began, peak() - before]))
+"""
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "reliability.md"
+BEGIN, END = "<!-- worst pictures: made by make memory -->\n", "<!-- end of worst pictures -->\n"
+MOST_BYTES_A_PIXEL, MOST_SECONDS = 17, 60
+
+
 def shard_of(megabytes: int, folder: Path, data: bytes) -> Path:
     count = (megabytes << 20) // len(data)
     return write_tar(folder / f"{megabytes}.tar", ((f"{n}.jpg", data) for n in range(count)))
@@ -95,3 +117,26 @@ def test_peak_memory_does_not_grow_with_the_number_of_shards(tmp_path: Path) -> 
     peaks = peak_megabytes(tar, REPEATS)
     sys.stdout.write(f"\npeak after each {IMAGES:,} images: {peaks} MB\n")
     assert peaks[-1] < 1.02 * peaks[1], "the first shard warms up"
+
+
+def test_the_worst_pictures_stay_within_bounds(tmp_path: Path) -> None:
+    lines = ["| file of 89 megapixels, or its like | MB | its row | CPU seconds | memory, MB |"]
+    lines.append("| --- | ---: | --- | ---: | ---: |")
+    for name, (make, code) in WORST.items():
+        file, data = make()
+        (tmp_path / file).write_bytes(data)
+        size = f"{len(data) / 1e6:.1f}"
+        del data
+        command = [sys.executable, "-c", WORST_SCRIPT, str(tmp_path / file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found, seconds, peak = json.loads(done.stdout)
+        (tmp_path / file).unlink()
+        assert found == code, name
+        assert seconds < MOST_SECONDS, name
+        assert peak < MOST_BYTES_A_PIXEL * WIDTH * HEIGHT / (1 << 20), name
+        row = f"`{code}`" if code else "scored"
+        lines.append(f"| {name} | {size} | {row} | {seconds:.1f} | {peak:,} |")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(
+        before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + rest.partition(END)[2]
+    )

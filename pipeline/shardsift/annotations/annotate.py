@@ -16,7 +16,7 @@ from shardsift.annotations.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.annotations.encoder import AnnotationEncoder, Encoded
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.rows import OpenRows
-from shardsift.config import Extras, HashName
+from shardsift.config import PICTURE_SECONDS, Extras, HashName
 from shardsift.errors import AnnotationError, ImageError, ShardError
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
@@ -49,16 +49,19 @@ def annotate(
     turn: Lock | None = None,
     meter: Meter | None = None,
     hashes: tuple[HashName, ...] = (),
+    picture_timeout: float = PICTURE_SECONDS,
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation below `output`, embeddings before it.
 
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
     Calls that share a `turn` score one after the other: while one does, others open their shard and
     decode its first images, or commit. A `meter` counts samples that were read and images that were
-    scored, and knows how far in the tar the latter are.
+    scored, and knows how far in the tar the latter are. An image that takes longer to decode than
+    `picture_timeout`, in seconds of processor time, gets no score.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
+        MemoryError: if there is too little memory, which is no fault of the shard.
     """
     started = perf_counter()
     try:
@@ -77,7 +80,15 @@ def annotate(
     meter = meter or Meter()
     with meter.shard(task.shard, identity.size) as own:
         passed_over = _score_rows(
-            task, scorer, decoder, clock, encoder, turn or Lock(), meter, own
+            task,
+            scorer,
+            decoder,
+            clock,
+            encoder,
+            Wanted(scorer.config.max_pixels, encoder.extras.hashes, picture_timeout),
+            turn or Lock(),
+            meter,
+            own,
         )
     try:
         with clock.measure("write"):
@@ -135,6 +146,7 @@ def _score_rows(
     decoder: Decoder,
     clock: StageClock,
     encoder: AnnotationEncoder,
+    wanted: Wanted,
     turn: Lock,
     meter: Meter,
     own: ShardMeter,
@@ -153,7 +165,6 @@ def _score_rows(
             yield chunk
 
     def images() -> Generator[RgbImage]:
-        wanted = Wanted(scorer.config.max_pixels, encoder.extras.hashes)
         decoded = decode_in_order(decoder, read(), wanted)
         for chunk, (pictures, hashes, seconds) in clock.iterate("wait", decoded):
             clock.add("decode", seconds)

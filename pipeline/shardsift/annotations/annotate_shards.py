@@ -13,14 +13,15 @@ from shardsift.annotations.folder import OutputFolder, check_output
 from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import ManifestWriter
 from shardsift.annotations.results import complete
-from shardsift.config import HashName
+from shardsift.config import PICTURE_SECONDS, HashName
 from shardsift.errors import ShardError
 from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.redaction import reason
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import Decoder
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.lease import held
-from shardsift.threads import Track, no_track
+from shardsift.threads import Track, is_starved, no_track
 
 if TYPE_CHECKING:  # torch is loaded by who makes a scorer
     from shardsift.scoring.scorer import ImageScorer
@@ -35,6 +36,7 @@ def annotate_shards(
     *,
     hashes: Iterable[HashName] = (),
     decode_workers: int = 0,
+    picture_timeout: float = PICTURE_SECONDS,
     overwrite: bool = False,
     track: Track = no_track,
 ) -> list[ShardReport | FailedShard]:
@@ -54,6 +56,8 @@ def annotate_shards(
         output: folder or URL for the annotations; not a folder of shards.
         hashes: `sha256` of the image's file, and `phash` of what it shows.
         decode_workers: processes that decode; with 0 two threads of this one do.
+        picture_timeout: seconds of processor time for decoding one image; then it gets a
+            `too_slow` row.
         overwrite: replace annotations that are there, even of another configuration.
         track: is given the shards to pass on, and may show how far they have come, such as
             `lambda items, title, total: tqdm(items, title, total)`.
@@ -83,7 +87,7 @@ def annotate_shards(
     with closing(decoder), held(folder.url), ManifestWriter() as manifest:
         folder.begin(plan, made)
         for task in track(tasks, "scoring", len(tasks)):
-            outcome = _attempt(task, scorer, folder, decoder, made.extras.hashes)
+            outcome = _attempt(task, scorer, folder, decoder, made.extras.hashes, picture_timeout)
             outcomes.append(outcome)
             manifest.add(outcome)
         complete(
@@ -103,11 +107,22 @@ def _attempt(
     folder: OutputFolder,
     decoder: Decoder,
     hashes: tuple[HashName, ...],
+    picture_timeout: float,
 ) -> ShardReport | FailedShard:
     try:
-        report = annotate(task, scorer, folder.url, decoder, hashes=hashes)
-    except ShardError as error:
-        failed = FailedShard(shard=task.shard, url=task.url, reason=error.problem, attempts=1)
+        report = annotate(
+            task,
+            scorer,
+            folder.url,
+            decoder,
+            hashes=hashes,
+            picture_timeout=picture_timeout,
+        )
+    except (ShardError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, ShardError) and not is_starved(error):
+            raise
+        problem = error.problem if isinstance(error, ShardError) else reason(error)
+        failed = FailedShard(shard=task.shard, url=task.url, reason=problem, attempts=1)
         folder.write_failed(failed)
         return failed
     folder.forget_failed(task.shard)

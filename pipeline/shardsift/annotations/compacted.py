@@ -58,8 +58,8 @@ _INDEX_SCHEMA = pa.schema(
         pa.field("first_row", pa.int64(), nullable=False),
     ]
 )
-"""Columns of the index: `errors`, `passed_over` and `attributes` are JSON, `first_row` counts from the beginning
-of `file`. Shards stand in the order of their annotations' names."""
+"""Columns of the index: `errors`, `passed_over` and `attributes` are JSON, `first_row` counts from
+the beginning of `file`. Shards stand in the order of their annotations' names."""
 
 _GROUPS_HELD: Final = 4
 """Neighbours of one row group are read one after the other, by several threads."""

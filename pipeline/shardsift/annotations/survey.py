@@ -94,9 +94,7 @@ def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = 
     for name, footer in zip(names, chain([first], footers), strict=True):
         _check_alike(folder.url, names[0], first, name, footer)
         report = footer.report
-        parts.append(
-            Part(name, footer.shard.path, report.rows, report.errors, report.passed_over)
-        )
+        parts.append(Part(name, footer.shard.path, report.rows, report.errors, report.passed_over))
         quality.add(report.sketch)
     return Survey(
         folder=folder,

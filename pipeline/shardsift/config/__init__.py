@@ -21,7 +21,7 @@ from shardsift.config.extras import (
 )
 from shardsift.config.files import bundled_configs, load_config
 from shardsift.config.mistakes import VARIABLE, did_you_mean, spelled
-from shardsift.config.run import RayConfig, RunConfig
+from shardsift.config.run import PICTURE_SECONDS, RayConfig, RunConfig
 from shardsift.config.score import (
     PAPER_PROMPT_PAIRS,
     PILLOW_BOMB_ERROR_PIXELS,
@@ -35,6 +35,7 @@ from shardsift.config.score import (
 __all__ = [
     "ATTRIBUTE_PREFIX",
     "PAPER_PROMPT_PAIRS",
+    "PICTURE_SECONDS",
     "PILLOW_BOMB_ERROR_PIXELS",
     "VARIABLE",
     "AnyDtype",

@@ -44,6 +44,8 @@ class RayConfig(Config):
     )
 
 
+PICTURE_SECONDS = 60.0
+
 _DECODE_THREADS = 2
 """Of an actor without processes that decode; so many of these are slower than the threads."""
 
@@ -73,6 +75,12 @@ class RunConfig(ScoreConfig, ExtrasConfig, RayConfig):
         description="processes that decode images, for each actor; by default the cores of an "
         "actor with a GPU, less two, if three or more are left. With 0 two threads of the actor "
         "decode",
+    )
+    picture_timeout: float = Field(
+        default=PICTURE_SECONDS,
+        gt=0,
+        description="seconds of processor time for decoding one image; then it gets a `too_slow` "
+        "row. Processes that decode are ended, threads can't be, and notice it afterwards",
     )
     stall_timeout: float = Field(
         default=600.0,

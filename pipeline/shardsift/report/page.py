@@ -208,7 +208,6 @@ def _notes(run: RunData) -> Iterator[str]:
             f"of {where}; all others are those of the sample."
         )
 
-
     yield from (f"{line[0].upper()}{line[1:]}." for line in told_of(run.passed_over))
 
 

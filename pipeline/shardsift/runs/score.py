@@ -152,6 +152,7 @@ def _spec(run: Run) -> ScoringSpec:
         make_scorer=partial(run.model.scorer, config, run.device),
         output=run.folder.url,
         decode_workers=config.decode_workers_of_actor(),
+        picture_timeout=config.picture_timeout,
         hashes=run.made.extras.hashes,
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor or 1,

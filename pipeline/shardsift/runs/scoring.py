@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.config import HashName
+from shardsift.config import PICTURE_SECONDS, HashName
 from shardsift.errors import ShardError
 from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
@@ -33,6 +33,7 @@ class ScoringSpec:
     decode_workers: int
     gpus: float
     cpus: float
+    picture_timeout: float = PICTURE_SECONDS
     hashes: tuple[HashName, ...] = ()
 
     @property
@@ -46,7 +47,7 @@ class ScoringSpec:
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
         decoder = make_decoder(self.decode_workers, scorer.pin)
-        return Scoring(scorer, self.output, decoder, self.hashes)
+        return Scoring(scorer, self.output, decoder, self.picture_timeout, self.hashes)
 
 
 class Scoring:
@@ -57,6 +58,7 @@ class Scoring:
         scorer: ImageScorer,
         output: str,
         decoder: Decoder,
+        picture_timeout: float,
         hashes: tuple[HashName, ...] = (),
     ) -> None:
         self._metrics = ActorMetrics()
@@ -64,6 +66,7 @@ class Scoring:
         self._output = output
         self._decoder = decoder
         self._hashes = hashes
+        self._picture_timeout = picture_timeout
         self._turn = Lock()
         self.meter = Meter()
         self._metrics.follow(self.meter)
@@ -79,6 +82,7 @@ class Scoring:
                 self._turn,
                 self.meter,
                 self._hashes,
+                self._picture_timeout,
             )
         except ShardError:
             self._metrics.add_failed()

@@ -7,6 +7,9 @@ import re
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
 """An EXIF block in the list of items: version, flags, item and protection, and then its kind."""
 
+_MOST_BOXES = 1 << 16
+"""A file of more is damaged, and to walk them would take seconds."""
+
 
 def is_avif(data: bytes) -> bool:
     """Tell whether the brands of an ISO media file say that AV1 is in it."""
@@ -24,8 +27,8 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 def ends_early(data: bytes) -> bool:
     """Walk the boxes, which begin with their size: 1: 64 bits, 0: to the end."""
-    at = 0
-    while at < len(data):
+    at = boxes = 0
+    while at < len(data) and (boxes := boxes + 1) <= _MOST_BOXES:
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")

@@ -17,7 +17,14 @@ from queue import SimpleQueue
 from typing import Self
 
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.shards.decode_worker import HEAD_BYTES, Answer, Job, Pixels, reached_in
+from shardsift.shards.decode_worker import (
+    HEAD_BYTES,
+    Answer,
+    Job,
+    NoMemory,
+    Pixels,
+    reached_in,
+)
 from shardsift.shards.decoding import (
     TWO_THREADS,
     Decoded,
@@ -31,6 +38,11 @@ from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
 
 _DEATHS = 3
 """So many processes that do one thing have to die before it is the cause, and not chance."""
+
+_CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP"})
+"""What a file can make a decoder do. SIGKILL is the kernel's, SIGBUS is full shared memory."""
+
+_TOO_SLOW = "SIGPROF"
 
 _SECONDS_TO_START = 120
 
@@ -56,6 +68,7 @@ class DecodePool:
 
         Raises:
             RuntimeError: if a process can't start.
+            MemoryError: if there is too little memory, or the kernel kills process after process.
         """
         number, slab = self._slabs.take()
         job = Job(number, self._write(files, number), wanted)
@@ -105,16 +118,21 @@ class DecodePool:
             except (EOFError, OSError):
                 cause = worker.end()
                 worker = _Worker(self._slabs.descriptor)
+                reached = int(reached_in(slab)[0])
+                if cause == _TOO_SLOW and reached == 0:
+                    return _error_of_first(job, slab, job.wanted.too_slow())
                 causes += [cause] if len(job.files) == 1 else []
-                job = replace(job, files=job.files[: max(1, int(reached_in(slab)[0]))])
+                job = replace(job, files=job.files[: max(1, reached)])
             else:
+                if isinstance(answer, NoMemory):
+                    raise MemoryError("no memory is left to decode an image")
                 return answer
             finally:
                 self._idle.put(worker)
         message = f"a process that decoded it ended by {causes[-1]}, {_DEATHS} times"
-        begin, end = job.files[0]
-        hashes = hash_image(slab[begin:end].data, None, job.wanted.hashes)
-        return Answer([(ImageError(ErrorCode.DECODE_ERROR, message), hashes)], 0.0)
+        if causes[-1] not in _CRASHES:
+            raise MemoryError(f"{message}: is there too little memory?")
+        return _error_of_first(job, slab, ImageError(ErrorCode.DECODE_ERROR, message))
 
 
 class _Worker:
@@ -125,7 +143,7 @@ class _Worker:
         self._process, self._connection = _start(memory)
         self._is_up = False
 
-    def do(self, job: Job) -> Answer:
+    def do(self, job: Job) -> Answer | NoMemory:
         """Wait for an answer. Raises EOFError or OSError if the process dies on the way."""
         if not self._is_up:
             self._wait_until_up()
@@ -169,6 +187,11 @@ def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
         descriptors = theirs.fileno(), memory
         process = subprocess.Popen([sys.executable, "-c", code], pass_fds=descriptors)
     return process, Connection(ours.detach())
+
+
+def _error_of_first(job: Job, slab: Bytes, error: ImageError) -> Answer:
+    begin, end = job.files[0]
+    return Answer([(error, hash_image(slab[begin:end].data, None, job.wanted.hashes))], 0.0)
 
 
 def _picture(record: Pixels | ImageError, slab: Bytes) -> Picture:

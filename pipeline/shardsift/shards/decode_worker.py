@@ -55,6 +55,11 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class NoMemory:
+    """In place of an answer: there was too little memory for a file."""
+
+
 def reached_in(slab: Bytes) -> npt.NDArray[np.int64]:
     """View the number of the file that is being decoded, all that is left of who died at it."""
     return slab[:HEAD_BYTES].view(np.int64)
@@ -79,8 +84,13 @@ def main(jobs: int, memory: int) -> None:
             except EOFError:
                 return
             began = perf_counter()
-            records = list(_do(job, slab_of(job.slab)[1]))
-            connection.send(Answer(records, perf_counter() - began))
+            answer: Answer | NoMemory
+            try:
+                answer = Answer(list(_do(job, slab_of(job.slab)[1])), perf_counter() - began)
+            except MemoryError:
+                answer = NoMemory()
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send(answer)
 
 
 def _end_with_asker(jobs: int) -> None:
@@ -97,6 +107,8 @@ def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Hashes]]:
     def files() -> Iterator[memoryview]:
         for number, (begin, end) in enumerate(job.files):
             reached[0] = number
+            # Its signal ends this process, whatever a library is at.
+            signal.setitimer(signal.ITIMER_PROF, job.wanted.seconds)
             yield slab[begin:end].data
 
     at = job.files[-1][1]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NamedTuple, Protocol
 
-from shardsift.config import HashName
+from shardsift.config import PICTURE_SECONDS, HashName
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.records import RgbImage, Sample
 from shardsift.shards.hashes import Hashes, hash_image
@@ -42,14 +42,26 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How files are decoded: images of more pixels are refused, and these hashes are made."""
+    """How files are decoded: images of more pixels are refused, and these hashes are made.
+
+    An image that takes more than `seconds` of processor time is refused, too.
+    """
 
     max_pixels: int
     hashes: tuple[HashName, ...] = ()
+    seconds: float = PICTURE_SECONDS
+
+    def too_slow(self) -> ImageError:
+        """Return the error of an image that took too long."""
+        message = f"takes over {self.seconds:g} s of processor time"
+        return ImageError(ErrorCode.TOO_SLOW, message)
 
 
 class Decoder(Protocol):
-    """What decodes; threads may share it, and `workers` of them keep it busy."""
+    """What decodes; threads may share it, and `workers` of them keep it busy.
+
+    Raises MemoryError if there is too little memory: that is no fault of an image.
+    """
 
     @property
     def workers(self) -> int:
@@ -126,10 +138,13 @@ def decode_until_full(
         if isinstance(file, ImageError):
             yield file, Hashes()
             continue
+        began = thread_time()
         picture = decode_or_error(file, wanted.max_pixels)
-        is_decoded = not isinstance(picture, ImageError)
-        yield picture, hash_image(file, picture if is_decoded else None, wanted.hashes)
-        room -= picture.nbytes if is_decoded else 0
+        if thread_time() - began > wanted.seconds:
+            picture = wanted.too_slow()
+        pixels = None if isinstance(picture, ImageError) else picture
+        yield picture, hash_image(file, pixels, wanted.hashes)
+        room -= 0 if pixels is None else pixels.nbytes
         if room <= 0:
             return
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike, fspath
 from typing import Any, Final
 
@@ -36,12 +36,15 @@ from shardsift.redaction import reason
 from shardsift.shards import tiff, turbo
 from shardsift.shards.avif import is_avif
 from shardsift.shards.containers import ends_early, is_known, problem_of, split
-from shardsift.shards.jpeg import lacks_pixels
+from shardsift.shards.jpeg import has_too_many_scans, lacks_pixels
 from shardsift.shards.png import parse_raw_profile
 from shardsift.storage.files import read_bytes
 
 AnyImage = RgbImage | Image.Image | str | PathLike[str]
 """What can be scored: a PIL image, RGB as uint8, shape (height, width, 3), or a path or URL."""
+
+Mask = npt.NDArray[np.bool_]
+"""Some pixels of an image, shape (height, width)."""
 
 _HAS_AVIF = bool(features.check("avif"))
 """Pillow's wheels have it since 11.3; a Pillow of a distribution may be built without."""
@@ -76,6 +79,9 @@ _VALUE_BITS: Final = {
 _SCALES: Final = {"1": 255, "L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of a file with."""
 
+_NO_MEMORY = re.compile("out of memory|insufficient memory|cannot allocate", re.IGNORECASE)
+"""What Pillow and the libraries below it say of memory when they raise something else."""
+
 _ADDRESS = re.compile(r"( object)? at 0x[0-9a-f]+")
 
 
@@ -85,7 +91,9 @@ def decode_rgb(data: bytes, max_pixels: int, *, upright: bool = True) -> RgbImag
     Pixels stay as they lie in the file, whatever its EXIF orientation, if `upright` is False.
 
     Raises:
-        ImageError: with code `unsupported_format`, `decode_error`, `truncated` or `too_large`.
+        ImageError: with code `unsupported_format`, `decode_error`, `truncated`, `too_large` or
+            `too_slow`.
+        MemoryError: if there is too little memory, which is no fault of the image.
     """
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
@@ -96,9 +104,9 @@ def decode_rgb(data: bytes, max_pixels: int, *, upright: bool = True) -> RgbImag
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(ErrorCode.TOO_LARGE, str(error)) from error
-    except MemoryError as error:
-        raise ImageError(ErrorCode.TOO_LARGE, "does not fit the memory") from error
     except Exception as error:  # Pillow's decoders raise nearly anything
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            raise MemoryError("no memory is left to decode an image") from error
         raise ImageError(_code_of(error, data), _told(error)) from error
 
 
@@ -143,7 +151,7 @@ def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImag
         try:
             if (data := _unloaded_file(image)) is not None:
                 return decode_rgb(data, sys.maxsize)
-            return _upright(_to_rgb(_loaded(image)), _exif_of(image))
+            return _upright(_to_rgb(*_loaded(image)), _exif_of(image))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
         except Exception as error:  # Pillow's decoders raise nearly anything
@@ -162,12 +170,12 @@ def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
     bare, exif = split(data)
     if (pixels_HW3 := turbo.decode(bare, max_pixels)) is not None:
         return pixels_HW3, exif
-    image, own_exif = _load(bare, max_pixels)
-    return _to_rgb(image), exif or own_exif
+    image, clear_HW, own_exif = _load(bare, max_pixels)
+    return _to_rgb(image, clear_HW), exif or own_exif
 
 
-def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
-    """Let Pillow decode a file; also return the EXIF block that it finds."""
+def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, Mask | None, bytes]:
+    """Let Pillow decode a file, as `_loaded`; also return the EXIF block that it finds."""
     with _open(bare) as image:
         if image.width * image.height > max_pixels:
             raise ImageError(
@@ -176,10 +184,12 @@ def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, bytes]:
             )
         if problem := problem_of(bare):
             raise _unsupported(f"a {image.format} {problem}")
-        whole = _loaded(image, bare)
+        if image.format == "JPEG" and has_too_many_scans(bare, image.width * image.height):
+            raise ImageError(ErrorCode.TOO_SLOW, "so many scans of so many pixels take minutes")
+        whole, clear_HW = _loaded(image, bare)
         if image.format == "JPEG" and lacks_pixels(bare, image):
             raise ImageError(ErrorCode.TRUNCATED, "the last pixels are missing")
-        return whole, _exif_of(image)
+        return whole, clear_HW, _exif_of(image)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -212,8 +222,8 @@ def _unloaded_file(image: Image.Image) -> bytes | None:
     return data
 
 
-def _loaded(image: Image.Image, data: bytes = b"") -> Image.Image:
-    """Load an image; greys of 16 bits become 8, and a transparent colour becomes alpha.
+def _loaded(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, Mask | None]:
+    """Load an image; also tell which pixels have its transparent colour, if it has one.
 
     `data` is its file, if it wasn't loaded before.
     """
@@ -221,20 +231,18 @@ def _loaded(image: Image.Image, data: bytes = b"") -> Image.Image:
     colour = image.info.get("transparency") if layout in _VALUE_BITS else None
     image.load()
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
-        return image.convert("RGB")
+        return image.convert("RGB"), None
     if not isinstance(colour, int | tuple):
-        return _in_8_bits(image)
+        return image, None
     if not data and np.max(colour) > _VALUE_BITS[layout]:
         raise _unsupported("its transparent colour has bits that were dropped when it was loaded")
     wanted = np.array(colour) & _VALUE_BITS[layout]
     if layout == "RGB;16B":
-        high_HW = _which_have(image, wanted >> 8)
-        clear_HW = high_HW & _which_have(_low_bytes(data), wanted & 0xFF)
+        clear_HW = _which_have(image, wanted >> 8)
+        clear_HW &= _which_have(_low_bytes(data), wanted & 0xFF)
     else:
         clear_HW = _which_have(image, wanted * _SCALES.get(layout, 1))
-    whole = _in_8_bits(image).convert("RGB")
-    whole.putalpha(Image.fromarray(np.where(clear_HW, 0, 255).astype(np.uint8)))
-    return whole
+    return image, clear_HW
 
 
 def _layout(image: Image.Image) -> str:
@@ -251,21 +259,20 @@ def _low_bytes(data: bytes) -> Image.Image:
         return image
 
 
-def _which_have(image: Image.Image, values: Any) -> npt.NDArray[np.bool_]:
+def _which_have(image: Image.Image, values: Any) -> Mask:
     """Tell which pixels have these values, one a channel."""
-    same = np.asarray(image.convert("L") if image.mode == "1" else image) == values
-    return same.all(axis=2) if same.ndim == 3 else same
+    which_HW = np.empty((image.height, image.width), np.bool_)
+    for top, bottom, strip in _strips(image):
+        same = np.asarray(strip.convert("L") if strip.mode == "1" else strip) == values
+        which_HW[top:bottom] = same.all(axis=2) if same.ndim == 3 else same
+    return which_HW
 
 
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Keep the high bytes of 16-bit greys, which a TIFF may count from white."""
-    if not image.mode.startswith("I;16"):
-        return image
-    high_HW = (np.asarray(image) >> 8).astype(np.uint8)
-    tags: Mapping[int, object] = getattr(image, "tag_v2", {})
-    return Image.fromarray(
-        ~high_HW if tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO else high_HW
-    )
+def _strips(image: Image.Image) -> Iterator[tuple[int, int, Image.Image]]:
+    """Yield top, bottom and pixels of strips; a copy of a large image would fill the memory."""
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        yield top, bottom, image.crop((0, top, image.width, bottom))
 
 
 def _exif_of(image: Image.Image) -> bytes:
@@ -284,16 +291,22 @@ def _upright(pixels_HW3: RgbImage, exif: bytes) -> RgbImage:
     return turned_HW.view(np.uint8).reshape(*turned_HW.shape, 3)
 
 
-def _to_rgb(image: Image.Image) -> RgbImage:
-    """Convert strip by strip: at once, Pillow would hold a large image several times more."""
+def _to_rgb(image: Image.Image, clear_HW: Mask | None) -> RgbImage:
+    """Convert to RGB; clear pixels become white."""
+    tags: Mapping[int, object] = getattr(image, "tag_v2", {})
+    from_white = tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO
     pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, image.height)
-        pixels_HW3[top:bottom] = _convert(image.crop((0, top, image.width, bottom)))
+    for top, bottom, strip in _strips(image):
+        pixels_HW3[top:bottom] = _convert(strip, from_white)
+        if clear_HW is not None:
+            pixels_HW3[top:bottom][clear_HW[top:bottom]] = 255
     return pixels_HW3
 
 
-def _convert(image: Image.Image) -> RgbImage:
+def _convert(image: Image.Image, from_white: bool) -> RgbImage:
+    if image.mode.startswith("I;16"):  # greys, which a TIFF may count from white
+        high_HW = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.stack([~high_HW if from_white else high_HW] * 3, axis=2)
     if image.mode in _ALPHA_MODES or (image.mode == "P" and "transparency" in image.info):
         # Pillow has no way from premultiplied greys but this.
         colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")

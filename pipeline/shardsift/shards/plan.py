@@ -61,7 +61,7 @@ class ShardPlan:
             name = hash(task.shard.casefold())
             if name in seen:
                 same = (t.url for t in self if hash(t.shard.casefold()) == name)
-                raise _would_share(next(same), task.url, "whose folder ignores case")
+                raise _would_share(next(same), task.url, "in an output that ignores case")
             seen.add(name)
 
     @property

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shardsift.errors import ErrorCode, ImageError
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _ANCILLARY = 0x20
@@ -19,12 +21,16 @@ _RAW_PROFILES = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 """Keywords of text chunks in which ImageMagick kept EXIF before there was a chunk for it."""
 
 _MOST_TEXT = 1 << 20
+_MOST_CHUNKS = 1 << 18
+"""More would take seconds; of 2 kB each they make a file of 512 MB."""
 
 
 class _Chunk(NamedTuple):
     kind: bytes
     content: memoryview
     whole: memoryview
+    begin: int
+    end: int
 
     @property
     def is_sound(self) -> bool:
@@ -38,7 +44,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
     Of the ancillary chunks, transparency alone decides, if it fits the picture.
     """
-    kept = [memoryview(SIGNATURE)]
+    kept = [(0, len(SIGNATURE))]
     header, palette, kinds = b"", 0, set[bytes]()
     blocks: dict[bytes, bytes] = {}
     for chunk in _chunks(data):
@@ -50,11 +56,13 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         if chunk.kind == b"tRNS" and not kinds & {b"tRNS", b"IDAT"}:
             is_aside = not (chunk.is_sound and _fits(len(chunk.content), header, palette))
         if not is_aside:
-            kept.append(chunk.whole)
+            begin = kept.pop()[0] if kept[-1][1] == chunk.begin else chunk.begin
+            kept.append((begin, chunk.end))
             kinds.add(chunk.kind)
         elif block := _exif(chunk):
             blocks.setdefault(chunk.kind, block)
-    return b"".join(kept), blocks.get(b"eXIf") or next(iter(blocks.values()), b"")
+    whole = b"".join(data[begin:end] for begin, end in kept)
+    return whole, blocks.get(b"eXIf") or next(iter(blocks.values()), b"")
 
 
 def problem_of(data: bytes) -> str | None:
@@ -78,14 +86,20 @@ def parse_raw_profile(text: str) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """Yield chunks up to the end of the picture; the last one may be cut."""
+    """Yield chunks up to the end of the picture; the last one may be cut.
+
+    Raises ImageError if there are too many.
+    """
     view = memoryview(data)
     at = len(SIGNATURE)
+    found = 0
     while at + 8 <= len(data):
         kind = data[at + 4 : at + 8]
         content = at + 8
         end = content + int.from_bytes(data[at : at + 4], "big")
-        yield _Chunk(kind, view[content:end], view[at : end + 4])
+        yield _Chunk(kind, view[content:end], view[at : end + 4], at, end + 4)
+        if (found := found + 1) > _MOST_CHUNKS:
+            raise ImageError(ErrorCode.DECODE_ERROR, f"over {_MOST_CHUNKS:,} chunks")
         if kind == b"IEND":
             return
         at = end + 4

@@ -10,7 +10,15 @@ import simplejpeg
 from PIL import features
 
 from shardsift.records import RgbImage
-from shardsift.shards.jpeg import COLOURS, END, FILLER, SCAN, SIGNATURE, segments
+from shardsift.shards.jpeg import (
+    COLOURS,
+    END,
+    FILLER,
+    SCAN,
+    SIGNATURE,
+    has_too_many_scans,
+    segments,
+)
 
 _HAS_SAME_LIBRARY = bool(features.check("libjpeg_turbo"))
 """Pillow's wheels have it; a Pillow that is built with another libjpeg makes other pixels."""
@@ -30,7 +38,8 @@ def decode(data: bytes, max_pixels: int) -> RgbImage | None:
 
     `data` is what `jpeg.split` leaves of a file. None if Pillow has to decide about it.
     """
-    if not 0 < _plain_pixels(data) <= max_pixels:
+    pixels = _plain_pixels(data)
+    if not 0 < pixels <= max_pixels or has_too_many_scans(data, pixels):
         return None
     try:
         pixels_HW3: RgbImage = simplejpeg.decode_jpeg(data)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from shardsift import annotate_shards
 from shardsift.annotations.annotate import annotate
@@ -17,11 +20,28 @@ from shardsift.annotations.made import Made
 from shardsift.annotations.manifest import read_manifest
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import InputError, OutputError
-from shardsift.records import FailedShard
+from shardsift.records import FailedShard, ImageScore, RgbImage
 from shardsift.shards.plan import plan_shards
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files
-from tests.samples import encoded, write_shards, write_tar
+from tests.samples import encoded, saved, write_shards, write_tar
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from shardsift.annotations.annotate import annotate
+from shardsift.records import ShardTask
+from tests.fakes import FakeScorer
+
+FakeScorer.config = FakeScorer.config.model_copy(update={"max_pixels": 10**8})
+task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (150 << 20), resource.RLIM_INFINITY))
+try:
+    annotate(task, FakeScorer(), sys.argv[2])
+except MemoryError as error:
+    print(error)
+"""
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -127,3 +147,29 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path) -> None:
         annotate_shards(str(shards), FakeScorer(), str(shards / "out"))
     assert not list((tmp_path / "out").rglob("*"))
     assert not (shards / "out").exists()
+
+
+def test_too_little_memory_fails_the_shard_and_no_picture(tmp_path: Path) -> None:
+    large = saved(Image.new("RGB", (4000, 4000), "teal"))
+    tar = write_tar(tmp_path / "in" / "0.tar", [("1.png", large)])
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", LITTLE_MEMORY, str(tar), str(out)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
+    assert "no memory is left" in done.stdout, done.stdout + done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("starved", [MemoryError("out"), RuntimeError("can't start new thread")])
+def test_a_machine_without_memory_or_threads_fails_the_shard(
+    starved: Exception, tmp_path: Path
+) -> None:
+    class Starved(FakeScorer):
+        def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+            raise starved
+
+    shards = write_shards(tmp_path / "in", shards=1, samples=2)
+    [failed] = annotate_shards(shards, Starved(), tmp_path / "out")
+    assert isinstance(failed, FailedShard)
+    assert failed.reason == str(starved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image
 
 from shardsift.errors import ImageError
 from shardsift.shards.images import decode_rgb
-from tests.samples import encoded, picture
+from tests.samples import File, encoded, picture
+from tests.worst import empty_segments, many_chunks, many_extensions, many_scans
 
 JPEG_END = b"\xff\xd9"
 HEADER = 700
@@ -89,3 +91,20 @@ def test_what_follows_the_end_of_a_jpeg_does_not_matter() -> None:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")
     assert code_of(file.getvalue() + b"appended" + JPEG_END) is None
+
+
+@pytest.mark.parametrize("make", [empty_segments, many_chunks, many_extensions])
+def test_millions_of_parts_are_refused_before_they_fill_the_memory(
+    make: Callable[[], File],
+) -> None:
+    _, data = make()
+    assert code_of(data) == "decode_error"
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_by_their_number() -> None:
+    _, data = many_scans(4000, 4000)
+    with pytest.raises(ImageError, match="so many scans") as caught:
+        decode_rgb(data, 10**8)
+    assert caught.value.code == "too_slow"
+    _, few = many_scans(400, 400)
+    assert decode_rgb(few, 10**8).shape == (400, 400, 3)

@@ -104,6 +104,36 @@ def test_a_picture_that_kills_costs_its_row_and_no_other(tmp_path: Path, at_star
     assert {row["error_message"] for row in rows} == {None, told}
 
 
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL, 3 times: is there too little"),
+        ("os.kill(os.getpid(), signal.SIGBUS)", "ended by SIGBUS, 3 times: is there too little"),
+        ("raise MemoryError", "no memory is left to decode an image"),
+    ],
+    ids=["killed by the kernel", "full shared memory", "MemoryError"],
+)
+def test_too_little_memory_is_no_fault_of_a_picture(
+    harm: str, told: str, at_start: AtStart
+) -> None:
+    at_start(TRAP.replace("os.kill(os.getpid(), signal.SIGSEGV)", harm))
+    with DecodePool(1) as pool, pytest.raises(MemoryError, match=told):
+        pool.decode([encoded(width=TRAP_WIDTH)], WANTED)
+
+
+def test_a_picture_that_takes_too_long_is_ended(at_start: AtStart) -> None:
+    at_start(TRAP.replace("os.kill(os.getpid(), signal.SIGSEGV)", "any(iter(int, 1))"))
+    files = [FILES[0], encoded(width=TRAP_WIDTH), FILES[1]]
+    found: list[Picture] = []
+    with DecodePool(1) as pool:
+        while len(found) < len(files):
+            found += pool.decode(files[len(found) :], Wanted(MAX_PIXELS, seconds=1)).pictures
+    assert isinstance(found[1], ImageError)
+    told = "takes over 1 s of processor time"
+    assert (found[1].code, str(found[1])) == (ErrorCode.TOO_SLOW, told)
+    assert_decoded([found[0], found[2]], [FILES[0], FILES[1]])
+
+
 def test_processes_that_cannot_start_are_no_fault_of_the_pictures(at_start: AtStart) -> None:
     at_start("import os; os._exit(3)")
     with (

@@ -20,6 +20,7 @@ from shardsift.shards.decoding import (
     ThreadDecoder,
     Wanted,
     decode_in_order,
+    decode_until_full,
     in_chunks,
 )
 from shardsift.shards.images import decode_rgb
@@ -64,6 +65,12 @@ def test_every_file_becomes_what_decode_rgb_makes_of_it(decoder: Decoder) -> Non
     pictures = [told(picture) for _, decoded in found for picture in decoded.pictures]
     assert pictures == [told_of(data) for data in files]
     assert all(decoded.seconds > 0 for _, decoded in found)
+
+
+def test_threads_notice_afterwards_that_a_picture_took_too_long() -> None:
+    [(picture, _)] = decode_until_full([encoded()], Wanted(MAX_PIXELS, seconds=0))
+    assert isinstance(picture, ImageError)
+    assert picture.code == "too_slow"
 
 
 def test_a_sample_without_a_file_to_decode_says_why(decoder: Decoder) -> None:

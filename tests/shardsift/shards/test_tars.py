@@ -99,5 +99,7 @@ def test_a_file_that_is_not_read_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     by_webdataset(path)
     with path.open("rb") as file:
-        last = [member.read() for member in read_members(file, Counter()) if member.name == "000002.t"]
+        last = [
+            member.read() for member in read_members(file, Counter()) if member.name == "000002.t"
+        ]
     assert last == [FILES["000002.t"]]
