@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.engine.actor import Place, Ready, StartTrouble, Task
+from shardsift.engine.actor import Place, Ready, ShardTrouble, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
 from shardsift.progress import Parts
 from shardsift.records import ShardReport
@@ -66,6 +66,8 @@ class SimulatedActor:
 class SimulatedFleet:
     """A `Fleet` on `nodes` machines. `deadly` shards kill their worker, `hanging` are never done.
 
+    Shards of `unwritable` can't be written until a time, as on a full disk.
+
     `flaws` are of nodes, `seconds_busy` adds up what all actors worked, `tried` counts how often
     each of those shards was begun, `starts` the starts on each node, `queued` the shards that were
     there before their actor was free.
@@ -75,6 +77,7 @@ class SimulatedFleet:
     flaws: Mapping[int, Flaw] = field(default_factory=dict[int, Flaw])
     deadly: Collection[str] = ()
     hanging: Collection[str] = ()
+    unwritable: Mapping[str, float] = field(default_factory=dict[str, float])
     losses: Iterable[tuple[float, int]] = ()
     overlaps: bool = False
     timing: Timing = Timing()
@@ -154,6 +157,9 @@ class SimulatedFleet:
             self._unload(actor)
             actor.free_at = begin + self.timing.restart
             return self._promise(actor, begin + _CRASH_IS_NOTICED, crash)
+        if begin < self.unwritable.get(task.shard, 0):
+            full = ShardTrouble(reason="No space left on device", may_pass=True)
+            return self._promise(actor, begin, full)
         seconds = self.shard_seconds(self._random, self._loaded)
         if task.shard in self.hanging:
             seconds = inf

@@ -113,15 +113,20 @@ class EngineError(UserError):
 
 
 class ShardError(ShardsiftError):
-    """A shard that can't be read to its end."""
+    """A shard that can't be read to its end.
 
-    def __init__(self, shard: str, problem: str) -> None:
+    `may_pass` says that the cause lies elsewhere, such as a full disk: another try has to wait.
+    """
+
+    def __init__(self, shard: str, problem: str, may_pass: bool = False) -> None:
         super().__init__(f"{shard}: {problem}")
         self.shard = shard
         self.problem = redact(problem)
+        self.may_pass = may_pass
 
-    def __reduce__(self) -> tuple[type[ShardError], tuple[str, str]]:
-        return type(self), (self.shard, self.problem)  # so that it survives the way through Ray
+    def __reduce__(self) -> tuple[type[ShardError], tuple[str, str, bool]]:
+        # so that it survives the way through Ray
+        return type(self), (self.shard, self.problem, self.may_pass)
 
 
 class AnnotationError(ShardsiftError):

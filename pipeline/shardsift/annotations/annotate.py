@@ -95,7 +95,8 @@ def annotate(
             encoded = encoder.finish(passed_over)
             _commit(output, task.annotation, encoded)
     except OSError as error:
-        raise ShardError(task.shard, f"annotation can't be written: {reason(error)}") from error
+        problem = f"annotation can't be written: {reason(error)}"
+        raise ShardError(task.shard, problem, may_pass=True) from error
     seconds = perf_counter() - started - clock.seconds["turn"]
     return replace(encoded.report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
 

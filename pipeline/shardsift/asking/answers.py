@@ -98,7 +98,8 @@ def answer_shard(task: AskTask, inputs: AskInputs, meter: Meter | None = None) -
     try:
         commit(join(inputs.output, task.annotation), data)
     except OSError as error:
-        raise ShardError(task.shard, f"its answers can't be written: {reason(error)}") from error
+        problem = f"its answers can't be written: {reason(error)}"
+        raise ShardError(task.shard, problem, may_pass=True) from error
     return report
 
 

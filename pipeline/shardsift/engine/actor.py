@@ -105,9 +105,13 @@ class StartTrouble:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTrouble:
-    """A shard that could not be read or written; the actor itself is well."""
+    """A shard that could not be read or written; the actor itself is well.
+
+    `may_pass` says that the cause is none of the shard's, and another try has to wait.
+    """
 
     reason: str
+    may_pass: bool = False
 
 
 IN_FLIGHT = 2
@@ -154,7 +158,7 @@ class ShardActor:
         try:
             return self._work(task)
         except ShardError as error:
-            return ShardTrouble(reason=error.problem)
+            return ShardTrouble(reason=error.problem, may_pass=error.may_pass)
 
     def progress(self) -> int:
         """Tell how far the work has come, while it goes on."""

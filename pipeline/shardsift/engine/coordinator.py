@@ -27,6 +27,8 @@ from shardsift.records import FailedShard
 
 Outcome = Report | FailedShard
 
+RETRY_PAUSE_SECONDS = 5.0
+
 _TICK_SECONDS = 1.0
 _GATE_PATIENCE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
@@ -52,6 +54,7 @@ class Coordinator:
         find_committed: Callable[[Any], Report | None],
         stall_timeout: float = inf,
         start_pauses: Sequence[float] = PAUSES,
+        retry_pause: float = RETRY_PAUSE_SECONDS,
     ) -> None:
         """Ask for `actors` actors.
 
@@ -62,6 +65,8 @@ class Coordinator:
                 commit and its answer.
             stall_timeout: seconds in which an actor's progress has to grow while it works.
             start_pauses: seconds before each further start of an actor that can't start.
+            retry_pause: seconds before another try of a shard whose trouble may pass, as a full
+                disk; doubled with each.
         """
         self._fleet = fleet
         self._max_attempts = max_attempts
@@ -72,6 +77,8 @@ class Coordinator:
         self._waiting: Iterator[Task] = iter(())
         self._upcoming: Task | None = None
         self._again: deque[Task] = deque()
+        self._retry_pause = retry_pause
+        self._paused: list[tuple[float, Task]] = []  # each with the time at which it goes on
         self._apart: deque[Task] = deque()  # each to be tried in an actor of its own
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
@@ -147,6 +154,9 @@ class Coordinator:
     # --- work out --------------------------------------------------------------------------------
 
     def _feed_lanes(self) -> None:
+        now = self._fleet.now()
+        self._again.extend(task for due, task in self._paused if due <= now)
+        self._paused = [(due, task) for due, task in self._paused if due > now]
         while self._hungry[0] and self._apart:
             lane = next(iter(self._hungry[0]))
             lane.is_apart = True
@@ -222,7 +232,7 @@ class Coordinator:
         lane.oldest_since = self._fleet.now()
         lane.notice_progress(lane.oldest_since)
         if isinstance(answer, ShardTrouble):
-            yield from self._charge(task, answer.reason, self._again)
+            yield from self._charge(task, answer.reason, self._again, may_pass=answer.may_pass)
         else:
             yield cast(Report, answer)  # a shard's call gives nothing else
 
@@ -282,14 +292,20 @@ class Coordinator:
                 again = self._apart if self._fleet.overlaps else self._again
                 yield from self._charge(suspect.task, suspect.reason, again)
 
-    def _charge(self, task: Task, reason: str, again: deque[Task]) -> Iterator[FailedShard]:
+    def _charge(
+        self, task: Task, reason: str, again: deque[Task], *, may_pass: bool = False
+    ) -> Iterator[FailedShard]:
         attempts = self._attempts.pop(task.shard, 0) + 1
         if attempts >= self._max_attempts:
             yield FailedShard(shard=task.shard, url=task.url, reason=reason, attempts=attempts)
             return
         logger.info("%s: attempt %d failed: %s", task.shard, attempts, reason)
         self._attempts[task.shard] = attempts
-        again.append(task)
+        if may_pass:
+            due = self._fleet.now() + self._retry_pause * 2 ** (attempts - 1)
+            self._paused.append((due, task))
+        else:
+            again.append(task)
 
     # --- once in a while -------------------------------------------------------------------------
 

@@ -108,7 +108,8 @@ def write_shard(
         )
         commit(stats_name(task.url), report.as_stats().encode())
     except OSError as error:
-        raise ShardError(task.shard, f"can't be written: {reason(error)}") from error
+        problem = f"can't be written: {reason(error)}"
+        raise ShardError(task.shard, problem, may_pass=True) from error
     return report
 
 

@@ -90,6 +90,14 @@ def test_deadly_and_hanging_shards_pay_and_no_others() -> None:
     assert {failed[shard].reason for shard in hanging} == {"took longer than the limit of 600 s"}
 
 
+def test_a_full_disk_isnt_tried_three_times_within_milliseconds() -> None:
+    tasks = shards(10)
+    fleet = SimulatedFleet(unwritable={"0.tar": 34.0, "1.tar": 1000.0})
+    failed = failures(list(coordinate(fleet, actors=2).run(tasks)), tasks)
+    assert {shard: failure.attempts for shard, failure in failed.items()} == {"1.tar": 3}
+    assert fleet.now() >= 20 + 5 + 10, "the pauses double"
+
+
 def test_of_two_shards_in_an_actor_none_pays_until_it_fails_alone() -> None:
     tasks = shards()
     deadly = {task.shard for task in tasks[7::50]}

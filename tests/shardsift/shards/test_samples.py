@@ -89,7 +89,7 @@ def test_names_are_split_where_webdataset_splits_them() -> None:
         for letters in product("aB./\n", repeat=length):
             name = "".join(letters)
             key, extension = base_plus_ext(name)
-            theirs = None if key is None else (key, extension.lower())
+            theirs = None if key is None else (key, (extension or "").lower())
             assert key_and_extension(name) == theirs, repr(name)
 
 
