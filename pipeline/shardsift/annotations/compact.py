@@ -39,6 +39,7 @@ from shardsift.annotations.parquet import (
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
     Footer,
+    own_metadata,
     schema_of,
 )
 from shardsift.annotations.sketch import quantile_sketch
@@ -52,6 +53,7 @@ from shardsift.storage.files import (
     delete,
     join,
     list_files,
+    open_read,
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held
@@ -107,7 +109,10 @@ def compact(
     assert summary, "a run that is complete has one"
     check_output(output, ())
     with held(output) as lease:
-        target = _claim(output, overwrite=overwrite)  # which may be another one's by now
+        target, own = _claim(output, overwrite=overwrite)  # which may be another one's by now
+        target.sweep()
+        delete(join(output, SUMMARY))  # readers look for it
+        target.delete_all(own)
         return _compact(source, found, summary, target, lease, bytes_per_file, track)
 
 
@@ -122,9 +127,6 @@ def _compact(
 ) -> Compaction:
     output, url = target.url, source.url
     names = [part.name for part in found.parts]
-    target.sweep()
-    delete(join(output, SUMMARY))  # readers look for it
-    target.delete_all(target.files - {RECORD})
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url)).encode())
 
     tables = map_ordered(source.annotations.read, names, _THREADS)
@@ -149,8 +151,8 @@ def _compact(
     )
 
 
-def _claim(output: str, *, overwrite: bool) -> RunFolder:
-    """Open the output folder, of which everything may be deleted. Raises OutputError."""
+def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
+    """Open the output folder; also name what an earlier `compact` wrote. Raises OutputError."""
     target = RunFolder(output)
     files = {name for name in target.files if not is_passing(name)}
     if files and RECORD not in files:
@@ -163,14 +165,24 @@ def _claim(output: str, *, overwrite: bool) -> RunFolder:
             f"{output}: holds compacted annotations already; choose another --output, or "
             "--overwrite to replace them"
         )
-    known = {RECORD, INDEX, MANIFEST, RUN_RECORD, SUMMARY, *target.failed}
-    strangers = {name for name in files - known if not _OWN_FILE.fullmatch(name)}
-    if strangers:
+    own = {RECORD, INDEX, MANIFEST, RUN_RECORD, SUMMARY} & files
+    own |= {name for name in files if _OWN_FILE.fullmatch(name) and _is_own(join(output, name))}
+    own = (own | target.own_failures()) - target.behind_links(files)
+    if strangers := files - own:
         raise OutputError(
-            f"{output}: holds {min(strangers)}, which is none of compact's files; move it "
-            "away, or choose another --output"
+            f"{output}: holds {min(strangers)}, which is none of compact's files, or lies behind a "
+            "link; move it away, or choose another --output"
         )
-    return target
+    return target, own - {RECORD, SUMMARY}
+
+
+def _is_own(url: str) -> bool:
+    """Tell whether a file says that it holds compacted annotations."""
+    try:
+        with open_read(url) as file:
+            return "shards" in own_metadata(pq.read_metadata(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError):
+        return False
 
 
 def _write(

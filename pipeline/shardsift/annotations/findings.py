@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shardsift.annotations.folder import SUMMARY, RunFolder, is_passing, local_folder
+from shardsift.annotations.folder import (
+    SUMMARY,
+    RunFolder,
+    failed_name,
+    is_passing,
+    local_folder,
+)
 from shardsift.storage.lease import held
 from shardsift.storage.local import is_leftover, is_temporary
 
@@ -45,7 +51,7 @@ class Findings:
 def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
     """Delete what is damaged, stale or left over, so that the next run makes it again.
 
-    The names of what was deleted. Raises OutputError if a command writes into the folder now.
+    Return the names of what was deleted. Raises OutputError if a command writes into the folder.
     """
     problems = list(problems)
     names = {name for problem in problems for name in problem.deletes}
@@ -53,8 +59,7 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
         names.add(SUMMARY)
     names &= folder.files
     with held(folder.url):
-        folder.delete_all(names)
-    return sorted(names)
+        return folder.delete_all(names)
 
 
 def leftovers(folder: RunFolder) -> Iterator[Problem]:
@@ -71,6 +76,21 @@ def strangers(names: Iterable[str], trouble: str) -> Iterator[Problem]:
     for name in sorted(names):
         if not is_passing(name):
             yield Problem(place=name, trouble=trouble, remedy="delete it yourself")
+
+
+def failures(
+    folder: RunFolder, known: Collection[str], trouble: str, remedy: str
+) -> Iterator[Problem]:
+    """Tell of records of failures; those that are ours, or of shards that are `known`, may go.
+
+    `trouble` is that of a sound one.
+    """
+    own = folder.own_failures()
+    others = folder.failed - own - {failed_name(shard) for shard in known}
+    yield from strangers(others, "is no record of a failure")
+    for name in sorted(folder.failed - others):
+        wrong = trouble if name in own else "the record of a failure is damaged"
+        yield Problem(place=name, trouble=wrong, remedy=remedy, deletes=(name,), rescores=True)
 
 
 def unfinished(command: str) -> Problem:

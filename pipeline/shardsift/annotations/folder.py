@@ -10,6 +10,7 @@ _summary.json       written last
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,13 +49,14 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.finding import lone_folder
 from shardsift.storage.lease import RUNNING
-from shardsift.storage.local import is_temporary, sweep
+from shardsift.storage.local import behind_links, is_temporary, sweep
 
 RUN_RECORD = "_run.json"
 MANIFEST = "_manifest" + SUFFIX
 SUMMARY = "_summary.json"
 
 _PROBE = f"{OWN_PREFIX}probe-"
+_OWN_PROBE = re.compile(_PROBE + "[0-9a-f]{8}")
 _THREADS = 32
 
 OR_OVERWRITE = "choose another --output, or --overwrite to replace it"
@@ -107,17 +109,46 @@ class RunFolder:
 
     def forget_failed(self, shard: str) -> None:
         """Remove the record of an earlier run's failure, now that the shard is committed."""
-        if failed_name(shard) in self.failed:
-            delete(join(self.url, failed_name(shard)))
+        name = failed_name(shard)
+        if name in self.failed and self._is_own_failure(name):
+            self.delete_all([name])
 
     def write_summary(self, summary: Document) -> None:
         """Write `_summary.json`: its presence says that a run came to its end."""
         commit(join(self.url, SUMMARY), summary.encode())
 
-    def delete_all(self, names: Iterable[str]) -> None:
-        """Delete files below the folder, by many threads."""
+    def delete_all(self, names: Iterable[str]) -> list[str]:
+        """Delete files below the folder, by many threads; return which.
+
+        What is a link, or lies behind one, is somebody else's, and stays.
+        """
+        names = set(names)
+        linked = self.behind_links(names)
+        for name in sorted(linked):
+            logger.warning("%s: lies behind a link, and was not deleted", join(self.url, name))
         with ThreadPoolExecutor(_THREADS, "delete") as pool:
-            list(pool.map(delete, (join(self.url, name) for name in names)))
+            list(pool.map(delete, (join(self.url, name) for name in names - linked)))
+        return sorted(names - linked)
+
+    def behind_links(self, names: Iterable[str]) -> set[str]:
+        """Return those of the names that are links, or lie behind one."""
+        folder = local_folder(self.url)
+        return behind_links(folder, names) if folder else set()
+
+    def own_failures(self) -> set[str]:
+        """Return the names of records of failures that are ours; others may lie beside them."""
+        names = sorted(self.failed)
+        with ThreadPoolExecutor(_THREADS, "failures") as pool:
+            owned = pool.map(self._is_own_failure, names)
+            return {name for name, is_own in zip(names, owned, strict=True) if is_own}
+
+    def _is_own_failure(self, name: str) -> bool:
+        """Tell whether a file is the record of the shard that it is called by."""
+        try:
+            failed = FailedShard.decode(read_bytes(join(self.url, name)))
+        except (OSError, DocumentError):
+            return False
+        return failed_name(failed.shard) == name
 
 
 class OutputFolder(RunFolder):
@@ -156,8 +187,8 @@ class OutputFolder(RunFolder):
         if self.record is None:
             if self.committed:
                 raise OutputError(
-                    f"{self.url}: holds .parquet files that no run here has recorded "
-                    f"({min(self.committed)}); choose another --output"
+                    f"{self.url}: holds .parquet files that no run here has recorded, or that lie "
+                    f"behind a link ({min(self.committed)}); choose another --output"
                 )
             return plan
         if different := difference(self.record, made):
@@ -299,21 +330,23 @@ class OutputFolder(RunFolder):
 
     def _count_as_gone(self) -> None:
         """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""
-        names = sorted(self.committed)
+        names = sorted(self.committed - self.behind_links(self.committed))
         with ThreadPoolExecutor(_THREADS, "footers") as pool:
-            owned = pool.map(self._is_own, names)
-            ours = {name for name, own in zip(names, owned, strict=True) if own}
-        embeddings = {embeddings_name(name) for name in ours} & self.files
-        self._to_delete = [MANIFEST, *sorted(self.failed), *sorted(ours), *sorted(embeddings)]
-        self.committed -= ours
+            footers = pool.map(self._own_footer, names)
+            ours = {name: own for name, own in zip(names, footers, strict=True) if own}
+        embeddings = {embeddings_name(name) for name, own in ours.items() if own.embeddings}
+        named = {MANIFEST, *embeddings} & self.files
+        self._to_delete = sorted({*named, *ours, *self.own_failures()})
+        self.committed -= ours.keys()
         self.failed, self.record, self.is_finished = set(), None, False
 
-    def _is_own(self, name: str) -> bool:
+    def _own_footer(self, name: str) -> Footer | None:
+        """Return the footer of an annotation of this folder; None if a file is no such."""
         try:
-            read_footer(join(self.url, name))
+            footer = read_footer(join(self.url, name))
         except AnnotationError:
-            return False
-        return True
+            return None
+        return footer if annotation_name(footer.shard.path) == name else None
 
 
 def find_annotations(url: str) -> OutputFolder:
@@ -367,7 +400,7 @@ def check_output(output: str, shard_folders: Iterable[str], plan: ShardPlan | No
 def is_passing(name: str) -> bool:
     """Tell whether a file of a folder is there for a moment alone: of a command that writes, or is
     about to; or it was left by one that was killed."""
-    return is_temporary(name) or name.startswith(_PROBE)
+    return is_temporary(name) or bool(_OWN_PROBE.fullmatch(name))
 
 
 def local_folder(url: str) -> Path | None:

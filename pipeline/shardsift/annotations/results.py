@@ -36,7 +36,8 @@ def complete(
         OutputError: if something that was written isn't there any more.
     """
     there = _check_all_there(folder, plan)
-    folder.delete_all(_stray_embeddings(plan, there, made))
+    if made.extras.embeddings:  # else those that lie there are somebody else's
+        folder.delete_all(_stray_embeddings(plan, there))
     totals = manifest.totals
     pace = {
         "seconds": round(seconds, 3),
@@ -75,13 +76,12 @@ def _check_all_there(folder: OutputFolder, plan: ShardPlan) -> set[str]:
     return there
 
 
-def _stray_embeddings(plan: ShardPlan, there: set[str], made: Made) -> Iterator[str]:
-    """Name embeddings without an annotation that knows of them.
+def _stray_embeddings(plan: ShardPlan, there: set[str]) -> Iterator[str]:
+    """Name embeddings without an annotation: their writer was killed between the two.
 
-    Their writer was killed between the two, or another run has replaced the annotation. Readers
-    that pair files by their order would give them to the next annotation.
+    Readers that pair files by their order would give them to the next annotation.
     """
     for task in plan:
         embeddings = embeddings_name(task.annotation)
-        if embeddings in there and not (made.extras.embeddings and task.annotation in there):
+        if embeddings in there and task.annotation not in there:
             yield embeddings

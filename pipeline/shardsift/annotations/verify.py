@@ -159,13 +159,14 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
             if fault := check_failure(join(claim.folder.url, record), task.shard):
                 raise fault
             shard.is_failed = True
-            if embeddings_name(task.annotation) in claim.folder.files:
+            has_embeddings = claim.record.extras.embeddings
+            if has_embeddings and embeddings_name(task.annotation) in claim.folder.files:
                 shard.problems.append(_stray(task))
         else:
             shard.problems.append(_missing(task))
     except Unsound as fault:
         shard.report = None
-        shard.problems.append(_unsound(task, fault))
+        shard.problems.append(_unsound(task, fault, claim.record))
     except OSError as error:
         raise OutputError(f"{task.annotation}: can't be read: {reason(error)}") from error
     return shard
@@ -261,7 +262,7 @@ def _missing(task: ShardTask) -> Problem:
     )
 
 
-def _unsound(task: ShardTask, fault: Unsound) -> Problem:
+def _unsound(task: ShardTask, fault: Unsound, record: RunRecord) -> Problem:
     if not fault.is_ours:
         remedy = f"move {task.annotation} elsewhere, then score again"
         return Problem(place=task.shard, trouble=str(fault), remedy=remedy)
@@ -271,8 +272,8 @@ def _unsound(task: ShardTask, fault: Unsound) -> Problem:
         remedy="--repair, then score again",
         deletes=(
             task.annotation,
-            embeddings_name(task.annotation),
             failed_name(task.shard),
+            *([embeddings_name(task.annotation)] if record.extras.embeddings else []),
         ),
         rescores=True,
     )

@@ -17,6 +17,7 @@ from shardsift.asking.answers import AnswerReport, AskTask, read_report
 from shardsift.asking.documents import AskRecord, AskSummary
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.records import Spread
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, delete, is_annotation, join, list_files
 from shardsift.threads import map_ordered
 
@@ -49,7 +50,15 @@ class AskFolder(RunFolder):
                 )
             return
         if overwrite:
-            self._to_delete = {*self.committed, *self.failed}
+            names = sorted(self.committed - self.behind_links(self.committed))
+            owned = map_ordered(self.is_own, names, _THREADS)
+            ours = {name for name, is_own in zip(names, owned, strict=True) if is_own}
+            if strangers := self.committed - ours:
+                raise OutputError(
+                    f"{self.url}: holds {min(strangers)}, which is none of ask's answers, or lies "
+                    "behind a link; move it away, or choose another --output"
+                )
+            self._to_delete = ours | self.own_failures()
             self.committed, self.failed, self.is_finished = set(), set(), False
         elif changes := _changes(self.read_record(), record):
             raise OutputError(
@@ -67,6 +76,13 @@ class AskFolder(RunFolder):
     def read_record(self) -> AskRecord:
         """Read what the folder's answers are to. Raises OutputError."""
         return self.read_document(RECORD, AskRecord, "an ask", OR_OVERWRITE)
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether a file holds answers, and is called as their shard says."""
+        try:
+            return annotation_name(read_report(join(self.url, name)).shard) == name
+        except AnnotationError:
+            return False
 
     def find_committed(self, task: AskTask) -> AnswerReport | None:
         """Return the report of a shard that is answered, though nobody heard of it."""

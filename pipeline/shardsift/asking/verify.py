@@ -12,13 +12,13 @@ from shardsift.annotations.findings import (
     Findings,
     Problem,
     Unsound,
+    failures,
     leftovers,
     strangers,
     unfinished,
 )
 from shardsift.annotations.folder import SUMMARY, find_annotations
 from shardsift.annotations.parquet import Footer
-from shardsift.annotations.soundness import check_failure
 from shardsift.annotations.spreads import spreads_of
 from shardsift.asking.answers import AnswerReport, read_answers
 from shardsift.asking.documents import AskRecord, AskSummary
@@ -51,7 +51,9 @@ def verify_asked(folder: AskFolder, track: Track = no_track) -> Findings:
         try:
             return _check_answers(folder, name, record, footers)
         except Unsound as fault:
-            return _wrong(name, str(fault))
+            if name in (footers or {}) or folder.is_own(name):
+                return _wrong(name, str(fault))
+            return Problem(place=name, trouble=str(fault), remedy="delete it yourself")
 
     for outcome in track(map_ordered(check, names, _THREADS), "checking shards", len(names)):
         if isinstance(outcome, Problem):
@@ -60,6 +62,8 @@ def verify_asked(folder: AskFolder, track: Track = no_track) -> Findings:
             sound.append(outcome)
     missing = sorted({} if footers is None else footers.keys() - {*names})
     found.problems += (_wrong(name, "is missing") for name in missing)
+    shards = [footer.shard.path for footer in (footers or {}).values()]
+    found.problems += failures(folder, shards, "tells of a shard that was given up", _AGAIN)
     found.problems += _check_others(folder, sound, all_sound=len(sound) == len(names))
     found.counts = {
         "shards": len(names),
@@ -119,9 +123,6 @@ def _check_table(name: str, report: AnswerReport, table: Any) -> None:
 def _check_others(
     folder: AskFolder, sound: list[AnswerReport], *, all_sound: bool
 ) -> Iterator[Problem]:
-    for name in sorted(folder.failed):
-        fault = check_failure(join(folder.url, name), None)
-        yield _wrong(name, str(fault) if fault else "tells of a shard that was given up")
     yield from leftovers(folder)
     known = folder.committed | folder.failed | {RECORD, SUMMARY}
     yield from strangers(folder.files - known, "is none of ask's files")

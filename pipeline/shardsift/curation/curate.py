@@ -101,7 +101,7 @@ def _write(
 ) -> FilterResult:
     """Read all rows once more, and write those that are kept."""
     if folder:
-        folder.begin(config.rule(), threshold.value, found)
+        folder.begin(config.rule(), config.emit, threshold.value, found)
     with_list = folder is not None and "keep-list" in config.emit
     with_uids = folder is not None and "uids" in config.emit
 

@@ -13,7 +13,8 @@ Value = int | float | None
 class FilterRecord(Document):
     """What `_filter.json` holds: all keep-lists of its folder were chosen by this rule.
 
-    `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs.
+    `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs;
+    `emitted` is what was to be written.
     """
 
     annotations: str
@@ -21,6 +22,7 @@ class FilterRecord(Document):
     fingerprint: str
     rule: dict[str, Any]
     threshold: Value
+    emitted: tuple[str, ...]
 
 
 class BucketCounts(Document):

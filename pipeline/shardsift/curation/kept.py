@@ -15,6 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
 from shardsift.annotations.survey import Part, Survey
 from shardsift.curation.documents import FilterRecord, FilterSummary, Value
@@ -22,22 +25,26 @@ from shardsift.curation.keep_list import (
     KEEP_LIST,
     KeepListFile,
     encode_keep_list,
+    parse_keep_list_footer,
     read_keep_list,
 )
 from shardsift.curation.uids import UidWriter
 from shardsift.documents import DocumentError
 from shardsift.errors import InputError, OutputError, WriteError
 from shardsift.redaction import reason
+from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
     absolute,
     commit,
     delete,
+    is_annotation,
     join,
     list_files,
+    open_read,
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held, is_held
-from shardsift.storage.local import prune, sweep
+from shardsift.storage.local import behind_links, prune, sweep
 
 UIDS = "uids.npy"
 RECORD = "_filter.json"
@@ -66,11 +73,18 @@ class KeptFolder:
     def _claim(self) -> set[str]:
         """Return the names of what an earlier filter has left, which may be replaced."""
         url, files = self.url, list_files(self.url)
-        mine = {name for name in files if name.startswith(f"{KEEP_LIST}/") or name == UIDS}
-        if mine and RECORD not in files:
+        lists = {name for name in files if name.startswith(f"{KEEP_LIST}/") and is_annotation(name)}
+        mine = {name for name in lists if _is_own_list(url, name)}
+        if UIDS in files and "uids" in _emitted(url):
+            mine.add(UIDS)
+        local = local_folder(url)
+        linked = behind_links(local, lists) if local else set[str]()
+        self._unproven = lists - mine
+        theirs = linked | ({UIDS} & files - mine) | (set() if RECORD in files else mine | lists)
+        if theirs:
             raise OutputError(
-                f"{url}: holds {min(mine)}, which no filter here has recorded; choose "
-                "another --output"
+                f"{url}: holds {min(theirs)}, which no filter here has recorded, or which lies "
+                "behind a link; choose another --output"
             )
         if SUMMARY in files and RECORD not in files:
             raise OutputError(f"{url}: is the output of a run; choose another --output")
@@ -109,8 +123,21 @@ class KeptFolder:
                 for name in sorted(self._written):
                     delete(join(self.url, name))
 
-    def begin(self, rule: Mapping[str, Any], threshold: Value, found: Survey) -> None:
-        """Delete what an earlier filter has written, and say what this one does."""
+    def begin(
+        self, rule: Mapping[str, Any], emitted: Sequence[str], threshold: Value, found: Survey
+    ) -> None:
+        """Delete what an earlier filter has written, and say what this one does.
+
+        Raises:
+            OutputError: if somebody else's files lie among keep-lists.
+        """
+        damaged = self._unproven & {f"{KEEP_LIST}/{part.name}" for part in found.parts}
+        if theirs := self._unproven - damaged:
+            raise OutputError(
+                f"{self.url}: holds {min(theirs)}, which is no keep-list of a filter; move it "
+                "away, or choose another --output"
+            )
+        self._stale |= damaged
         if folder := local_folder(self.url):
             sweep(folder)
         for name in sorted(self._stale, key=lambda name: name != SUMMARY):
@@ -121,6 +148,7 @@ class KeptFolder:
             fingerprint=found.fingerprint,
             rule=dict(rule),
             threshold=threshold,
+            emitted=tuple(emitted),
         )
         self._commit(RECORD, self._record.encode())
 
@@ -175,6 +203,24 @@ class Filtered:
             AnnotationError: if it isn't one of this filter, or a damaged one.
         """
         return read_keep_list(self.url, name, self.record, columns)
+
+
+def _is_own_list(url: str, name: str) -> bool:
+    """Tell whether a file is the keep-list of the shard that it is called by."""
+    try:
+        with open_read(join(url, name)) as file:
+            footer = parse_keep_list_footer(pq.read_schema(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+    return f"{KEEP_LIST}/{annotation_name(footer.shard)}" == name
+
+
+def _emitted(url: str) -> Sequence[str]:
+    """Tell what a filter has recorded that it writes; nothing if there is no such record."""
+    try:
+        return FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
+    except (OSError, DocumentError):
+        return ()
 
 
 def read_filtered(url: str) -> Filtered:

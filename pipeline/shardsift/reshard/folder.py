@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Mapping
 
 from shardsift.annotations.folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
@@ -35,8 +34,6 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.local import prune
 from shardsift.threads import map_ordered
-
-_OWN_TAR = re.compile(r"\d{8,}\.tar")
 
 RECORD = "_reshard.json"
 PLAN = "_plan.parquet"
@@ -67,16 +64,18 @@ class ReshardFolder(RunFolder):
             OutputError: if the folder holds tars of something else.
         """
         tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
-        ours = set(filter(_OWN_TAR.fullmatch, tars)) if RECORD in self.files else set[str]()
-        if strangers := tars - ours:
+        theirs = tars | ({SIZES, META} & self.files)
+        if RECORD in self.files:
+            theirs -= self._own_files(tars, intent.root) - self.behind_links(theirs)
+        if theirs:
             raise OutputError(
-                f"{self.url}: holds tars that no reshard here has recorded "
-                f"({min(strangers)}); choose another --output"
+                f"{self.url}: holds files that no reshard here has recorded "
+                f"({min(theirs)}); choose another --output"
             )
         if RECORD not in self.files:
             return
         if overwrite:
-            own = {SUMMARY, SIZES, META, *self.failed, *tars, *map(stats_name, tars)}
+            own = {SUMMARY, SIZES, META, *self.own_failures(), *tars, *map(stats_name, tars)}
             self._stale = own & self.files
             self.failed, self.is_finished = set(), False
             return
@@ -96,6 +95,33 @@ class ReshardFolder(RunFolder):
         reports = map_ordered(self.find_committed, there, _THREADS)
         self._reports = {report.shard: report for report in reports if report}
         self.committed = set(self._reports)
+
+    def _own_files(self, tars: set[str], root: str) -> set[str]:
+        """Name the files that the plan here names, or that prove to be ours."""
+        own = {tar for tar in tars if self._has_counts(tar)}
+        try:
+            plan = read_plan(join(self.url, PLAN), self.read_record().plan, root, self.url)
+        except OutputError:  # --overwrite plans again
+            return own | ({SIZES, META} if self.is_finished else set())
+        for name, content in ((SIZES, encode_sizes(plan)), (META, encode_meta(plan))):
+            if name in self.files and (self.is_finished or self._reads(name) == content):
+                own.add(name)
+        return own | {task.shard for task in plan}
+
+    def _has_counts(self, tar: str) -> bool:
+        """Tell whether the counts beside a tar are of one that has its size."""
+        counts = self._reads(stats_name(tar))
+        try:
+            size = identify(join(self.url, tar), tar).size
+            return counts is not None and ShardStats.decode(counts).bytes == size
+        except (OSError, DocumentError):
+            return False
+
+    def _reads(self, name: str) -> bytes | None:
+        try:
+            return read_bytes(join(self.url, name))
+        except OSError:
+            return None
 
     def begin(self, intent: ReshardIntent, plan: ReshardPlan) -> None:
         """Delete what is to be replaced, and save the plan, before the first tar."""

@@ -9,12 +9,12 @@ from shardsift.annotations.findings import (
     Findings,
     Problem,
     Unsound,
+    failures,
     leftovers,
     strangers,
     unfinished,
 )
 from shardsift.annotations.folder import SUMMARY, find_annotations
-from shardsift.annotations.soundness import check_failure
 from shardsift.curation.kept import read_filtered
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
@@ -177,10 +177,8 @@ def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Probl
     known = {RECORD, PLAN, SIZES, META, SUMMARY}
     for task in plan:
         known |= {task.shard, stats_name(task.shard)}
-    for name in sorted(folder.failed):
-        fault = check_failure(join(folder.url, name), None)
-        trouble = str(fault) if fault else "tells of a tar that was given up"
-        yield Problem(place=name, trouble=trouble, remedy=_AGAIN, deletes=(name,), rescores=True)
+    tars = [task.shard for task in plan]
+    yield from failures(folder, tars, "tells of a tar that was given up", _AGAIN)
     yield from leftovers(folder)
     yield from strangers(folder.files - known - folder.failed, "belongs to no tar of the plan")
 

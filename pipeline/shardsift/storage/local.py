@@ -7,7 +7,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
@@ -99,10 +99,24 @@ def _walk(folder: str, depth: int | None, came_from: tuple[str, ...]) -> Iterato
                 yield from _walk(entry.path, None if depth is None else depth - 1, places)
 
 
+def behind_links(folder: Path, names: Iterable[str]) -> set[str]:
+    """Return those of the names below a folder that are symbolic links, or lie behind one."""
+    known: dict[Path, bool] = {folder: False}
+
+    def is_behind(path: Path) -> bool:
+        if path not in known:
+            known[path] = is_behind(path.parent) or path.is_symlink()
+        return known[path]
+
+    return {
+        name for name in names if is_behind((folder / name).parent) or (folder / name).is_symlink()
+    }
+
+
 def sweep(folder: Path) -> None:
     """Delete what killed processes left of files that were about to appear below a folder."""
     for path in folder.rglob("_*.tmp"):
-        if is_leftover(path):
+        if is_leftover(path) and not path.is_symlink():
             path.unlink(missing_ok=True)
 
 
@@ -139,7 +153,7 @@ def _temporary_name() -> str:
 def prune(folder: Path) -> None:
     """Delete a folder and those below it, as far as they hold no file."""
     for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -47,6 +47,7 @@ def test_totals_add_up() -> None:
         "decode_error": 0,
         "truncated": 3,
         "too_large": 1,
+        "too_slow": 0,
         "non_finite": 0,
     }
     assert totals["quality_quantiles"]["0.5"] == pytest.approx(0.5, abs=0.1)

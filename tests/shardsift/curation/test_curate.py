@@ -281,9 +281,20 @@ def test_an_interrupted_filter_is_done_anew(some: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     curate(config(some, kept, keep_top=0.5))
     (kept / "_summary.json").unlink()
-    (kept / "keep-list" / "left-over.parquet").write_bytes(b"of another run")
+    first = min((kept / "keep-list").rglob("*.parquet"))
+    first.write_bytes(first.read_bytes()[:-100])
     curate(config(some, kept, keep_count=1))
     assert [r["quality"] for r in kept_rows(kept)] == [pytest.approx(0.9)]
+
+
+def test_a_file_of_others_among_keep_lists_is_told_and_stays(some: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    curate(config(some, kept, keep_top=0.5))
+    mine = kept / "keep-list" / "mine.parquet"
+    mine.write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"keep-list/mine\.parquet, which is no keep-list"):
+        curate(config(some, kept, keep_count=1, overwrite=True))
+    assert mine.read_bytes() == b"precious"
 
 
 def test_folders_of_others_are_left_alone(some: Path, tmp_path: Path) -> None:

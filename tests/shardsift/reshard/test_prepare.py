@@ -173,7 +173,7 @@ def test_a_plan_of_others_or_with_rows_less_is_refused(corpus: Corpus) -> None:
 def test_a_tar_that_the_plan_doesnt_know_is_told(corpus: Corpus) -> None:
     corpus.reshard(samples_per_shard=2)
     shutil.copy(corpus.out / "00000000.tar", corpus.out / "00000077.tar")
-    with pytest.raises(OutputError, match=r"holds 00000077\.tar, of which its plan knows nothing"):
+    with pytest.raises(OutputError, match=r"no reshard here has recorded \(00000077\.tar\)"):
         corpus.prepare(samples_per_shard=2)
 
 
