@@ -197,6 +197,9 @@ class SimulatedFleet:
         gone = {node for node, noticed in self._dead.items() if noticed <= self._clock}
         return {str(actor.node) for actor in self._actors} - {str(node) for node in gone}
 
+    def memory_trouble(self) -> str | None:
+        return None
+
     def now(self) -> float:
         return self._clock
 

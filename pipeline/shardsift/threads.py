@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -15,8 +16,14 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def is_starved(error: BaseException) -> bool:
-    """Tell whether an error says that this machine has no memory or threads left."""
-    return isinstance(error, MemoryError) or "can't start new thread" in str(error)
+    """Tell whether an error says that this process has no memory or threads left."""
+    told = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or "can't start new thread" in told
+        or "failed to map segment" in told  # of a library that is loaded
+        or "Cannot allocate memory" in told
+    )
 
 
 def no_track(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
@@ -31,28 +38,39 @@ def prefetch(items: Iterable[ItemT], depth: int) -> Iterator[ItemT]:
     """
     iterator = iter(items)
     end = object()
-    pool = ThreadPoolExecutor(1, "prefetch")
-    try:
+    with _threads(1, "prefetch") as pool:
         drawn = deque(pool.submit(next, iterator, end) for _ in range(depth))
         while (item := drawn.popleft().result()) is not end:
             drawn.append(pool.submit(next, iterator, end))
             yield item  # pyright: ignore[reportReturnType]  # the sentinel has no type of its own
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def map_ordered(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int
 ) -> Iterator[ResultT]:
     """Apply `function` in threads; two items a thread are under way or wait to be taken."""
-    pool = ThreadPoolExecutor(threads, "decode")
     under_way: deque[Future[ResultT]] = deque()
-    try:
+    with _threads(threads, "decode") as pool:
         for item in items:
             under_way.append(pool.submit(function, item))
             if len(under_way) >= 2 * threads:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
+
+
+@contextmanager
+def _threads(number: int, name: str) -> Generator[ThreadPoolExecutor]:
+    """Make threads, and wait for what they are at when the block ends.
+
+    Not if a signal ends it: a read that hangs would keep the command alive.
+    """
+    pool = ThreadPoolExecutor(number, name)
+    waits = True
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        waits = False
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=waits, cancel_futures=True)

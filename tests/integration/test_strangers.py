@@ -1,8 +1,9 @@
-"""`--overwrite` and `--repair` delete what we wrote: files of others stay, and what links lead to."""
+"""`--overwrite` and `--repair` delete what we wrote; files of others stay, behind links, too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,9 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def redo(again: Verb, output: Path) -> None:
-    """Make an output anew, and repair it; either may refuse, and say so."""
-    try:
+    """Make an output anew, and repair it; either may refuse."""
+    with suppress(OutputError):
         again(output)
-    except OutputError as error:
-        assert str(output) in str(error)
     main(["verify", str(output), "--repair"])
 
 

@@ -17,7 +17,7 @@ from shardsift.annotations.encoder import AnnotationEncoder, Encoded
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import PICTURE_SECONDS, Extras, HashName
-from shardsift.errors import AnnotationError, ImageError, ShardError
+from shardsift.errors import AnnotationError, ImageError, OutputError, ShardError
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason
@@ -31,6 +31,7 @@ from shardsift.shards.decoding import (
 )
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, delete, identify, join
+from shardsift.storage.lease import Lease
 from shardsift.threads import prefetch
 
 if TYPE_CHECKING:  # what annotates needs no torch; what scores does
@@ -50,6 +51,7 @@ def annotate(
     meter: Meter | None = None,
     hashes: tuple[HashName, ...] = (),
     picture_timeout: float = PICTURE_SECONDS,
+    lease: Lease | None = None,
 ) -> ShardReport:
     """Score all images of a shard and commit its annotation below `output`, embeddings before it.
 
@@ -57,7 +59,8 @@ def annotate(
     Calls that share a `turn` score one after the other: while one does, others open their shard and
     decode its first images, or commit. A `meter` counts samples that were read and images that were
     scored, and knows how far in the tar the latter are. An image that takes longer to decode than
-    `picture_timeout`, in seconds of processor time, gets no score.
+    `picture_timeout`, in seconds of processor time, gets no score. Nothing is committed once the
+    `lease` of the output is lost.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
@@ -93,8 +96,10 @@ def annotate(
     try:
         with clock.measure("write"):
             encoded = encoder.finish(passed_over)
+            if lease:
+                lease.guard()
             _commit(output, task.annotation, encoded)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         problem = f"annotation can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
     seconds = perf_counter() - started - clock.seconds["turn"]

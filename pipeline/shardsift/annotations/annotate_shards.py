@@ -20,7 +20,6 @@ from shardsift.redaction import reason
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import Decoder
 from shardsift.shards.plan import plan_shards
-from shardsift.storage.lease import held
 from shardsift.threads import Track, is_starved, no_track
 
 if TYPE_CHECKING:  # torch is loaded by who makes a scorer
@@ -84,7 +83,7 @@ def annotate_shards(
     outcomes: list[ShardReport | FailedShard] = []
     started = perf_counter()
     decoder = make_decoder(decode_workers, scorer.pin)
-    with closing(decoder), held(folder.url), ManifestWriter() as manifest:
+    with closing(decoder), folder.hold(), ManifestWriter() as manifest:
         folder.begin(plan, made)
         for task in track(tasks, "scoring", len(tasks)):
             outcome = _attempt(task, scorer, folder, decoder, made.extras.hashes, picture_timeout)
@@ -117,6 +116,7 @@ def _attempt(
             decoder,
             hashes=hashes,
             picture_timeout=picture_timeout,
+            lease=folder.lease,
         )
     except (ShardError, MemoryError, RuntimeError) as error:
         if not isinstance(error, ShardError) and not is_starved(error):

@@ -127,16 +127,19 @@ def _compact(
 ) -> Compaction:
     output, url = target.url, source.url
     names = [part.name for part in found.parts]
+    lease.guard()
     commit(join(output, RECORD), CompactRecord(annotations=absolute(url)).encode())
 
     tables = map_ordered(source.annotations.read, names, _THREADS)
     pairs = zip(source.read_footers(names), tables, strict=True)
-    index, sums = _write(track(pairs, "compacting", len(names)), source, output, bytes_per_file)
+    pairs = track(pairs, "compacting", len(names))
+    index, sums = _write(pairs, source, output, lease, bytes_per_file)
     assert [row["shard"] for row in index] == [part.shard for part in found.parts], "none is lost"
     data = encode_index(index)
+    lease.guard()
     commit(join(output, INDEX), data)
     sums[INDEX] = hashlib.sha256(data).hexdigest()
-    _copy_records(source, output)
+    _copy_records(source, output, lease)
     lease.check()
     if lost := sums.keys() - list_files(output):
         raise OutputError(f"{output}: {min(lost)} is not there any more; compact again")
@@ -186,7 +189,7 @@ def _is_own(url: str) -> bool:
 
 
 def _write(
-    pairs: Iterable[Part], source: OutputFolder, output: str, bytes_per_file: int
+    pairs: Iterable[Part], source: OutputFolder, output: str, lease: Lease, bytes_per_file: int
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write all rows; return the rows of the index, and the SHA-256 of each file."""
     index: list[dict[str, Any]] = []
@@ -194,7 +197,7 @@ def _write(
     with closing(_checked(pairs, source)) as parts:
         for first in parts:
             name = _FILE_FORMAT.format(len(sums))
-            rows, sums[name] = _write_file(output, name, first, parts, bytes_per_file)
+            rows, sums[name] = _write_file(output, name, first, parts, lease, bytes_per_file)
             index += rows
     return index, sums
 
@@ -211,7 +214,12 @@ def _checked(parts: Iterable[Part], source: OutputFolder) -> Generator[Part]:
 
 
 def _write_file(
-    output: str, name: str, first: Part, others: Iterator[Part], bytes_per_file: int
+    output: str,
+    name: str,
+    first: Part,
+    others: Iterator[Part],
+    lease: Lease,
+    bytes_per_file: int,
 ) -> tuple[Sequence[dict[str, Any]], str]:
     """Take in parts until the file is large enough; return their rows of the index, and its sum."""
     rows: list[dict[str, Any]] = []
@@ -228,6 +236,7 @@ def _write_file(
                     break
             groups.close()
             writer.add_key_value_metadata(_metadata(footer, rows, groups.qualities))
+        lease.guard()
     return rows, written.sum.hexdigest()
 
 
@@ -311,8 +320,9 @@ def _metadata(
     return {METADATA_PREFIX + key: value for key, value in metadata.items()}
 
 
-def _copy_records(source: OutputFolder, output: str) -> None:
+def _copy_records(source: OutputFolder, output: str, lease: Lease) -> None:
     """Copy what else the run left behind, but for the summary."""
     names = {RUN_RECORD, MANIFEST, *source.failed} & source.files
     for name in sorted(names):
+        lease.guard()
         commit(join(output, name), read_bytes(join(source.url, name)))

@@ -12,7 +12,6 @@ from shardsift.annotations.folder import (
     is_passing,
     local_folder,
 )
-from shardsift.storage.lease import held
 from shardsift.storage.local import is_leftover, is_temporary
 
 
@@ -58,7 +57,7 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
     if any(problem.rescores for problem in problems):  # the summary says that everything is there
         names.add(SUMMARY)
     names &= folder.files
-    with held(folder.url):
+    with folder.hold():
         return folder.delete_all(names)
 
 

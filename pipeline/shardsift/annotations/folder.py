@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import tee
 from pathlib import Path
 from typing import TypeVar
@@ -48,7 +48,7 @@ from shardsift.storage.files import (
     sum_of,
 )
 from shardsift.storage.finding import lone_folder
-from shardsift.storage.lease import RUNNING
+from shardsift.storage.lease import RUNNING, Lease, held
 from shardsift.storage.local import behind_links, is_temporary, sweep
 
 RUN_RECORD = "_run.json"
@@ -81,6 +81,23 @@ class RunFolder:
         self.files = files - {RUNNING}
         self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
         self.is_finished = SUMMARY in self.files
+        self.lease: Lease | None = None
+
+    @contextmanager
+    def hold(self, *, force: bool = False) -> Generator[Lease]:
+        """Hold the folder while the block writes into it, see `lease.held`. Raises OutputError."""
+        with held(self.url, force=force) as self.lease:
+            yield self.lease
+
+    def guard(self) -> None:
+        """Raise OutputError if the folder was taken over while this process stood still."""
+        if self.lease:
+            self.lease.guard()
+
+    def commit(self, name: str, data: bytes) -> None:
+        """Write a file below the folder, unless that was taken over. Raises OutputError."""
+        self.guard()
+        commit(join(self.url, name), data)
 
     def read_document(self, name: str, kind: type[DocumentT], what: str, remedy: str) -> DocumentT:
         """Read a record below the folder: `what` it should be of. Raises OutputError."""
@@ -100,7 +117,7 @@ class RunFolder:
     def write_failed(self, failed: FailedShard) -> None:
         """Record a shard that was given up. Raises OutputError if nothing can be written."""
         try:
-            commit(join(self.url, failed_name(failed.shard)), failed.encode())
+            self.commit(failed_name(failed.shard), failed.encode())
         except OSError as error:
             raise OutputError(
                 f"{self.url}: can't be written any more: {reason(error)}; the same "
@@ -115,13 +132,14 @@ class RunFolder:
 
     def write_summary(self, summary: Document) -> None:
         """Write `_summary.json`: its presence says that a run came to its end."""
-        commit(join(self.url, SUMMARY), summary.encode())
+        self.commit(SUMMARY, summary.encode())
 
     def delete_all(self, names: Iterable[str]) -> list[str]:
         """Delete files below the folder, by many threads; return which.
 
         What is a link, or lies behind one, is somebody else's, and stays.
         """
+        self.guard()
         names = set(names)
         linked = self.behind_links(names)
         for name in sorted(linked):
@@ -238,7 +256,7 @@ class OutputFolder(RunFolder):
             weights=weights,
             has_moved=self.has_moved(plan),
         )
-        commit(join(self.url, RUN_RECORD), record.encode())
+        self.commit(RUN_RECORD, record.encode())
 
     def _forget_reopened(self) -> None:
         """Take the shards that are scored again out of the manifest, which tells of what they were.
@@ -258,6 +276,7 @@ class OutputFolder(RunFolder):
                 else:
                     forgotten = True
             if forgotten:
+                self.guard()
                 manifest.commit(url)
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import FailedShard, PassedOver, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
+from shardsift.storage.scratch import make_scratch, naming_scratch
 
 SCHEMA = pa.schema(
     [
@@ -91,7 +91,7 @@ class ManifestWriter:
     def __init__(self) -> None:
         self.totals = Totals()
         self._held: list[dict[str, Any]] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="shardsift-")
+        self._folder = make_scratch()
         self._path = Path(self._folder.name) / f"manifest{SUFFIX}"
         self._writer = pa.ipc.new_file(str(self._path), SCHEMA, options=WRITTEN)
 
@@ -124,13 +124,15 @@ class ManifestWriter:
         Nothing can be added afterwards.
         """
         self._flush()
-        self._writer.close()
+        with naming_scratch():
+            self._writer.close()
         commit_file(url, self._path)
         with self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._held, SCHEMA))
+        with naming_scratch():
+            self._writer.write_table(pa.Table.from_pylist(self._held, SCHEMA))
         self._held.clear()
 
 

@@ -53,6 +53,7 @@ def complete(
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
         for report in folder.reports(earlier):
             manifest.add(report)
+    folder.guard()
     pace["manifest"] = manifest.commit(join(folder.url, MANIFEST))
     for line in told_of(totals.passed_over):
         logger.warning("%s", line)

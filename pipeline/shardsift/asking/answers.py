@@ -30,11 +30,12 @@ from shardsift.annotations.seal import is_broken
 from shardsift.annotations.spreads import decode_spreads, encode_spreads, spreads_of
 from shardsift.config import Attributes, Extras, attribute_columns
 from shardsift.documents import first_problem
-from shardsift.errors import AnnotationError, ShardError
+from shardsift.errors import AnnotationError, OutputError, ShardError
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import Spread
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, join, open_read, read_bytes
+from shardsift.storage.lease import Lease
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from shardsift.scoring.questions import Questions
@@ -56,6 +57,7 @@ class AskInputs:
     annotations: str
     questions: Questions
     output: str
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +98,10 @@ def answer_shard(task: AskTask, inputs: AskInputs, meter: Meter | None = None) -
         problem = f"{name} can't be read: {reason(error)}; see `shardsift verify`"
         raise ShardError(task.shard, problem) from error
     try:
+        if inputs.lease:
+            inputs.lease.guard()
         commit(join(inputs.output, task.annotation), data)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         problem = f"its answers can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
     return report

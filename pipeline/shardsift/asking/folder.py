@@ -18,7 +18,7 @@ from shardsift.asking.documents import AskRecord, AskSummary
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.records import Spread
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import commit, delete, is_annotation, join, list_files
+from shardsift.storage.files import delete, is_annotation, join, list_files
 from shardsift.threads import map_ordered
 
 RECORD = "_ask.json"
@@ -71,7 +71,7 @@ class AskFolder(RunFolder):
         self.sweep()
         delete(join(self.url, SUMMARY))
         self.delete_all(self._to_delete)
-        commit(join(self.url, RECORD), record.encode())
+        self.commit(RECORD, record.encode())
 
     def read_record(self) -> AskRecord:
         """Read what the folder's answers are to. Raises OutputError."""

@@ -28,6 +28,8 @@ from shardsift.cli.flags import make_command
 from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
+from shardsift.redaction import reason
+from shardsift.threads import is_starved
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +156,11 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
     except OSError as error:
         return _complain(_storage_error(error))
     except Exception as error:
+        if is_starved(error):
+            return _complain(
+                "this process has no memory or threads left; end what else runs here, or raise its "
+                f"limits (ulimit -v, ulimit -u), and run the same command again ({reason(error)})"
+            )
         # What the parser raises is click's or typer's own copy of it, depending on the version.
         if not hasattr(error, "format_message"):
             raise
@@ -186,8 +193,6 @@ def _interrupted(verb: str = "") -> int:
 
 def _storage_error(error: OSError) -> str:
     """Tell what a disk or a store has against us; what nobody has put into words before."""
-    from shardsift.redaction import reason
-
     place = f"{error.filename!s}: " if error.filename else ""
     return f"{place}{reason(error)}; run the same command again once that is mended"
 

@@ -160,7 +160,7 @@ class KeptFolder:
 
     def add_uids(self, uids: UidWriter) -> str:
         """Write DataComp's subset file, and return its SHA-256."""
-        self._written.add(UIDS)
+        self._guard(UIDS)
         return uids.commit(join(self.url, UIDS))
 
     def finish(self, summary: FilterSummary) -> None:
@@ -174,8 +174,14 @@ class KeptFolder:
             )
         self._commit(SUMMARY, summary.encode())
 
-    def _commit(self, name: str, data: bytes) -> None:
+    def _guard(self, name: str) -> None:
+        """Note that a file is written; raise OutputError if the folder was taken over."""
+        assert self._lease, "held while the block runs"
+        self._lease.guard()
         self._written.add(name)
+
+    def _commit(self, name: str, data: bytes) -> None:
+        self._guard(name)
         commit(join(self.url, name), data)
 
 

@@ -5,13 +5,14 @@ Suffixes: _N rows, _NW rows of W numbers.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shardsift.storage.scratch import make_scratch, naming_scratch
 
 Rows = NDArray[np.uint64]
 """Rows of unsigned 64-bit numbers, shape (N, W)."""
@@ -33,7 +34,7 @@ class Scratch:
         self._width = width
         self._held: list[Rows] = []
         self._held_bytes = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="shardsift-")
+        self._folder = make_scratch()
         self.path = Path(self._folder.name)
 
     def __enter__(self) -> Self:
@@ -66,7 +67,8 @@ class Scratch:
 
     def replace(self, place: int, rows_NW: Rows) -> None:
         """Put other rows into one file."""
-        self._file(place).write_bytes(rows_NW.tobytes())
+        with naming_scratch():
+            self._file(place).write_bytes(rows_NW.tobytes())
 
     def _spill(self) -> None:
         rows_NW = np.concatenate([np.empty((0, self._width), np.uint64), *self._held])
@@ -74,7 +76,7 @@ class Scratch:
         order_N = np.argsort(first_bits_N, kind="stable")
         ends = np.searchsorted(first_bits_N[order_N], np.arange(1, self._files))
         for place, chunk_NW in enumerate(np.split(rows_NW[order_N], ends)):
-            with self._file(place).open("ab") as file:
+            with naming_scratch(), self._file(place).open("ab") as file:
                 file.write(chunk_NW.tobytes())
         self._held.clear()
         self._held_bytes = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import threading
@@ -15,10 +17,12 @@ from typing import Any, cast
 import ray
 
 from shardsift.engine.environment import is_joined
-from shardsift.errors import ConfigError
+from shardsift.errors import ConfigError, EngineError
 
 _PACKAGE = str(Path(__file__).parents[1])
 _EPSILON = 1e-6
+_LEAST_FREE_BYTES = 20 << 20
+_LEAST_ADDRESS_SPACE = 20 << 30
 _KNOCK_SECONDS = 5.0
 _LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init says that it looks
 _WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
@@ -35,6 +39,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
 
     Raises:
         ConfigError: if there is no cluster at the address.
+        EngineError: if none can be started.
     """
     if ray.is_initialized():
         yield
@@ -50,6 +55,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
 def _init(address: str | None, cpus: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not is_joined(address):
+        _check_machine()
         # Ray listens on all interfaces, whatever address it is given: `prepare_ray` locks it.
         options |= {"include_dashboard": False, "num_cpus": cpus}
     else:
@@ -69,6 +75,34 @@ def _init(address: str | None, cpus: int | None) -> None:
                 "actors as one; submit the job without them"
             ) from error
         raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
+    except Exception as error:  # Ray raises RuntimeError, its own errors, and plain Exception
+        logs = _ray_folder() / "session_latest" / "logs"
+        raise EngineError(f"Ray can't start: {_line(error)}; its logs are in {logs}") from error
+
+
+def _ray_folder() -> Path:
+    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
+
+
+def _check_machine() -> None:
+    """Refuse what Ray answers by a long wait, or by aborting this process.
+
+    Raises:
+        ConfigError: for a full disk, and for a limit of this shell.
+    """
+    folder = _ray_folder()
+    place = folder if folder.exists() else folder.parent
+    if place.exists() and (free := shutil.disk_usage(place).free) < _LEAST_FREE_BYTES:
+        raise ConfigError(
+            f"{place}: has {free / 1e6:.1f} MB free, and Ray keeps its files there; make room, or "
+            "set RAY_TMPDIR to another folder"
+        )
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
+        raise ConfigError(
+            f"this shell allows {limit / 1e9:.1f} GB of address space, and Ray's processes reserve "
+            f"up to {_LEAST_ADDRESS_SPACE / 1e9:.0f} GB of it: ulimit -v unlimited"
+        )
 
 
 @contextmanager

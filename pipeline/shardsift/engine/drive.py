@@ -36,6 +36,7 @@ def drive(
         ):
             for outcome in coordinator.run(tasks):
                 watch.add(outcome)
+                folder.guard()
                 if isinstance(outcome, FailedShard):
                     folder.write_failed(outcome)
                     logger.warning("gave up %s after %d attempts", outcome.shard, outcome.attempts)

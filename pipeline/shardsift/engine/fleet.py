@@ -12,7 +12,13 @@ from time import monotonic, sleep
 from typing import Any, Protocol, cast
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
 from shardsift.engine.actor import (
@@ -35,6 +41,13 @@ Call = Hashable
 
 _NODE_ID = "ray.io/node-id"
 """The label that Ray gives to each node."""
+
+_PROBE_SECONDS = 10.0
+
+_NO_MEMORY = (
+    "Ray's memory monitor kills the workers, for the node runs low on memory; end what else runs "
+    "there, lower --actors, --decode-workers or --batch-size, or set RAY_memory_usage_threshold"
+)
 
 _ASIDE = "aside"
 """A thread of each actor for calls that don't wait for shards."""
@@ -116,6 +129,10 @@ class Fleet(Protocol):
 
     def live_nodes(self) -> set[str]:
         """List the ids of the nodes that are believed alive."""
+        ...
+
+    def memory_trouble(self) -> str | None:
+        """Say that new processes are killed for lack of memory, if that can be seen."""
         ...
 
     def now(self) -> float:
@@ -205,9 +222,24 @@ class RayFleet:
         """List the live nodes; after a node is lost, Ray takes some 10 s to notice."""
         return live_node_ids()
 
+    def memory_trouble(self) -> str | None:
+        """Start a process that does nothing: of one that is killed Ray says why, of actors not."""
+        probe: Any = ray.remote(num_cpus=0, max_retries=0)(_do_nothing)
+        try:
+            ray.get(probe.remote(), timeout=_PROBE_SECONDS)
+        except OutOfMemoryError:
+            return _NO_MEMORY
+        except RayError:
+            return None
+        return None
+
     def now(self) -> float:
         """Return this machine's monotonic clock."""
         return monotonic()
+
+
+def _do_nothing() -> None:
+    """Live long enough to answer."""
 
 
 def _fate(error: RayActorError) -> Fate:
@@ -218,6 +250,8 @@ def _fate(error: RayActorError) -> Fate:
 
 def _describe(error: RayError) -> str:
     """Put what Ray says of an error into one line: the cause's."""
+    if isinstance(error, OutOfMemoryError):
+        return _NO_MEMORY
     if isinstance(error, RayTaskError):
         return describe(getattr(error, "cause", error))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

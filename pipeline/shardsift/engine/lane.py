@@ -48,6 +48,7 @@ class Lane:
         place: where it sits, or sat last.
         outlived: where a process sat that was killed, and may answer once more.
         failed_starts: in a row.
+        failed_arrivals: in a row, of processes that ended before they could say where they sit.
         avoided: nodes on which it could not start.
         under_way: calls for shards, the oldest first.
         is_apart: its shard runs alone.
@@ -63,6 +64,7 @@ class Lane:
     place: Place | None = None
     outlived: Place | None = None
     failed_starts: int = 0
+    failed_arrivals: int = 0
     avoided: set[str] = field(default_factory=set[str])
     under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
     oldest_since: float = 0.0

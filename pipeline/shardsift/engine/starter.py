@@ -15,6 +15,9 @@ PAUSES = (2.0, 10.0)
 
 _LOADING_SECONDS = 900.0
 
+_FAILED_ARRIVALS = 3
+"""So many in a row are no lost node."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class Starter:
         self._pauses = pauses
         self._left = actors
         self._was_one_ready = False
+        self._has_warned = False
         self._avoided: set[str] = set()
 
     def start(self, lane: Lane) -> None:
@@ -74,7 +78,7 @@ class Starter:
             self._await_place(lane)
         else:
             assert isinstance(answer, Place), "the gate of an actor gives nothing else"
-            lane.place = answer
+            lane.place, lane.failed_arrivals = answer, 0
             lane.go_on(Stage.LOADING, self._fleet.ready(lane.actor), self._fleet.now())
 
     def look_after(self, lane: Lane) -> None:
@@ -89,8 +93,14 @@ class Starter:
         is_own = lane.stage is Stage.LOADING and not failure.preempted
         if is_own and lane.place and lane.place.node_id in self._fleet.live_nodes():
             self._fail(lane, failure.reason)
-        else:
-            self.revive(lane, failure)
+            return
+        lane.failed_arrivals += lane.stage is Stage.ARRIVING
+        if lane.failed_arrivals >= _FAILED_ARRIVALS and not self._has_warned:
+            if trouble := self._fleet.memory_trouble():
+                logger.warning("no actor can start: %s", trouble)
+                self._has_warned = True
+            lane.failed_arrivals = 0
+        self.revive(lane, failure)
 
     def _await_place(self, lane: Lane) -> None:
         since = lane.since if lane.stage is Stage.ARRIVING else self._fleet.now()

@@ -25,7 +25,6 @@ from shardsift.reshard.write import ReshardReport
 from shardsift.storage.files import (
     FAILED_FOLDER,
     SHARD_SUFFIX,
-    commit,
     delete,
     identify,
     join,
@@ -138,8 +137,8 @@ class ReshardFolder(RunFolder):
                 shards=len(plan),
                 samples=plan.samples,
             )
-            commit(join(self.url, PLAN), data)
-            commit(join(self.url, RECORD), record.encode())
+            self.commit(PLAN, data)
+            self.commit(RECORD, record.encode())
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
         """Return the report of a tar that is there whole, with its counts; None if it isn't."""
@@ -189,8 +188,8 @@ class ReshardFolder(RunFolder):
             json_left=sum(report.json_left for report in known.values()),
             split=sum(report.split for report in known.values()),
         )
-        commit(join(self.url, SIZES), encode_sizes(plan))
-        commit(join(self.url, META), encode_meta(plan))
+        self.commit(SIZES, encode_sizes(plan))
+        self.commit(META, encode_meta(plan))
         self.write_summary(summary)
         return summary
 

@@ -8,7 +8,6 @@ there is by `tarfile`.
 from __future__ import annotations
 
 import io
-import mmap
 import struct
 import tarfile
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -24,6 +23,11 @@ _FILE: Final = b"0"
 _PAX: Final = b"x"
 _FIELDS: Final = struct.Struct("100s 24x 12s 20x c 100x 5s 83x 155s 12x")
 """Name, size, kind, magic and prefix of a header."""
+_SPARSE: Final = b"S"
+_BEFORE_OTHERS: Final = (b"x", b"g", b"X", b"L", b"K")
+"""Kinds of headers that are followed by further ones of the same file."""
+_KIND, _IS_EXTENDED, _IS_EXTENDED_TOO = 156, 482, 504
+"""Places of a header's kind, and of GNU's mark that a sparse map goes on in another block."""
 _SIZE, _SUM = slice(124, 136), slice(148, 156)
 _USTAR: Final = b"ustar"
 
@@ -32,7 +36,8 @@ class Member(NamedTuple):
     """A file of an archive: its headers, its content, and the zeros that fill its last block.
 
     `begin`, `data` and `end` count from the beginning of the piece; `name` is as in the archive.
-    A tuple, since it is made for every file.
+    One that isn't plain, but sparse or of a size in a pax header, can't get another size. A tuple,
+    since it is made for every file.
     """
 
     name: bytes
@@ -40,15 +45,15 @@ class Member(NamedTuple):
     data: int
     size: int
     end: int
-    can_resize: bool = True
+    is_plain: bool = True
 
 
 class TarPiece:
-    """A piece of an archive; `file` is the same bytes, if they are a file already."""
+    """A piece of an archive."""
 
-    def __init__(self, data: memoryview, file: mmap.mmap | None = None) -> None:
+    def __init__(self, data: memoryview) -> None:
         self.data = data
-        self._file: io.BytesIO | mmap.mmap | None = file
+        self._file: io.BytesIO | None = None
 
     def next_file(self, position: int) -> Member | None:
         """Find the first regular file whose headers begin at a place or behind it; None at the end.
@@ -105,6 +110,30 @@ SizeT = TypeVar("SizeT", int, NDArray[np.int64])
 def padded(size: SizeT) -> SizeT:
     """Round up to the size of whole blocks."""
     return -(-size // BLOCK) * BLOCK
+
+
+def following(headers: bytes) -> int:
+    """Return how many bytes of headers follow these, of the same file; 0 if none do.
+
+    Raises ValueError if a size isn't written in octal digits.
+    """
+    at = 0
+    while at < len(headers):
+        kind = headers[at + _KIND : at + _KIND + 1]
+        if kind == _SPARSE:
+            at += BLOCK
+            is_extended = headers[at - BLOCK + _IS_EXTENDED]
+            while is_extended and at < len(headers):
+                is_extended = headers[at + _IS_EXTENDED_TOO]
+                at += BLOCK
+            return BLOCK if is_extended else 0
+        if kind not in _BEFORE_OTHERS:
+            return 0
+        size = _size(headers[at + _SIZE.start : at + _SIZE.stop])
+        if size is None:
+            raise ValueError("a tar header whose size can't be read")
+        at += BLOCK + padded(size)
+    return at - len(headers) + BLOCK
 
 
 def resized(headers: bytes, size: int) -> bytes:

@@ -39,7 +39,7 @@ def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
         chunks = [*as_it_was, *_new_json(sample)]
         return SampleChunks(chunks, json_made=not sample.is_split, is_split=sample.is_split)
     merged = None
-    if old.can_resize:
+    if old.is_plain:
         merged = _merged(bytes(data[old.data : old.data + old.size]), sample.fields, columns)
     if merged is None:
         return SampleChunks(as_it_was, json_left=True, is_split=sample.is_split)

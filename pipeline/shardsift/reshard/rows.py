@@ -23,8 +23,8 @@ from shardsift.reshard.headers import padded
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
-PLACES = ("key", "tar_offset", "tar_size", "error")
-"""Columns that say where samples lie, and which of them have no image."""
+PLACES = ("key", "tar_offset", "tar_size", "error", "image_ext", "sha256")
+"""Columns that say where samples lie, which of them have no image, and what their images are."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,8 @@ class KeptRow:
 
     `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
     the headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON. `is_split` says
-    that other files of its key stand elsewhere in the shard, and are not kept.
+    that other files of its key stand elsewhere in the shard, and are not kept. `sha256` is that of
+    the file with the extension `image`, None if it wasn't hashed.
     """
 
     index: int
@@ -43,6 +44,8 @@ class KeptRow:
     end: int
     fields: str
     is_split: bool = False
+    image: str | None = None
+    sha256: bytes | None = None
 
 
 def kept_rows(
@@ -73,6 +76,7 @@ def kept_rows(
         np.append(following_R, size)[kept_N + 1].tolist(),
         _fields(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
         _is_split(table, keys, kept_N),
+        *(table[name].take(kept_N).to_pylist() for name in ("image_ext", "sha256")),
     )
     return [KeptRow(*row) for row in zip(*values, strict=True)]
 

@@ -1,27 +1,33 @@
 """The kept samples of a source shard, as they lie in its tar.
 
 If each image has a place, samples are read by byte range; else (in a gzip'd tar, or if a
-sample has no image) the shard is unpacked into a scratch file and read from its beginning.
+sample has no image) the shard is read from its beginning, and only the sample at hand is held.
 """
 
 from __future__ import annotations
 
-import mmap
-import shutil
-import tempfile
+import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from tarfile import TarError
+from typing import BinaryIO, cast
 
 from shardsift.errors import ShardError
 from shardsift.redaction import reason
-from shardsift.reshard.headers import TarPiece
+from shardsift.reshard.headers import BLOCK, Member, TarPiece, following
 from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
-from shardsift.reshard.samples import RawSample, find_files, raw_sample, samples_from
+from shardsift.reshard.samples import RawSample, find_files, raw_sample
+from shardsift.shards.samples import key_and_extension
 from shardsift.shards.tars import unpacked
 from shardsift.storage.files import open_stream
 from shardsift.storage.ranges import open_ranges
+
+_MOST_SAMPLE_BYTES = 1 << 30
+"""A gzip'd tar of a megabyte can promise a gigabyte, which the new tar would hold."""
+
+_MOST_HEADER_BYTES = 1 << 20
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
@@ -53,6 +59,7 @@ def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
         if not files:
             raise ShardError(shard, f"{row.key} isn't where it was when the shard was scored")
         sample = raw_sample(piece.data, row, files)
+        _check_image(piece.data, row, files, shard)
         done, done_shift = sample.spans[-1][1], shift
         if done > row.end - shift:
             raise EOFError(f"ends in the middle of {row.key}")
@@ -60,20 +67,97 @@ def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
 
 
 def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
-    with tempfile.TemporaryFile(prefix="shardsift-") as scratch:
-        with open_stream(url) as file:
-            shutil.copyfileobj(unpacked(file), scratch, 1 << 20)
-        scratch.flush()
-        # Not closed by hand: samples that were given out may still be looked at.
-        content = mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ)
-    tar = TarPiece(memoryview(content), content)
-    samples = enumerate(samples_from(tar))
-    for row in rows:
-        found = next((sample for index, sample in samples if index == row.index), None)
-        if found is None or found[0] != row.key:
-            key = "nothing" if found is None else found[0]
-            raise ShardError(shard, f"sample {row.index} was {row.key}, and is {key} now")
-        sample = raw_sample(tar.data, row, found[1])
-        if sample.spans[-1][1] > len(tar.data):
-            raise EOFError(f"ends in the middle of {row.key}")
+    with open_stream(url) as file:
+        samples = _unpack(cast(BinaryIO, unpacked(file)), {row.index for row in rows})
+        for row in rows:
+            found = next((sample for sample in samples if sample.index == row.index), None)
+            if found is None or found.key != row.key:
+                key = "nothing" if found is None else found.key
+                raise ShardError(shard, f"sample {row.index} was {row.key}, and is {key} now")
+            data = memoryview(found.data)
+            _check_image(data, row, found.files, shard)
+            yield raw_sample(data, row, found.files)
+
+
+def _check_image(data: memoryview, row: KeptRow, files: Mapping[str, Member], shard: str) -> None:
+    """Raise ShardError if an image isn't the one that was hashed when the shard was scored."""
+    image = files.get(row.image or "")
+    if row.sha256 is None or image is None or not image.is_plain:
+        return
+    if hashlib.sha256(data[image.data : image.data + image.size]).digest() != row.sha256:
+        problem = f"the image of {row.key} has another sha256 than when the shard was scored"
+        raise ShardError(shard, f"{problem}; score it again, and filter again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unpacked:
+    """A sample of a stream: its bytes, if it is wanted, and where in them its files lie."""
+
+    index: int
+    key: str
+    data: bytearray
+    files: dict[str, Member]
+
+
+def _unpack(stream: BinaryIO, wanted: Collection[int]) -> Iterator[_Unpacked]:
+    """Yield all samples of a stream; of those that aren't wanted nothing is held.
+
+    Raises EOFError, TarError or ValueError.
+    """
+    sample = _Unpacked(-1, "", bytearray(), {})
+    while headers := _read_headers(stream):
+        member = TarPiece(memoryview(headers)).next_file(0)
+        if member is None:
+            continue
+        size = member.end - member.data
+        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+        if parts is None:
+            _skip(stream, size)
+            continue
+        key, extension = parts
+        if not sample.files or key != sample.key or extension in sample.files:
+            if sample.files:
+                yield sample
+            sample = _Unpacked(sample.index + 1, key, bytearray(), {})
+        if sample.index not in wanted:
+            sample.files[extension] = member
+            _skip(stream, size)
+            continue
+        begin, data = len(sample.data), len(sample.data) + len(headers)
+        if data + size > _MOST_SAMPLE_BYTES:
+            raise ValueError(f"{key} has over {_MOST_SAMPLE_BYTES >> 20:,} MiB when it is unpacked")
+        sample.data.extend(headers)
+        sample.data.extend(content := stream.read(size))
+        if len(content) < size:
+            raise EOFError(f"ends in the middle of {key}")
+        sample.files[extension] = member._replace(begin=begin, data=data, end=data + size)
+    if sample.files:
         yield sample
+
+
+def _read_headers(stream: BinaryIO) -> bytes:
+    """Read all that stands before a file's content; nothing at the end of the archive.
+
+    Raises EOFError or ValueError.
+    """
+    headers = _read_block(stream)
+    while headers and (more := following(headers)):
+        if len(headers) + more > _MOST_HEADER_BYTES:
+            raise ValueError("a header of a file is too long")
+        headers += b"".join(_read_block(stream) for _ in range(more // BLOCK))
+    return headers
+
+
+def _read_block(stream: BinaryIO) -> bytes:
+    block = stream.read(BLOCK)
+    if len(block) < BLOCK:
+        raise EOFError("ends without an end-of-archive marker")
+    return block if block.strip(b"\0") else b""
+
+
+def _skip(stream: BinaryIO, size: int) -> None:
+    while size > 0:
+        read = len(stream.read(min(size, 1 << 20)))
+        if not read:
+            raise EOFError("ends in the middle of a file")
+        size -= read

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shardsift.annotations.folder import Annotations
 from shardsift.annotations.parquet import digest_in
 from shardsift.curation.kept import Filtered
-from shardsift.errors import AnnotationError, InputError, ShardError
+from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
@@ -26,6 +26,7 @@ from shardsift.reshard.samples import RawSample
 from shardsift.reshard.source import read_kept
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify
+from shardsift.storage.lease import Lease
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +35,14 @@ class ReshardInputs:
 
     `filtered` is what was kept, `annotations` are those that were filtered, of which `columns` are
     written into each `.json`; `in_place` says that the sources lie where they were scored, so that
-    their versions can be compared.
+    their versions can be compared. Nothing is committed once the `lease` of the output is lost.
     """
 
     filtered: Filtered
     annotations: Annotations
     columns: tuple[str, ...]
     in_place: bool
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +99,8 @@ def write_shard(
                 own.add(size)
             end = end_of_archive(size)
             file.write(end)
+            if inputs.lease:
+                inputs.lease.guard()
         report = ReshardReport(
             shard=task.shard,
             samples=samples,
@@ -107,7 +111,7 @@ def write_shard(
             seconds=perf_counter() - started,
         )
         commit(stats_name(task.url), report.as_stats().encode())
-    except OSError as error:
+    except (OSError, OutputError) as error:
         problem = f"can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -49,7 +49,7 @@ def answer(run: Ask, display: Display) -> CpuResult:
         return CpuResult(tally=AskTally(0))
     return run_on_cpus(
         run.open_tasks,
-        asking(run.inputs, run.config.cpus_per_actor),
+        asking(replace(run.inputs, lease=run.folder.lease), run.config.cpus_per_actor),
         AskTally(len(run.open_tasks)),
         run.config,
         run.folder,

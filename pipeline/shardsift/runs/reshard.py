@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from shardsift.engine.coordinator import Outcome
@@ -46,7 +46,7 @@ def write_tars(run: Reshard, tasks: Sequence[ReshardTask], display: Display) -> 
         return CpuResult(tally=CopyTally(0))
     return run_on_cpus(
         tasks,
-        copying(run.inputs, run.config.cpus_per_actor),
+        copying(replace(run.inputs, lease=run.folder.lease), run.config.cpus_per_actor),
         CopyTally(len(tasks), work_total=sum(task.bytes for task in tasks)),
         run.config,
         run.folder,

@@ -26,7 +26,7 @@ from shardsift.runs.scoring import ScoringSpec
 from shardsift.runs.tally import ScoreTally
 from shardsift.runs.weighing import Weighing
 from shardsift.storage.files import join
-from shardsift.storage.lease import check_free, held
+from shardsift.storage.lease import check_free
 
 _FAILURES_SHOWN = 20
 
@@ -68,7 +68,7 @@ def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) ->
         shards = count(run.plan.count, "shard")
         display.say(f"nothing to do: {shards} annotated already in {config.output}")
         return nothing
-    with held(run.folder.url, force=config.force), connected(config.address):
+    with run.folder.hold(force=config.force), connected(config.address):
         run = replace(run, config=_with_cores(config))
         return _score_shards(run, min(_choose_actors(run.config), run.shards_to_score), display)
 
@@ -154,6 +154,7 @@ def _spec(run: Run) -> ScoringSpec:
         decode_workers=config.decode_workers_of_actor(),
         picture_timeout=config.picture_timeout,
         hashes=run.made.extras.hashes,
+        lease=run.folder.lease,
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor or 1,
     )

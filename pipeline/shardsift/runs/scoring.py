@@ -16,6 +16,7 @@ from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import Decoder
+from shardsift.storage.lease import Lease
 
 if TYPE_CHECKING:
     from shardsift.scoring.scorer import ImageScorer
@@ -35,6 +36,7 @@ class ScoringSpec:
     cpus: float
     picture_timeout: float = PICTURE_SECONDS
     hashes: tuple[HashName, ...] = ()
+    lease: Lease | None = None
 
     @property
     def overlaps(self) -> bool:
@@ -47,7 +49,7 @@ class ScoringSpec:
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
         decoder = make_decoder(self.decode_workers, scorer.pin)
-        return Scoring(scorer, self.output, decoder, self.picture_timeout, self.hashes)
+        return Scoring(scorer, decoder, self)
 
 
 class Scoring:
@@ -56,17 +58,13 @@ class Scoring:
     def __init__(
         self,
         scorer: ImageScorer,
-        output: str,
         decoder: Decoder,
-        picture_timeout: float,
-        hashes: tuple[HashName, ...] = (),
+        spec: ScoringSpec,
     ) -> None:
         self._metrics = ActorMetrics()
         self._scorer = scorer
-        self._output = output
         self._decoder = decoder
-        self._hashes = hashes
-        self._picture_timeout = picture_timeout
+        self._spec = spec
         self._turn = Lock()
         self.meter = Meter()
         self._metrics.follow(self.meter)
@@ -77,12 +75,13 @@ class Scoring:
             report = annotate(
                 task,
                 self._scorer,
-                self._output,
+                self._spec.output,
                 self._decoder,
                 self._turn,
                 self.meter,
-                self._hashes,
-                self._picture_timeout,
+                self._spec.hashes,
+                self._spec.picture_timeout,
+                self._spec.lease,
             )
         except ShardError:
             self._metrics.add_failed()

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -31,8 +30,9 @@ from shardsift.storage.filesystems import (
     place_of,
     with_protocol,
 )
-from shardsift.storage.local import appear_alone, appearing
+from shardsift.storage.local import appear_alone, appearing, open_regular
 from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader, version_of
+from shardsift.storage.scratch import make_scratch, naming_scratch
 
 OWN_PREFIX = "_"
 """Names that begin so are ours, and invisible to pyarrow, DuckDB and Spark."""
@@ -75,7 +75,7 @@ def open_read(url: str) -> io.BufferedReader:
     """
     filesystem, path = locate(url)
     if is_local(filesystem):
-        return Path(path).open("rb")
+        return open_regular(path)
     return io.BufferedReader(ResumingReader(filesystem, path, url), READ_BLOCK_BYTES)
 
 
@@ -86,7 +86,7 @@ def open_stream(url: str) -> io.BufferedReader:
     """
     filesystem, path = locate(url)
     if is_local(filesystem):
-        return Path(path).open("rb")
+        return open_regular(path)
     first = ResumingReader(filesystem, path, url)
     if first.size is None or first.size <= READ_BLOCK_BYTES:
         return io.BufferedReader(first, READ_BLOCK_BYTES)
@@ -97,12 +97,19 @@ def open_stream(url: str) -> io.BufferedReader:
 def read_bytes(url: str) -> bytes:
     """Read the whole content of a small file. Raises FileNotFoundError or another OSError."""
     filesystem, path = locate(url)
+    if is_local(filesystem):
+        with open_regular(path) as file:
+            return file.read()
     return ask(filesystem, url, lambda: cast(bytes, filesystem.cat_file(path)))
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
     """Read some bytes of a file, without the rest of it. Raises OSError."""
     filesystem, path = locate(url)
+    if is_local(filesystem):
+        with open_regular(path) as file:
+            file.seek(offset)
+            return file.read(size)
     end = offset + size
     return ask(
         filesystem, url, lambda: cast(bytes, filesystem.cat_file(path, start=offset, end=end))
@@ -180,10 +187,11 @@ def committing(url: str) -> Generator[BinaryIO]:
             with appearing(Path(path)) as file:
                 yield file
             return
-        with tempfile.NamedTemporaryFile(prefix="shardsift-") as file:
-            yield cast(BinaryIO, file)
-            file.flush()
-            ask(filesystem, url, lambda: filesystem.put_file(file.name, path))
+        with make_scratch() as folder:
+            waiting = Path(folder) / "file"
+            with naming_scratch(), waiting.open("wb") as file:
+                yield file
+            ask(filesystem, url, lambda: filesystem.put_file(str(waiting), path))
 
 
 def commit_file(url: str, source: Path) -> None:

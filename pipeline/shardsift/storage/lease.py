@@ -1,7 +1,9 @@
 """Who writes into an output folder now: `_running.json`, kept fresh while a run lasts.
 
-It keeps two commands from writing into one folder. Not every object store has put-if-absent, so
-there two that begin in the same second are told apart by who wrote last.
+It keeps two commands from writing into one folder. A command that stood still for so long that it
+was taken for dead writes nothing when it goes on: it looks before each commit. Not every object
+store has put-if-absent, so there two that begin in the same second are told apart by who wrote
+last.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from time import sleep
-from typing import Final
+from math import inf
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, sleep
+from typing import Any, Final
 
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import OutputError
@@ -28,8 +32,11 @@ BEAT_SECONDS: Final = 10.0
 _MISSED_BEATS: Final = 2.5
 """A holder that can't be seen from here and is silent for so many beats has died."""
 
+_LATE_BEATS: Final = 1.5
+"""After so many beats without one, the folder may be somebody else's before the next commit."""
+
 _SETTLING_BEATS: Final = 0.1
-"""Who has looked at the same moment as we did has written, too, after so many beats."""
+"""Wait this many heartbeats, so that a rival who checked at the same time has also written."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +44,8 @@ logger = logging.getLogger(__name__)
 class Holder(Document):
     """What `_running.json` says of the command that writes here; `beat` counts up.
 
-    `process` is None if its system doesn't tell which process is which.
+    `process` is None if its system doesn't tell which process is which. One that was `forced`
+    writes beside another, which goes on.
     """
 
     run: str
@@ -45,19 +53,27 @@ class Holder(Document):
     pid: int
     process: ProcessIdentity | None
     beat: int = 0
+    forced: bool = False
 
 
 class Lease:
-    """A folder that this process holds."""
+    """A folder that a command holds; its actors have copies, which don't hear the heartbeat."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, beat_seconds: float, *, forced: bool = False) -> None:
         self.folder = folder
+        self.beat_seconds = beat_seconds
+        self._seen = _now()
+        self._is_shared = False
         self.mine = Holder(
             run=secrets.token_hex(8),
             host=socket.gethostname(),
             pid=os.getpid(),
             process=this_process(),
+            forced=forced,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_seen": -inf}  # of this machine's clock alone
 
     def is_mine(self) -> bool:
         """Tell whether the folder is still there, and nobody has taken it over."""
@@ -75,6 +91,32 @@ class Lease:
                 "while this one wrote there; run the same command again"
             )
 
+    def confirm(self) -> None:
+        """Note that the folder was held just now."""
+        self._seen = _now()
+
+    def share(self) -> None:
+        """Go on beside a forced command, whatever becomes of `_running.json`."""
+        self._is_shared = True
+
+    def guard(self) -> None:
+        """Raise OutputError before a commit if another command has taken the folder over.
+
+        Looks only if the last heartbeat is older than it should be: this process, or its machine,
+        stood still meanwhile, and others may have taken it for dead.
+        """
+        if self._is_shared or _now() - self._seen <= _LATE_BEATS * self.beat_seconds:
+            return
+        holder = _read(self.folder)
+        if holder is not None and holder.forced and holder.run != self.mine.run:
+            self.share()
+        elif holder is None or holder.run != self.mine.run:
+            raise OutputError(
+                f"{self.folder}: another command has taken it over while this one stood still; "
+                "what that one wrote is kept"
+            )
+        self.confirm()
+
 
 @contextmanager
 def held(
@@ -85,15 +127,13 @@ def held(
     Raises:
         OutputError: if another command holds it; `force` takes it over.
     """
-    lease = Lease(folder)
+    lease = Lease(folder, beat_seconds, forced=force)
     if force:
         _write(folder, lease.mine)
     else:
         _take(lease, beat_seconds)
     ended = threading.Event()
-    heart = threading.Thread(
-        target=_beat, args=(lease, ended, beat_seconds), name="lease", daemon=True
-    )
+    heart = threading.Thread(target=_beat, args=(lease, ended), name="lease", daemon=True)
     heart.start()
     try:
         yield lease
@@ -161,18 +201,26 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
     return later is not None and later != holder
 
 
-def _beat(lease: Lease, ended: threading.Event, beat_seconds: float) -> None:
+def _now() -> float:
+    """Return seconds on a clock that goes on while the machine sleeps."""
+    return clock_gettime(CLOCK_BOOTTIME) if sys.platform == "linux" else monotonic()
+
+
+def _beat(lease: Lease, ended: threading.Event) -> None:
     beat = 0
-    while not ended.wait(beat_seconds):
+    while not ended.wait(lease.beat_seconds):
         beat += 1
         try:
             holder = _read(lease.folder)
             if holder is None or holder.run != lease.mine.run:
+                if holder is not None and holder.forced:
+                    lease.share()
                 logger.warning(
                     "%s: is held by another command now, or was renamed or deleted", lease.folder
                 )
                 return
             _write(lease.folder, lease.mine.model_copy(update={"beat": beat}))
+            lease.confirm()
         except OutputError as error:  # the run's own writes tell if the store is really gone
             logger.warning("%s can't be kept fresh: %s", RUNNING, error)
 

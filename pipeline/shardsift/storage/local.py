@@ -7,6 +7,7 @@ import io
 import os
 import re
 import secrets
+import stat
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,16 @@ _BUFFER_BYTES: Final = 1 << 20
 
 _EARLY_BYTES: Final = 8 << 20
 """After so many the disk begins to write, or `fsync` would wait for all of them at the end."""
+
+
+def open_regular(path: str) -> io.BufferedReader:
+    """Open a regular file: a pipe would make its reader wait for ever, a device has no end.
+
+    Raises OSError.
+    """
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):  # noqa: PTH116
+        raise OSError(errno.EINVAL, "is a pipe, socket or device, and no file", path)
+    return Path(path).open("rb")
 
 
 @contextmanager

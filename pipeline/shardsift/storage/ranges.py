@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from shardsift.storage.files import absolute, read_range
+from shardsift.storage.local import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
         ranges = Ranges(read_remote, _no_matter, gap=1 << 20, threads=8, in_piece=1)
         yield ranges if gives_ranges else None
         return
-    with Path(location).open("rb", buffering=0) as file:
+    with open_regular(location) as file:
         descriptor = file.fileno()
         advise = getattr(os, "posix_fadvise", None)  # not on every system
 

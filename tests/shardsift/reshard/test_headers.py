@@ -86,7 +86,7 @@ def test_what_stands_in_a_global_header_is_passed_over() -> None:
 def test_a_file_with_holes_keeps_its_headers_and_is_never_resized() -> None:
     entry = sparse("holes.json", 100_000, b"{}")
     (member,) = ours(entry + END)
-    assert (member.name, member.can_resize) == (b"holes.json", False)
+    assert (member.name, member.is_plain) == (b"holes.json", False)
     assert (member.begin, member.end) == (0, len(entry))
 
 

@@ -62,6 +62,8 @@ def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
             "tar_size": pa.array(
                 [image and len(image.data or b"") for image in images], pa.int64()
             ),
+            "image_ext": pa.nulls(len(images), pa.string()),
+            "sha256": pa.nulls(len(images), pa.binary(32)),
             "error": pa.array([None if image else "missing_image" for image in images]),
         }
     )

@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,14 @@ from PIL import Image
 
 from shardsift import annotate_shards
 from shardsift.errors import ConfigError, ShardError
+from shardsift.reshard.rows import KeptRow
+from shardsift.reshard.source import read_kept
 from shardsift.shards.samples import read_samples
 from tests.disks import disk_with_room_for
 from tests.fakes import FakeScorer
 from tests.fuzz.tars import END, Member, build, sparse
 from tests.outputs import edit_rows
-from tests.samples import File, encoded, write_tar
+from tests.samples import File, encoded, tar_bytes, write_tar
 from tests.shardsift.reshard.corpora import (
     Corpus,
     Files,
@@ -101,6 +105,49 @@ def test_a_json_is_made_where_there_is_none_and_left_where_it_is_no_object(
         assert written["a.json"] == content
     else:
         assert json.loads(written["a.json"]).keys() == {"quality", "q_sim", "q_mag"}
+
+
+def test_a_gzipd_shard_is_unpacked_in_memory_and_only_what_is_kept(tmp_path: Path) -> None:
+    zeros = bytes(64 << 20)
+    files = [*sample("a", 1), ("zeros.bin", zeros), *sample("b", 2), ("b.big", zeros[: 1 << 20])]
+    tar = io.BytesIO()
+    path = write_tar(tmp_path / "plain.tar", files)
+    tar.write(gzip.compress(path.read_bytes(), 1))
+    corpus = Corpus(tmp_path)
+    corpus.shards.mkdir()
+    (corpus.shards / "0.tar").write_bytes(tar.getvalue())
+    score(corpus, keep_top=1)
+    with disk_with_room_for(2 << 20):
+        corpus.reshard(annotate=False)
+    assert corpus.written() == [file for file in files_of(path) if file[0] != "zeros.bin"]
+
+
+def test_a_kept_sample_that_grows_to_a_gigabyte_is_refused(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a.jpg")
+    header.size = 2 << 30
+    (tmp_path / "0.tar").write_bytes(gzip.compress(header.tobuf()))
+    row = KeptRow(index=0, key="a", offset=None, begin=0, end=0, fields="")
+    with pytest.raises(ShardError, match="a has over 1,024 MiB when it is unpacked"):
+        list(read_kept(str(tmp_path / "0.tar"), "0.tar", [row]))
+
+
+@pytest.mark.parametrize("is_gzipped", [False, True])
+def test_a_picture_that_isnt_the_one_that_was_scored_is_noticed(
+    is_gzipped: bool, tmp_path: Path
+) -> None:
+    pack = partial(gzip.compress, compresslevel=0) if is_gzipped else bytes
+    first, other = encoded("BMP", seed=1), encoded("BMP", seed=2)
+    path = tmp_path / "in" / "0.tar"
+    path.parent.mkdir()
+    path.write_bytes(pack(tar_bytes([("a.bmp", first), ("b.bmp", first)])))
+    when = path.stat()
+    annotate_shards(path, FakeScorer(), tmp_path / "scores", hashes=["sha256"])
+    corpus = Corpus(tmp_path)
+    corpus.filter(keep_top=1)
+    path.write_bytes(pack(tar_bytes([("a.bmp", first), ("b.bmp", other)])))
+    os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
+    with pytest.raises(ShardError, match="the image of b has another sha256"):
+        corpus.reshard()
 
 
 def test_files_that_stand_apart_from_their_picture_are_counted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from shardsift.errors import OutputError
-from shardsift.storage.lease import RUNNING, check_free, held
+from shardsift.storage.lease import RUNNING, Lease, check_free, held
 from shardsift.storage.process import this_process
 from tests.outputs import edit_json
 
@@ -127,6 +128,44 @@ def test_a_forced_run_holds_on_and_the_first_leaves_it_alone(tmp_path: Path) -> 
             assert holder(tmp_path)["run"] == second["run"] != first["run"]
             with pytest.raises(OutputError, match="taken over by another command"):
                 lease.check()
+
+
+def stand_still(lease: Lease) -> None:
+    """Let a lease be as old as if its process had been stopped for an hour."""
+    vars(lease).update(lease.__getstate__())
+
+
+def test_nothing_is_committed_once_another_has_taken_the_folder_over(tmp_path: Path) -> None:
+    with held(str(tmp_path)) as lease:
+        lease.guard()
+        stand_still(lease)
+        lease.guard()
+        leave_behind(tmp_path, "elsewhere", ELSEWHERE)
+        lease.guard()  # just confirmed
+        stand_still(lease)
+        with pytest.raises(OutputError, match="has taken it over while this one stood still"):
+            lease.guard()
+        (tmp_path / RUNNING).unlink()
+        with pytest.raises(OutputError, match="has taken it over while this one stood still"):
+            lease.guard()
+
+
+def test_a_copy_in_an_actor_looks_before_its_first_commit(tmp_path: Path) -> None:
+    with held(str(tmp_path)) as lease:
+        copy = pickle.loads(pickle.dumps(lease))  # noqa: S301  # our own
+        copy.guard()
+        leave_behind(tmp_path, "elsewhere", ELSEWHERE)
+        with pytest.raises(OutputError, match="has taken it over"):
+            pickle.loads(pickle.dumps(lease)).guard()  # noqa: S301
+
+
+def test_beside_a_forced_command_the_first_goes_on(tmp_path: Path) -> None:
+    with held(str(tmp_path)) as lease:
+        with held(str(tmp_path), force=True):
+            stand_still(lease)
+            lease.guard()
+        stand_still(lease)
+        lease.guard()
 
 
 def test_a_run_keeps_its_lease_fresh(tmp_path: Path) -> None:

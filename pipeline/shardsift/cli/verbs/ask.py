@@ -10,7 +10,6 @@ from shardsift.cli.outcome import tell
 from shardsift.commands import beside
 from shardsift.progress import count
 from shardsift.runs.ask import answer
-from shardsift.storage.lease import held
 
 
 def run(config: AskConfig, console: PlainConsole) -> int:
@@ -26,7 +25,7 @@ def run(config: AskConfig, console: PlainConsole) -> int:
             f"nothing to do: {shards} answered already in {asked.folder.url}", soft_wrap=True
         )
         return DONE
-    with held(asked.folder.url, force=config.force):
+    with asked.folder.hold(force=config.force):
         return _finish(asked, console)
 
 

@@ -31,10 +31,11 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
     """Evaluate, write all results below the output, and print the tables; return the exit code."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
     urls = list(expand(config.shards))
-    with held(str(config.output)):
+    with held(str(config.output)) as lease:
         course = Course("scoring", noun="images")
         with console.watch(course.look):
             evaluation = evaluate(urls, config, _baselines(config), course)
+        lease.guard()
         _write(evaluation, config.output)
     results = PlainConsole()
     if config.as_json:

@@ -21,8 +21,9 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     if name not in IQA_SETS:
         hint = did_you_mean(name, IQA_SETS, f"known are {', '.join(IQA_SETS)}")
         raise ConfigError(f"{name}: no such set; {hint}")
-    with held(output):
+    with held(output) as lease:
         opinions = read_set(name, config.folder)
+        lease.guard()
         written = write_shards(opinions, output, name, config.images_per_shard)
     images, shards = count(written.samples, "image"), count(written.shards, "shard")
     console.say(f"{images} with opinions in {shards}: {output}")

@@ -12,7 +12,7 @@ from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import write_tars
-from shardsift.storage.lease import check_free, held
+from shardsift.storage.lease import check_free
 
 
 def run(config: ReshardConfig, console: PlainConsole) -> int:
@@ -36,7 +36,7 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
         where = prepared.folder.url
         console.say(f"nothing to do: {what} are in {where} already")
         return DONE
-    with held(prepared.folder.url, force=config.force):
+    with prepared.folder.hold(force=config.force):
         return _finish(prepared, tasks, console)
 
 
