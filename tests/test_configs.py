@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.config import RunConfig, bundled_configs, load_config
+from shardsift.cli.catalogue import VERBS
+from shardsift.config import Config, RunConfig, bundled_configs, fields_by_key, load_config
 from shardsift.curation.filter_config import FilterConfig
 from shardsift.errors import ConfigError
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -16,6 +17,14 @@ CONFIGS = bundled_configs()
 
 def load(name: str) -> RunConfig:
     return load_config(RunConfig, name)
+
+
+def mistakes(kind: type[Config], name: str, others: set[str]) -> str:
+    try:
+        load_config(kind, name, others=others)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -34,6 +43,20 @@ def test_a_file_of_the_same_name_wins(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "laptop").write_text("batch_size: 3\n")
     monkeypatch.chdir(tmp_path)
     assert load("laptop") == RunConfig(batch_size=3)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", ["laptop", "cluster", "filter", "reshard"])
+def test_every_verb_passes_over_the_keys_of_others(verb: str, name: str) -> None:
+    known = set[str]().union(*(fields_by_key(other.config) for other in VERBS.values()))
+    told = mistakes(VERBS[verb].config, name, known)
+    assert "unknown key" not in told  # others are of what has to be given on the command line
+
+
+def test_a_key_that_no_verb_knows_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("modle: compact\nkeep_top: 0.3\n")
+    with pytest.raises(ConfigError, match=r"run.yaml:1: unknown key 'modle'; did you mean model"):
+        load_config(RunConfig, tmp_path / "run.yaml", others={"keep_top"})
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:

@@ -112,14 +112,15 @@ def _field_of(name: str) -> Any:
 
 
 def encode_sealed(tables: Sequence[Any], schema: Any, metadata: Mapping[str, str]) -> bytes:
-    """Encode tables of a schema, a row group each at least, and what the file says of itself.
+    """Encode tables of a schema, and what the file says of itself.
 
-    Equal rows and equal metadata give equal bytes.
+    Equal rows and equal metadata give equal bytes. A file without a row has no row group, for
+    `datasets` makes batches as large as the first one.
     """
     schema = schema.with_metadata({METADATA_PREFIX + key: own for key, own in metadata.items()})
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, **PARQUET_OPTIONS) as writer:
-        for table in tables:
+        for table in filter(len, tables):
             writer.write_table(table.replace_schema_metadata(schema.metadata), ROW_GROUP_ROWS)
     return seal(sink.getvalue())
 

@@ -76,7 +76,7 @@ class _Verbs(TyperGroup):
 def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
     talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
     file = given.pop("config", None) or os.environ.get(f"{VARIABLE}CONFIG")
-    config = load_config(VERBS[verb].config, file, given, os.environ)
+    config = load_config(VERBS[verb].config, file, given, os.environ, _known_keys())
     prepare_ray(getattr(config, "address", None))
     console = start_console(talk)
     _warn_of_unknown_variables()
@@ -96,10 +96,14 @@ app = typer.Typer(
 )
 
 
+def _known_keys() -> set[str]:
+    """Name the settings of all verbs."""
+    return set[str]().union(*(fields_by_key(verb.config) for verb in VERBS.values()))
+
+
 def _warn_of_unknown_variables() -> None:
     """Tell of environment variables that look like ours, and that no verb knows."""
-    keys = {"config"}.union(*(fields_by_key(verb.config) for verb in VERBS.values()))
-    known = {VARIABLE + key.upper() for key in keys}
+    known = {VARIABLE + key.upper() for key in {"config"} | _known_keys()}
     for name in sorted(os.environ):
         is_ours = name.startswith(VARIABLE) and not name.startswith(f"{VARIABLE}TEST_")
         if is_ours and name not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin
 
@@ -30,12 +30,14 @@ def load_config(
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    others: Collection[str] = (),
 ) -> ConfigT:
     """Read settings from a YAML file, let variables win over it, and `overrides` over these.
 
     A variable is called `SHARDSIFT_KEEP_TOP`; one that is empty sets nothing.
 
-    `config` is a path, or the name of a config that comes with Shardsift; a path wins.
+    `config` is a path, or the name of a config that comes with Shardsift; a path wins. Keys of
+    `others`, which other verbs know, are passed over in it.
 
     Raises:
         ConfigError: with a line for each mistake: a file that can't be read, an unknown key (and
@@ -43,13 +45,15 @@ def load_config(
     """
     file = None if config is None else find_config(str(config))
     found, lines = (read_yaml(file), _lines_of(file)) if file else ({}, {})
+    ours = fields_by_key(kind)
+    found = {key: value for key, value in found.items() if key in ours or key not in others}
     flags = dict(overrides or {})
     variables = _variables(kind, environment or {})
     written = Written(kind, file, lines, flags, variables)
     values = found | variables | flags
     mistakes = written.twice()
-    mistakes += [written.unknown(key) for key in values if key not in fields_by_key(kind)]
-    known = {key: value for key, value in values.items() if key in fields_by_key(kind)}
+    mistakes += [written.unknown(key) for key in values if key not in ours]
+    known = {key: value for key, value in values.items() if key in ours}
     try:
         settings = kind.model_validate(known)
     except ValidationError as error:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
 
 from shardsift import __version__
 from shardsift.annotations.digest import digest_of
+from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
 from shardsift.annotations.parquet import (
-    METADATA_PREFIX,
-    ROW_GROUP_ROWS,
     digest_in,
+    encode_sealed,
     own_metadata,
     read_own,
     shard_column,
 )
-from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
-from shardsift.annotations.seal import seal
 from shardsift.curation.documents import FilterRecord
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
@@ -78,16 +74,7 @@ def encode_keep_list(shard: str, rows: Any, record: FilterRecord) -> bytes:
         "threshold": json.dumps(record.threshold),
         "version": __version__,
     }
-    sink = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()}),
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        compression="zstd",
-        use_dictionary=["shard"],  # pyright: ignore[reportArgumentType]
-        write_page_checksum=True,
-    )
-    return seal(sink.getvalue())
+    return encode_sealed([table], SCHEMA, metadata)
 
 
 def read_keep_list(

@@ -56,7 +56,6 @@ def _init(address: str | None, cpus: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not is_joined(address):
         _check_machine()
-        # Ray listens on all interfaces, whatever address it is given: `prepare_ray` locks it.
         options |= {"include_dashboard": False, "num_cpus": cpus}
     else:
         # Its nodes may lack Shardsift, or have another version than this process.

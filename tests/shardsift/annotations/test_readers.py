@@ -60,6 +60,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shard in SHARDS:
         files = [(f"{n}.jpg", encoded(width=64, height=64, seed=n)) for n in range(SAMPLES)]
         write_tar(folder / "corpus" / shard, files)
+    write_tar(folder / "corpus" / "empty.tar", [])
     (folder / "corpus" / "bad.tar").write_bytes(b"no tar")
     write_run(folder / "corpus", folder / "scores", FakeScorer())
     assert (folder / "scores" / "_failed" / "bad.json").exists()
@@ -86,7 +87,7 @@ def test_embeddings_beside_annotations_are_in_nobody_s_way(outputs: Path, tmp_pa
         embedding_values = 4
 
     folder = write_run(outputs / "corpus", tmp_path / "scores", Embedding())
-    assert len(list(folder.rglob("*.npy"))) == len(SHARDS)
+    assert len(list(folder.rglob("*.npy"))) == len(SHARDS) + 1
     expected = sorted((shard, str(n)) for shard in SHARDS for n in range(SAMPLES))
     prefixes = ["_", ".", "embeddings"]
     assert pairs(pq.read_table(folder, ignore_prefixes=prefixes).to_pylist()) == expected
@@ -99,4 +100,4 @@ def test_parquet_files_are_annotations_and_nothing_else(outputs: Path) -> None:
     for name in ("scores", "few"):
         found = list((outputs / name).rglob("*.parquet"))
         assert not [path for path in found if path.name.startswith("_")]
-    assert len(list((outputs / "scores").rglob("*.parquet"))) == len(SHARDS)
+    assert len(list((outputs / "scores").rglob("*.parquet"))) == len(SHARDS) + 1

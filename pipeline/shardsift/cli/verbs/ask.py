@@ -8,6 +8,7 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
 from shardsift.commands import beside
+from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.progress import count
 from shardsift.runs.ask import answer
 
@@ -45,5 +46,7 @@ def _finish(asked: Ask, console: PlainConsole) -> int:
 
 def _suggest_filter(asked: Ask, column: str, console: PlainConsole) -> None:
     scores, answers = asked.config.annotations, asked.folder.url
-    rule = ["--join", answers, "--by", column, "--keep-top", "0.3"]
-    console.suggest("filter", scores, *rule, "--output", beside(scores, "kept"))
+    first, second = asked.record.attributes[column.removeprefix(ATTRIBUTE_PREFIX)][0]
+    console.say(f"{column}: near 1 for {first!r}, near 0 for {second!r}; to drop the former:")
+    rule = ["--join", answers, "--where", f"{column} < 0.5", "--keep-top", "1"]
+    console.suggest("filter", scores, *rule, "--output", beside(answers, "kept"))

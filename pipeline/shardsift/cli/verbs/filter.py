@@ -34,7 +34,8 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
         return DONE
     if "shards" not in config.emit:
         if "keep-list" in config.emit:
-            console.suggest("reshard", config.output, "--output", beside(config.output, "shards"))
+            into = beside(config.output, "shards")
+            console.suggest("reshard", "--keep", config.output, "--output", into)
         return DONE
     from shardsift.cli.verbs import reshard  # and Ray, which no other filter needs
 
