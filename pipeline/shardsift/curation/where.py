@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any, cast
 
@@ -29,9 +29,6 @@ _EXPRESSIONS = frozenset(
     | {"FUNCTION", "OPERATOR", "TYPE"}
 )
 """Classes of DuckDB's expressions that look at one row alone, unlike subqueries and windows."""
-
-_MORE_FUNCTIONS = frozenset({"+", "-", "if", "nullif"})
-"""Macros that are listed without saying so, and operators that take dates as well."""
 
 _PLACE = "row number"
 """The name of a column that no condition can name."""
@@ -176,12 +173,37 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 @cache
 def _pure_functions() -> frozenset[str]:
-    """List the functions of one row that give equal values for equal arguments."""
-    query = """
-        SELECT function_name FROM duckdb_functions() WHERE function_type = 'scalar'
-        GROUP BY function_name HAVING bool_and(stability = 'CONSISTENT')
+    """List the functions of one row that give equal values for equal arguments.
+
+    Those are all that DuckDB calls consistent for arguments of some types, which leaves out what
+    depends on the clock or on chance for all of them, and macros that are made of such.
     """
-    return frozenset(name for (name,) in _database().execute(query).fetchall()) | _MORE_FUNCTIONS
+    query = """
+        SELECT function_name, parameters, macro_definition FROM duckdb_functions()
+        WHERE (function_type = 'scalar' AND stability = 'CONSISTENT') OR function_type = 'macro'
+    """
+    found = cast(list[tuple[str, list[str], str | None]], _database().execute(query).fetchall())
+    pure = {name for name, _, definition in found if definition is None}
+    macros = {name: _parts_of(macro, given) for name, given, macro in found if macro is not None}
+    while more := {name for name, parts in macros.items() if parts <= pure} - pure:
+        pure |= more
+    return frozenset(pure)
+
+
+def _parts_of(macro: str, given: Collection[str]) -> set[str]:
+    """Name the functions that a macro calls, and what else it takes than what it is given."""
+    query = "SELECT json_serialize_sql(?)"
+    (answer,) = cast(tuple[str], _database().execute(query, [f"SELECT {macro}"]).fetchone())
+    parts: set[str] = set()
+    for expression in _expressions(json.loads(answer)):
+        kind = str(expression["class"])
+        if kind == "FUNCTION":
+            parts.add(str(expression["function_name"]).lower())
+        elif kind not in _EXPRESSIONS or (
+            kind == "COLUMN_REF" and expression["column_names"][-1] not in given
+        ):
+            parts.add(kind)
+    return parts
 
 
 def _expressions(tree: Any) -> Iterator[dict[str, Any]]:

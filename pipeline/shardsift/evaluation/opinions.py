@@ -28,6 +28,7 @@ Baseline = Callable[[RgbImage], float]
 
 _THREADS = 2
 _NOT_LOADED = "not_loaded"
+_TEXT = "opinion_is_text"
 _NO_IMAGE = str(ErrorCode.MISSING_IMAGE)
 _NO_OPINION = "no_opinion"
 _OTHER_PROTOCOL = "other_protocol"
@@ -56,8 +57,8 @@ def rated_images(
 ) -> Iterator[RatedImage]:
     """Yield the images that can be decoded and have an opinion, in order.
 
-    The others are counted in `skipped`, by error code, `no_opinion`, `not_loaded` or
-    `other_protocol`. Baselines are computed while images are decoded.
+    The others are counted in `skipped`, by error code, `no_opinion`, `opinion_is_text`,
+    `not_loaded` or `other_protocol`. Baselines are computed while images are decoded.
 
     Raises:
         InputError: if a shard can't be read to its end, or no sample has the opinion's field.
@@ -110,9 +111,10 @@ def _answer(
 ) -> RatedImage | str:
     if fields.get(ONLY_PROTOCOL, config.protocol) != config.protocol:
         return _OTHER_PROTOCOL
-    opinion = _opinion(fields.get(config.mos_field))
+    told = fields.get(config.mos_field)
+    opinion = _opinion(told)
     if opinion is None:
-        return _NO_OPINION
+        return _TEXT if isinstance(told, str) else _NO_OPINION
     if sample.image is None:
         return _NO_IMAGE
     if sample.image.data is None:

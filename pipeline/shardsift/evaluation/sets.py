@@ -69,7 +69,7 @@ def koniq10k(folder: Path) -> Iterator[Opinion]:
 def spaq(folder: Path) -> Iterator[Opinion]:
     """Read SPAQ: 11,125 smartphone photographs, MOS 0 to 100."""
     images = _index(folder, "TestImage")
-    for row in _xlsx(_file(folder, "MOS and Image attribute scores.xlsx")):
+    for row in _xlsx(_file(folder, "MOS and Image attribute scores.xlsx"), "Image name"):
         yield _rated(images, str(row["Image name"]), row["MOS"])
 
 
@@ -113,7 +113,7 @@ def tid2013(folder: Path) -> Iterator[Opinion]:
 def csiq(folder: Path) -> Iterator[Opinion]:
     """Read CSIQ: 866 distorted images, DMOS 0 to 1: higher is worse."""
     images = _index(folder, "dst_imgs")
-    for row in _xlsx(_file(folder, "csiq.DMOS.xlsx"), sheet="all_by_image"):
+    for row in _xlsx(_file(folder, "csiq.DMOS.xlsx"), "image", sheet="all_by_image"):
         kind = str(row["dst_type"]).lower()
         kind = _CSIQ_NAMES.get(kind, kind)
         name = f"{row['image']}.{kind}.{int(row['dst_lev'])}.png"
@@ -123,7 +123,7 @@ def csiq(folder: Path) -> Iterator[Opinion]:
 def agiqa1k(folder: Path) -> Iterator[Opinion]:
     """Read AGIQA-1K: 1,080 generated pictures, MOS 0 to 5."""
     images = _index(folder)
-    for row in _xlsx(_file(folder, "AIGC_MOS_Zscore.xlsx")):
+    for row in _xlsx(_file(folder, "AIGC_MOS_Zscore.xlsx"), "Image"):
         name = str(row["Image"])
         fields = {"generator": name.split("_")[0], "prompt": str(row["Prompt"])}
         yield _rated(images, name, row["MOS"], **fields)
@@ -144,7 +144,7 @@ def pipal(folder: Path) -> Iterator[Opinion]:
     """
     images = _index(folder)
     for part, further in (("*[Tt]rain*[Ll]abel*", {}), ("*[Vv]al*[Ll]abel*", _PAPER_ONLY)):
-        for labels in sorted(folder.rglob(f"{part}/*.txt")):
+        for labels in _below(folder, f"{part}/*.txt"):
             for line in labels.read_text().splitlines():
                 if line.strip():
                     name, rating = line.split(",")
@@ -225,7 +225,7 @@ def read_set(name: str, folder: Path) -> Iterator[Opinion]:
     """Read the set of this name. Raises InputError if the folder isn't its download."""
     try:
         yield from IQA_SETS[name].read(folder)
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
             f"{folder}: its list of opinions isn't as that of {name} is: {reason}"
@@ -233,10 +233,21 @@ def read_set(name: str, folder: Path) -> Iterator[Opinion]:
 
 
 def _file(folder: Path, name: str) -> Path:
-    found = next(iter(sorted(folder.rglob(name))), None)
+    found = next(_below(folder, name), None)
     if found is None:
         raise InputError(f"{folder}: there is no {name} below it; name the unpacked download")
     return found
+
+
+def _below(folder: Path, name: str) -> Iterator[Path]:
+    """Find files and folders of this name, in order, but not what belongs to no download.
+
+    That is `__MACOSX`, which zip files of a Mac leave, hidden files, and thumbnails.
+    """
+    for path in sorted(folder.rglob(name)):
+        parts = path.relative_to(folder).parts
+        if not any(part.startswith((".", "__MACOSX")) or "thumb" in part.lower() for part in parts):
+            yield path
 
 
 def _csv(folder: Path, name: str) -> Iterator[dict[str, str]]:
@@ -244,7 +255,8 @@ def _csv(folder: Path, name: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _xlsx(file: Path, sheet: str | None = None) -> Iterator[dict[str, Any]]:
+def _xlsx(file: Path, key: str, sheet: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table that have a value in the column `key`, by column."""
     try:
         import openpyxl
     except ImportError as error:
@@ -253,28 +265,40 @@ def _xlsx(file: Path, sheet: str | None = None) -> Iterator[dict[str, Any]]:
         ) from error
     book = cast(Any, openpyxl).load_workbook(file, read_only=True, data_only=True)
     rows = (book[sheet] if sheet else book.worksheets[0]).iter_rows(values_only=True)
-    head: list[str] = []
+    head: dict[str, int] = {}
     for row in rows:
-        cells = [value for value in row if value is not None]
         if not head:
             # tables begin below a title, and beside empty columns
-            names = [str(value) for value in cells]
-            head = names if len(names) > 1 else []
-        elif len(cells) >= len(head):
-            yield dict(zip(head, cells, strict=False))
+            names = {str(cell): place for place, cell in enumerate(row) if cell is not None}
+            head = names if len(names) > 1 else {}
+            continue
+        cells = {name: row[place] if place < len(row) else None for name, place in head.items()}
+        if cells[key] is not None:
+            yield cells
 
 
 def _index(folder: Path, below: str | None = None) -> dict[str, Path]:
-    """Index files by their name in lower case: lists and files differ in case."""
-    start = folder if below is None else next(iter(sorted(folder.rglob(below))), None)
-    if start is None:
-        return {}
-    return {path.name.lower(): path for path in sorted(start.rglob("*")) if path.is_file()}
+    """Index files by their name in lower case: lists and files differ in case.
+
+    Of several of one name the largest counts: the others are smaller copies.
+    """
+    starts = [folder] if below is None else [p for p in _below(folder, below) if p.is_dir()]
+    found: dict[str, Path] = {}
+    for path in (path for start in starts for path in _below(start, "*") if path.is_file()):
+        other = found.setdefault(path.name.lower(), path)
+        if other.stat().st_size < path.stat().st_size:
+            found[path.name.lower()] = path
+    return found
 
 
 def _rated(images: Mapping[str, Path], name: str, mos: object, **fields: Any) -> Opinion:
     path = _find(images, name)
-    return Opinion(name=path.name, path=path, mos=float(cast(Any, mos)), fields=fields)
+    try:
+        opinion = float(cast(Any, mos))
+    except (TypeError, ValueError) as error:
+        told = "none" if mos in (None, "") else repr(mos)
+        raise ValueError(f"the opinion of {name} has to be a number, and is {told}") from error
+    return Opinion(name=path.name, path=path, mos=opinion, fields=fields)
 
 
 def _find(images: Mapping[str, Path], name: str) -> Path:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from shardsift.annotations.parquet import read
@@ -270,3 +271,33 @@ def test_a_condition_that_fails_on_a_row_names_the_shard_and_blames_no_file(
     ):
         picked("4 % index = 1", scored_file)
     assert picked("TRY(4 % index) = 1", scored_file) == [3]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "year(DATE '2020-02-29') = 2020",
+        "month(DATE '2020-02-29') = 2",
+        "date_trunc('year', TIMESTAMP '2020-02-29 10:00:00') = DATE '2020-01-01'",
+        "strftime(DATE '2020-02-29', '%Y') = '2020'",
+        "split_part(key, '_', 1) = 'x' OR key IS NOT NULL",
+        "list_max([1, 2]) = 2",
+        "nullif(1, 2) = 1",
+        "date_diff('day', DATE '2020-01-01', DATE '2020-01-02') = 1",
+        "array_to_string(['a', 'b'], '-') = 'a-b'",
+        "days_in_month(DATE '2020-02-01') = 29",
+        "if(quality > 2, false, true)",
+    ],
+)
+def test_functions_of_one_row_are_allowed_whatever_else_they_take(condition: str) -> None:
+    rows = pa.table({"key": ["a"], "quality": pa.array([0.5], pa.float32())})
+    assert Condition(condition).passes(rows, "0.tar").tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["now()", "today()", "uuid()", "ago(INTERVAL 1 DAY)", "current_database()", "geomean(quality)"],
+)
+def test_what_depends_on_more_than_the_row_is_refused(function: str) -> None:
+    with pytest.raises(ConfigError, match="isn't a function of one row alone"):
+        Condition(f"{function} IS NOT NULL")

@@ -16,6 +16,7 @@ from shardsift.evaluation.paper import ONLY_PROTOCOL, PAPER_SETS
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS, read_set
 from shardsift.shards.samples import read_samples
+from tests.conftest import SHARED
 from tests.samples import encoded
 
 
@@ -220,3 +221,54 @@ def test_votes_and_tags_of_ava_are_kept(tmp_path: Path) -> None:
 
 def test_the_papers_sets_have_loaders() -> None:
     assert set(IQA_SETS) >= set(PAPER_SETS)
+
+
+@pytest.mark.parametrize(
+    "place", ["__MACOSX/kadid10k/images/._{}", "thumbnails/images/{}", "kadid10k/images/.{}"]
+)
+def test_what_belongs_to_no_download_is_passed_over(place: str, tmp_path: Path) -> None:
+    kadid10k(tmp_path / "kadid10k")
+    names = [path.name for path in (tmp_path / "kadid10k" / "images").iterdir()]
+    for name in names:
+        put(tmp_path / place.format(name), b"no picture")
+    opinions = list(read_set("kadid10k", tmp_path))
+    assert {str(opinion.path) for opinion in opinions} <= {
+        str(tmp_path / "kadid10k" / "images" / name) for name in names
+    }
+    assert opinions
+
+
+def test_of_pictures_of_one_name_the_largest_counts(tmp_path: Path) -> None:
+    agiqa3k(tmp_path)
+    images = list(tmp_path.rglob("*.jpg"))
+    for path in images:
+        put(tmp_path / "small" / path.name, b"x")
+    assert {opinion.path for opinion in read_set("agiqa3k", tmp_path)} <= set(images)
+
+
+def test_an_empty_cell_that_isnt_needed_costs_no_row(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["Image name", "Brightness", "MOS"]]
+    rows += [["00001.jpg", None, 35.5], [None, None, None], ["00002.jpg", 30, 20]]
+    put_sheet(tmp_path / "MOS and Image attribute scores.xlsx", rows)
+    for name in ("00001.jpg", "00002.jpg"):
+        put_image(tmp_path / "TestImage" / name)
+    assert [opinion.mos for opinion in read_set("spaq", tmp_path)] == [35.5, 20]
+
+
+@pytest.mark.parametrize(("score", "told"), [("good", "'good'"), (None, "none")])
+def test_a_score_that_is_no_number_is_told_with_its_picture(
+    score: object, told: str, tmp_path: Path
+) -> None:
+    rows: list[list[Any]] = [["Image name", "MOS"], ["00001.jpg", score]]
+    put_sheet(tmp_path / "MOS and Image attribute scores.xlsx", rows)
+    put_image(tmp_path / "TestImage" / "00001.jpg")
+    with pytest.raises(InputError, match=f"opinion of 00001.jpg has to be a number, and is {told}"):
+        list(read_set("spaq", tmp_path))
+
+
+def test_the_mac_s_kadid(tmp_path: Path) -> None:
+    folder = SHARED / "faults" / "sets" / "mac-kadid"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not on this machine")
+    paths = [opinion.path for opinion in read_set("kadid10k", folder)]
+    assert paths == sorted((folder / "kadid10k" / "images").iterdir())
