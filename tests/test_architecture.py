@@ -62,11 +62,11 @@ def test_owners_use_what_they_own(dependency: str) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_files_stay_under_400_lines_and_functions_under_40(path: Path) -> None:
+def test_files_stay_under_600_lines_and_functions_under_60(path: Path) -> None:
     source = path.read_text()
-    assert len(source.splitlines()) <= 400
+    assert len(source.splitlines()) <= 600
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
             assert node.end_lineno is not None
-            assert node.end_lineno - first.lineno < 40, f"{node.name} is too long"
+            assert node.end_lineno - first.lineno < 60, f"{node.name} is too long"

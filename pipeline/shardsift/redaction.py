@@ -1,7 +1,8 @@
-"""Errors and URLs as they may be shown: one line, without what opens a store."""
+"""Errors, URLs and names as they may be shown: without secrets, and without terminal escapes."""
 
 from __future__ import annotations
 
+import logging
 import re
 import traceback
 
@@ -18,6 +19,32 @@ _QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*(?<![:;,.)])")  # what stands behind 
 def redact(text: str) -> str:
     """Remove passwords and tokens of URLs, and the query strings that presigned URLs carry."""
     return _QUERY.sub("?…", _LOGIN.sub("…@", text))
+
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tabs and line breaks: of C0 and C1, and DEL
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # what changes the direction of text
+    "\ud800-\udfff]"  # halves of characters, which can't be encoded
+)
+
+
+def printable(text: str) -> str:
+    """Spell out what a terminal, or who reads a line, would obey or not see: `\\x1b`."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shown(text: str) -> str:
+    """Make a text fit to be printed or logged."""
+    return printable(redact(text))
+
+
+def clean(record: logging.LogRecord) -> bool:
+    """Make a log record fit to be written; a filter of handlers."""
+    record.msg, record.args = shown(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = shown("".join(traceback.format_exception(*record.exc_info)))
+        record.exc_info = None
+    return True
 
 
 def reason(error: BaseException) -> str:

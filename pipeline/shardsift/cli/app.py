@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,12 +24,12 @@ from typer.core import TyperCommand, TyperGroup
 from shardsift import __version__
 from shardsift.cli.catalogue import VERBS
 from shardsift.cli.console import SAID, TALK, Talk, start_console
-from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
+from shardsift.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
 from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
-from shardsift.redaction import reason
+from shardsift.redaction import reason, shown
 from shardsift.threads import is_starved
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,11 @@ def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
     Python is left as it is: while it is torn down, a thread of Arrow's or Ray's that lets go of one
     of its objects aborts the process, with exit code 134 in place of ours.
     """
-    code = main(arguments, **extra)
+    try:
+        code = main(arguments, **extra)
+    except Exception:  # noqa: BLE001  # a fault of ours; its traceback may hold names of files
+        sys.stderr.write(shown(traceback.format_exc()))
+        code = FAILED  # Python's own for what is raised
     logging.shutdown()
     with suppress(BrokenPipeError):  # whoever read the results has seen enough
         sys.stdout.flush()
@@ -215,6 +220,6 @@ def _flags(context: Any) -> set[str]:
 
 def _complain(message: str) -> int:
     for line in message.splitlines():
-        sys.stderr.write(f"shardsift: {line}\n")
+        sys.stderr.write(f"shardsift: {shown(line)}\n")
         logging.getLogger(SAID).info("%s", line)
     return USER_ERROR

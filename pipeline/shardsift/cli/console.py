@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -9,14 +10,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from shardsift.cli.tables import Sheet, tables_of
 from shardsift.commands import command
-from shardsift.documents import as_json
 from shardsift.errors import ConfigError
 from shardsift.progress import PROGRESS, Course, Look
-from shardsift.redaction import redact
+from shardsift.redaction import clean, shown
 
 SAID = "shardsift.said"
 """The logger of what is printed, for log files."""
@@ -25,7 +26,7 @@ _LOG_FORM = "%(asctime)s %(levelname)s %(message)s"
 
 
 class PlainConsole(Console):
-    """Prints every string as it is, `[draft]` and `:smile:` too, less the secrets of URLs.
+    """Prints every string as it is, `[draft]` and `:smile:` too, less secrets and escapes.
 
     It is the `Display` of every run.
     """
@@ -38,7 +39,12 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a text of a string that is printed, or stands in a table."""
-        return super().render_str(redact(text), **options)
+        return super().render_str(shown(text), **options)
+
+    def render(self, *what: Any, **options: Any) -> Iterator[Segment]:
+        """Render as rich does; what no `render_str` has seen is made fit to be printed here."""
+        for segment in super().render(*what, **options):
+            yield segment if segment.control else segment._replace(text=shown(segment.text))
 
     def say(self, text: str) -> None:
         """Tell of the work, in a line, which a terminal breaks between words; log it, too."""
@@ -48,7 +54,7 @@ class PlainConsole(Console):
 
     def document(self, content: Any) -> None:
         """Print JSON, for programs."""
-        self.print(as_json(content).decode(), end="", soft_wrap=True)
+        self.print(json.dumps(content, indent=2), soft_wrap=True)
 
     def tabulate(self, *sheets: Sheet) -> None:
         """Print tables, as wide as there is room."""
@@ -90,7 +96,7 @@ class PlainConsole(Console):
 
 def failure(shard: str, problem: str) -> Text:
     """Tell of a shard, or another place, with which something is wrong."""
-    return Text.assemble((redact(shard), "red"), redact(f": {problem}"))
+    return Text.assemble((shard, "red"), f": {problem}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +130,7 @@ def start_console(talk: Talk | None = None) -> PlainConsole:
         form = "%(message)s"
     else:
         handler, form = logging.StreamHandler(), _LOG_FORM
-    handler.addFilter(_without_secrets)
+    handler.addFilter(clean)
     shown_otherwise = {SAID, PROGRESS} if console.is_terminal else {SAID}
     handler.addFilter(lambda record: record.name not in shown_otherwise)
     handler.setLevel(logging.WARNING if talk.quiet else logging.NOTSET)
@@ -142,11 +148,5 @@ def _log_file(path: str) -> logging.Handler:
     except OSError as error:
         raise ConfigError(f"--log-file {path}: can't be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter(_LOG_FORM))
-    handler.addFilter(_without_secrets)
+    handler.addFilter(clean)
     return handler
-
-
-def _without_secrets(record: logging.LogRecord) -> bool:
-    """Redact a log line before it is written."""
-    record.msg, record.args = redact(record.getMessage()), ()
-    return True

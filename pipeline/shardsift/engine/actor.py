@@ -13,6 +13,7 @@ import ray
 from shardsift.engine.board import tell_board
 from shardsift.errors import ShardError, ShardsiftError
 from shardsift.progress import Meter
+from shardsift.redaction import clean
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,9 @@ class ShardActor:
 
     def __init__(self) -> None:
         self._work: Work | None = None
+        handler = logging.StreamHandler()  # into Ray's file for this process
+        handler.addFilter(clean)
+        logging.basicConfig(handlers=[handler])
 
     def place(self) -> Place:
         """Tell where this is, before anything is loaded."""

@@ -7,17 +7,19 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from shardsift import __version__
+from shardsift import __version__, annotate_shards
 from shardsift.cli.app import main
 from shardsift.cli.catalogue import VERBS
+from tests.fakes import FakeScorer
 from tests.generated import write_annotations
-from tests.samples import encoded, write_tar
+from tests.held import Web
+from tests.samples import encoded, write_shards, write_tar
 
 
 def shardsift(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -144,23 +146,42 @@ def test_without_credentials_it_says_what_to_set(tmp_path: Path) -> None:
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_a_stopped_verb_says_what_to_do(tmp_path: Path) -> None:
-    """One that begins anew doesn't claim to go on. It hangs in a pipe, and is stopped there."""
-    folder = write_annotations(tmp_path / "scores", {"a.tar": [0.5]})
-    (folder / "_run.json").unlink()
-    os.mkfifo(folder / "_run.json")
-    command = [sys.executable, "-m", "shardsift", "filter", folder, "--keep-top", "1", "--dry-run"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_verb_says_what_to_do(number: signal.Signals, tmp_path: Path) -> None:
+    """One that begins anew doesn't claim to go on. It hangs in a read, and is stopped there."""
+    web = Web(write_shards(tmp_path / "in", 2, samples=2), held=1)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    web.open_gate()
+    out = tmp_path / "scores"
+    annotate_shards(web.shards, FakeScorer(), out)
+    web.shut_gate()
+    command = [sys.executable, "-m", "shardsift", "verify", str(out), "--recount"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while True:
-        try:
-            os.close(os.open(folder / "_run.json", os.O_WRONLY | os.O_NONBLOCK))
-            break
-        except OSError:  # nobody reads there yet
-            time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    assert web.asked.wait(60)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert said == "shardsift: interrupted before it was done; run the same command again\n"
+    assert said.endswith("interrupted before it was done; run the same command again\n")
     assert process.returncode == 130
+    web.open_gate()
+    web.shutdown()
+    web.server_close()
+
+
+@pytest.mark.parametrize("name", ["_run.json", "0.parquet", "_manifest.arrow", "_summary.json"])
+@pytest.mark.parametrize("device", [None, "/dev/zero"])
+def test_a_pipe_or_device_in_place_of_a_file_isnt_opened(
+    name: str, device: str | None, tmp_path: Path
+) -> None:
+    write_tar(tmp_path / "in" / "0.tar", [("1.jpg", encoded())])
+    annotate_shards(tmp_path / "in", FakeScorer(), tmp_path / "scores")
+    path = tmp_path / "scores" / name
+    path.unlink()
+    if device is None:
+        os.mkfifo(path)
+    else:
+        path.symlink_to(device)
+    assert main(["verify", str(tmp_path / "scores")]) in (1, 2)
+    assert main(["filter", str(tmp_path / "scores"), "--keep-top", "1", "--dry-run"]) in (0, 2)
 
 
 def test_a_quiet_verb_says_nothing_and_a_log_file_has_all(tmp_path: Path) -> None:

@@ -76,4 +76,11 @@ def _write_predictions(evaluation: Evaluation, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in zip(*columns.values(), strict=True):
-            writer.writerow([repr(float(v)) if isinstance(v, np.floating) else v for v in row])
+            cells = (repr(float(v)) if isinstance(v, np.floating) else _text(v) for v in row)
+            writer.writerow(cells)
+
+
+def _text(value: object) -> object:
+    """Keep a spreadsheet from computing a text: an apostrophe goes before what looks so."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value

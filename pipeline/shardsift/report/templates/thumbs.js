@@ -47,8 +47,10 @@ function fill(box, pictures, isKept, { all = false, kind = "" } = {}) {
 }
 
 function asCsv(pictures) {
-  const cell = (value) =>
-    /[",\n\r]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value;
+  // A spreadsheet computes a text that begins like a formula; an apostrophe keeps it from that.
+  const text = (value) => (/^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+  const quoted = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const cell = (value) => (typeof value === "string" ? quoted(text(value)) : value);
   const lines = pictures.map(({ shard, index, key, quality }) =>
     [shard, index, key, quality].map(cell).join(","),
   );
