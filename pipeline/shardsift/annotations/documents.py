@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from shardsift.config import Extras
-from shardsift.documents import Document
+from shardsift.config import Extras, ScoreConfig
+from shardsift.documents import Document, first_problem
+from shardsift.errors import InputError
+from shardsift.storage.files import followed
+
+_NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")
+"""Names of models and of weights, `ViT-B/32` among them."""
 
 
 class RunRecord(Document):
@@ -26,6 +33,14 @@ class RunRecord(Document):
     version: str
     weights: str | None = None
     has_moved: bool = False
+
+    def place(self) -> str:
+        """Return `root`, to read shards there. Raises InputError."""
+        return followed(self.root, "--shards")
+
+    def patterns(self) -> tuple[str, ...]:
+        """Return `inputs`, to read shards there. Raises InputError."""
+        return tuple(followed(pattern, "--shards") for pattern in self.inputs)
 
 
 class StageTimes(Document):
@@ -64,3 +79,45 @@ class CompactRecord(Document):
 
     annotations: str
     sums: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+def recorded_config(record: RunRecord | None, **given: Any) -> ScoreConfig:
+    """Return the settings of a run, with those that are given in their place; None gives nothing.
+
+    Another model than the recorded one has weights of its own. A model config or weights that only
+    the record names are never loaded: whoever wrote the record would run what they like.
+
+    Raises:
+        InputError: if no record says, if its settings aren't those of this version, or if it names
+            a file or a model of a hub that isn't given.
+    """
+    if record is None or not record.config:
+        raise InputError("no _run.json says how these annotations were scored")
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("model", record.config.get("model")) != record.config.get("model"):
+        given = {"pretrained": None} | given
+    recorded = {k: v for k, v in record.config.items() if k in ScoreConfig.model_fields}
+    try:
+        config = ScoreConfig.model_validate(recorded | given)
+    except ValidationError as error:
+        raise InputError(
+            f"the settings in its _run.json aren't those of this version: {first_problem(error)}"
+        ) from error
+    places = {"model": config.model, "pretrained": config.pretrained or ""}
+    unnamed = {name: p for name, p in places.items() if name not in given and _is_place(p)}
+    if unnamed:
+        flags = " ".join(f"--{name} {place}" for name, place in unnamed.items())
+        raise InputError(
+            "its _run.json names a model of its own, and what a record names is never loaded by "
+            f"itself; if you trust it, name it: {flags}"
+        )
+    return config
+
+
+def _is_place(name: str) -> bool:
+    """Tell a path, or a model of a hub, from the names of models and weights that open_clip has."""
+    return name.endswith(".json") or ":" in name or _NAME.fullmatch(name) is None or _is_file(name)
+
+
+def _is_file(name: str) -> bool:
+    return bool(name) and Path(name).is_file()

@@ -100,7 +100,7 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
 def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
     """Plan the given shards, else those of the run; one folder elsewhere is where they lie now."""
     try:
-        plan = plan_shards(shards or record.inputs)
+        plan = plan_shards(shards or record.patterns())
     except InputError as error:
         if shards:
             raise

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from shardsift.annotations.documents import RunRecord
+from shardsift.annotations.documents import RunRecord, recorded_config
 from shardsift.annotations.folder import (
     OutputFolder,
     check_apart,
@@ -21,7 +19,6 @@ from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.documents import AskRecord
 from shardsift.asking.folder import AskFolder
 from shardsift.config import Attributes, ScoreConfig
-from shardsift.documents import first_problem
 from shardsift.errors import ConfigError, InputError
 from shardsift.storage.files import absolute, join
 from shardsift.threads import Track, no_track
@@ -123,7 +120,8 @@ def _manifest_of(source: OutputFolder) -> str:
 
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
     """Let the model of a run read what is asked. Raises ConfigError if it is another model."""
-    questions = load(_scoring(config, scored), config.asked())
+    moved = {"model": config.model, "pretrained": config.pretrained}
+    questions = load(recorded_config(scored, **moved), config.asked())
     if questions.fingerprint != scored.fingerprint:
         raise ConfigError(
             f"these are not the weights that made {config.annotations} (fingerprint "
@@ -131,16 +129,3 @@ def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -
             "--pretrained, and a model config that has moved with --model"
         )
     return questions
-
-
-def _scoring(config: AskConfig, scored: RunRecord) -> ScoreConfig:
-    """Return the settings of a run, with the places where its model lies by now."""
-    moved = {"model": config.model, "pretrained": config.pretrained}
-    places: Mapping[str, Any] = {name: place for name, place in moved.items() if place is not None}
-    try:
-        return ScoreConfig.model_validate(scored.config | places)
-    except ValidationError as error:
-        raise InputError(
-            f"{config.annotations}: the settings in its _run.json aren't those of this version: "
-            f"{first_problem(error)}"
-        ) from error

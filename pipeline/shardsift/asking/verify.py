@@ -28,7 +28,7 @@ from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, UserError
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import join, read_bytes
+from shardsift.storage.files import followed, join, read_bytes
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 16
@@ -76,7 +76,7 @@ def verify_asked(folder: AskFolder, track: Track = no_track) -> Findings:
 def _read_footers(record: AskRecord, found: Findings) -> dict[str, Footer] | None:
     """Read what annotations say by their names; None if they can't be found."""
     try:
-        source = find_annotations(record.annotations)
+        source = find_annotations(followed(record.annotations, "ask again"))
         footers = source.read_footers(sorted(source.committed))
         return {annotation_name(footer.shard.path): footer for footer in footers}
     except (UserError, AnnotationError) as error:

@@ -31,7 +31,7 @@ from shardsift.curation.keep_list import (
 from shardsift.curation.kept import RECORD, UIDS, Filtered, read_filtered
 from shardsift.errors import AnnotationError, InputError, UserError
 from shardsift.redaction import reason
-from shardsift.storage.files import is_annotation, join, read_bytes, sum_of
+from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of
 from shardsift.threads import Track, map_ordered, no_track
 
 _AGAIN = "filter again, with --overwrite"
@@ -87,7 +87,7 @@ def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
 
 def _find_annotations(filtered: Filtered, found: Findings) -> OutputFolder | None:
     try:
-        return find_annotations(filtered.record.annotations)
+        return find_annotations(followed(filtered.record.annotations, "filter again"))
     except (UserError, AnnotationError) as error:
         found.unchecked.append(f"kept rows were not compared with their annotations: {error}")
         return None

@@ -154,7 +154,7 @@ def gather(
 
 def _count_planned(record: RunRecord | None) -> int | None:
     try:
-        return plan_shards(record.inputs).count if record else None
+        return plan_shards(record.patterns()).count if record else None
     except (UserError, OSError):
         return None  # as if the corpus has moved
 

@@ -1,4 +1,4 @@
-"""Samples of a run by their keys: what their annotations say, their images, and the model."""
+"""Samples of a run by their keys: what their annotations say, and their images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from shardsift.annotations.documents import RunRecord
 from shardsift.annotations.folder import OutputFolder
-from shardsift.config import PILLOW_BOMB_ERROR_PIXELS, ScoreConfig
+from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import InputError
 from shardsift.records import RgbImage
 from shardsift.shards.images import decode_rgb
@@ -22,23 +21,6 @@ pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 _THREADS = 16
 _COLUMNS = ("key", "shard", "index", "tar_offset", "tar_size", "quality", "error")
-
-
-def recorded_config(record: RunRecord | None, **changes: Any) -> ScoreConfig:
-    """Return what a run was scored by, with these changes; None is none.
-
-    Another model than the recorded one has weights of its own.
-
-    Raises:
-        InputError: if no record says.
-    """
-    if record is None or not record.config:
-        raise InputError("no _run.json says how these annotations were scored")
-    given = {name: value for name, value in changes.items() if value is not None}
-    if given.get("model", record.config.get("model")) != record.config.get("model"):
-        given = {"pretrained": None} | given
-    recorded = {k: v for k, v in record.config.items() if k in ScoreConfig.model_fields}
-    return ScoreConfig.model_validate(recorded | given)
 
 
 def find_samples(

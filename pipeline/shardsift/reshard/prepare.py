@@ -28,7 +28,7 @@ from shardsift.reshard.packing import Packer, ReshardPlan
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
-from shardsift.storage.files import absolute, is_annotation, join, list_files
+from shardsift.storage.files import absolute, followed, is_annotation, join, list_files
 from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, map_ordered, no_track
 
@@ -60,7 +60,8 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the new tars")
     filtered = read_filtered(config.keep)
-    scores = find_annotations(config.annotations or filtered.record.annotations)
+    recorded = filtered.record.annotations
+    scores = find_annotations(config.annotations or followed(recorded, "--annotations"))
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
         raise InputError(f"{config.keep}: has no keep-list; filter with --emit keep-list")
@@ -149,7 +150,7 @@ def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
     if shards:
         return plan_shards(shards)
     try:
-        return plan_shards(scores.record.inputs if scores.record else ())
+        return plan_shards(scores.record.patterns() if scores.record else ())
     except InputError as error:
         raise InputError(f"{error}; if they have moved, name their folder: --shards DIR") from error
 

@@ -31,7 +31,7 @@ from shardsift.reshard.folder import (
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardInputs, samples_of
-from shardsift.storage.files import identify, join, open_stream, read_bytes
+from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
 from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 4
@@ -57,7 +57,8 @@ def verify_reshard(
     """
     found = Findings()
     record = folder.read_record()
-    plan = read_plan(join(folder.url, PLAN), record.plan, sources or record.root, folder.url)
+    sources_now = sources or followed(record.root, "--shards")
+    plan = read_plan(join(folder.url, PLAN), record.plan, sources_now, folder.url)
     inputs = _find_inputs(record, found, in_place=sources is None)
 
     def check(task: ReshardTask) -> _Tar:
@@ -84,8 +85,8 @@ def verify_reshard(
 
 def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> ReshardInputs | None:
     try:
-        filtered = read_filtered(record.keep)
-        scores = find_annotations(record.annotations)
+        filtered = read_filtered(followed(record.keep, "reshard again"))
+        scores = find_annotations(followed(record.annotations, "reshard again"))
         if filtered.digest != record.keep_list:
             raise OutputError(f"{record.keep}: is another keep-list by now")
     except (UserError, AnnotationError) as error:

@@ -212,6 +212,12 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
     """Build the model and load its weights into float32 on the CPU."""
     is_resnet = isinstance(architecture.config["vision_cfg"].get("layers"), list)
     random = config.pretrained == RANDOM_WEIGHTS
+    if is_torchscript := _is_torchscript(config.pretrained):
+        logger.warning(
+            "%s: is TorchScript, a program that runs here with your rights; take it from whom you "
+            "would take a program from, or convert it to .safetensors",
+            config.pretrained,
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -225,7 +231,7 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
                 force_image_size=None if is_resnet else CROP_SIZE,
                 force_preprocess_cfg=architecture.normalisation,
                 pretrained_text=False,
-                weights_only=not _is_torchscript(config.pretrained),
+                weights_only=not is_torchscript,
             )
         except Exception as error:  # open_clip and the hub client raise many types
             raise _cannot_load(config, error) from error

@@ -257,6 +257,20 @@ def absolute(location: str) -> str:
     return with_protocol(filesystem, path)
 
 
+def followed(place: str, flag: str) -> str:
+    """Return a location that a record names, to read data there.
+
+    Of fsspec's filesystems, some read one through another (`::`), or compute locations by templates
+    (`reference`): a record may not choose these.
+
+    Raises:
+        InputError: if it does; it has to be named by a flag.
+    """
+    if "::" in place or place.startswith("reference:"):
+        raise InputError(f"{place}: isn't followed, for a record alone names it; name it: {flag}")
+    return place
+
+
 def lies_in(location: str, folder: str) -> bool:
     """Tell whether a location is an absolute folder or lies below it; links are followed."""
     places = absolute(location), folder

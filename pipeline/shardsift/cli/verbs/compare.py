@@ -42,7 +42,7 @@ def _write_page(
     pairs: Pairs, comparison: Comparison, config: CompareConfig, output: str, console: PlainConsole
 ) -> None:
     record = pairs.folders[0].record
-    root = absolute(config.shards) if config.shards is not None else record and record.root
+    root = absolute(config.shards) if config.shards is not None else record and record.place()
     page = ComparisonPage(pairs, comparison)
     page.fetch(config.thumbnails, root, console.track)
     html = page.render(config.keep_top).encode()

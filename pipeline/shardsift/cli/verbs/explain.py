@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shardsift.annotations.documents import recorded_config
 from shardsift.annotations.folder import find_annotations
 from shardsift.cli.configs import ExplainConfig
 from shardsift.cli.console import PlainConsole
@@ -15,7 +16,7 @@ from shardsift.config import ScoreConfig
 from shardsift.errors import ImageError, InputError
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain
-from shardsift.report.lookup import find_samples, read_image, recorded_config
+from shardsift.report.lookup import find_samples, read_image
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import AnyImage
 from shardsift.storage.files import absolute, identify
@@ -88,7 +89,7 @@ def _of_run(config: ExplainConfig, console: PlainConsole) -> tuple[ScoreConfig, 
     given = config.model_fields_set & ScoreConfig.model_fields.keys()
     scoring = recorded_config(record, **{name: getattr(config, name) for name in given})
     rows = find_samples(folder, config.key, config.shard, console.track)
-    root = absolute(config.shards) if config.shards is not None else record and record.root
+    root = absolute(config.shards) if config.shards is not None else record and record.place()
     assert root, "a record says how they were scored"
 
     def read() -> Iterator[_Asked]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shardsift.annotations.documents import recorded_config
 from shardsift.cli.browser import open_in_browser
 from shardsift.cli.configs import ReportConfig
 from shardsift.cli.console import PlainConsole
@@ -12,7 +13,6 @@ from shardsift.commands import beside
 from shardsift.errors import ConfigError
 from shardsift.progress import count
 from shardsift.report.gather import RunData, gather
-from shardsift.report.lookup import recorded_config
 from shardsift.report.page import Report, Start
 from shardsift.report.pictures import LaysOut
 from shardsift.storage.files import absolute, commit, join
@@ -31,7 +31,8 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
         join=config.join,
         track=console.track,
     )
-    root = absolute(config.shards) if config.shards is not None else data.root
+    recorded = data.record.place() if data.record else None
+    root = absolute(config.shards) if config.shards is not None else recorded
     report = Report(data)
     places = report.choose(config.thumbnails)
     lay_out = _heat_maps(config, data, places, console)
