@@ -8,6 +8,7 @@ warns.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
 from PIL import Image
@@ -19,6 +20,8 @@ SIGNATURE = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 SCAN = 0xDA
 _SCAN_MARKER = bytes([0xFF, SCAN])
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+"""Markers of segments with a length, and the end; in a picture's data, zero follows 0xFF."""
 _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
@@ -67,11 +70,23 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def has_too_many_scans(data: bytes, pixels: int) -> bool:
-    """Tell whether a JPEG of so many pixels would take minutes.
+    """Tell whether a JPEG of so many pixels would take minutes."""
+    most = _MOST_SCANNED_PIXELS // max(1, pixels)
+    # What stands behind the picture, as a phone's video, may hold the marker by chance.
+    return data.count(_SCAN_MARKER) > most and _count_scans(data, most + 1) > most
 
-    Scans begin with a marker, which pixels and tables rarely hold by chance.
-    """
-    return pixels * data.count(_SCAN_MARKER) > _MOST_SCANNED_PIXELS
+
+def _count_scans(data: bytes, most: int) -> int:
+    """Count the scans of a picture, up to so many; a picture of too many segments has them all."""
+    at = _find_scan(data)
+    scans = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or found[0] == END or scans == most:
+            return scans
+        scans += found[0] == _SCAN_MARKER
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return most
 
 
 def ends_early(data: bytes) -> bool:

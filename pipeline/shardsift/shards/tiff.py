@@ -20,6 +20,8 @@ _SUBSAMPLING = 530
 _PIECES = ((273, 279), (324, 325))
 """Tags with the offsets and the sizes of strips, and of tiles."""
 
+_PIECE_OFFSETS = tuple(offsets for offsets, _ in _PIECES)
+
 _DECIDES = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _PLANES, _COLOUR_MAP}
     | {_INK_SET, _EXTRA, _SAMPLE_FORMAT, *(tag for pair in _PIECES for tag in pair)}
@@ -107,7 +109,9 @@ def problem_of(data: bytes) -> str | None:
     has_narrow_palette = max(_values(data, found, _COLOUR_MAP), default=0) < 256
     is_plain = bits == 8 and extra in ([], [2]) and first(_FILL_ORDER, 1) == 1
     is_split = first(_PLANES, 1) == 2 and not (is_plain and photometric in _PLAIN)
+    pieces = max((e.number for e in found.entries if e.tag in _PIECE_OFFSETS), default=0)
     problems = {
+        f"of {pieces:,} strips or tiles": pieces > _MOST_VALUES,
         "without a photometric interpretation": photometric < 0,
         "of numbers that aren't unsigned integers": first(_SAMPLE_FORMAT, 1) != 1,
         f"of {bits} bits a channel": bits not in (1, 2, 4, 8, 16),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from shardsift.errors import ImageError
 from shardsift.shards.images import decode_rgb
-from tests.samples import File, encoded, picture
+from tests.samples import File, encoded, picture, tiff_bytes
 from tests.worst import empty_segments, many_chunks, many_extensions, many_scans
 
 JPEG_END = b"\xff\xd9"
@@ -108,3 +109,25 @@ def test_a_jpeg_of_hundreds_of_scans_is_refused_by_their_number() -> None:
     assert caught.value.code == "too_slow"
     _, few = many_scans(400, 400)
     assert decode_rgb(few, 10**8).shape == (400, 400, 3)
+
+
+def test_what_stands_behind_a_jpeg_is_no_scan() -> None:
+    """As the video that phones append."""
+    jpeg = encoded()
+    assert decode_rgb(jpeg + b"\xff\xda" * 40_000, 10**8).shape == (260, 300, 3)
+
+
+def test_scans_are_counted_past_what_looks_like_an_end() -> None:
+    _, data = many_scans(4000, 4000)
+    first = data.index(b"\xff\xda")
+    hidden = data[:first] + b"\xff\xfe\0\6\xff\xd9\xff\xd9" + data[first:]
+    with pytest.raises(ImageError, match="so many scans"):
+        decode_rgb(hidden, 10**8)
+
+
+def test_a_tiff_of_millions_of_strips_is_refused() -> None:
+    strips = 1 + (1 << 20)
+    tiff = tiff_bytes(bytes(strips), 1, strips, offset=8)
+    entry = tiff.index(struct.pack("<HHI", 273, 4, 1))
+    many = tiff[:entry] + struct.pack("<HHII", 273, 4, strips, 8) + tiff[entry + 12 :]
+    assert code_of(many) == "unsupported_format"
