@@ -53,7 +53,7 @@ curation: $(STAMP)  ## filter 10^7 rows next to DuckDB and pandas; takes minutes
 	SHARDSIFT_TEST_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/annotations/test_compact.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
-	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py
+	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py tests/jobs/gpu/test_run.py
 	$(BIN)/python -m jobs.bench
 
 feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COMMIT for two in turn; takes minutes
@@ -80,8 +80,8 @@ reference: $(STAMP)  ## what docs/ and the comments of configs/ say of the code,
 docs: $(STAMP)  ## the documentation as a site, into site/; a broken link is an error
 	$(BIN)/mkdocs build --strict
 
-docs-commands: $(STAMP)  ## run every command of the documentation; takes minutes
-	SHARDSIFT_TEST_DOCS=1 $(BIN)/python -m pytest -s tests/integration/test_docs_commands.py --timeout 1800
+docs-commands: $(STAMP)  ## run every command and notebook of the documentation; takes minutes
+	SHARDSIFT_TEST_DOCS=1 $(BIN)/python -m pytest -s tests/integration/test_docs_commands.py tests/test_notebook.py --timeout 1800
 
 release-check: $(STAMP)  ## install what would be released as the pages say, in a fresh environment; takes minutes
 	SHARDSIFT_TEST_RELEASE=1 $(BIN)/python -m pytest tests/integration/test_release.py --timeout 3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def told(notebook: Any, source: str) -> str:
     return str(cell.outputs[-1].get("data", {}).get("text/plain") or cell.outputs[-1].text)
 
 
+@pytest.mark.skipif("SHARDSIFT_TEST_DOCS" not in os.environ, reason="make docs-commands: a minute")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_and_shows_what_stands_in_it(path: Path, tmp_path: Path) -> None:
     for needed in ("matplotlib", "skimage"):

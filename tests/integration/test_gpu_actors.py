@@ -1,4 +1,4 @@
-"""Actors on GPUs of their own, killed on the way: `make gpu-ray`; on CPUs a part of `make test`."""
+"""Actors on GPUs of their own, killed on the way: `make gpu-ray`, with DEVICE=cpu on CPUs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from tests.samples import write_shards
 
 IS_GPU = os.environ.get("SHARDSIFT_TEST_DEVICE", "cpu") != "cpu"
 MOST_ACTORS = 8
+
+pytestmark = pytest.mark.skipif(
+    "SHARDSIFT_TEST_DEVICE" not in os.environ, reason="make gpu-ray runs it: half a minute"
+)
 
 
 @pytest.fixture(scope="module")

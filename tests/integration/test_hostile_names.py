@@ -61,6 +61,8 @@ def test_whatever_is_typed(verb: str, tmp_path: Path, capsys: pytest.CaptureFixt
         is_text = "str" in str(field.annotation) or "Path" in str(field.annotation)
         if not is_text or Given.IN_FILE in field.metadata or key in ("json", "output"):
             continue
+        if verb == "doctor" and key != "model":  # it measures the machine each time
+            continue
         by_place = Given.BY_PLACE in field.metadata
         words = [verb, *([] if by_place else [spelled(key)]), HOSTILE]
         log = tmp_path / "log"

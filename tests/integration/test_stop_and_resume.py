@@ -181,6 +181,7 @@ def test_a_second_run_is_harmless_if_forced(
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.mark.skipif(not CHAOS, reason="make chaos runs it: 25 s")
 def test_a_killed_reshard_goes_on_to_the_same_tars(web: Web, tmp_path: Path) -> None:
     corpus = Corpus(tmp_path)
     write_run(web.folder, corpus.scores, FakeScorer())

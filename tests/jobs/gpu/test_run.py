@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from jobs.gpu.run import run_gpu
 from shardsift.errors import InputError
 
 
+@pytest.mark.skipif("SHARDSIFT_TEST_BENCH" not in os.environ, reason="make bench runs it: 20 s")
 def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
     shown = io.StringIO()
     config = GpuConfig(

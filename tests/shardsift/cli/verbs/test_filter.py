@@ -39,7 +39,7 @@ def test_every_row_is_told_of(
         "whose annotation is missing": "0",
     }
     assert "threshold: --min-quality 0.5" in said.out
-    assert said.err == f"next: shardsift reshard {output} --output {output}-shards\n"
+    assert said.err == f"next: shardsift reshard --keep {output} --output {output}-shards\n"
 
 
 def test_a_dry_run_needs_no_output(scores: str, capsys: pytest.CaptureFixture[str]) -> None:
