@@ -50,7 +50,6 @@ from shardsift.storage.files import (
     absolute,
     commit,
     committing,
-    delete,
     join,
     list_files,
     open_read,
@@ -111,7 +110,8 @@ def compact(
     with held(output) as lease:
         target, own = _claim(output, overwrite=overwrite)  # which may be another one's by now
         target.sweep()
-        delete(join(output, SUMMARY))  # readers look for it
+        target.lease = lease
+        target.delete_all([SUMMARY])  # readers look for it
         target.delete_all(own)
         return _compact(source, found, summary, target, lease, bytes_per_file, track)
 

@@ -243,7 +243,7 @@ class OutputFolder(RunFolder):
     def begin(self, plan: ShardPlan, made: Made, weights: str | None = None) -> None:
         """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
         self.sweep()
-        delete(join(self.url, SUMMARY))
+        self.delete_all([SUMMARY])
         self.delete_all(self._to_delete)
         self._forget_reopened()
         record = RunRecord(

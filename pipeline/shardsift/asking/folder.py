@@ -18,7 +18,7 @@ from shardsift.asking.documents import AskRecord, AskSummary
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.records import Spread
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import delete, is_annotation, join, list_files
+from shardsift.storage.files import is_annotation, join, list_files
 from shardsift.threads import map_ordered
 
 RECORD = "_ask.json"
@@ -69,7 +69,7 @@ class AskFolder(RunFolder):
     def begin(self, record: AskRecord) -> None:
         """Delete what is to be replaced, and write `_ask.json`, before the first answer."""
         self.sweep()
-        delete(join(self.url, SUMMARY))
+        self.delete_all([SUMMARY])
         self.delete_all(self._to_delete)
         self.commit(RECORD, record.encode())
 

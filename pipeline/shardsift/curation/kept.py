@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +46,9 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.lease import Lease, held, is_held
 from shardsift.storage.local import behind_links, prune, sweep
+from shardsift.threads import map_ordered
+
+_THREADS = 32
 
 UIDS = "uids.npy"
 RECORD = "_filter.json"
@@ -74,13 +78,13 @@ class KeptFolder:
         """Return the names of what an earlier filter has left, which may be replaced."""
         url, files = self.url, list_files(self.url)
         lists = {name for name in files if name.startswith(f"{KEEP_LIST}/") and is_annotation(name)}
-        mine = {name for name in lists if _is_own_list(url, name)}
-        if UIDS in files and "uids" in _emitted(url):
-            mine.add(UIDS)
+        emitted = _emitted(url)
+        self._lists, self._emitted = lists, emitted
+        mine = {UIDS} & files if "uids" in emitted else set[str]()
         local = local_folder(url)
-        linked = behind_links(local, lists) if local else set[str]()
-        self._unproven = lists - mine
-        theirs = linked | ({UIDS} & files - mine) | (set() if RECORD in files else mine | lists)
+        theirs = {UIDS} & files - mine
+        theirs |= behind_links(local, lists) if local else set[str]()
+        theirs |= set() if RECORD in files else lists
         if theirs:
             raise OutputError(
                 f"{url}: holds {min(theirs)}, which no filter here has recorded, or which lies "
@@ -131,16 +135,20 @@ class KeptFolder:
         Raises:
             OutputError: if somebody else's files lie among keep-lists.
         """
-        damaged = self._unproven & {f"{KEEP_LIST}/{part.name}" for part in found.parts}
-        if theirs := self._unproven - damaged:
+        known = {f"{KEEP_LIST}/{part.name}" for part in found.parts}
+        unknown = sorted(self._lists - known if "keep-list" in self._emitted else self._lists)
+        own = map_ordered(partial(_is_own_list, self.url), unknown, _THREADS)
+        if theirs := [name for name, is_own in zip(unknown, own, strict=True) if not is_own]:
             raise OutputError(
-                f"{self.url}: holds {min(theirs)}, which is no keep-list of a filter; move it "
-                "away, or choose another --output"
+                f"{self.url}: holds {theirs[0]}, which is no keep-list of a filter; move it away, "
+                "or choose another --output"
             )
-        self._stale |= damaged
+        self._stale |= self._lists
         if folder := local_folder(self.url):
             sweep(folder)
+        assert self._lease, "held while the block runs"
         for name in sorted(self._stale, key=lambda name: name != SUMMARY):
+            self._lease.guard()
             delete(join(self.url, name))
         self._record = FilterRecord(
             annotations=self._annotations,

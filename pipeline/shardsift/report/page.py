@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from shardsift.commands import beside, command
 from shardsift.progress import count as told
-from shardsift.records import told_of
+from shardsift.records import PassedOver, told_of
 from shardsift.report.axes import Axis, Labels, make_axes, make_labels
 from shardsift.report.choice import choose
 from shardsift.report.copies import EqualPictures, find_equal_pictures
@@ -175,10 +175,11 @@ def colour_scale(pictures: Sequence[Picture]) -> dict[str, float]:
 def _facts(run: RunData) -> Iterator[str]:
     """Yield what the head of the page says in a line."""
     rows = run.rows if run.rows is not None else run.rows_read
-    errors = sum(run.errors.values())
-    yield told(rows, "image")
-    if errors:
-        yield f"{errors:,} without a score"
+    further = run.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
+    unscored = sum(run.errors.values()) + further
+    yield told(rows + further, "image")
+    if unscored:
+        yield f"{unscored:,} without a score"
     yield told(run.files, "shard")
     if run.failed:
         yield f"{told(len(run.failed), 'shard')} given up"

@@ -25,7 +25,6 @@ from shardsift.reshard.write import ReshardReport
 from shardsift.storage.files import (
     FAILED_FOLDER,
     SHARD_SUFFIX,
-    delete,
     identify,
     join,
     list_files,
@@ -126,10 +125,10 @@ class ReshardFolder(RunFolder):
         """Delete what is to be replaced, and save the plan, before the first tar."""
         self.sweep()
         if self.plan is None:
-            delete(join(self.url, SUMMARY))  # readers look for it
+            self.delete_all([SUMMARY])  # readers look for it
             self.delete_all(self._stale)
             # Last of the old, and first of the new: until then --overwrite finds what is ours.
-            delete(join(self.url, RECORD))
+            self.delete_all([RECORD])
             data = plan.encode()
             record = ReshardRecord(
                 **intent.model_dump(),

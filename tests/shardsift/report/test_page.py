@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shardsift.cli.app import main
 from shardsift.errors import ErrorCode
 from shardsift.report.gather import RunData, gather
 from shardsift.report.page import Report, Start
@@ -134,3 +135,21 @@ def test_few_or_equal_qualities_make_a_page(tmp_path: Path, qualities: list[floa
     page = page_of(run)
     assert data_in(page)["rows"]["scored"] == len(qualities)
     assert np.isfinite([edge for axis in data_in(page)["axes"] for edge in axis["edges"]]).all()
+
+
+def test_pictures_that_share_a_key_are_counted_by_report_filter_and_stats(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [(f"Screenshot 2024.05.02 at 10.{n:02}.jpg", encoded(seed=n)) for n in range(20)]
+    write_tar(tmp_path / "in" / "0.tar", files)
+    scores = write_run(tmp_path / "in", tmp_path / "scores", FakeScorer())
+    page = page_of(gather(str(scores)))
+    assert "20 images" in page
+    assert "19 without a score" in page
+    advice = "rename the files so that only their extension follows a dot"
+    assert advice in page
+    for words in (["stats"], ["filter", "--keep-top", "1", "--dry-run"]):
+        assert main([words[0], str(scores), *words[1:]]) == 0
+        said = capsys.readouterr().out
+        assert "19" in said
+        assert advice in said
