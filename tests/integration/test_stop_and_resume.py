@@ -118,6 +118,7 @@ def test_a_second_run_is_refused_and_a_killed_one_goes_on(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.skipif(not CHAOS, reason="make chaos runs it: 15 s")
 def test_a_signal_lets_the_shard_under_way_finish(
     undisturbed: dict[str, bytes], web: Web, tmp_path: Path
 ) -> None:

@@ -30,6 +30,11 @@ Start = Callable[..., Coordinator]
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
+in_time = pytest.mark.skipif(
+    "SHARDSIFT_TEST_CHAOS" not in os.environ,
+    reason="make chaos runs it, for it waits for timeouts; test_scale has it on virtual time",
+)
+
 
 @pytest.fixture
 def tasks(tmp_path: Path) -> list[ShardTask]:
@@ -164,6 +169,7 @@ def test_an_actor_that_ray_wont_restart_is_replaced(
     check_outcomes(outcomes, tasks, tmp_path / "out")
 
 
+@in_time
 def test_an_actor_that_makes_no_progress_is_started_anew(
     start: Start, tasks: list[ShardTask], tmp_path: Path
 ) -> None:
@@ -174,6 +180,7 @@ def test_an_actor_that_makes_no_progress_is_started_anew(
     assert (failed.shard, failed.reason) == (TRAP, "made no progress for 4 s")
 
 
+@in_time
 def test_a_slow_shard_that_makes_progress_is_left_alone(
     start: Start, tasks: list[ShardTask], tmp_path: Path
 ) -> None:
@@ -184,6 +191,7 @@ def test_a_slow_shard_that_makes_progress_is_left_alone(
     assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
 
 
+@in_time
 @pytest.mark.parametrize(
     ("harm", "reason"), [("raise", "these weights are broken"), ("die", "actor")]
 )
@@ -198,6 +206,7 @@ def test_a_run_ends_if_no_actor_can_start(
     assert "\n" not in str(caught.value)
 
 
+@in_time
 def test_one_bad_gpu_is_given_up_and_the_run_goes_on(
     start: Start,
     tasks: list[ShardTask],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS, read_set
 from shardsift.shards.samples import read_samples
 from tests.conftest import SHARED
+from tests.next_lines import follow
 from tests.samples import encoded
 
 
@@ -272,3 +274,21 @@ def test_the_mac_s_kadid(tmp_path: Path) -> None:
         pytest.skip(f"{folder} is not on this machine")
     paths = [opinion.path for opinion in read_set("kadid10k", folder)]
     assert paths == sorted((folder / "kadid10k" / "images").iterdir())
+
+
+def test_a_set_becomes_shards_that_can_be_evaluated_as_is_said_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MODEL": "compact", "CROPS": "global", "BRISQUE": "false"}.items():
+        monkeypatch.setenv(f"SHARDSIFT_{name}", value)
+    folder = tmp_path / "koniq"
+    (folder / "1024x768").mkdir(parents=True)
+    with (folder / "koniq10k_scores_and_distributions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_name", "MOS"])
+        for number in range(12):
+            name = f"{number}.jpg"
+            writer.writerow([name, 50 + number])
+            (folder / "1024x768" / name).write_bytes(encoded(seed=number))
+    words = ["iqa-shards", "koniq10k", str(folder), "--output", str(tmp_path / "shards")]
+    assert follow(words, capsys) == ["iqa-shards", "evaluate"]
