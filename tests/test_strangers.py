@@ -43,7 +43,7 @@ PARQUET = ["mine.parquet", "sub/mine.parquet", "keep-list/mine.parquet"]
 """That `**/*.parquet` would find."""
 
 VICTIM = {"00007.json": FAILED, "0.parquet": b"rows", "picture.jpg": b"pixels", "a/b.txt": b"b"}
-"""What links lead to."""
+"""Files that links lead to."""
 
 
 def outputs(folder: Path) -> Mapping[str, tuple[Path, Verb, Verb]]:

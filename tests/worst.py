@@ -104,4 +104,4 @@ WORST: Mapping[str, tuple[Callable[[], File], str | None]] = {
     "AVIF": (avif, None),
     "TIFF, 16 bits": (tiff, None),
 }
-"""What makes each file, and the code of its row, None if it has a score."""
+"""Makers of the files, and the error code of each row, None if it has a score."""

@@ -16,7 +16,7 @@ Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def is_starved(error: BaseException) -> bool:
-    """Tell whether an error says that this process has no memory or threads left."""
+    """Return whether an error says that this process has no memory or threads left."""
     told = str(error)
     return (
         isinstance(error, MemoryError)

@@ -180,7 +180,7 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
 
 
 def _is_own(url: str) -> bool:
-    """Tell whether a file says that it holds compacted annotations."""
+    """Return whether a file says that it holds compacted annotations."""
     try:
         with open_read(url) as file:
             return "shards" in own_metadata(pq.read_metadata(file).metadata or {})

@@ -115,7 +115,7 @@ def recorded_config(record: RunRecord | None, **given: Any) -> ScoreConfig:
 
 
 def _is_place(name: str) -> bool:
-    """Tell a path, or a model of a hub, from the names of models and weights that open_clip has."""
+    """Return whether a name is a path or a hub's model, and none of open_clip's own names."""
     return name.endswith(".json") or ":" in name or _NAME.fullmatch(name) is None or _is_file(name)
 
 

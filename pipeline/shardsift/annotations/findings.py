@@ -80,7 +80,7 @@ def strangers(names: Iterable[str], trouble: str) -> Iterator[Problem]:
 def failures(
     folder: RunFolder, known: Collection[str], trouble: str, remedy: str
 ) -> Iterator[Problem]:
-    """Tell of records of failures; those that are ours, or of shards that are `known`, may go.
+    """Report records of failures; those that are ours, or of shards that are `known`, may go.
 
     `trouble` is that of a sound one.
     """

@@ -161,7 +161,7 @@ class RunFolder:
             return {name for name, is_own in zip(names, owned, strict=True) if is_own}
 
     def _is_own_failure(self, name: str) -> bool:
-        """Tell whether a file is the record of the shard that it is called by."""
+        """Return whether a file is the record of the shard that it is named after."""
         try:
             failed = FailedShard.decode(read_bytes(join(self.url, name)))
         except (OSError, DocumentError):

@@ -78,7 +78,7 @@ class AskFolder(RunFolder):
         return self.read_document(RECORD, AskRecord, "an ask", OR_OVERWRITE)
 
     def is_own(self, name: str) -> bool:
-        """Tell whether a file holds answers, and is called as their shard says."""
+        """Return whether a file holds answers, and is named after their shard."""
         try:
             return annotation_name(read_report(join(self.url, name)).shard) == name
         except AnnotationError:

@@ -220,7 +220,7 @@ class Filtered:
 
 
 def _is_own_list(url: str, name: str) -> bool:
-    """Tell whether a file is the keep-list of the shard that it is called by."""
+    """Return whether a file is the keep-list of the shard that it is named after."""
     try:
         with open_read(join(url, name)) as file:
             footer = parse_keep_list_footer(pq.read_schema(file).metadata or {})
@@ -230,7 +230,7 @@ def _is_own_list(url: str, name: str) -> bool:
 
 
 def _emitted(url: str) -> Sequence[str]:
-    """Tell what a filter has recorded that it writes; nothing if there is no such record."""
+    """Return the outputs that a filter has recorded; none if there is no record."""
     try:
         return FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
     except (OSError, DocumentError):

@@ -132,7 +132,7 @@ class Fleet(Protocol):
         ...
 
     def memory_trouble(self) -> str | None:
-        """Say that new processes are killed for lack of memory, if that can be seen."""
+        """Return why new processes are killed, if it is for lack of memory."""
         ...
 
     def now(self) -> float:

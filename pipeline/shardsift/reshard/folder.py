@@ -107,7 +107,7 @@ class ReshardFolder(RunFolder):
         return own | {task.shard for task in plan}
 
     def _has_counts(self, tar: str) -> bool:
-        """Tell whether the counts beside a tar are of one that has its size."""
+        """Return whether the counts beside a tar give its size."""
         counts = self._reads(stats_name(tar))
         try:
             size = identify(join(self.url, tar), tar).size

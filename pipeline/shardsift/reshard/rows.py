@@ -82,7 +82,7 @@ def kept_rows(
 
 
 def _is_split(table: Any, keys: NDArray[np.object_], kept_N: NDArray[np.int32]) -> list[bool]:
-    """Tell which kept samples have files in samples without an image, which are left out."""
+    """Return which kept samples have files in samples without an image, which are left out."""
     is_left_R = pc.equal(table["error"], ErrorCode.MISSING_IMAGE).fill_null(False).to_numpy().copy()
     is_left_R[kept_N] = False
     left = set(keys[is_left_R].tolist())

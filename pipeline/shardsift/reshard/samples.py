@@ -23,7 +23,7 @@ class RawSample(NamedTuple):
     """The name of its first file."""
     json: Member | None
     is_split: bool
-    """Whether other files of its key are left behind, as `KeptRow` has it."""
+    """True if other files of its key are left behind, as in `KeptRow`."""
 
 
 def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:

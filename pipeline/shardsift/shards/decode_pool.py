@@ -40,7 +40,7 @@ _DEATHS = 3
 """So many processes that do one thing have to die before it is the cause, and not chance."""
 
 _CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP"})
-"""What a file can make a decoder do. SIGKILL is the kernel's, SIGBUS is full shared memory."""
+"""Signals that a file can cause. SIGKILL comes from the kernel, SIGBUS from full shared memory."""
 
 _TOO_SLOW = "SIGPROF"
 

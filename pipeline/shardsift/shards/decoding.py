@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How files are decoded: images of more pixels are refused, and these hashes are made.
+    """Settings of decoding: images of more pixels are refused, and these hashes are made.
 
     An image that takes more than `seconds` of processor time is refused, too.
     """
@@ -58,7 +58,7 @@ class Wanted:
 
 
 class Decoder(Protocol):
-    """What decodes; threads may share it, and `workers` of them keep it busy.
+    """A decoder; threads may share it, and `workers` of them keep it busy.
 
     Raises MemoryError if there is too little memory: that is no fault of an image.
     """

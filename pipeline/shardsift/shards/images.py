@@ -80,7 +80,7 @@ _SCALES: Final = {"1": 255, "L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of a file with."""
 
 _NO_MEMORY = re.compile("out of memory|insufficient memory|cannot allocate", re.IGNORECASE)
-"""What Pillow and the libraries below it say of memory when they raise something else."""
+"""Messages about memory in other errors of Pillow and its libraries."""
 
 _ADDRESS = re.compile(r"( object)? at 0x[0-9a-f]+")
 
@@ -175,7 +175,7 @@ def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
 
 
 def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, Mask | None, bytes]:
-    """Let Pillow decode a file, as `_loaded`; also return the EXIF block that it finds."""
+    """Decode a file by Pillow, as `_loaded`; also return the EXIF block."""
     with _open(bare) as image:
         if image.width * image.height > max_pixels:
             raise ImageError(

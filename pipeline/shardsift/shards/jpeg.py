@@ -70,7 +70,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def has_too_many_scans(data: bytes, pixels: int) -> bool:
-    """Tell whether a JPEG of so many pixels would take minutes."""
+    """Return whether decoding a JPEG of so many pixels would take minutes."""
     most = _MOST_SCANNED_PIXELS // max(1, pixels)
     # What stands behind the picture, as a phone's video, may hold the marker by chance.
     return data.count(_SCAN_MARKER) > most and _count_scans(data, most + 1) > most

@@ -1,4 +1,4 @@
-"""What scored a run is taken from its record, but for what runs code or reads elsewhere."""
+"""The record of a run says how it was scored, but names no code to run and no filesystem."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STRANGE = [
     {"model": "hf-hub:stranger/clip"},
     {"model": "local-dir:/tmp/x"},
 ]
-"""What a stranger's record may name to have it loaded."""
+"""Models that a stranger's record may name to have them loaded."""
 
 
 @pytest.mark.parametrize("settings", STRANGE, ids=str)

@@ -131,7 +131,7 @@ def test_a_forced_run_holds_on_and_the_first_leaves_it_alone(tmp_path: Path) -> 
 
 
 def stand_still(lease: Lease) -> None:
-    """Let a lease be as old as if its process had been stopped for an hour."""
+    """Make a lease as old as if its process had been stopped for an hour."""
     vars(lease).update(lease.__getstate__())
 
 
