@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -82,6 +83,12 @@ def test_a_disk_that_fills_up_costs_the_shard_an_attempt(shard: str, tmp_path: P
 def test_a_disk_that_fails_to_read_costs_the_shard_an_attempt() -> None:
     with pytest.raises(ShardError, match="can't be read: Input/output error"):
         list(read_samples("/proc/self/mem"))  # whose first page is never there
+
+
+def test_a_pipe_in_place_of_a_tar_isnt_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0.tar")
+    with pytest.raises(ShardError, match="can't be read: is a pipe, socket or device"):
+        list(read_samples(str(tmp_path / "0.tar")))
 
 
 def test_an_output_that_cant_be_written_is_refused(shard: str) -> None:
