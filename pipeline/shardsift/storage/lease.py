@@ -12,12 +12,12 @@ import logging
 import os
 import secrets
 import socket
-import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from math import inf
-from time import CLOCK_BOOTTIME, clock_gettime, monotonic, sleep
+from time import sleep
 from typing import Any, Final
 
 from shardsift.documents import Document, DocumentError
@@ -203,7 +203,7 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
 
 def _now() -> float:
     """Return seconds on a clock that goes on while the machine sleeps."""
-    return clock_gettime(CLOCK_BOOTTIME) if sys.platform == "linux" else monotonic()
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _beat(lease: Lease, ended: threading.Event) -> None:
