@@ -40,6 +40,10 @@ _MOST_SCANNED_PIXELS = 2_500_000_000
 """Pixels times scans. Libjpeg goes over the whole picture for each scan, in some 7 ns a pixel:
 that are 17 s, and 28 scans of the largest picture by default, of which programs make 12."""
 
+_LEAST_SCAN_BYTES = 10
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+
 _EXIF, _EXIF_HEAD = 0xE1, b"Exif\0\0"
 
 FILLER = 128
@@ -72,8 +76,24 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 def has_too_many_scans(data: bytes, pixels: int) -> bool:
     """Return whether decoding a JPEG of so many pixels would take minutes."""
     most = _MOST_SCANNED_PIXELS // max(1, pixels)
+    if len(data) < most * _LEAST_SCAN_BYTES or not _may_have_scans(data):
+        return False
     # What stands behind the picture, as a phone's video, may hold the marker by chance.
     return data.count(_SCAN_MARKER) > most and _count_scans(data, most + 1) > most
+
+
+def _may_have_scans(data: bytes) -> bool:
+    """Return whether libjpeg looks for scans behind the first: in progressive pictures, and in
+    those whose first scan hasn't all channels."""
+    channels = 0
+    for marker, begin, _ in segments(data):
+        if marker in _FRAMES:
+            channels = data[begin + 9] if len(data) > begin + 9 else 0
+            if marker in _PROGRESSIVE:
+                return True
+        elif marker == SCAN:
+            return data[begin + 4 : begin + 5] != bytes([channels])
+    return False
 
 
 def _count_scans(data: bytes, most: int) -> int:
