@@ -38,7 +38,7 @@ fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; tak
 	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
 
 chaos: $(STAMP)  ## killed workers, lost and preempted nodes, which depend on timing; takes minutes
-	SHARDSIFT_TEST_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_killed_verbs.py tests/integration/test_fencing.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/shardsift/engine/test_coordinator.py tests/jobs/training/test_trainer.py tests/integration/test_compose.py tests/jobs/slurm tests/jobs/monitoring
+	SHARDSIFT_TEST_CHAOS=1 $(BIN)/python -m pytest tests/integration/test_chaos.py tests/integration/test_killed_verbs.py tests/integration/test_fencing.py tests/integration/test_starved_machines.py tests/integration/test_stop_and_resume.py tests/integration/test_joined_cluster.py tests/shardsift/engine/test_coordinator.py tests/jobs/training/test_trainer.py tests/integration/test_compose.py tests/jobs/slurm tests/jobs/monitoring
 
 flips: $(STAMP)  ## 1,500 flipped bits in each kind of file that is written; takes a quarter of an hour
 	SHARDSIFT_TEST_FLIPS=1500 $(BIN)/python -m pytest -s tests/integration/test_flips.py --timeout 3600
