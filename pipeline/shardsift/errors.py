@@ -132,6 +132,9 @@ class ShardError(ShardsiftError):
 class AnnotationError(ShardsiftError):
     """A file that is not a Shardsift annotation, or a damaged one."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # Arrow takes two lines for some damage
+
 
 class ImageError(ShardsiftError):
     """An image that can't be scored, with the code its row will carry."""
