@@ -32,6 +32,7 @@ from shardsift.shards.decoding import (
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, delete, identify, join
 from shardsift.storage.lease import Lease
+from shardsift.storage.local import Guard, no_guard
 from shardsift.threads import prefetch
 
 if TYPE_CHECKING:  # what annotates needs no torch; what scores does
@@ -96,9 +97,7 @@ def annotate(
     try:
         with clock.measure("write"):
             encoded = encoder.finish(passed_over)
-            if lease:
-                lease.guard()
-            _commit(output, task.annotation, encoded)
+            _commit(output, task.annotation, encoded, lease.guard if lease else no_guard)
     except (OSError, OutputError) as error:
         problem = f"annotation can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
@@ -115,14 +114,15 @@ def extras_of(scorer: ImageScorer, hashes: Iterable[HashName] = ()) -> Extras:
     )
 
 
-def _commit(output: str, name: str, encoded: Encoded) -> None:
+def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
     """Commit what a shard came to, the annotation last: it says that all is there."""
     annotation = join(output, name)
     if encoded.embeddings:
         if not _is_beside(annotation, encoded.embeddings):
+            guard()
             delete(annotation)  # of a shard that is scored again: embeddings would not be its own
-        commit(join(output, embeddings_name(name)), encoded.embeddings.data)
-    commit(annotation, encoded.annotation)
+        commit(join(output, embeddings_name(name)), encoded.embeddings.data, guard)
+    commit(annotation, encoded.annotation, guard)
 
 
 def _is_beside(annotation: str, embeddings: EmbeddingsFile) -> bool:

@@ -127,8 +127,8 @@ def _compact(
 ) -> Compaction:
     output, url = target.url, source.url
     names = [part.name for part in found.parts]
-    lease.guard()
-    commit(join(output, RECORD), CompactRecord(annotations=absolute(url)).encode())
+    record = CompactRecord(annotations=absolute(url))
+    commit(join(output, RECORD), record.encode(), lease.guard)
 
     tables = map_ordered(source.annotations.read, names, _THREADS)
     pairs = zip(source.read_footers(names), tables, strict=True)
@@ -136,14 +136,14 @@ def _compact(
     index, sums = _write(pairs, source, output, lease, bytes_per_file)
     assert [row["shard"] for row in index] == [part.shard for part in found.parts], "none is lost"
     data = encode_index(index)
-    lease.guard()
-    commit(join(output, INDEX), data)
+    commit(join(output, INDEX), data, lease.guard)
     sums[INDEX] = hashlib.sha256(data).hexdigest()
     _copy_records(source, output, lease)
     lease.check()
     if lost := sums.keys() - list_files(output):
         raise OutputError(f"{output}: {min(lost)} is not there any more; compact again")
-    commit(join(output, RECORD), CompactRecord(annotations=absolute(url), sums=sums).encode())
+    record = CompactRecord(annotations=absolute(url), sums=sums)
+    commit(join(output, RECORD), record.encode(), lease.guard)
     target.write_summary(summary)
     rows = sum(row["rows"] for row in index)
     return Compaction(
@@ -223,7 +223,7 @@ def _write_file(
 ) -> tuple[Sequence[dict[str, Any]], str]:
     """Take in parts until the file is large enough; return their rows of the index, and its sum."""
     rows: list[dict[str, Any]] = []
-    with committing(join(output, name)) as file:
+    with committing(join(output, name), lease.guard) as file:
         written = _HashedFile(file)
         schema = schema_of(first[0].extras)
         with pq.ParquetWriter(written, schema, **PARQUET_OPTIONS) as writer:
@@ -236,7 +236,6 @@ def _write_file(
                     break
             groups.close()
             writer.add_key_value_metadata(_metadata(footer, rows, groups.qualities))
-        lease.guard()
     return rows, written.sum.hexdigest()
 
 
@@ -324,5 +323,4 @@ def _copy_records(source: OutputFolder, output: str, lease: Lease) -> None:
     """Copy what else the run left behind, but for the summary."""
     names = {RUN_RECORD, MANIFEST, *source.failed} & source.files
     for name in sorted(names):
-        lease.guard()
-        commit(join(output, name), read_bytes(join(source.url, name)))
+        commit(join(output, name), read_bytes(join(source.url, name)), lease.guard)

@@ -96,8 +96,7 @@ class RunFolder:
 
     def commit(self, name: str, data: bytes) -> None:
         """Write a file below the folder, unless that was taken over. Raises OutputError."""
-        self.guard()
-        commit(join(self.url, name), data)
+        commit(join(self.url, name), data, self.guard)
 
     def read_document(self, name: str, kind: type[DocumentT], what: str, remedy: str) -> DocumentT:
         """Read a record below the folder: `what` it should be of. Raises OutputError."""
@@ -276,8 +275,7 @@ class OutputFolder(RunFolder):
                 else:
                     forgotten = True
             if forgotten:
-                self.guard()
-                manifest.commit(url)
+                manifest.commit(url, self.guard)
 
     def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
         """Read footers of annotations, in the order of sorted names. Raises AnnotationError."""

@@ -18,6 +18,7 @@ from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.records import FailedShard, PassedOver, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
+from shardsift.storage.local import Guard, no_guard
 from shardsift.storage.scratch import make_scratch, naming_scratch
 
 SCHEMA = pa.schema(
@@ -118,7 +119,7 @@ class ManifestWriter:
         """Append the row of a shard that was given up, of which no more is known."""
         self.add(FailedShard(shard=shard, url="", reason="", attempts=0))
 
-    def commit(self, url: str) -> str:
+    def commit(self, url: str, guard: Guard = no_guard) -> str:
         """Make the manifest appear at `url`, and return its SHA-256.
 
         Nothing can be added afterwards.
@@ -126,7 +127,7 @@ class ManifestWriter:
         self._flush()
         with naming_scratch():
             self._writer.close()
-        commit_file(url, self._path)
+        commit_file(url, self._path, guard)
         with self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

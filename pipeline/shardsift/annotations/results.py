@@ -53,8 +53,7 @@ def complete(
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
         for report in folder.reports(earlier):
             manifest.add(report)
-    folder.guard()
-    pace["manifest"] = manifest.commit(join(folder.url, MANIFEST))
+    pace["manifest"] = manifest.commit(join(folder.url, MANIFEST), folder.guard)
     for line in told_of(totals.passed_over):
         logger.warning("%s", line)
     folder.write_summary(RunSummary.model_validate(totals.as_dict() | pace))

@@ -36,6 +36,7 @@ from shardsift.records import Spread
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, join, open_read, read_bytes
 from shardsift.storage.lease import Lease
+from shardsift.storage.local import no_guard
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from shardsift.scoring.questions import Questions
@@ -98,9 +99,8 @@ def answer_shard(task: AskTask, inputs: AskInputs, meter: Meter | None = None) -
         problem = f"{name} can't be read: {reason(error)}; see `shardsift verify`"
         raise ShardError(task.shard, problem) from error
     try:
-        if inputs.lease:
-            inputs.lease.guard()
-        commit(join(inputs.output, task.annotation), data)
+        guard = inputs.lease.guard if inputs.lease else no_guard
+        commit(join(inputs.output, task.annotation), data, guard)
     except (OSError, OutputError) as error:
         problem = f"its answers can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error

@@ -45,7 +45,7 @@ from shardsift.storage.files import (
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held, is_held
-from shardsift.storage.local import behind_links, prune, sweep
+from shardsift.storage.local import Guard, behind_links, prune, sweep
 from shardsift.threads import map_ordered
 
 _THREADS = 32
@@ -168,8 +168,7 @@ class KeptFolder:
 
     def add_uids(self, uids: UidWriter) -> str:
         """Write DataComp's subset file, and return its SHA-256."""
-        self._guard(UIDS)
-        return uids.commit(join(self.url, UIDS))
+        return uids.commit(join(self.url, UIDS), self._guard(UIDS))
 
     def finish(self, summary: FilterSummary) -> None:
         """Say that everything is there. Raises OutputError if it isn't."""
@@ -182,15 +181,14 @@ class KeptFolder:
             )
         self._commit(SUMMARY, summary.encode())
 
-    def _guard(self, name: str) -> None:
-        """Note that a file is written; raise OutputError if the folder was taken over."""
+    def _guard(self, name: str) -> Guard:
+        """Note that a file is written; return what raises if the folder was taken over."""
         assert self._lease, "held while the block runs"
-        self._lease.guard()
         self._written.add(name)
+        return self._lease.guard
 
     def _commit(self, name: str, data: bytes) -> None:
-        self._guard(name)
-        commit(join(self.url, name), data)
+        commit(join(self.url, name), data, self._guard(name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

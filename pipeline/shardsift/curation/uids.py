@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from shardsift.curation.scratch import Scratch
 from shardsift.storage.files import committing
+from shardsift.storage.local import Guard, no_guard
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -56,7 +57,7 @@ class UidWriter:
         """Take in further uids."""
         self._scratch.add(uids_N2)
 
-    def commit(self, url: str) -> str:
+    def commit(self, url: str, guard: Guard = no_guard) -> str:
         """Make the file appear at `url`, and return its SHA-256; it is the last thing to do."""
         for place, uids_N2 in enumerate(self._scratch.read_all()):
             once_N2 = _sorted(uids_N2)
@@ -67,7 +68,7 @@ class UidWriter:
         np.lib.format.write_array_header_1_0(head, header)
         sha256 = hashlib.sha256()
         parts = (uids_N2.astype("<u8").tobytes() for uids_N2 in self._scratch.read_all())
-        with committing(url) as file:
+        with committing(url, guard) as file:
             for part in chain([head.getvalue()], parts):
                 file.write(part)
                 sha256.update(part)

@@ -27,6 +27,7 @@ from shardsift.reshard.source import read_kept
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify
 from shardsift.storage.lease import Lease
+from shardsift.storage.local import no_guard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,8 @@ def write_shard(
     samples = size = made = left = split = 0
     try:
         counting = (meter or Meter()).shard(task.shard, task.bytes)
-        with committing(task.url) as file, counting as own:
+        guard = inputs.lease.guard if inputs.lease else no_guard
+        with committing(task.url, guard) as file, counting as own:
             for sample in samples_of(task, inputs):
                 file.writelines(sample.chunks)
                 samples += 1
@@ -99,8 +101,6 @@ def write_shard(
                 own.add(size)
             end = end_of_archive(size)
             file.write(end)
-            if inputs.lease:
-                inputs.lease.guard()
         report = ReshardReport(
             shard=task.shard,
             samples=samples,
@@ -110,7 +110,7 @@ def write_shard(
             split=split,
             seconds=perf_counter() - started,
         )
-        commit(stats_name(task.url), report.as_stats().encode())
+        commit(stats_name(task.url), report.as_stats().encode(), guard)
     except (OSError, OutputError) as error:
         problem = f"can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error

@@ -30,7 +30,13 @@ from shardsift.storage.filesystems import (
     place_of,
     with_protocol,
 )
-from shardsift.storage.local import appear_alone, appearing, open_regular
+from shardsift.storage.local import (
+    Guard,
+    appear_alone,
+    appearing,
+    no_guard,
+    open_regular,
+)
 from shardsift.storage.remote import READ_BLOCK_BYTES, ResumingReader, version_of
 from shardsift.storage.scratch import make_scratch, naming_scratch
 
@@ -145,8 +151,8 @@ def modified(url: str) -> datetime | None:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def commit(url: str, data: bytes) -> None:
-    """Make `data` appear at `url` at once, replacing what was there.
+def commit(url: str, data: bytes, guard: Guard = no_guard) -> None:
+    """Make `data` appear at `url` at once, replacing what was there, unless `guard` raises.
 
     Local: a temporary name, fsync, rename. Object store: one PUT. Raises OSError.
     """
@@ -155,9 +161,10 @@ def commit(url: str, data: bytes) -> None:
     with _writing(url):
         filesystem, path = locate(url)
         if is_local(filesystem):
-            with appearing(Path(path)) as file:
+            with appearing(Path(path), guard) as file:
                 file.write(data)
         else:
+            guard()
             ask(filesystem, url, lambda: filesystem.pipe_file(path, data))
 
 
@@ -175,7 +182,7 @@ def create(url: str, data: bytes) -> bool:
 
 
 @contextmanager
-def committing(url: str) -> Generator[BinaryIO]:
+def committing(url: str, guard: Guard = no_guard) -> Generator[BinaryIO]:
     """Open a file to write, which appears at `url` at once if the block ends without an error.
 
     For content that may not fit the memory: what goes to an object store waits on a local disk.
@@ -184,24 +191,26 @@ def committing(url: str) -> Generator[BinaryIO]:
     with _writing(url):
         filesystem, path = locate(url)
         if is_local(filesystem):
-            with appearing(Path(path)) as file:
+            with appearing(Path(path), guard) as file:
                 yield file
             return
         with make_scratch() as folder:
             waiting = Path(folder) / "file"
             with naming_scratch(), waiting.open("wb") as file:
                 yield file
+            guard()
             ask(filesystem, url, lambda: filesystem.put_file(str(waiting), path))
 
 
-def commit_file(url: str, source: Path) -> None:
+def commit_file(url: str, source: Path, guard: Guard = no_guard) -> None:
     """Commit the content of a local file, which may not fit the memory."""
     with _writing(url):
         filesystem, path = locate(url)
         if is_local(filesystem):
-            with appearing(Path(path)) as file, source.open("rb") as content:
+            with appearing(Path(path), guard) as file, source.open("rb") as content:
                 shutil.copyfileobj(content, file)
         else:
+            guard()
             ask(filesystem, url, lambda: filesystem.put_file(str(source), path))
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
@@ -31,6 +31,14 @@ _EARLY_BYTES: Final = 8 << 20
 """After so many the disk begins to write, or `fsync` would wait for all of them at the end."""
 
 
+Guard = Callable[[], None]
+"""Raises if a file mustn't appear, for its folder is somebody else's by now."""
+
+
+def no_guard() -> None:
+    """Let every file appear."""
+
+
 def open_regular(path: str) -> io.BufferedReader:
     """Open a regular file: a pipe would make its reader wait for ever, a device has no end.
 
@@ -42,8 +50,11 @@ def open_regular(path: str) -> io.BufferedReader:
 
 
 @contextmanager
-def appearing(path: Path) -> Generator[BinaryIO]:
-    """Open a file to write, which takes its name if the block ends without an error."""
+def appearing(path: Path, guard: Guard = no_guard) -> Generator[BinaryIO]:
+    """Open a file to write, which takes its name if the block ends without an error.
+
+    `guard` is called at the last moment, and keeps it from that by raising.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Its own name may be as long as the filesystem allows.
     temporary = path.with_name(_temporary_name())
@@ -52,6 +63,7 @@ def appearing(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        guard()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

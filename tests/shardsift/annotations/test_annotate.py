@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,9 @@ from shardsift.progress import Meter
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded, Wanted
 from shardsift.shards.images import decode_rgb
+from shardsift.storage.lease import held
 from tests.fakes import FakeScorer, fake_score
+from tests.outputs import edit_json
 from tests.samples import encoded, write_tar
 from tests.shardsift.shards.test_images import png_header
 
@@ -167,3 +170,15 @@ def test_a_meter_counts_what_was_read_and_what_was_scored(tmp_path: Path, out: P
     meter = Meter()
     annotate(task_for(tar), FakeScorer(), str(out), meter=meter)
     assert meter.steps == 3 + 1
+
+
+def test_nothing_is_committed_once_the_output_is_anothers(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", [("1.jpg", encoded())])
+    task = ShardTask(url=str(tmp_path / "0.tar"), shard="0.tar", annotation="0.parquet")
+    out = tmp_path / "out"
+    with held(str(out)) as lease:
+        edit_json(out / "_running.json", run="another")
+        late = pickle.loads(pickle.dumps(lease))  # noqa: S301  # as actors get it
+        with pytest.raises(ShardError, match="another command has taken it over"):
+            annotate(task, FakeScorer(), str(out), lease=late)
+    assert [path.name for path in out.iterdir()] == ["_running.json"]
