@@ -140,12 +140,12 @@ class Killed(BaseException):
 
 
 def killed_before(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit: Callable[[str, bytes], None] = module.commit
+    commit: Callable[..., None] = module.commit
 
-    def fail(url: str, data: bytes) -> None:
+    def fail(url: str, *arguments: Any) -> None:
         if url.endswith(suffix):
             raise Killed
-        commit(url, data)
+        commit(url, *arguments)
 
     monkeypatch.setattr(module, "commit", fail)
 
