@@ -14,8 +14,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 OWNERS = {
     "brisque": ["evaluation/baselines.py"],
     "datasketches": ["annotations/sketch.py"],
-    "duckdb": ["curation/where.py"],
-    "fsspec": ["storage/filesystems.py"],
+    "duckdb": ["filter/database.py", "filter/expressions.py"],
+    "fsspec": ["storage/filesystems.py", "storage/reading.py"],
     "huggingface_hub": ["scoring/hub.py"],
     "jinja2": ["report/html.py"],
     "matplotlib": ["drawing.py"],

@@ -8,7 +8,7 @@ import pytest
 
 from shardsift.cli.catalogue import VERBS
 from shardsift.config import Config, RunConfig, bundled_configs, fields_by_key, load_config
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError
 from shardsift.reshard.reshard_config import ReshardConfig
 

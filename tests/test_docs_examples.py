@@ -19,8 +19,8 @@ import pytest
 
 from shardsift.cli.app import main
 from shardsift.config import Extras
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter.query import curate
 from tests.documentation import BLOCKS, PAGES, blocks_of
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shardsift.annotations.annotate_shards import annotate_shards
     from shardsift.config import ScoreConfig
-    from shardsift.curation.loading import keep
+    from shardsift.filter.loading import keep
     from shardsift.report.explain import explain
     from shardsift.scoring.scorer import Scorer
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Scorer": "shardsift.scoring.scorer",
     "annotate_shards": "shardsift.annotations.annotate_shards",
     "explain": "shardsift.report.explain",
-    "keep": "shardsift.curation.loading",
+    "keep": "shardsift.filter.loading",
 }
 
 

@@ -1,6 +1,6 @@
 """Millions of rows: the exact selection is DuckDB's, row for row, and memory stays small.
 
-`make curation` takes 10^7 rows in 100 files, and races DuckDB and pandas; here are fewer.
+`make filter` takes 10^7 rows in 100 files, and races DuckDB and pandas; here are fewer.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rich.table import Table
 
 from shardsift.annotations.folder import find_annotations
 from shardsift.annotations.survey import survey
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter.query import curate
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))
@@ -148,8 +148,8 @@ def measure(code: str) -> tuple[float, int]:
 
 
 OURS = """
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.filter.query import curate
+from shardsift.config.filter import FilterConfig
 curate(FilterConfig(annotations={scores!r}, {output}keep_top=0.3{more}))
 """
 DUCKDB = """
@@ -196,7 +196,7 @@ def test_memory_stays_under_two_gigabytes(scores: Path, tmp_path: Path) -> None:
     assert peak < 2 * GIGABYTE
 
 
-@pytest.mark.skipif(not RACES, reason="`make curation` takes minutes")
+@pytest.mark.skipif(not RACES, reason="`make filter` takes minutes")
 def test_race(scores: Path, tmp_path: Path) -> None:
     def ours(more: str, place: str | None = None) -> str:
         output = f"output={str(tmp_path / place)!r}, " if place else ""

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift import ScoreConfig, Scorer
-from shardsift.curation import keep
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter import keep
+from shardsift.filter.query import curate
 from tests.documentation import blocks_of
 from tests.fakes import FakeScorer
 from tests.outputs import write_run

@@ -17,10 +17,10 @@ from shardsift.annotations.parquet import read, read_footer
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
-from shardsift.curation import keep
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError, OutputError
+from shardsift.filter import keep
+from shardsift.filter.query import curate
 from shardsift.records import ShardIdentity
 from shardsift.runs.score import score
 from shardsift.shards.plan import plan_shards

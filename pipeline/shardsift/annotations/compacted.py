@@ -105,7 +105,9 @@ class CompactedAnnotations:
         """The Parquet files that have the rows."""
         return cast(list[str], self._index["file"].cast(pa.string()).unique().to_pylist())
 
-    def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, digest: str | None = None
+    ) -> Any:
         """Read the rows of one shard, as those of an annotation file. Raises AnnotationError."""
         row = self._row(name)
         url = join(self.url, row["file"])

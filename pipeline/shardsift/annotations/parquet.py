@@ -181,13 +181,17 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
             footer = parse_footer(parquet.schema_arrow.metadata or {})
             table = _read_rows(parquet, schema_of(footer.extras, columns))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-        raise AnnotationError(f"{url}: not a readable annotation file: {error}") from error
+        raise _unreadable(url, error) from error
     if footer.report.rows != len(table):
         raise AnnotationError(
             f"{url}: its footer counts {footer.report.rows:,} rows, it has {len(table):,}; "
             "see `shardsift verify`"
         )
     return footer, table
+
+
+def _unreadable(url: str, error: Exception) -> AnnotationError:
+    return AnnotationError(f"{url}: not a readable annotation file: {error}")
 
 
 def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
@@ -286,13 +290,26 @@ class AnnotationFiles:
     url: str
     fingerprint: str | None = None
 
-    def read(self, name: str, columns: Sequence[str] | None = None) -> Any:
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, digest: str | None = None
+    ) -> Any:
         """Read the rows of an annotation, as the function `read` does; they carry its digest.
+
+        With the `digest` of a footer that was read before, that is all that is compared of this
+        one.
 
         Raises:
             AnnotationError: also if it is the annotation of another shard or configuration.
         """
         url = join(self.url, name)
+        if digest is not None and columns is not None:
+            try:
+                metadata, table = read_own(url, schema_of(Extras(), columns))
+            except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+                raise _unreadable(url, error) from error
+            if metadata.get(f"{METADATA_PREFIX}digest".encode()) != digest.encode():
+                raise AnnotationError(f"{url}: was written anew while it was read; run this again")
+            return table
         footer, table = read_with_footer(url, columns)
         _check_name(url, name, footer)
         if self.fingerprint is not None and footer.fingerprint != self.fingerprint:

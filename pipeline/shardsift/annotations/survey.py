@@ -20,13 +20,14 @@ from shardsift.threads import Track, no_track
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An annotation file, and what its footer counts."""
+    """An annotation file, what its footer counts, and the digest of its rows."""
 
     name: str
     shard: str
     rows: int
     errors: Mapping[str, int]
     passed_over: Mapping[str, int]
+    digest: str
 
     @property
     def scored(self) -> int:
@@ -94,7 +95,8 @@ def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = 
     for name, footer in zip(names, chain([first], footers), strict=True):
         _check_alike(folder.url, names[0], first, name, footer)
         report = footer.report
-        parts.append(Part(name, footer.shard.path, report.rows, report.errors, report.passed_over))
+        counts = (report.rows, report.errors, report.passed_over)
+        parts.append(Part(name, footer.shard.path, *counts, report.digest))
         quality.add(report.sketch)
     return Survey(
         folder=folder,

@@ -18,7 +18,7 @@ from shardsift.cli.configs import (
     VerifyConfig,
 )
 from shardsift.config import Config, RunConfig
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.doctor_config import DoctorConfig
 

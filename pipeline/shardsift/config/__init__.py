@@ -6,6 +6,7 @@ mistakes.py what is wrong with them, for people
 score.py    what decides a score
 extras.py   what annotations hold beside it
 run.py      a run on Ray
+filter.py   which samples to keep
 """
 
 from shardsift.config.base import CommaSeparated, Config, Given, Share, TableConfig, fields_by_key

@@ -48,6 +48,9 @@ def _split(value: Any) -> Any:
 CommaSeparated = BeforeValidator(_split)
 """Lets a tuple of words be typed as one: `decode_error,truncated`."""
 
+OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+"""Lets a tuple of words be given as a single one, commas and all."""
+
 
 def _as_share(value: Any) -> Any:
     """Read `30%` as 0.3, and ask whoever writes 30 what that is."""

@@ -21,7 +21,7 @@ from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, find_a
 from shardsift.annotations.manifest import Totals, read_manifest
 from shardsift.annotations.parquet import count_values
 from shardsift.config import Extras
-from shardsift.curation.filter_config import PREFIX
+from shardsift.config.filter import PREFIX
 from shardsift.errors import UserError
 from shardsift.report.parts import Parting, part_by
 from shardsift.shards.plan import plan_shards

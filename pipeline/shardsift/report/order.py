@@ -14,35 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.annotations.ordering import rank, tie_hashes
+from shardsift.filter.rows import worst_first
 from shardsift.report.axes import Axis, Labels
 from shardsift.report.gather import RunData
 
 Places = NDArray[np.intp]
 
-_TO_32_BITS = np.uint64(32)
-
 
 def order_of(run: RunData) -> Places:
     """Return the places of rows in their order, the worst first."""
-    quality_N = run.numbers("quality").astype(np.float32)
-    is_scored_N = np.isfinite(quality_N)
-    ranks_N = rank(np.where(is_scored_N, quality_N, np.float32(np.inf)))
-    return np.lexsort((_ties(run), ranks_N, ~is_scored_N))
-
-
-def _ties(run: RunData) -> NDArray[np.uint64]:
-    shards = run.table["shard"].combine_chunks()
-    index_N = run.table["index"].to_numpy()
-    shard_N = shards.indices.to_numpy()
-    by_shard = np.argsort(shard_N, kind="stable")
-    ends = np.flatnonzero(np.diff(shard_N[by_shard])) + 1
-    names = shards.dictionary.to_pylist()
-    hashes_N = np.empty(len(index_N), np.uint64)
-    for rows in np.split(by_shard, ends):
-        if len(rows):
-            hashes_N[rows] = tie_hashes(names[shard_N[rows[0]]], index_N[rows])
-    return hashes_N
+    return worst_first(run.table)
 
 
 def pack(
@@ -56,7 +37,8 @@ def pack(
     """
     quality_N = run.numbers("quality").astype(np.float32)[order]
     scored = int(np.isfinite(quality_N).sum())
-    ranks = (rank(quality_N[:scored]) >> _TO_32_BITS).astype("<u4")
+    bits = (quality_N[:scored] + np.float32(0)).view("<u4")  # -0.0 is 0.0
+    ranks = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype("<u4")
     steps = np.diff(ranks, prepend=np.zeros(1, "<u4"))
     planes = [steps.view(np.uint8).reshape(-1, 4).T.ravel()]
     planes += [column.codes_N[order] for column in (*axes, *labels)]

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from shardsift.config import Extras
-from shardsift.curation.buckets import UNMATCHED
-from shardsift.curation.columns import Columns
-from shardsift.curation.filter_config import PREFIX
-from shardsift.curation.joined import JoinedFiles, is_text, plain
-from shardsift.errors import ConfigError
+from shardsift.config.filter import PREFIX
+from shardsift.filter.rows import UNMATCHED, label
 from shardsift.shards.plan import TOP, prefix_pattern
 from shardsift.storage.files import absolute
+
+_LABELS = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "INTEGER", "HUGEINT")
+"""DuckDB's types of what parts are told by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +42,15 @@ def part_by(table: Any, per: str, join: str | None, extras: Extras) -> Parting:
     """
     if per == PREFIX:
         return _by_prefix(table)
-    files = JoinedFiles(join) if join is not None else None
-    columns = Columns(extras, files)
-    kind = plain(columns.find("per", per).type)
-    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise ConfigError(f"--per {per}: is {kind}; name a column of text or whole numbers")
-    wanted = columns.joined([per])
-    columns.load(files.read(sorted(wanted)) if files and wanted else {})
-    values = columns.complete(table, [per])[per]
-    flags = ("--join", absolute(join)) if join is not None and wanted else ()
-    return Parting(label=per, sql=_quoted(per), values=values, empty=UNMATCHED, flags=flags)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    values, expression = label(table, "--per", per, join, extras)
+    if expression.kind not in _LABELS:
+        raise expression.refusal(f"is {expression.kind}; name text or whole numbers")
+    flags = ("--join", join) if join is not None and expression.is_joined else ()
+    if len(flags) == 2 and " " not in flags[1]:
+        flags = ("--join", absolute(flags[1]))
+    name = expression.written
+    sql = name if re.fullmatch(r'"[^"]+"|\w+', name) else f"({name})"
+    return Parting(label=per, sql=sql, values=values, empty=UNMATCHED, flags=flags)
 
 
 def _by_prefix(table: Any) -> Parting:

@@ -15,9 +15,9 @@ from shardsift.annotations.findings import (
     unfinished,
 )
 from shardsift.annotations.folder import SUMMARY, find_annotations
-from shardsift.curation.kept import read_filtered
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
+from shardsift.filter.output import read_filtered
 from shardsift.reshard.documents import ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.folder import (
     META,

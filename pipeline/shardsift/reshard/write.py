@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.folder import Annotations
 from shardsift.annotations.parquet import digest_in
-from shardsift.curation.kept import Filtered
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
+from shardsift.filter.output import Filtered
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason

@@ -230,7 +230,8 @@ def parse_fields(content: bytes | None) -> dict[str, Any]:
 def _uid(content: bytes | None) -> str | None:
     """Read `uid`, else `sha256`, of a sample's `.json`; None if it has neither."""
     fields = parse_fields(content)
-    uid = fields.get("uid") or fields.get("sha256")
-    if not isinstance(uid, str | int) or not uid:
-        return None
-    return str(uid).encode("utf-8", "backslashreplace").decode()  # JSON can spell half a character
+    for uid in (fields.get("uid"), fields.get("sha256")):
+        if isinstance(uid, str | int) and not isinstance(uid, bool) and uid != "":
+            # JSON can spell half a character
+            return str(uid).encode("utf-8", "backslashreplace").decode()
+    return None

@@ -46,8 +46,20 @@ def naming_scratch() -> Generator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        place = f"the folder of temporary files, {tempfile.gettempdir()}"
-        raise WriteError(place, f"{reason(error)}; make room, or set TMPDIR") from error
+        raise _full(reason(error)) from error
+
+
+def out_of_scratch(problem: str) -> WriteError | None:
+    """Return the error that names the place, if a library says that scratch files don't fit."""
+    signs = ("max_temp_directory_size", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+    if not any(sign in problem for sign in (*signs, os.strerror(errno.EFBIG))):
+        return None
+    return _full("no space is left for what doesn't fit the memory")
+
+
+def _full(problem: str) -> WriteError:
+    place = f"the folder of temporary files, {tempfile.gettempdir()}"
+    return WriteError(place, f"{problem}; make room, or set TMPDIR")
 
 
 def _sweep(folder: Path) -> None:

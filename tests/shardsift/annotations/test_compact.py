@@ -20,9 +20,9 @@ from shardsift.annotations.made import Made
 from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
 from shardsift.annotations.stats import read_stats
 from shardsift.annotations.verify import claim_output
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
+from shardsift.filter.query import curate
 from shardsift.report.compare import compare
 from shardsift.report.gather import gather
 from shardsift.shards.plan import plan_shards
@@ -82,7 +82,7 @@ def test_statistics_are_the_same(scores: Path, tmp_path: Path) -> None:
 
 
 def test_a_thousand_files_of_a_thousand_rows_become_one(tmp_path: Path) -> None:
-    """With fewer of them here; `make curation` takes a thousand."""
+    """With fewer of them here; `make filter` takes a thousand."""
     files, rows = (1000, 1000) if "SHARDSIFT_TEST_ROWS" in os.environ else (40, 100)
     many = write_many(tmp_path / "many", files, rows)
     done = compact(str(many), str(tmp_path / "few"))

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.annotations.compact import compact
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter.query import curate
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import encoded, write_tar

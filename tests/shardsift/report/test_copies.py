@@ -6,8 +6,8 @@ from pathlib import Path
 
 from shardsift import annotate_shards
 from shardsift.config import Extras
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter.query import curate
 from shardsift.report.copies import find_equal_pictures
 from shardsift.report.gather import gather
 from shardsift.report.order import order_of

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import ErrorCode
+from shardsift.filter.query import curate
 from shardsift.report.axes import make_axes, make_labels
 from shardsift.report.gather import gather
 from shardsift.report.order import order_of, pack

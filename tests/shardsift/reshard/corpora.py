@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.filter.query import curate
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig

@@ -24,10 +24,10 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.keep_list import KEEP_LIST
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError
+from shardsift.filter.keep_list import KEEP_LIST
+from shardsift.filter.query import curate
 from shardsift.runs.score import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS
 

@@ -8,8 +8,8 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.commands import beside
-from shardsift.curation.curate import FilterResult, curate, summarise
-from shardsift.curation.filter_config import QUALITY, FilterConfig
+from shardsift.config.filter import QUALITY, FilterConfig
+from shardsift.filter.query import FilterResult, curate, summarise
 from shardsift.progress import at_most
 from shardsift.records import PassedOver, told_of
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -67,6 +67,8 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
         if config.by != QUALITY:
             lines[f"without a value of {config.by}"] = counts.valueless
         lines["excluded by where"] = counts.excluded
+        if config.exclude:
+            lines["excluded by name"] = counts.listed
         for code, number in sorted(counts.errors.items()):
             lines[f"dropped for its error: {code}"] = number
     if further := outcome.survey.passed_over[PassedOver.FURTHER_IMAGES]:
@@ -117,6 +119,12 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
             f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
             f"{uids.without_uid:,} kept samples have none and are left out"
         )
+    for match in outcome.matches:
+        found = f"{match.rows:,} of {outcome.survey.rows:,} rows found by {match.on}"
+        theirs = f"{match.table_rows_found:,} of its {match.table_rows:,} rows"
+        lines.append(f"{match.table}: {found}, {theirs}")
+    if config.random is not None:
+        lines.append(f"ranked by chance: --random {config.random}")
     if config.output and not config.dry_run:
         lines.append(f"kept: {config.output}")
     return lines

@@ -16,9 +16,9 @@ from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
 from shardsift.cli.tables import Sheet
 from shardsift.commands import command
-from shardsift.curation.kept import RECORD as FILTER_RECORD
-from shardsift.curation.verify import verify_filtered
 from shardsift.errors import ConfigError
+from shardsift.filter.output import RECORD as FILTER_RECORD
+from shardsift.filter.verify import verify_filtered
 from shardsift.progress import count
 from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import (
     AnnotationError,
     ConfigError,
@@ -24,6 +23,7 @@ from shardsift.errors import (
     OutputError,
     UserError,
 )
+from shardsift.filter.query import curate
 from tests.generated import Annotation, Quality, damage_row_group, row, write_annotations
 from tests.outputs import edit_rows
 
@@ -206,13 +206,12 @@ def test_two_configurations_do_not_mix(some: Path, tmp_path: Path) -> None:
     ("rule", "says"),
     [
         ({"min_quality": 0.95}, "no sample is so good; quality goes from 0.1 to 0.9"),
-        ({"min_quality": 0.05}, "every scored sample is better"),
         ({"keep_top": 0.5, "where": "width > 5000"}, "no scored row passes where"),
         ({"min_quality": 0.5, "where": "width > 5000"}, "reaches the threshold and passes where"),
         ({"keep_top": 0.01}, "0.01 of 8 rows is less than one"),
         ({"keep_count": 9}, "can't keep 9 of its 10 rows"),
         ({"keep_top": 0.5, "per": "megapixel"}, "did you mean megapixels?"),
-        ({"keep_top": 0.5, "per": "language"}, "name the Parquet file that has it with --join"),
+        ({"keep_top": 0.5, "per": "language"}, "no column language; there are key"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(
@@ -244,6 +243,12 @@ def test_what_does_not_go_together_is_refused(rule: dict[str, Any], some: Path) 
         config(some, None, **rule)
 
 
+def test_a_corpus_that_is_better_throughout_is_kept(some: Path, tmp_path: Path) -> None:
+    found = curate(config(some, tmp_path / "kept", min_quality=0.05))
+    assert found.counts
+    assert (found.counts.kept, found.counts.below) == (8, 0)
+
+
 def test_a_folder_that_was_there_before_stays(some: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     with pytest.raises(InputError):
@@ -255,7 +260,9 @@ def test_a_damaged_file_leaves_nothing_behind_either(some: Path, tmp_path: Path)
     path = some / "b" / "0.parquet"
     table = read_table(path)
     pq.write_table(table.slice(0, 1), path)
-    with pytest.raises(AnnotationError, match=r"its footer counts 2 rows, it has 1"):
+    with pytest.raises(
+        AnnotationError, match=r"its footer counts 2 rows, 2 of them with a score; it has 1"
+    ):
         curate(config(some, tmp_path / "kept", min_quality=0.5))
     assert not (tmp_path / "kept").exists()
 

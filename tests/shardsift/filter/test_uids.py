@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.uids import UidWriter, parse_uids
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError
+from shardsift.filter.database import Database
+from shardsift.filter.query import curate
+from shardsift.filter.uids import UidWriter
 from tests.generated import row, write_annotations
 
 
@@ -46,9 +47,10 @@ def test_the_resharder_copies_each_kept_sample_once(tmp_path: Path) -> None:
 def test_it_is_what_the_published_recipe_saves(tmp_path: Path) -> None:
     dice = np.random.default_rng(0)
     uids = [dice.bytes(16).hex() for _ in range(5000)]
-    with UidWriter() as writer:
+    with Database() as database:
+        writer = UidWriter(database)
         for begin in range(0, 5000, 1000):
-            writer.add(parse_uids(pa.array(uids[begin : begin + 1000])))
+            writer.add(pa.array(uids[begin : begin + 1000]))
         writer.commit(str(tmp_path / "uids.npy"))
     # as the resharder's README does it
     expected = np.array([(int(u[:16], 16), int(u[16:32], 16)) for u in uids], "u8,u8")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from shardsift.curation.keep_list import KEEP_LIST
-from shardsift.curation.kept import read_filtered
-from shardsift.curation.locating import ShardLocator
 from shardsift.errors import InputError
+from shardsift.filter.keep_list import KEEP_LIST
+from shardsift.filter.locating import ShardLocator
+from shardsift.filter.output import read_filtered
 from shardsift.progress import count
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files

@@ -16,11 +16,11 @@ import torch
 from webdataset.compat import WebDataset
 from webdataset.shardlists import split_by_node
 
-from shardsift.curation import keep
-from shardsift.curation.curate import curate
-from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.loading import KeepList
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError
+from shardsift.filter import keep
+from shardsift.filter.loading import KeepList
+from shardsift.filter.query import curate
 from tests.fakes import FakeScorer
 from tests.notebooks import shown_as
 from tests.outputs import write_run

@@ -1,4 +1,4 @@
-"""What `filter` may be asked for."""
+"""Settings of `filter`: which samples to keep, and how to write them down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shardsift.config import CommaSeparated, Given, Share, TableConfig
+from shardsift.config.base import CommaSeparated, Given, OneOrMore, Share, TableConfig
 
 Emit = Literal["keep-list", "uids", "shards"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
@@ -25,8 +25,17 @@ class FilterConfig(TableConfig):
     )
     by: str = Field(
         default=QUALITY,
-        description="the column that decides what is better, of annotations or of `join`: numbers, "
-        "the higher the better. Rows without one are left out, and counted",
+        description="what decides which sample is better, the higher the better: a column of "
+        "annotations or of `join`, or an expression in SQL of one row, such as "
+        "`quality - 0.3 * attr_watermark`. Rows without a value (null or NaN) are left out, and "
+        "counted",
+    )
+    random: int | None = Field(
+        default=None,
+        ge=0,
+        lt=1 << 63,
+        description="rank by chance instead, from this seed: a hash of seed, shard and index, the "
+        "same in any order of files. The control of an experiment",
     )
     min: float | None = Field(
         default=None, allow_inf_nan=False, description="keep samples whose `by` is this or more"
@@ -40,39 +49,51 @@ class FilterConfig(TableConfig):
     keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
     of: Literal["scored", "all"] = Field(
         default="scored",
-        description="what `keep_top` is a share of: `scored` samples that `where` and `unique` "
-        "leave, or `all` that have a row",
+        description="what `keep_top` is a share of: `scored` samples that `exclude`, `where` and "
+        "`unique` leave, or `all` that have a row",
     )
     where: str | None = Field(
         default=None,
         description="a condition in SQL on the columns of annotations and of `join`, which kept "
-        "samples fulfil, such as `width >= 256 AND q_mag > 0.7`. It is DuckDB's SQL, with all "
-        "functions of one row",
+        "samples fulfil, such as `width >= 256 AND q_mag > 0.7`. DuckDB's SQL with all functions "
+        "of one row; no aggregates, windows or subqueries",
     )
     unique: str | None = Field(
         default=None,
-        description="of the samples that have one value in this column keep the best alone: "
-        "`phash` or `sha256` (see `--hashes` of `score`), `uid`, or another column of text or "
-        "integers, of `join` too. Those without a value all stay, and `keep_top` is a share of "
-        "what is left",
+        description="of the samples with one value keep the best alone: `phash` or `sha256` (see "
+        "`--hashes` of `score`), `uid`, a column of `join`, or an expression in SQL of one row, "
+        "such as `nullif(cluster, -1)`. Those without a value all stay, and `keep_top` is a share "
+        "of what is left",
     )
     per: str | None = Field(
         default=None,
         description="take `keep_top` within buckets: `prefix` (the shard's folder; if all lie in "
         "one, its name without the numbers at its end; one bucket if these are alike, too), "
-        "`megapixels`, or a column of `join`",
+        "`megapixels`, a column of annotations or of `join`, or an expression in SQL of one row",
     )
-    join: str | None = Field(
-        default=None,
-        description="a Parquet file, or a folder of them such as the output of `ask`, with further "
-        "columns and `uid`, `key`, `shard` and `key`, or `shard` and `index`. What is used of it "
-        "is held in memory, 12 to 16 bytes a row and column. Rows that it doesn't have are a "
-        "bucket of their own in `per`, and null elsewhere",
+    join: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        description="a table with further columns: Parquet, CSV or JSON lines, as a file, a folder "
+        "or a glob, such as the output of `ask`. `TABLE AS laion` names it for `laion.WIDTH`; "
+        "without, it is `joined` (a second one `joined2`). Rows that it doesn't have are a bucket "
+        "of their own in `per`, and null elsewhere. May be given several times",
+    )
+    on: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        description="what names a row of annotations and of `join`, such as `shard,key`, `uid` or "
+        "`key=file_name`; without it, the first of `shard,key`, `uid`, `key` and `shard,index` "
+        "that the table has. One for all of `join`, or one each",
+    )
+    exclude: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        description="a table of samples to leave out, such as takedowns: Parquet, CSV or JSON "
+        "lines with `shard` and `key`, `uid`, `key`, or `shard` and `index`. May be given several "
+        "times",
     )
     errors: Literal["drop", "keep"] = Field(
         default="drop",
-        description="`drop` or `keep` samples without a score; those come on top of what was asked "
-        "for, and fulfil `where` too",
+        description="`drop` or `keep` samples without a score: in addition to what was asked for; "
+        "they have to satisfy `where`, too",
     )
     emit: Annotated[tuple[Emit, ...], CommaSeparated] = Field(
         default=("keep-list",),
@@ -109,14 +130,19 @@ class FilterConfig(TableConfig):
             problems.append("--of all needs --keep-top")
         if self.per and (self.keep_top is None or self.of == "all"):
             problems.append("--per needs --keep-top, of scored samples")
-        if self.join and not (self.per or self.where or self.unique or self.by != QUALITY):
+        names_columns = self.per or self.where or self.unique or self.by != QUALITY
+        if self.join and not names_columns:
             problems.append(
                 "--join is for --by, --where, --unique or --per, which name its columns"
             )
-        if self.approximate and (self.where or self.per or self.unique or self.by != QUALITY):
+        if len(self.on) > max(1, len(self.join)) or (self.on and not self.join):
+            problems.append("--on says what names a row of a --join: one for all, or one each")
+        if self.random is not None and (self.by != QUALITY or self.least is not None):
+            problems.append("--random ranks by chance, with --keep-top or --keep-count alone")
+        if self.approximate and (names_columns or self.exclude or self.random is not None):
             problems.append(
-                "--approximate reads no rows, so it knows nothing of --by, --where, --unique and "
-                "--per"
+                "--approximate reads no rows, so it knows nothing of --by, --where, --unique, "
+                "--per, --exclude and --random"
             )
         if self.min_quality is not None and self.by != QUALITY:
             problems.append(f"--min-quality is of quality; the lowest {self.by} is --min")
@@ -132,7 +158,8 @@ class FilterConfig(TableConfig):
         return self.min if self.min is not None else self.min_quality
 
     def rule(self) -> dict[str, object]:
-        """Return what decides which samples are kept: no locations but that of `join`."""
+        """Return what decides which samples are kept: no locations but those of tables."""
         left_out = {"annotations", "output", "emit", "overwrite", "dry_run", "allow_missing"}
         left_out.add("as_json")
-        return self.model_dump(mode="json", exclude=left_out, exclude_none=True)
+        told = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
+        return {name: value for name, value in told.items() if value != []}

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardsift.config import Extras
-from shardsift.curation.curate import FilterResult, curate
-from shardsift.curation.filter_config import FilterConfig
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
+from shardsift.filter.query import FilterResult, curate
 from tests.generated import Annotation, row, write_annotations
 
 PHASHES = Extras(hashes=("phash", "sha256"))
@@ -153,7 +153,7 @@ def test_hashes_that_were_not_asked_for_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "says"),
-    [("phsh", "did you mean phash"), ("quality", "is float; name a column of text")],
+    [("phsh", "did you mean phash"), ("quality", "is FLOAT; name text, or integers")],
 )
 def test_a_column_that_makes_no_groups_is_refused(column: str, says: str, tmp_path: Path) -> None:
     scores = written(tmp_path / "scores", {"a.tar": [(0.9, 1)]})

@@ -12,10 +12,10 @@ import pytest
 
 from shardsift.annotations.folder import RunFolder
 from shardsift.config import Extras
-from shardsift.curation.curate import FilterResult, curate
-from shardsift.curation.filter_config import FilterConfig
-from shardsift.curation.verify import verify_filtered
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
+from shardsift.filter.query import FilterResult, curate
+from shardsift.filter.verify import verify_filtered
 from tests.generated import row, write_annotations
 
 TEXT = Extras(attributes={"text": (("text", "no text"),)})
@@ -108,13 +108,6 @@ def test_a_condition_sees_joined_columns_and_unmatched_rows_are_null(
     assert kept_keys(tmp_path / "rest") == ["k0", "k2", "k4", "k6"]
 
 
-def test_of_a_column_that_both_have_annotations_is_meant(scores: Path, tmp_path: Path) -> None:
-    nested = [{"a": n} for n in range(8)]  # which nobody asks for
-    join = others(tmp_path, Quality=[9.0] * 8, other=list(range(8)), nested=nested)
-    keep(scores, tmp_path / "kept", where="QUALITY < 0.3 AND other > 0", join=join, keep_top=1)
-    assert kept_keys(tmp_path / "kept") == ["k1", "k2"]
-
-
 def test_one_file_is_joined_for_everything(scores: Path, tmp_path: Path) -> None:
     join = others(
         tmp_path,
@@ -138,23 +131,16 @@ def test_one_file_is_joined_for_everything(scores: Path, tmp_path: Path) -> None
     assert (found.counts.excluded, found.counts.duplicates, found.counts.below) == (1, 2, 2)
 
 
-def test_two_types_in_one_folder_are_refused(scores: Path, tmp_path: Path) -> None:
-    (tmp_path / "others").mkdir()
-    for name, values in (("0", [1]), ("1", [1.5])):
-        table = pa.table({"key": [f"k{name}"], "clip": values})
-        pq.write_table(table, tmp_path / "others" / f"{name}.parquet")
-    with pytest.raises(InputError, match=r"1\.parquet: clip is double, and int64 in .*0\.parquet"):
-        keep(scores, tmp_path / "k", by="clip", join=str(tmp_path / "others"), keep_top=1)
-
-
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
-        ({"by": "qualty"}, "--by qualty: no such column; did you mean quality"),
-        ({"by": "clip"}, "--join names a Parquet file with further ones"),
-        ({"by": "key"}, "--by key: is string; name a column of numbers"),
+        ({"by": "qualty"}, "--by 'qualty': no column qualty; did you mean quality"),
+        ({"by": "clip"}, "no column clip; "),
+        ({"by": "key"}, "--by 'key': is VARCHAR; name a column of numbers"),
         ({"by": "attr_text", "min_quality": 0.5, "keep_top": None}, "--min-quality is of quality"),
         ({"by": "attr_text", "approximate": True}, "it knows nothing of --by"),
+        ({"by": "attr_text", "random": 3}, "--random ranks by chance, with --keep-top"),
+        ({"on": "key"}, "--on says what names a row of a --join"),
         ({"join": "others.parquet"}, "--join is for --by, --where, --unique or --per"),
     ],
 )
@@ -164,3 +150,59 @@ def test_what_cannot_rank_is_refused(
     with pytest.raises((ConfigError, ValueError), match=says):
         keep(scores, tmp_path / "kept", **({"keep_top": 0.5} | rule))
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("by", "kept"),
+    [
+        ("quality - 2 * attr_text", ["k6", "k7"]),
+        ("-index", ["k0", "k1"]),
+        ("CASE WHEN key = 'k4' THEN 1.5 ELSE q_mag END", ["k0", "k4"]),
+        ("CAST(index * 0.1 AS DECIMAL(9, 1))", ["k6", "k7"]),
+        ("length(uid) + phash", []),
+    ],
+)
+def test_an_expression_ranks(by: str, kept: list[str], scores: Path, tmp_path: Path) -> None:
+    if not kept:
+        with pytest.raises(InputError, match="no scored row has a value of"):
+            keep(scores, tmp_path / "kept", by=by, keep_count=2)
+        return
+    found = keep(scores, tmp_path / "kept", by=by, keep_count=2)
+    assert kept_keys(tmp_path / "kept") == kept
+    keep(scores, tmp_path / "again", by=by, min=found.threshold.value)
+    assert kept_keys(tmp_path / "again") == kept
+
+
+def test_a_yes_ranks_before_a_no(scores: Path, tmp_path: Path) -> None:
+    keep(scores, tmp_path / "kept", by="index IN (2, 5)", keep_count=2)
+    assert kept_keys(tmp_path / "kept") == ["k2", "k5"]
+
+
+def test_an_expression_makes_groups_and_buckets(scores: Path, tmp_path: Path) -> None:
+    keep(scores, tmp_path / "groups", unique="nullif(index // 2, 0)", keep_top=1)
+    assert kept_keys(tmp_path / "groups") == ["k0", "k1", "k2", "k5", "k7"]
+    found = keep(scores, tmp_path / "kept", per="quality > 0.45", keep_top=0.5)
+    assert kept_keys(tmp_path / "kept") == ["k2", "k4", "k6", "k7"]
+    named = {bucket.name: (bucket.rows, bucket.kept) for bucket in found.threshold.buckets}
+    assert named == {"false": (4, 2), "true": (3, 2)}
+
+
+def test_chance_takes_as_many_and_the_same_in_any_order_of_files(
+    scores: Path, tmp_path: Path
+) -> None:
+    rows = [row(n, n / 100) for n in range(100)]
+    shards = {"a.tar": rows, "b.tar": rows}
+    kept: list[list[tuple[str, int]]] = []
+    for place, (order, seed) in enumerate(
+        [(["a.tar", "b.tar"], 5), (["b.tar", "a.tar"], 5), (["a.tar", "b.tar"], 6)]
+    ):
+        own = write_annotations(tmp_path / f"s{place}", {name: shards[name] for name in order})
+        found = keep(own, tmp_path / f"k{place}", random=seed, keep_top=0.3)
+        assert found.counts
+        assert (found.counts.kept, found.threshold.value) == (60, None)
+        files = sorted((tmp_path / f"k{place}" / "keep-list").glob("*.parquet"))
+        tables = [pq.ParquetFile(file).read() for file in files]
+        kept.append([(r["shard"], r["index"]) for t in tables for r in t.to_pylist()])
+    assert kept[0] == kept[1] != kept[2]
+    best = {n for _, n in kept[0] if n >= 70}
+    assert len(best) < 40, "quality has no say"

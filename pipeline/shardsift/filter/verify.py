@@ -22,14 +22,14 @@ from shardsift.annotations.folder import (
 )
 from shardsift.annotations.parquet import digest_in
 from shardsift.annotations.seal import is_broken
-from shardsift.curation.keep_list import (
+from shardsift.errors import AnnotationError, InputError, UserError
+from shardsift.filter.keep_list import (
     KEEP_LIST,
     SCHEMA,
     check_keep_list,
     parse_keep_list_footer,
 )
-from shardsift.curation.kept import RECORD, UIDS, Filtered, read_filtered
-from shardsift.errors import AnnotationError, InputError, UserError
+from shardsift.filter.output import RECORD, UIDS, Filtered, read_filtered
 from shardsift.redaction import reason
 from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of
 from shardsift.threads import Track, map_ordered, no_track
@@ -144,7 +144,8 @@ def _check_totals(
 ) -> Iterator[Problem]:
     summary = filtered.summary
     counts = (summary.kept, summary.below_threshold, summary.tied_at_threshold)
-    left_out = (summary.excluded_by_where, summary.duplicates, summary.without_value)
+    left_out = (summary.excluded_by_where, summary.excluded_by_list)
+    left_out += (summary.duplicates, summary.without_value)
     if sum(counts) + sum(left_out) + sum(summary.errors.values()) != summary.rows:
         yield Problem(place=SUMMARY, trouble="its counts don't add up", remedy=_AGAIN)
     if "keep-list" in summary.emitted and (len(lists), rows) != (summary.shards, summary.kept):

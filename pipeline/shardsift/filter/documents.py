@@ -43,6 +43,16 @@ class UidCounts(Document):
     sha256: str
 
 
+class JoinCounts(Document):
+    """How many rows of annotations were found in a table, and how many of its rows these are."""
+
+    table: str
+    on: str
+    rows: int
+    table_rows: int
+    table_rows_found: int
+
+
 class FilterSummary(Document):
     """What `_summary.json` holds: what became of every row, and by which rule."""
 
@@ -52,6 +62,7 @@ class FilterSummary(Document):
     below_threshold: int
     tied_at_threshold: int
     excluded_by_where: int
+    excluded_by_list: int
     duplicates: int
     without_value: int
     errors: dict[str, int]
@@ -62,6 +73,7 @@ class FilterSummary(Document):
     threshold: Value
     rank_error: float | None
     buckets: tuple[BucketCounts, ...]
+    joined: tuple[JoinCounts, ...]
     uids: UidCounts | None
     emitted: tuple[str, ...]
     rule: dict[str, Any]

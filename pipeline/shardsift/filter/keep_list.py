@@ -14,15 +14,15 @@ from shardsift import __version__
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
 from shardsift.annotations.parquet import (
-    digest_in,
     encode_sealed,
     own_metadata,
     read_own,
     shard_column,
 )
-from shardsift.curation.documents import FilterRecord
+from shardsift.annotations.survey import Part
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
+from shardsift.filter.documents import FilterRecord
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join
@@ -60,15 +60,15 @@ class KeepListFile:
     footer: KeepListFooter
 
 
-def encode_keep_list(shard: str, rows: Any, record: FilterRecord) -> bytes:
-    """Encode the kept rows of a shard's annotation, as that was read."""
-    named = rows.append_column("shard", shard_column(shard, len(rows)))
+def encode_keep_list(part: Part, rows: Any, record: FilterRecord) -> bytes:
+    """Encode the kept rows of a shard's annotation."""
+    named = rows.append_column("shard", shard_column(part.shard, len(rows)))
     table = named.select(SCHEMA.names).cast(SCHEMA)
     metadata = {
-        "shard": shard,
+        "shard": part.shard,
         "rows": str(len(table)),
         "digest": digest_of(table),
-        "annotation": digest_in(rows),
+        "annotation": part.digest,
         "fingerprint": record.fingerprint,
         "filter": json.dumps(record.rule, sort_keys=True),
         "threshold": json.dumps(record.threshold),

@@ -21,17 +21,17 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
 from shardsift.annotations.survey import Part, Survey
-from shardsift.curation.documents import FilterRecord, FilterSummary, Value
-from shardsift.curation.keep_list import (
+from shardsift.documents import DocumentError
+from shardsift.errors import InputError, OutputError, WriteError
+from shardsift.filter.documents import FilterRecord, FilterSummary, Value
+from shardsift.filter.keep_list import (
     KEEP_LIST,
     KeepListFile,
     encode_keep_list,
     parse_keep_list_footer,
     read_keep_list,
 )
-from shardsift.curation.uids import UidWriter
-from shardsift.documents import DocumentError
-from shardsift.errors import InputError, OutputError, WriteError
+from shardsift.filter.uids import UidWriter
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
@@ -163,11 +163,11 @@ class KeptFolder:
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
-        data = encode_keep_list(part.shard, rows, self._record)
+        data = encode_keep_list(part, rows, self._record)
         self._commit(f"{KEEP_LIST}/{part.name}", data)
 
-    def add_uids(self, uids: UidWriter) -> str:
-        """Write DataComp's subset file, and return its SHA-256."""
+    def add_uids(self, uids: UidWriter) -> tuple[int, str]:
+        """Write DataComp's subset file; return the number of its uids, and its SHA-256."""
         return uids.commit(join(self.url, UIDS), self._guard(UIDS))
 
     def finish(self, summary: FilterSummary) -> None:

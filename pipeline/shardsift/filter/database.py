@@ -1,0 +1,155 @@
+"""DuckDB as `filter` uses it: in memory, spilling below `TMPDIR`, errors in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from shardsift.errors import UserError
+from shardsift.redaction import reason
+from shardsift.storage.reading import RemoteFiles
+from shardsift.storage.scratch import make_scratch, out_of_scratch
+
+_MEMORY_SHARE = 0.5
+"""DuckDB's part of the memory that this process may have."""
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class QueryError(UserError):
+    """A query that DuckDB can't answer: an expression that fails on a row, a damaged file."""
+
+
+class Database:
+    """A database that ends with its block.
+
+    It reads the files that it is opened with and the Arrow data that a query is given, and nothing
+    else: no other file, no environment, no network, and its settings are locked.
+    """
+
+    def __init__(self, files: Iterable[str] = ()) -> None:
+        """Open it. `files` are as `located` spells them."""
+        self._scratch = make_scratch()
+        self._failure: BaseException | None = None
+        self._memory = int(_MEMORY_SHARE * memory_there())
+        self._connection = duckdb.connect(
+            config={
+                "temp_directory": self._scratch.name,
+                "memory_limit": f"{self._memory}B",
+                "preserve_insertion_order": False,
+                # What is read as a stream has no size that a plan could go by: the right side of a
+                # join is what is held, as queries are written.
+                # And statistics of Parquet leave NaN out, so that isnan() would be taken for false.
+                "disabled_optimizers": "join_order,build_side_probe_side,statistics_propagation",
+            }
+        )
+        self._connection.register_filesystem(RemoteFiles())
+        self._connection.execute("SET allowed_paths = ?", [[*files]])
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+        self._scratch.cleanup()
+
+    def stream(self, schema: Any, batches: Iterable[Any]) -> Any:
+        """Make a source of one query of what yields record batches; their errors are raised."""
+
+        def remembering() -> Iterator[Any]:
+            try:
+                yield from batches
+            except BaseException as error:
+                self._failure = error
+                raise
+
+        return pa.RecordBatchReader.from_batches(schema, remembering())
+
+    def run(self, query: str, sources: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of an answer. `sources` are Arrow tables and streams, by their names.
+
+        Raises:
+            QueryError: if there is no answer.
+            WriteError: if scratch files can't be written.
+            UserError: if there is too little memory.
+        """
+        with self._asking(sources or {}) as connection:
+            return connection.execute(query).fetchall()
+
+    def batches(self, query: str, sources: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Yield the record batches of an answer of any size. Raises as `run` does."""
+        with self._asking(sources or {}) as connection:
+            yield from pa.RecordBatchReader.from_stream(connection.sql(query))
+
+    @contextmanager
+    def _asking(self, sources: Mapping[str, Any]) -> Generator[duckdb.DuckDBPyConnection]:
+        connection = self._connection.cursor()  # of its own, so that queries may overlap
+        try:
+            for name, source in sources.items():
+                connection.register(name, source)
+            yield connection
+        except (duckdb.Error, pa.ArrowException) as error:
+            if self._failure is not None:
+                raise self._failure from None
+            if full := out_of_scratch(str(error)):
+                raise full from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise UserError(
+                    f"filter needs more than the {self._memory >> 20:,} MB of memory that it may "
+                    f"take, half of what this process may have ({told(error)}); give it more"
+                ) from error
+            raise QueryError(told(error)) from error
+        finally:
+            connection.close()
+
+
+def memory_there() -> int:
+    """Return how many bytes this process may have: of the machine, and of its control group."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for line in _text_of(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        folder = _CGROUPS / controllers if controllers else _CGROUPS
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        below = folder / path.lstrip("/")
+        for place in (below, *below.parents):
+            if place.is_relative_to(folder):
+                limits += [int(n) for n in _text_of(place / name).split() if n.isdigit()]
+    return min(limits)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def quoted(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """Write a string in SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def told(error: Exception) -> str:
+    """Shorten what DuckDB says to its first line, without the kind of error and its settings."""
+    line = str(error).partition("\n")[0].partition(", or SET ")[0]
+    kind, colon, problem = line.partition(" Error: ")
+    return reason(Exception(problem if colon else kind))

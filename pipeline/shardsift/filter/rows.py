@@ -1,0 +1,478 @@
+"""The rows of annotations in a database: what each is worth, and why it may not be kept.
+
+Annotations are read once, as `AnnotationFiles` reads them, so that damage is noticed and named.
+DuckDB takes in what the rule needs of each row, in the table `rows`: which row it is, its fate, its
+value, its bucket of `--per`. What doesn't fit the memory lies below `TMPDIR`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
+
+from shardsift.annotations.parquet import schema_of
+from shardsift.annotations.survey import Part, Survey
+from shardsift.config import Extras, did_you_mean
+from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
+from shardsift.errors import AnnotationError, ConfigError, InputError
+from shardsift.filter.database import Database, QueryError, literal, quoted
+from shardsift.filter.expressions import Column, Expression
+from shardsift.filter.tables import OWN, Columns, Table, joined_tables, select
+from shardsift.shards.plan import shard_prefixes
+from shardsift.storage.files import join
+from shardsift.threads import Track, map_ordered
+
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
+
+logger = logging.getLogger(__name__)
+
+THREADS = 1 + (os.cpu_count() or 1)
+"""While one waits for a disk, another works; more would wait for Python's lock."""
+
+UNMATCHED = "(not joined)"
+"""The bucket of rows that a joined table doesn't have."""
+
+_NO_VALUE = "(none)"
+_MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_FEW = 0.99
+"""A smaller share of rows that a table has is worth a warning."""
+
+_FATES = ("ranked", "dropped", "listed", "excluded", "kept", "valueless", "duplicate")
+
+_MACROS = """
+CREATE MACRO wrapped(x) AS (x & 18446744073709551615::UHUGEINT)::UBIGINT;
+CREATE MACRO added(x, y) AS wrapped(x::UHUGEINT + y::UHUGEINT);
+CREATE MACRO multiplied(x, y) AS wrapped(x::UHUGEINT * y::UHUGEINT);
+CREATE MACRO shaken(x, n, y) AS multiplied(xor(x, x >> n), y);
+CREATE MACRO finished(x) AS xor(x, x >> 31);
+CREATE MACRO mixed(x) AS finished(shaken(shaken(added(x, 11400714819323198485::UBIGINT),
+    30, 13787848793156543929::UBIGINT), 27, 10723151780598845931::UBIGINT));
+CREATE MACRO tie_hash(seed, row_index) AS mixed(added(seed, row_index));
+"""
+"""`mixed` is SplitMix64 (Steele, Lea and Flood, 2014), one to one. `tie_hash` decides between equal
+values, the same on every machine and in every order of files."""
+
+_RANKS = {
+    "FLOAT": "CASE WHEN value >= 0 THEN value::BIT::UINTEGER::UBIGINT + 2147483648 "
+    "ELSE 4294967295 - value::BIT::UINTEGER::UBIGINT END",
+    "DOUBLE": "CASE WHEN value >= 0 THEN value::BIT::UBIGINT + 9223372036854775808 "
+    "ELSE 18446744073709551615 - value::BIT::UBIGINT END",
+    "BIGINT": "(value::HUGEINT + 9223372036854775808)::UBIGINT",
+    "UBIGINT": "value",
+}
+"""Unsigned integers in the order of values, by the type of these."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match:
+    """How many rows of annotations were found in a table, by what, and how many of the table's
+    rows these are."""
+
+    table: str
+    on: str
+    rows: int
+    table_rows: int
+    table_rows_found: int
+
+
+class Rows:
+    """All rows of a folder of annotations, as far as a rule needs them.
+
+    Attributes:
+        kind: DuckDB's type of the values that rank: FLOAT, DOUBLE, BIGINT or UBIGINT.
+        matches: what came of looking rows up in other tables.
+    """
+
+    def __init__(
+        self, config: FilterConfig, found: Survey, database: Database, tables: Sequence[Table]
+    ) -> None:
+        """Check the rule: every table, column and expression. Nothing is read yet.
+
+        Raises UserError.
+        """
+        self.matches: list[Match] = []
+        self._config, self._found, self._database, self._tables = config, found, database, tables
+        columns = Columns(found.extras)
+        for table in tables:
+            table.open(database, columns.own)
+        self._columns = Columns(found.extras, [table for table in tables if not table.excludes])
+        self._by = self._parse("by", config.by)
+        self.kind = "UBIGINT" if config.random is not None else _ranked_kind(self._by)
+        self._where = self._parse("where", config.where)
+        if self._where and self._where.kind != "BOOLEAN":
+            raise self._where.refusal(f"is a {self._where.kind}, and not true or false")
+        self._unique = self._parse("unique", config.unique)
+        if self._unique and self._unique.kind.startswith(("FLOAT", "DOUBLE", "STRUCT", "MAP")):
+            raise self._unique.refusal(f"is {self._unique.kind}; name text, or integers")
+        per = None if config.per in (PREFIX, MEGAPIXELS) else config.per
+        self._per = self._parse("per", per)
+        self._named = {
+            column.name: column
+            for each in (self._by, self._where, self._unique, self._per)
+            for column in (each.columns if each else ())
+        }
+        if config.per == MEGAPIXELS:
+            sides = [self._columns.resolve([OWN, side]) for side in ("width", "height")]
+            self._named |= {column.name: column for column in sides}
+        define(database, self.kind)
+        self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
+        self._bucket_names.append(f"{_MEGAPIXELS[-1]:g} MP and more")
+        self._load_shards()
+
+    def _parse(self, flag: str, text: str | None) -> Expression | None:
+        if not text:
+            return None
+        try:
+            spelled = text if flag == "where" else self._columns.spelled(text)
+            return Expression(f"--{flag}", text, self._columns.resolve, spelled)
+        except ConfigError:
+            words = (PREFIX, MEGAPIXELS) if flag == "per" else ()
+            if hint := did_you_mean(text, words, ""):
+                raise ConfigError(f"--{flag} {text}: no such bucket; {hint}") from None
+            raise
+
+    def _load_shards(self) -> None:
+        """Make a table of shards: their numbers, parts of the corpus, and seeds of ties.
+
+        What the rule needs of it is read beside annotations.
+        """
+        names = [part.shard for part in self._found.parts]
+        prefixes = pa.array([*shard_prefixes(names).values()], pa.string()).dictionary_encode()
+        shards = {
+            "row_part": pa.array(range(len(names)), pa.int32()),
+            "prefix": prefixes.indices,
+            "seed": tie_seeds(names),
+        }
+        source = {"arrow": pa.table(shards)}
+        self._database.run("CREATE TABLE shards AS SELECT row_part, seed FROM arrow", source)
+        needed = {"prefix"} if self._config.per == PREFIX else set[str]()
+        needed |= {"seed"} if self._config.random is not None else set()
+        if self._config.per == PREFIX:
+            self._bucket_names = prefixes.dictionary.to_pylist()
+        self._shards = {name: shards[name] for name in ("row_part", *sorted(needed))}
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def read(self, track: Track) -> None:
+        """Read annotations, and what is joined to them, into the table `rows`.
+
+        Raises:
+            InputError: if a table doesn't tell rows apart, or has none of them.
+            ConfigError: if an expression has no value for a row, as a cast that fails.
+            AnnotationError: if a file is damaged.
+        """
+        self._fill(track)
+        ((rows,),) = self._database.run("SELECT count(*) FROM rows")
+        if rows > self._found.rows:  # a table has a key twice
+            for number, table in enumerate(self._tables):
+                table.merge(self._database, number, self._named.values())
+            self._fill(track)
+        for number, table in enumerate(self._tables):
+            self._check_match(number, table)
+        if self._unique:
+            self._mark_duplicates()
+
+    def annotations(self, columns: Sequence[str], track: Track, title: str) -> Any:
+        """Make a source of a query: columns of all annotations, with shards' numbers and seeds."""
+        names = sorted({*columns, "index", "quality"})
+        parts = self._found.parts
+
+        def read(place: int) -> Any:
+            table = read_part(self._found, parts[place], names).replace_schema_metadata(None)
+            for name, values in self._shards.items():
+                table = table.append_column(name, pa.repeat(values[place], len(table)))
+            return table
+
+        def batches() -> Iterator[Any]:
+            for table in track(map_ordered(read, range(len(parts)), THREADS), title, len(parts)):
+                yield from table.to_batches()
+
+        schema = schema_of(self._found.extras, names)
+        for name, values in self._shards.items():
+            schema = schema.append(pa.field(name, values.type))
+        return self._database.stream(schema, batches())
+
+    def _fill(self, track: Track) -> None:
+        own = {column.name for column in self._named.values() if column.table is None}
+        own |= {key.own for table in self._tables for key in table.keys}
+        own |= {"error"} if self._config.errors == "keep" else set()
+        source = {OWN: self.annotations([*own], track, "reading rows")}
+        query = f"CREATE OR REPLACE TABLE rows AS {self._rows()}"
+        try:
+            self._database.run(query, source)
+        except QueryError as error:
+            given = {"by": self._config.by, "where": self._config.where}
+            given |= {"unique": self._config.unique, "per": self._config.per}
+            told = " ".join(f"--{flag} {text!r}" for flag, text in given.items() if text)
+            raise ConfigError(f"{told}: fails on a row: {error}") from error
+
+    def _rows(self) -> str:
+        """Select which row it is, fate, value, bucket, group, and what tables have it."""
+        keeps = self._config.errors == "keep"
+        listed = [f"found{n}" for n, table in enumerate(self._tables) if table.excludes]
+        tests = {
+            "dropped": "" if keeps else "quality IS NULL",
+            "listed": " OR ".join(listed),
+            "excluded": f"{self._where.sql} IS NOT TRUE" if self._where else "",
+            "kept": "quality IS NULL",
+            "valueless": "value IS NULL",
+        }
+        cases = " ".join(f"WHEN {test} THEN '{fate}'" for fate, test in tests.items() if test)
+        further = [f"{name}{n}" for n in range(len(self._tables)) for name in ("found", "key")]
+        further += [f"{self._unique.sql} AS grouped"] if self._unique else []
+        further += ["error"] if keeps else []
+        columns = [f"CAST(CASE {cases} ELSE 'ranked' END AS fate) AS fate", "value", "bucket"]
+        return (
+            f"SELECT row_part, row_index, {', '.join([*columns, *further])} FROM (SELECT *, "
+            f"{self._value()} AS value, {self._bucket()} AS bucket FROM ({self._source()}))"
+        )
+
+    def _value(self) -> str:
+        """Return what ranks a row, in SQL; null for none."""
+        if self._config.random is not None:
+            return f"mixed(xor(tie_hash(seed, row_index), mixed({self._config.random}::UBIGINT)))"
+        assert self._by, "a column ranks"
+        value = f"CAST({self._by.sql} AS {self.kind})"
+        if self.kind not in ("FLOAT", "DOUBLE"):
+            return value
+        # of -0.0 and 0.0 none is better
+        cases = f"WHEN isnan({value}) THEN NULL WHEN {value} = 0 THEN 0"
+        return f"CASE {cases} ELSE {value} END"
+
+    def _bucket(self) -> str:
+        """Return which bucket of `--per` a row belongs to, in SQL."""
+        if self._per:
+            return f"CAST({self._per.sql} AS VARCHAR)"
+        if self._config.per == PREFIX:
+            return "prefix"
+        if self._config.per != MEGAPIXELS:
+            return "0::UTINYINT"
+        edges = enumerate(_MEGAPIXELS[1:])
+        cases = " ".join(f"WHEN width * height < {edge * 1e6:.0f} THEN {n}" for n, edge in edges)
+        return f"CAST(CASE {cases} ELSE {len(_MEGAPIXELS) - 1} END AS UTINYINT)"
+
+    def _source(self) -> str:
+        """Select the columns that are named, of annotations and of the tables joined to them."""
+        own = {"quality": Column("quality", "FLOAT", "a.quality")} | self._named
+        further = [*(f"a.{name}" for name in self._shards), "a.index AS row_index"]
+        further += ["a.error"] if self._config.errors == "keep" and "error" not in own else []
+        for number, table in enumerate(self._tables):
+            keys = ", ".join(f"a.{quoted(key.own)}" for key in table.keys)
+            further.append(f"hash({keys}) AS key{number}")
+        return select(own.values(), self._tables, self._found.rows, further)
+
+    # --- tables of others ------------------------------------------------------------------------
+
+    def _check_match(self, number: int, table: Table) -> None:
+        """Note how many rows a table has; refuse one that has none, or can't tell rows apart."""
+        rows, keys = self._database.run(
+            f"SELECT count(*), count(DISTINCT key{number}) FROM rows WHERE found{number}"
+        )[0]
+        if table.is_only_by_key and not table.excludes and keys < rows:
+            raise InputError(self._repeated(number, table))
+        whole, found = self._found.rows, f"{rows:,} of {self._found.rows:,} rows"
+        if not rows:
+            problem = f"{table.url}: none of {whole:,} rows is found by {table.on}: "
+            problem += self._side_by_side(table)
+            if not table.excludes:
+                raise InputError(problem)
+            logger.warning("%s", problem)
+        elif rows < _FEW * whole and not table.excludes:
+            logger.warning(
+                "%s: %s are found by %s; the others have no value", table.url, found, table.on
+            )
+        self.matches.append(
+            Match(
+                table=table.url,
+                on=table.on,
+                rows=rows,
+                table_rows=table.rows,
+                table_rows_found=keys,
+            )
+        )
+
+    def _repeated(self, number: int, table: Table) -> str:
+        """Describe a key that several samples have which a table would say the same of."""
+        ((first, second, index),) = self._database.run(
+            f"SELECT min(row_part), max(row_part), arg_min(row_index, row_part) FROM rows "
+            f"WHERE found{number} GROUP BY key{number} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+        )
+        parts = self._found.parts
+        keys = self._found.folder.annotations.read(parts[first].name, ["key"])["key"]
+        return (
+            f"{table.url}: key {keys[index]} names several samples, of {parts[first].shard} and "
+            f"{parts[second].shard}; say what names a row, such as --on shard,key or --on uid"
+        )
+
+    def _side_by_side(self, table: Table) -> str:
+        """Show keys of annotations beside those of a table, and say what would match instead."""
+        first = self._found.folder.annotations.read(
+            self._found.parts[0].name, [key.own for key in table.keys]
+        )
+        ours = ["/".join(map(str, row.values())) for row in first.slice(0, 2).to_pylist()]
+        keys = ", ".join(key.sql for key in table.keys)
+        rows = self._database.run(f"SELECT {keys} FROM {table.sql} LIMIT 2")
+        theirs = ["/".join(map(str, row)) for row in rows]
+        told = f"annotations have {', '.join(ours)}, it has {', '.join(theirs)}"
+        for on in table.others():
+            keys = table.rekeyed(on, self._columns.own)
+            met = " AND ".join(f"a.{quoted(k.own)} = t.on{n}" for n, k in enumerate(keys))
+            theirs = ", ".join(f"{key.sql} AS on{n}" for n, key in enumerate(keys))
+            source = self.annotations([key.own for key in keys], _untracked, "")
+            ((matching,),) = self._database.run(
+                f"SELECT count(*) FROM {OWN} a SEMI JOIN (SELECT {theirs} FROM {table.sql}) t "
+                f"ON {met}",
+                {OWN: source},
+            )
+            if matching:
+                return f"{told}; --on {on} would find {matching:,}"
+        return f"{told}; say with --on what names a row"
+
+    def _mark_duplicates(self) -> None:
+        """Mark all but the best of each group as duplicates."""
+        ((some,),) = self._database.run(
+            "SELECT count(*) FROM rows WHERE fate = 'ranked' AND grouped IS NOT NULL"
+        )
+        if not some:
+            name = self._config.unique
+            hint = "name another column"
+            if name in ("phash", "sha256"):
+                hint = f"score with --hashes {name}"
+            raise InputError(f"--unique {name}: no row that could be kept has one; {hint}")
+        self._database.run("""
+            CREATE TABLE several AS SELECT grouped FROM rows
+            WHERE fate = 'ranked' AND grouped IS NOT NULL GROUP BY grouped HAVING count(*) > 1;
+            CREATE TABLE worse AS SELECT number FROM (
+                SELECT r.rowid AS number, row_number() OVER (PARTITION BY grouped ORDER BY
+                    value DESC, tie_hash(seed, row_index) DESC, row_part DESC, row_index DESC
+                ) AS place
+                FROM rows r SEMI JOIN several USING (grouped) JOIN shards USING (row_part)
+                WHERE fate = 'ranked'
+            ) WHERE place > 1;
+            UPDATE rows SET fate = 'duplicate' FROM worse WHERE rows.rowid = worse.number;
+            DROP TABLE several;
+            DROP TABLE worse;
+        """)
+
+    def name_of(self, bucket: str | int | None, others: Sequence[str | int | None]) -> str:
+        """Name a bucket: that of rows without a value as none of the others is named."""
+        if isinstance(bucket, int):
+            return self._bucket_names[bucket]
+        if bucket is not None:
+            return bucket
+        name = UNMATCHED if self._per and self._per.is_joined else _NO_VALUE
+        while name in others:
+            name = f"({name})"
+        return name
+
+
+def define(database: Database, kind: str) -> None:
+    """Define what queries of rows use, whose values are of a type."""
+    database.run(_MACROS)
+    database.run(f"CREATE MACRO order_bits(value) AS {_RANKS[kind]}")
+    database.run(f"CREATE TYPE fate AS ENUM ({', '.join(map(literal, _FATES))})")
+
+
+def label(
+    table: Any, flag: str, text: str, join: str | None, extras: Extras
+) -> tuple[Any, Expression]:
+    """Return what an expression says of each row of a table of annotations, and the expression.
+
+    Raises:
+        ConfigError: if it is no expression.
+        InputError: if the table to join can't be read, or has none of the rows.
+    """
+    tables = joined_tables([] if join is None else [join])
+    with Database([file for each in tables for file in each.files]) as database:
+        columns = Columns(extras)
+        for each in tables:
+            each.open(database, columns.own)
+        columns = Columns(extras, tables)
+        expression = Expression(flag, text, columns.resolve, columns.spelled(text))
+        source = {OWN: table.append_column("row_number", pa.array(range(len(table))))}
+        for number, each in enumerate(tables):
+            each.merge(database, number, expression.columns)
+        found = ", ".join(f"found{number}" for number in range(len(tables)))
+        rows = select(expression.columns, tables, len(table), ["a.row_number"])
+        query = f"SELECT row_number, {expression.sql} AS label, [{found}] AS found FROM ({rows})"
+        answer = pa.Table.from_batches(
+            database.batches(f"SELECT label, found FROM ({query}) ORDER BY row_number", source)
+        )
+    if tables and not pc.any(pc.list_element(answer["found"], 0)).as_py():
+        raise InputError(f"{tables[0].url}: has none of the rows, looked up by {tables[0].on}")
+    return answer["label"], expression
+
+
+def worst_first(table: Any) -> NDArray[np.intp]:
+    """Return the places of rows of a table of annotations, from the worst to the best.
+
+    They are in the order that a filter cuts, ties included; rows without a score come last.
+    """
+    names = table["shard"].unique().to_pylist()
+    sources = {
+        OWN: table.select(["shard", "index", "quality"]).append_column(
+            "row_number", pa.array(range(len(table)))
+        ),
+        "shards": pa.table({"shard": pa.array(names, pa.string()), "seed": tie_seeds(names)}),
+    }
+    with Database() as database:
+        database.run(_MACROS)
+        batches = database.batches(
+            f"SELECT row_number FROM {OWN} JOIN shards USING (shard) "
+            "ORDER BY quality NULLS LAST, tie_hash(seed, index)",
+            sources,
+        )
+        places = [batch["row_number"].to_numpy() for batch in batches]
+    return np.concatenate([np.empty(0, np.intp), *places]).astype(np.intp)
+
+
+def tie_seeds(shards: Sequence[str]) -> Any:
+    """Return where the hashes of each shard's rows begin, which decide ties."""
+    digests = [hashlib.blake2b(shard.encode(), digest_size=8).digest() for shard in shards]
+    return pa.array([int.from_bytes(digest, "little") for digest in digests], pa.uint64())
+
+
+def _ranked_kind(by: Expression | None) -> str:
+    """Return the type that values are ranked as. Raises ConfigError if they are no numbers."""
+    assert by, "a column ranks"
+    kind = by.kind
+    if kind in ("FLOAT", "DOUBLE", "BIGINT", "UBIGINT"):
+        return kind
+    if kind in ("BOOLEAN", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT"):
+        return "BIGINT"
+    if kind in ("HUGEINT", "UHUGEINT") or kind.startswith("DECIMAL"):
+        return "DOUBLE"
+    raise by.refusal(f"is {kind}; name a column of numbers")
+
+
+def read_part(found: Survey, part: Part, columns: Sequence[str]) -> Any:
+    """Read columns of a shard's annotation, quality among them.
+
+    Raises:
+        AnnotationError: if it is damaged, or another one than was found.
+    """
+    table = found.folder.annotations.read(part.name, columns, part.digest)
+    quality, url = table["quality"], join(found.url, part.name)
+    scored = len(quality) - quality.null_count
+    if (len(table), scored) != (part.rows, part.scored):
+        raise AnnotationError(
+            f"{url}: its footer counts {part.rows:,} rows, {part.scored:,} of them with a score; "
+            f"it has {len(table):,} and {scored:,}; see `shardsift verify`"
+        )
+    if not np.isfinite(quality.drop_null().to_numpy()).all():
+        raise AnnotationError(f"{url}: has a quality that is not finite; see `shardsift verify`")
+    return table
+
+
+def _untracked(items: Any, title: str, total: int) -> Any:
+    return items

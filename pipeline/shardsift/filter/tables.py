@@ -1,0 +1,408 @@
+"""Tables of others that rows of annotations are looked up in: `--join`, `--exclude`, `--on`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardsift.annotations.parquet import schema_of
+from shardsift.config import Extras, did_you_mean
+from shardsift.errors import ConfigError, InputError
+from shardsift.filter.database import Database, QueryError, literal, quoted
+from shardsift.filter.expressions import Column, field_kind
+from shardsift.redaction import reason
+from shardsift.storage.files import join, list_files, open_read
+from shardsift.storage.filesystems import pattern_of
+from shardsift.storage.reading import located
+
+_READERS = {
+    r"\.(parquet|pq)": "read_parquet({}, union_by_name = true)",
+    r"\.[ct]sv(\.gz|\.zst)?": "read_csv({}, union_by_name = true)",
+    r"\.(json|jsonl|ndjson)(\.gz|\.zst)?": "read_json({}, union_by_name = true)",
+}
+"""Kinds of files by the end of their names, and what reads them. Of a folder the first one that it
+has is read: beside img2dataset's Parquet lie JSON files with statistics."""
+
+_KINDS = "Parquet (.parquet, .pq), CSV (.csv, .tsv) or JSON lines (.jsonl, .json)"
+
+_NAMED = re.compile(r"(?P<url>.*\S)\s+AS\s+(?P<alias>[a-z]\w*)\s*", re.IGNORECASE | re.DOTALL)
+
+OWN = "annotations"
+"""Names the table of annotations: `annotations.width`."""
+
+_KEYS = (("shard", "key"), ("uid",), ("key",), ("shard", "index"))
+"""What names a row; the first that a table has. Other tools' `index` may be anything."""
+
+_INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL")) | {
+    "INTEGER",
+    "UINTEGER",
+}
+_FRACTIONS = ("FLOAT", "DOUBLE")
+_NESTED = re.compile(r"(STRUCT|MAP|UNION)\(|.*\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A column of annotations, and what equals it in another table, in SQL."""
+
+    own: str
+    other: str
+    sql: str
+
+
+class Table:
+    """A table of others, with rows that are found by keys.
+
+    Attributes:
+        alias: what SQL calls the table.
+        excludes: whether it names rows to leave out, and nothing is read of it but that.
+        rows: how many there are.
+        is_only_by_key: whether rows are found by `key` alone, and nobody has said so.
+    """
+
+    def __init__(self, url: str, alias: str, on: str | None, *, excludes: bool = False) -> None:
+        """Find the files of a table. Raises InputError if there are none."""
+        self.url, self.alias, self.excludes = url, alias, excludes
+        self.is_only_by_key = False
+        self.rows = 0
+        self.keys: Sequence[Key] = ()
+        self._on = on
+        self._once = ""
+        self._kinds: Mapping[str, str] = {}
+        self._twins: Mapping[str, Sequence[str]] = {}
+        self._found, reader = _find(url)
+        self.files = [located(file) for file in self._found]
+        self.sql = reader.format(f"[{', '.join(map(literal, self.files))}]")
+
+    def open(self, database: Database, own: Mapping[str, str]) -> None:
+        """Look at the columns, and find the keys, given the types of annotations' columns.
+
+        Raises:
+            InputError: if the files can't be read, or have no keys.
+            ConfigError: if `--on` names a column that isn't there.
+        """
+        try:
+            described = database.run(f"DESCRIBE SELECT * FROM {self.sql}")
+        except QueryError as error:
+            raise InputError(f"{self.url}: can't be read: {error}") from error
+        self._kinds = {name: kind for name, kind, *_ in described}
+        ((self.rows,),) = database.run(f"SELECT count(*) FROM {self.sql}")
+        if not self.rows:
+            raise InputError(f"{self.url}: holds no rows")
+        self._find_twins(database)
+        pairs = self._pairs(own)
+        self.keys = [self._key(left, right, own) for left, right in pairs]
+
+    def find(self, name: str) -> Sequence[str]:
+        """Return the columns that a name may mean: in SQL small and capital letters are alike."""
+        return [column for column in self._kinds if column.lower() == name.lower()]
+
+    def column(self, number: int, name: str, fields: Sequence[str]) -> Column:
+        """Return a column, or a field of a struct, of the table with this number.
+
+        Raises LookupError if SQL can't tell the column from another, or there is no such field.
+        """
+        if twins := self._twins.get(name.lower()):
+            raise LookupError(
+                f"{self.url} has both {' and '.join(twins)}, which SQL can't tell apart; rename one"
+            )
+        kind = self._kinds[name]
+        sql = ".".join(map(quoted, [name, *fields]))
+        kind, sql = clean(field_kind(kind, fields) if fields else kind, sql)
+        return Column(".".join([self.alias, name, *fields]), kind, sql, number)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All columns."""
+        return list(self._kinds)
+
+    @property
+    def on(self) -> str:
+        """What rows are found by, as `--on` spells it."""
+        return ",".join(k.own if k.own == k.other else f"{k.own}={k.other}" for k in self.keys)
+
+    def select(self, number: int, columns: Collection[Column]) -> str:
+        """Select what rows are found by, and those columns that are of the table's number."""
+        if self._once:
+            return f"SELECT * FROM {self._once}"
+        keys = [f"{key.sql} AS on{place}" for place, key in enumerate(self.keys)]
+        own = [] if self.excludes else [column for column in columns if column.table == number]
+        values = [f"{column.sql} AS {quoted(column.name)}" for column in own]
+        distinct = "DISTINCT " if self.excludes else ""
+        return f"SELECT {distinct}{', '.join([*keys, *values])}, true AS found FROM {self.sql}"
+
+    def merge(self, database: Database, number: int, columns: Collection[Column]) -> None:
+        """Make rows of one key one row from now on.
+
+        Raises InputError if they differ in one of the columns.
+        """
+        selected = self.select(number, columns)
+        keys = ", ".join(f"on{place}" for place in range(len(self.keys)))
+        names = [quoted(column.name) for column in columns if column.table == number]
+        values = "".join(f", max({name}) AS {name}" for name in names)
+        differs = " OR ".join(["false", *(f"min({n}) IS DISTINCT FROM max({n})" for n in names)])
+        database.run(
+            f"CREATE TABLE once{number} AS SELECT {keys}{values}, true AS found, "
+            f"{differs} AS differs FROM ({selected}) WHERE on0 IS NOT NULL GROUP BY {keys}"
+        )
+        ((different,),) = database.run(f"SELECT count_if(differs) FROM once{number}")
+        if different:
+            raise InputError(
+                f"{self.url}: says two things about {different:,} rows of equal {self.on}; say "
+                "with --on what names a row"
+            )
+        self._once = f"once{number}"
+
+    def others(self) -> list[str]:
+        """Name what rows could be found by instead."""
+        known = {*self._kinds}
+        return [",".join(keys) for keys in _KEYS if {*keys} <= known and ",".join(keys) != self.on]
+
+    def rekeyed(self, on: str, own: Mapping[str, str]) -> Sequence[Key]:
+        """Return the keys that `--on` would give."""
+        return [self._key(name, name, own) for name in on.split(",")]
+
+    def _pairs(self, own: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+        """Pair the columns that rows are found by: of annotations, and of this table."""
+        if self._on is None:
+            keys = next((keys for keys in _KEYS if {*keys} <= {*self._kinds}), None)
+            if keys is None:
+                raise InputError(
+                    f"{self.url}: has neither uid nor key to join it by, nor shard and index; say "
+                    "what names a row, such as --on key=COLUMN, of its columns "
+                    f"{', '.join(self._kinds)}"
+                )
+            self.is_only_by_key = keys == ("key",)
+            return [(name, name) for name in keys]
+        pairs: list[tuple[str, str]] = []
+        for word in self._on.split(","):
+            left, equals, right = map(str.strip, word.partition("="))
+            right = right if equals else left
+            for name, names, of in ((left, own, OWN), (right, self._kinds, self.url)):
+                if name not in names:
+                    hint = did_you_mean(name, names, f"there are {', '.join(names)}")
+                    raise ConfigError(f"--on {self._on}: no column {name} in {of}; {hint}")
+            pairs.append((left, right))
+        return pairs
+
+    def _key(self, left: str, right: str, own: Mapping[str, str]) -> Key:
+        """Make a key: what annotations have as text is compared as text."""
+        kind, there, sql = own[left], self._kinds[right], quoted(right)
+        if kind == "VARCHAR" and not _NESTED.match(there):
+            return Key(left, right, f"CAST({sql} AS VARCHAR)")
+        if kind == "BLOB" and there in ("BLOB", "VARCHAR"):
+            return Key(left, right, sql if there == "BLOB" else f"TRY(unhex({sql}))")
+        if kind in ("BIGINT", "UBIGINT") and (there.endswith("INT") or there in _INTEGERS):
+            return Key(left, right, f"TRY_CAST({sql} AS {kind})")
+        raise InputError(f"{self.url}: {right} is {there}, and {left} of annotations {kind}")
+
+    def _find_twins(self, database: Database) -> None:
+        """Find columns whose names are alike; DuckDB calls the second `NAME_1`."""
+        names = {name.lower() for name in self._kinds}
+        again = [n for n in names if (found := re.fullmatch(r"(.*)_\d+", n)) and found[1] in names]
+        for file, location in zip(self._found, self.files, strict=True) if again else ():
+            written = _header(database, file, location)
+            counts = Counter(map(str.lower, written))
+            twins = {n: [w for w in written if w.lower() == n] for n, k in counts.items() if k > 1}
+            if twice := next((t[0] for t in twins.values() if len({*t}) < len(t)), None):
+                raise InputError(f"{file}: has two columns of one name, {twice}; rename one")
+            self._twins = {**self._twins, **twins}
+            self._twins |= {f"{n}_{k}": t for n, t in twins.items() for k in range(1, len(t))}
+
+
+class Columns:
+    """All columns that an expression may name: annotations' own, and those of joined tables.
+
+    `own` gives the types of annotations' columns, which a query calls `a`.
+    """
+
+    def __init__(self, extras: Extras, tables: Sequence[Table] = ()) -> None:
+        kinds = {field.name: _own_kind(field.type) for field in schema_of(extras)}
+        self._own = {n: clean(kind, f"a.{quoted(n)}") for n, kind in kinds.items()}
+        self.own = {name: kind for name, (kind, _) in self._own.items()}
+        self._tables = tables
+
+    def resolve(self, path: Sequence[str]) -> Column:
+        """Find the column of a dotted name: `width`, `laion.WIDTH`, `meta.aesthetic`.
+
+        Of a name that annotations and a table spell alike, annotations' column is meant.
+
+        Raises LookupError.
+        """
+        first, *rest = path
+        if rest:
+            found = self._of_table(first, rest[0])
+            if found is not None:
+                return self._column(*found, rest[1:])
+        own = [name for name in self.own if name.lower() == first.lower()]
+        others = [
+            (number, name)
+            for number, table in enumerate(self._tables)
+            for name in table.find(first)
+            if own != [name]
+        ]
+        if len(others) > 1 or (own and others):
+            places = [f"{OWN}.{name}" for name in own]
+            places += [f"{self._tables[number].alias}.{name}" for number, name in others]
+            raise LookupError(f"{first} may be {' or '.join(places)}; write which")
+        if own:
+            return self._column(None, own[0], rest)
+        if others:
+            return self._column(*others[0], rest)
+        name = ".".join(path)
+        known = [*self.own, *(n for table in self._tables for n in table.names)]
+        hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+        raise LookupError(f"no column {name}; {hint}")
+
+    def spelled(self, text: str) -> str:
+        """Return an expression: a column's name, whatever signs it has, is one as it stands."""
+        names = {*self.own, *(name for table in self._tables for name in table.names)}
+        return quoted(text) if text in names else text
+
+    def _of_table(self, alias: str, name: str) -> tuple[int | None, str] | None:
+        """Find a column of the table that an alias names; None if it names none."""
+        if alias.lower() == OWN:
+            found = [own for own in self.own if own.lower() == name.lower()]
+            return (None, found[0]) if found else None
+        for number, table in enumerate(self._tables):
+            if table.alias.lower() == alias.lower():
+                if found := table.find(name):
+                    return number, name if name in found else found[0]
+                hint = did_you_mean(name, table.names, f"it has {', '.join(table.names)}")
+                raise LookupError(f"{table.url}: no column {name}; {hint}")
+        return None
+
+    def _column(self, number: int | None, name: str, fields: Sequence[str]) -> Column:
+        if number is not None:
+            return self._tables[number].column(number, name, fields)
+        if fields:
+            raise LookupError(f"no column {'.'.join([name, *fields])}; {name} has no fields")
+        return Column(name, *self._own[name])
+
+
+def joined_tables(
+    joins: Sequence[str], on: Sequence[str] = (), excludes: Sequence[str] = ()
+) -> Sequence[Table]:
+    """Find the tables of `--join`, with `--on`, and of `--exclude`.
+
+    Raises:
+        InputError: if one isn't there.
+        ConfigError: if two have one name.
+    """
+    keys = [*on] if len(on) == len(joins) else [on[0] if on else None] * len(joins)
+    tables: list[Table] = []
+    for number, (given, key) in enumerate(zip(joins, keys, strict=True), start=1):
+        named = _NAMED.fullmatch(given)
+        alias = named["alias"] if named else f"joined{number if number > 1 else ''}"
+        if alias.lower() in (OWN, *(table.alias.lower() for table in tables)):
+            raise ConfigError(f"--join {given}: there is another table {alias}")
+        tables.append(Table(named["url"] if named else given, alias, key))
+    tables += [Table(url, f"excluded{n}", None, excludes=True) for n, url in enumerate(excludes)]
+    return tables
+
+
+def select(
+    columns: Collection[Column], tables: Sequence[Table], rows: int, further: Sequence[str] = ()
+) -> str:
+    """Select columns of annotations, `a`, and of the tables that are joined to them.
+
+    Of a table with number N `foundN` says whether it has the row. There are so many `rows`; they
+    come several times if a table has a key several times.
+    """
+    names = [*further]
+    for column in columns:
+        sql = column.sql if column.table is None else f"t{column.table}.{quoted(column.name)}"
+        names.append(f"{sql} AS {quoted(column.name)}")
+    joined = f"{OWN} a"
+    for number, table in enumerate(tables):
+        names.append(f"t{number}.found IS TRUE AS found{number}")
+        met = " AND ".join(
+            f"a.{quoted(key.own)} = t{number}.on{place}" for place, key in enumerate(table.keys)
+        )
+        selected = table.select(number, columns)
+        # the right side of a join is held: let it be the smaller one
+        if table.rows <= rows:
+            joined = f"{joined} LEFT JOIN ({selected}) t{number} ON {met}"
+        else:
+            whole = f"({joined})" if number else joined
+            joined = f"({selected}) t{number} RIGHT JOIN {whole} ON {met}"
+    return f"SELECT {', '.join(names)} FROM {joined}"
+
+
+def clean(kind: str, sql: str) -> tuple[str, str]:
+    """Return type and SQL of a value without NaN, and with integers that don't overflow.
+
+    An area of large images doesn't fit 32 bits.
+    """
+    if kind in _FRACTIONS:
+        return kind, f"CASE WHEN isnan({sql}) THEN NULL ELSE {sql} END"
+    if kind in _INTEGERS:
+        return "BIGINT", f"CAST({sql} AS BIGINT)"
+    return ("VARCHAR", f"CAST({sql} AS VARCHAR)") if kind.startswith("ENUM(") else (kind, sql)
+
+
+def _own_kind(kind: Any) -> str:
+    """Return DuckDB's type of a column of annotations."""
+    if pa.types.is_integer(kind):
+        sizes = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
+        return f"{'' if pa.types.is_signed_integer(kind) else 'U'}{sizes[kind.bit_width]}"
+    if pa.types.is_floating(kind):
+        return "FLOAT"
+    return "BLOB" if pa.types.is_fixed_size_binary(kind) else "VARCHAR"
+
+
+def _find(url: str) -> tuple[Sequence[str], str]:
+    """List the files of a table, and tell what reads them. Raises InputError."""
+    reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
+    is_glob = bool({*"*?["} & {*url}) and not _is_there(url)
+    if reader and not is_glob:
+        return [url], reader
+    folder, names = url, list[str]()
+    if is_glob:
+        before = re.split(r"[*?\[]", url, maxsplit=1)[0]
+        folder, slash, _ = before.rpartition("/")
+        folder, pattern = (folder or "/", url) if slash else (".", f"./{url}")
+        matches = pattern_of(pattern).match
+        names = [name for name in _data(list_files(folder)) if matches(join(folder, name))]
+    else:
+        names = _data(list_files(url))
+    for end, sql in _READERS.items():
+        found = [name for name in names if _ends(name, end)]
+        if found:
+            return [join(folder, name) for name in found], sql
+    raise InputError(f"{url}: no table here; name {_KINDS}: a file, a folder or a glob")
+
+
+def _data(names: Iterable[str]) -> list[str]:
+    """Leave out what is hidden, and what begins with `_`, such as Delta's log."""
+    return sorted(n for n in names if not any(part[0] in "_." for part in n.split("/") if part))
+
+
+def _ends(name: str, end: str) -> bool:
+    return re.search(f"{end}$", name, re.IGNORECASE) is not None
+
+
+def _is_there(url: str) -> bool:
+    try:
+        open_read(url).close()
+    except OSError:
+        return False
+    return True
+
+
+def _header(database: Database, file: str, location: str) -> Sequence[str]:
+    """Return the names of columns as a file spells them."""
+    if not _ends(file, r"\.(parquet|pq)"):
+        query = f"SELECT * FROM read_csv({literal(location)}, header = false, all_varchar = true)"
+        return [*map(str, database.run(f"{query} LIMIT 1")[0])] if "csv" in file.lower() else ()
+    try:
+        with open_read(file) as content:
+            return pq.read_schema(content).names
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file}: can't be read: {reason(error)}") from error
