@@ -85,7 +85,7 @@ class ReportConfig(Config):
     )
     join: str | None = Field(
         default=None,
-        description="a Parquet file, or a folder of them, with the column of `per`, as of `filter`",
+        description="a table with the column of `per`, as of `filter`",
     )
     model: str | None = Field(
         default=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -19,25 +19,15 @@ from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
-from shardsift.filter.documents import BucketCounts, FilterSummary, JoinCounts, UidCounts
+from shardsift.filter.documents import BucketCounts, FilterSummary, JoinCounts, UidCounts, Value
 from shardsift.filter.output import KeptFolder
-from shardsift.filter.rows import THREADS, Match, Rows, read_part
-from shardsift.filter.selection import BucketKey, Counts, Selection, Value
+from shardsift.filter.rows import THREADS, Rows, read_part
+from shardsift.filter.selection import BucketKey, Counts, Selection
 from shardsift.filter.tables import joined_tables
 from shardsift.filter.uids import UidWriter
 from shardsift.threads import Track, map_ordered, no_track
 
 _KEPT_COLUMNS = ("key", "index", "uid", "quality")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bucket:
-    """One of `--per`: rows it may keep, how many of them are kept, and the lowest value kept."""
-
-    name: str
-    rows: int
-    kept: int
-    threshold: Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +42,7 @@ class Threshold:
 
     value: Value
     rank_error: float | None = None
-    buckets: Sequence[Bucket] = ()
+    buckets: Sequence[BucketCounts] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +56,7 @@ class FilterResult:
     survey: Survey
     threshold: Threshold
     counts: Counts | None = None
-    matches: Sequence[Match] = ()
+    matches: Sequence[JoinCounts] = ()
     uids: UidCounts | None = None
 
 
@@ -126,7 +116,7 @@ def _keep_best(config: FilterConfig, found: Survey, rows: Rows, selection: Selec
         (value,) = selection.thresholds.values()
         return Threshold(value=None if config.random is not None else value)
     buckets = [
-        Bucket(
+        BucketCounts(
             name=rows.name_of(bucket, [*selection.sizes]),
             rows=size,
             kept=wanted[bucket],
@@ -182,11 +172,10 @@ def _write(
 
 def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
     if not counts.kept_in_all:
-        what = "" if config.by == QUALITY else f" of {config.by}"
-        reason = f"no scored row reaches the threshold{what}"
-        if config.where:
-            reason += f" and passes where {config.where!r}"
-        raise InputError(f"{found.url}: keeps nothing, for {reason}")
+        raise InputError(
+            f"{found.url}: keeps nothing: none of its {found.rows:,} rows {_conditions(config)} "
+            "and reaches the threshold"
+        )
 
 
 def _check_range(quality: float, found: Survey) -> None:
@@ -206,7 +195,9 @@ def _share(
     """Return how many rows of each bucket are kept. Raises InputError if that can't be done."""
     total = sum(sizes.values())
     if not total:
-        raise InputError(f"{found.url}: keeps nothing, for {_nothing(config, found)}")
+        raise InputError(
+            f"{found.url}: keeps nothing: none of its {found.rows:,} rows {_conditions(config)}"
+        )
     if config.keep_count is not None:
         wanted = dict.fromkeys(sizes, config.keep_count)
     else:
@@ -216,7 +207,7 @@ def _share(
     if any(wanted[bucket] > size for bucket, size in sizes.items()):
         raise InputError(
             f"{found.url}: can't keep {sum(wanted.values()):,} of its {found.rows:,} rows: only "
-            f"{total:,} {_who_is_left(config)}; ask for less"
+            f"{total:,} are left, each of which {_conditions(config)}; ask for less"
         )
     if not any(wanted.values()):
         raise InputError(
@@ -226,23 +217,13 @@ def _share(
     return wanted
 
 
-def _who_is_left(config: FilterConfig) -> str:
-    conditions = _conditions(config, "have", "pass", "are")
-    scored = f"are scored and {conditions}" if conditions else "are scored"
-    return f"{scored} and are the best by {config.unique}" if config.unique else scored
-
-
-def _nothing(config: FilterConfig, found: Survey) -> str:
-    if not found.scored:
-        return f"none of its {found.rows:,} rows has a score"
-    return f"no scored row {_conditions(config, 'has', 'passes', 'is')}"
-
-
-def _conditions(config: FilterConfig, has: str, passes: str, are: str) -> str:
-    """Say what rows with a score have to fulfil before they are ranked; empty for nothing."""
-    conditions = [f"{has} a value of {config.by}"] if config.by != QUALITY else []
-    conditions += [f"{passes} where {config.where!r}"] if config.where else []
-    conditions += [f"{are} not excluded"] if config.exclude else []
+def _conditions(config: FilterConfig) -> str:
+    """Name what rows have to fulfil before they are ranked."""
+    conditions = ["has a score"]
+    conditions += [f"has a value of {config.by}"] if config.by != QUALITY else []
+    conditions += ["is not in --exclude"] if config.exclude else []
+    conditions += [f"passes where {config.where!r}"] if config.where else []
+    conditions += [f"is the best by {config.unique}"] if config.unique else []
     return " and ".join(conditions)
 
 
@@ -283,8 +264,8 @@ def summarise(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
         run_is_finished=found.is_finished,
         threshold=outcome.threshold.value,
         rank_error=outcome.threshold.rank_error,
-        buckets=tuple(BucketCounts(**asdict(each)) for each in outcome.threshold.buckets),
-        joined=tuple(JoinCounts(**asdict(each)) for each in outcome.matches),
+        buckets=tuple(outcome.threshold.buckets),
+        joined=tuple(outcome.matches),
         uids=outcome.uids,
         emitted=tuple(config.emit),
         rule=config.rule(),

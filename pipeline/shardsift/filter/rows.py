@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +25,7 @@ from shardsift.config import Extras, did_you_mean
 from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, literal, quoted
+from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
 from shardsift.filter.tables import OWN, Columns, Table, joined_tables, select
 from shardsift.shards.plan import shard_prefixes
@@ -58,31 +58,13 @@ CREATE MACRO finished(x) AS xor(x, x >> 31);
 CREATE MACRO mixed(x) AS finished(shaken(shaken(added(x, 11400714819323198485::UBIGINT),
     30, 13787848793156543929::UBIGINT), 27, 10723151780598845931::UBIGINT));
 CREATE MACRO tie_hash(seed, row_index) AS mixed(added(seed, row_index));
+CREATE MACRO upper_bits(value) AS (CASE WHEN value::DOUBLE >= 0
+    THEN value::DOUBLE::BIT::UBIGINT + 9223372036854775808
+    ELSE 18446744073709551615 - value::DOUBLE::BIT::UBIGINT END) >> 42;
 """
 """`mixed` is SplitMix64 (Steele, Lea and Flood, 2014), one to one. `tie_hash` decides between equal
-values, the same on every machine and in every order of files."""
-
-_RANKS = {
-    "FLOAT": "CASE WHEN value >= 0 THEN value::BIT::UINTEGER::UBIGINT + 2147483648 "
-    "ELSE 4294967295 - value::BIT::UINTEGER::UBIGINT END",
-    "DOUBLE": "CASE WHEN value >= 0 THEN value::BIT::UBIGINT + 9223372036854775808 "
-    "ELSE 18446744073709551615 - value::BIT::UBIGINT END",
-    "BIGINT": "(value::HUGEINT + 9223372036854775808)::UBIGINT",
-    "UBIGINT": "value",
-}
-"""Unsigned integers in the order of values, by the type of these."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Match:
-    """How many rows of annotations were found in a table, by what, and how many of the table's
-    rows these are."""
-
-    table: str
-    on: str
-    rows: int
-    table_rows: int
-    table_rows_found: int
+values, the same on every machine and in every order of files. `upper_bits` are 22 bits of a number,
+in the same order."""
 
 
 class Rows:
@@ -100,7 +82,7 @@ class Rows:
 
         Raises UserError.
         """
-        self.matches: list[Match] = []
+        self.matches: list[JoinCounts] = []
         self._config, self._found, self._database, self._tables = config, found, database, tables
         columns = Columns(found.extras)
         for table in tables:
@@ -124,7 +106,7 @@ class Rows:
         if config.per == MEGAPIXELS:
             sides = [self._columns.resolve([OWN, side]) for side in ("width", "height")]
             self._named |= {column.name: column for column in sides}
-        define(database, self.kind)
+        define(database)
         self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
         self._bucket_names.append(f"{_MEGAPIXELS[-1]:g} MP and more")
         self._load_shards()
@@ -291,15 +273,8 @@ class Rows:
             logger.warning(
                 "%s: %s are found by %s; the others have no value", table.url, found, table.on
             )
-        self.matches.append(
-            Match(
-                table=table.url,
-                on=table.on,
-                rows=rows,
-                table_rows=table.rows,
-                table_rows_found=keys,
-            )
-        )
+        there = {"table_rows": table.rows, "table_rows_found": keys}
+        self.matches.append(JoinCounts(table=table.url, on=table.on, rows=rows, **there))
 
     def _repeated(self, number: int, table: Table) -> str:
         """Describe a key that several samples have which a table would say the same of."""
@@ -376,10 +351,9 @@ class Rows:
         return name
 
 
-def define(database: Database, kind: str) -> None:
-    """Define what queries of rows use, whose values are of a type."""
+def define(database: Database) -> None:
+    """Define what queries of rows use."""
     database.run(_MACROS)
-    database.run(f"CREATE MACRO order_bits(value) AS {_RANKS[kind]}")
     database.run(f"CREATE TYPE fate AS ENUM ({', '.join(map(literal, _FATES))})")
 
 

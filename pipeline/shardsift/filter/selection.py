@@ -1,7 +1,7 @@
 """The threshold of a filter, and the rows that reach it.
 
-Where the threshold lies is learnt from counts over the upper bits of values, and then from the rows
-whose bits are the threshold's: no rows are sorted but these.
+Where the threshold lies is learnt from counts over the upper bits of values; only rows whose bits
+are the threshold's are sorted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,23 +19,13 @@ from numpy.typing import NDArray
 from shardsift.annotations.sketch import shortest
 from shardsift.errors import InputError
 from shardsift.filter.database import Database
-
-Value = int | float | None
-"""Of what a filter goes by."""
+from shardsift.filter.documents import Value
 
 BucketKey = str | int | None
 """A value of `--per`; null for rows without one."""
 
-GATHERED = 1 << 23
-"""How many rows near the threshold are sorted at most, unless these are equal in all bits."""
-
-_DIGIT_BITS = 22
-"""So many bits are counted at a time, in all buckets together."""
-
-_FEWEST_BITS = 6
 _MOST_BUCKETS = 1 << 14
-_FLOATS = {"FLOAT": np.float32, "DOUBLE": np.float64}
-_NEAR = "rows r JOIN near n ON r.bucket IS NOT DISTINCT FROM n.bucket JOIN shards USING (row_part)"
+_NEAR = "rows r JOIN near n ON r.bucket IS NOT DISTINCT FROM n.bucket"
 _CUT = "rows r LEFT JOIN cuts c ON r.bucket IS NOT DISTINCT FROM c.bucket"
 
 
@@ -83,14 +72,12 @@ class Selection:
 
     Attributes:
         sizes: how many rows each bucket may keep.
-        gathered: how many rows near a threshold are sorted at most.
         thresholds: the lowest value that each bucket keeps; none of a bucket that keeps nothing.
     """
 
-    def __init__(self, database: Database, kind: str, gathered: int = GATHERED) -> None:
+    def __init__(self, database: Database, kind: str) -> None:
         """Count the rows whose values are of a type. Raises InputError for too many buckets."""
         self._database, self._kind = database, kind
-        self.gathered = gathered
         counted = database.run(
             "SELECT bucket, count(*) FROM rows WHERE fate = 'ranked' GROUP BY bucket ORDER BY ALL"
         )
@@ -104,15 +91,10 @@ class Selection:
 
     def keep_from(self, least: float) -> Value:
         """Keep the rows of this value and above; return it as the values' type has it."""
-        if self._kind in _FLOATS:
-            value: Any = _FLOATS[self._kind](least)
-        else:
-            value = ceil(least)
-        self._database.run(
-            f"CREATE TABLE cuts AS SELECT DISTINCT bucket, 0::UBIGINT AS lowest_tie, "
-            f"CAST('{value}' AS {self._kind}) AS lowest FROM rows"
-        )
-        return self._shown(value)
+        value = ceil(least) if self._kind.endswith("INT") else least
+        cut = f"CAST('{value}' AS {self._kind}) AS lowest, 0::UBIGINT AS lowest_tie"
+        self._database.run(f"CREATE TABLE cuts AS SELECT DISTINCT bucket, {cut} FROM rows")
+        return shortest(value) if self._kind == "FLOAT" else value
 
     def keep_best(self, wanted: Mapping[BucketKey, int]) -> None:
         """Keep so many rows of each bucket: the best, ties by a hash of shard and index."""
@@ -121,78 +103,51 @@ class Selection:
         columns = [pa.array([*some], kind), pa.array([*some.values()], pa.int64())]
         source = pa.table(columns, names=["bucket", "remaining"])
         self._database.run("CREATE TABLE near AS SELECT * FROM arrow", {"arrow": source})
-        met = self._narrow(len(some))
         self._database.run(f"""
+            CREATE OR REPLACE TABLE near AS
+            SELECT bucket, bits, (remaining - above)::BIGINT AS remaining FROM (
+                SELECT *, sum(own) OVER (PARTITION BY bucket ORDER BY bits DESC) - own AS above
+                FROM (
+                    SELECT n.bucket, remaining, upper_bits(value) AS bits, count(*) AS own
+                    FROM {_NEAR} WHERE fate = 'ranked' GROUP BY ALL
+                )
+            ) WHERE above < remaining AND remaining <= above + own;
             CREATE TABLE cuts AS SELECT bucket, lowest, lowest_tie FROM (
                 SELECT n.bucket, remaining, value AS lowest,
                     tie_hash(seed, row_index) AS lowest_tie, row_number() OVER (
                         PARTITION BY n.bucket ORDER BY value DESC, lowest_tie DESC
                     ) AS place
-                FROM {_NEAR} WHERE {met}
-            ) WHERE place = remaining
+                FROM {_NEAR} JOIN shards USING (row_part)
+                WHERE fate = 'ranked' AND upper_bits(value) = bits
+            ) WHERE place = remaining;
         """)
         self._wanted = sum(some.values())
         found = self._database.run("SELECT bucket, lowest FROM cuts")
-        self.thresholds = {bucket: self._shown(value) for bucket, value in found}
-
-    def _narrow(self, buckets: int) -> str:
-        """Learn the upper bits of each bucket's threshold, until few enough rows share them.
-
-        Returns the condition in SQL that these rows fulfil.
-        """
-        step = max(_FEWEST_BITS, _DIGIT_BITS - (buckets - 1).bit_length())
-        met, left = "fate = 'ranked'", sum(self.sizes.values())
-        words = (
-            ("value_bits", "order_bits(value)", 32 if self._kind == "FLOAT" else 64),
-            ("tie_bits", "tie_hash(seed, row_index)", 64),
-        )
-        learnt = ""
-        for name, word, size in words:
-            known, before = 0, met
-            while left > self.gathered and known < size:
-                known = min(size, known + step)
-                bits = f"({word} >> {size - known})"
-                self._database.run(f"""
-                    CREATE OR REPLACE TABLE near AS
-                    SELECT * EXCLUDE (above) REPLACE ((remaining - above)::BIGINT AS remaining)
-                    FROM (
-                        SELECT *, sum(own) OVER (PARTITION BY bucket ORDER BY {name} DESC) - own
-                            AS above
-                        FROM (
-                            SELECT n.bucket, remaining, {learnt} {bits} AS {name}, count(*) AS own
-                            FROM {_NEAR} WHERE {met} GROUP BY ALL
-                        )
-                    ) WHERE above < remaining AND remaining <= above + own
-                """)
-                met = f"{before} AND {bits} = n.{name}"
-                ((left,),) = self._database.run("SELECT sum(own)::BIGINT FROM near")
-            learnt = f"{name}, " if known else ""
-        return met
+        is_short = self._kind == "FLOAT"
+        self.thresholds = {bucket: shortest(v) if is_short else v for bucket, v in found}
 
     def count(self, errors: Mapping[str, int]) -> Counts:
         """Count what became of all rows; `errors` are those that were dropped, by error code."""
-        fates = dict(self._database.run("SELECT fate, count(*) FROM rows GROUP BY fate"))
+        fates = Counter(dict(self._database.run("SELECT fate, count(*) FROM rows GROUP BY fate")))
         ((below, at),) = self._database.run(
             "SELECT count(*) FILTER (value < lowest OR lowest IS NULL), "
             f"count(*) FILTER (value = lowest) FROM {_CUT} WHERE fate = 'ranked'"
         )
-        ranked = fates.get("ranked", 0)
+        ranked = fates["ranked"]
         kept = ranked - below if self._wanted is None else self._wanted
         assert kept + below <= ranked <= kept + below + at, "ties alone are decided by the hash"
-        counts = Counts(
+        query = "SELECT error, count(*) FROM rows WHERE fate = 'kept' GROUP BY error"
+        return Counts(
             kept=kept,
+            kept_errors=Counter(dict(self._database.run(query)) if fates["kept"] else {}),
             below=below,
             tied=ranked - kept - below,
-            duplicates=fates.get("duplicate", 0),
-            valueless=fates.get("valueless", 0),
-            excluded=fates.get("excluded", 0),
-            listed=fates.get("listed", 0),
-            errors=Counter(errors if "dropped" in fates else {}),
+            duplicates=fates["duplicate"],
+            valueless=fates["valueless"],
+            excluded=fates["excluded"],
+            listed=fates["listed"],
+            errors=Counter(errors if fates["dropped"] else {}),
         )
-        if "kept" in fates:
-            query = "SELECT error, count(*) FROM rows WHERE fate = 'kept' GROUP BY error"
-            counts.kept_errors = Counter(dict(self._database.run(query)))
-        return counts
 
     def kept(self, shards: int) -> Iterator[NDArray[np.int32]]:
         """Yield the indices of the kept rows of each of so many shards, in order."""
@@ -214,7 +169,3 @@ class Selection:
         for _ in range(shard, shards):
             yield np.concatenate(waiting)
             waiting = [np.empty(0, np.int32)]
-
-    def _shown(self, value: Any) -> Value:
-        """Return a value in the fewest digits."""
-        return shortest(value) if self._kind == "FLOAT" else value

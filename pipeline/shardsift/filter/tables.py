@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +74,7 @@ class Table:
         self._on = on
         self._once = ""
         self._kinds: Mapping[str, str] = {}
-        self._twins: Mapping[str, Sequence[str]] = {}
+        self._twins: dict[str, Sequence[str]] = {}
         self._found, reader = _find(url)
         self.files = [located(file) for file in self._found]
         self.sql = reader.format(f"[{', '.join(map(literal, self.files))}]")
@@ -203,17 +202,20 @@ class Table:
         raise InputError(f"{self.url}: {right} is {there}, and {left} of annotations {kind}")
 
     def _find_twins(self, database: Database) -> None:
-        """Find columns whose names are alike; DuckDB calls the second `NAME_1`."""
-        names = {name.lower() for name in self._kinds}
-        again = [n for n in names if (found := re.fullmatch(r"(.*)_\d+", n)) and found[1] in names]
-        for file, location in zip(self._found, self.files, strict=True) if again else ():
-            written = _header(database, file, location)
-            counts = Counter(map(str.lower, written))
-            twins = {n: [w for w in written if w.lower() == n] for n, k in counts.items() if k > 1}
-            if twice := next((t[0] for t in twins.values() if len({*t}) < len(t)), None):
-                raise InputError(f"{file}: has two columns of one name, {twice}; rename one")
-            self._twins = {**self._twins, **twins}
-            self._twins |= {f"{n}_{k}": t for n, t in twins.items() for k in range(1, len(t))}
+        """Find columns whose names are alike; DuckDB calls the second `NAME_1`.
+
+        Raises InputError if they are the same.
+        """
+        written = _header(database, self._found[0], self.files[0])
+        alike: dict[str, list[str]] = {}
+        for name in written:
+            alike.setdefault(name.lower(), []).append(name)
+        for lower, names in alike.items():
+            if len({*names}) < len(names):
+                problem = f"has two columns of one name, {names[0]}; rename one"
+                raise InputError(f"{self._found[0]}: {problem}")
+            if len(names) > 1:
+                self._twins |= dict.fromkeys([lower, f"{lower}_1"], names)
 
 
 class Columns:

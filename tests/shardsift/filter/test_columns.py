@@ -164,7 +164,7 @@ def test_what_cannot_rank_is_refused(
 )
 def test_an_expression_ranks(by: str, kept: list[str], scores: Path, tmp_path: Path) -> None:
     if not kept:
-        with pytest.raises(InputError, match="no scored row has a value of"):
+        with pytest.raises(InputError, match="has a score and has a value of"):
             keep(scores, tmp_path / "kept", by=by, keep_count=2)
         return
     found = keep(scores, tmp_path / "kept", by=by, keep_count=2)

@@ -63,7 +63,7 @@ def test_a_column_of_annotations_needs_no_join(scores: str) -> None:
 
 @pytest.mark.parametrize(
     ("column", "problem"),
-    [("sauce", "did you mean source"), ("clip", "name a column of text or whole numbers")],
+    [("sauce", "did you mean source"), ("clip", "name text or whole numbers")],
 )
 def test_what_makes_no_parts_is_a_mistake(
     scores: str, sources: str, column: str, problem: str
@@ -73,7 +73,7 @@ def test_what_makes_no_parts_is_a_mistake(
 
 
 def test_without_a_file_to_join_its_columns_are_unknown(scores: str) -> None:
-    with pytest.raises(ConfigError, match="--join names a Parquet file"):
+    with pytest.raises(ConfigError, match="no column source"):
         gather(scores, per="source")
     with pytest.raises(InputError):
         gather(scores, per="source", join="nowhere.parquet")
