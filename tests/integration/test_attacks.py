@@ -44,7 +44,7 @@ READERS = {
 }
 RECORDS = {
     "scores": ["_run.json", "_summary.json", "_manifest.arrow", "00000.parquet"],
-    "few": ["_run.json", "_summary.json", "_compact.arrow", "_compacting.json", "_manifest.arrow"],
+    "few": ["_run.json", "_summary.json", "_compacting.json", "_manifest.arrow"],
     "kept": ["_filter.json", "_summary.json", "keep-list/00000.parquet"],
     "out": ["_reshard.json", "_plan.parquet", "00000000_stats.json", "_summary.json"],
 }

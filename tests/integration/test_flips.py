@@ -30,7 +30,7 @@ KINDS = {
         *("00000.parquet", "_run.json", "_manifest.arrow", "_summary.json"),
         "_failed/00002.json",
     ],
-    "few": ["annotations-00000.parquet", "_compact.arrow", "_compacting.json"],
+    "few": ["annotations-00000.parquet", "_manifest.arrow", "_compacting.json"],
     "kept": ["keep-list/00000.parquet", "uids.npy", "_filter.json", "_summary.json"],
     "out": [
         *("00000000.tar", "00000000_stats.json", "_plan.parquet", "_reshard.json"),
@@ -101,7 +101,7 @@ READERS = {
     ],
     "scores/_manifest.arrow": [["stats", "scores"], ["report", "scores", "--output", "page"]],
     "few/annotations-00000.parquet": [["filter", "few", "--keep-top", "0.5", "--dry-run"]],
-    "few/_compact.arrow": [["filter", "few", "--keep-top", "0.5", "--dry-run"]],
+    "few/_manifest.arrow": [["filter", "few", "--keep-top", "0.5", "--dry-run"]],
     "kept/keep-list/00000.parquet": [["reshard", "--keep", "kept", "--output", "n", "--dry-run"]],
     "out/_plan.parquet": [["reshard", "--keep", "kept", "--output", "out", "--dry-run"]],
 }

@@ -1,226 +1,127 @@
-"""Compacted annotations: those of many shards in few files, row after row.
+"""Compacted annotations: those of many shards in few files, one shard after the other.
 
-`_compact.arrow` has a row a shard: what its annotation file said of itself, and where its rows
-lie now. So whoever reads annotations shard by shard reads compacted ones the same way.
+The manifest names the shards and counts their rows, so a shard's rows begin where those of the
+shards before it end.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final, cast
+from itertools import islice
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from shardsift.annotations.documents import RunRecord
-from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows, read_table
-from shardsift.annotations.parquet import (
-    ROW_GROUP_ROWS,
-    Footer,
-    Scored,
-    own_metadata,
-    schema_of,
-    with_digest,
-)
-from shardsift.annotations.sketch import count_of
-from shardsift.annotations.spreads import decode_spreads, encode_spreads
+from shardsift.annotations.parquet import Footer, Scored, own_metadata, schema_of, with_digest
 from shardsift.errors import AnnotationError
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
-
-INDEX: Final = "_compact" + SUFFIX
-
-_INDEX_SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("size", pa.int64(), nullable=False),
-        pa.field("version", pa.string(), nullable=False),
-        pa.field("rows", pa.int64(), nullable=False),
-        pa.field("errors", pa.string(), nullable=False),
-        pa.field("sketch", pa.binary(), nullable=False),
-        pa.field("passed_over", pa.string(), nullable=False),
-        pa.field("digest", pa.string(), nullable=False),
-        pa.field("attributes", pa.string(), nullable=False),
-        pa.field("file", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("first_row", pa.int64(), nullable=False),
-    ]
-)
-"""Columns of the index: `errors`, `passed_over` and `attributes` are JSON, `first_row` counts from
-the beginning of `file`. Shards stand in the order of their annotations' names."""
-
 _GROUPS_HELD: Final = 4
 """Neighbours of one row group are read one after the other, by several threads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where the rows of a shard begin."""
-
-    file: str
-    first_row: int
-
-
 class CompactedAnnotations:
-    """A folder of compacted annotations, read as `AnnotationFiles` are; may be pickled."""
+    """A folder of compacted annotations, read as `AnnotationFiles` are; may be pickled.
 
-    def __init__(self, url: str, record: RunRecord) -> None:
-        """Read the index of a run.
+    `names` are those that the annotation files of the shards had.
+    """
 
-        Raises:
-            AnnotationError: if the index can't be read.
-        """
+    def __init__(
+        self, url: str, files: Iterable[str], record: RunRecord, reports: Iterable[ShardReport]
+    ) -> None:
+        """Find out where the rows of each shard lie. Raises AnnotationError if that isn't clear."""
         self.url = url
         self._record = record
         self._opened = secrets.token_hex(8)  # the same URL may be compacted anew
-        location = join(url, INDEX)
+        known = {annotation_name(report.shard): report for report in reports}
+        self._reports = {name: known[name] for name in sorted(known)}
+        self.names = self._reports.keys()
+        self._first_rows: dict[str, int] = {}
+        self._groups: list[tuple[str, int]] = []  # file, and number in it
+        self._group_rows: list[int] = []  # the first one of each
+        waiting, rows = iter(self._reports.items()), 0
+        for file in sorted(files):
+            rows = self._open(join(url, file), waiting, rows)
+        if left := next(waiting, None):
+            raise _damaged(url, ValueError(f"its files end before {left[0]}"))
+
+    def _open(self, url: str, waiting: Iterator[tuple[str, ShardReport]], rows: int) -> int:
+        """Take in a file whose first row has this number; return that of the next file's."""
+        first = rows
         try:
-            columns = [name for name in _INDEX_SCHEMA.names if name != "sketch"]
-            self._index = read_table(location, _INDEX_SCHEMA, columns)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise _damaged(location, error) from error
-        shards = cast(list[str], self._index["shard"].to_pylist())
-        self._places = {annotation_name(shard): place for place, shard in enumerate(shards)}
-        self._checked: set[str] = set()
-
-    @property
-    def names(self) -> Iterable[str]:
-        """What the annotation files of the shards were called."""
-        return self._places.keys()
-
-    @property
-    def files(self) -> Sequence[str]:
-        """The Parquet files that have the rows."""
-        return cast(list[str], self._index["file"].cast(pa.string()).unique().to_pylist())
+            metadata = _metadata(url, self._opened)
+            told = own_metadata(metadata.metadata or {})
+            own = list(islice(waiting, int(told["shards"])))
+            for name, report in own:
+                self._first_rows[name] = rows
+                rows += report.rows
+            expected = digest_of_shards(report.digest for _, report in own)
+            wanted = (self._record.fingerprint, expected, rows - first)
+            if (told["fingerprint"], told["digest"], metadata.num_rows) != wanted:
+                raise ValueError("it is of another configuration, or of other shards")
+        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+            raise _damaged(url, error) from error
+        for number in range(metadata.num_row_groups):
+            self._groups.append((url, number))
+            self._group_rows.append(first)
+            first += metadata.row_group(number).num_rows
+        return rows
 
     def read(
         self, name: str, columns: Sequence[str] | None = None, digest: str | None = None
     ) -> Any:
         """Read the rows of one shard, as those of an annotation file. Raises AnnotationError."""
-        row = self._row(name)
-        url = join(self.url, row["file"])
-        try:
-            schema = schema_of(self._record.extras, columns)
-            self._check_file(url, row["file"])
-            table = self._rows(url, row["first_row"], row["rows"], schema)
-            return with_digest(table, row["digest"])
-        except (OSError, pa.ArrowException, ValueError, IndexError, KeyError) as error:
-            raise _damaged(url, error) from error
+        first, report = self._first_rows[name], self._reports[name]
+        schema = schema_of(self._record.extras, columns)
+        table, url = schema.empty_table(), self.url
+        if report.rows:
+            begin = bisect_right(self._group_rows, first) - 1
+            end = bisect_right(self._group_rows, first + report.rows - 1)
+            try:
+                groups: list[Any] = []
+                for url, number in self._groups[begin:end]:
+                    groups.append(_read_group(url, self._opened, number, tuple(schema.names)))
+                inside = pa.concat_tables(groups).slice(
+                    first - self._group_rows[begin], report.rows
+                )
+                # A slice would hold its whole row groups in memory.
+                table = inside.take(pa.array(range(len(inside)))).select(schema.names).cast(schema)
+                table.validate(full=True)
+            except (OSError, pa.ArrowException, ValueError) as error:
+                raise _damaged(url, error) from error
+        return with_digest(table, report.digest)
 
     def scored(self, name: str) -> Scored:
-        """Tell what an annotation was made of."""
-        return Scored(_identity(self._row(name)), self._record.fingerprint)
+        """Return what an annotation was made of."""
+        report = self._reports[name]
+        identity = ShardIdentity(path=report.shard, size=report.bytes, version=report.version)
+        return Scored(identity, self._record.fingerprint)
 
     def footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """Yield what the annotations of some shards said of themselves, in the index's order."""
-        wanted = set(names)
-        location = join(self.url, INDEX)
-        try:
-            for row in read_rows(location, _INDEX_SCHEMA) if wanted else ():
-                if annotation_name(row["shard"]) in wanted:
-                    yield self._footer(row)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise _damaged(location, error) from error
-
-    def _row(self, name: str) -> dict[str, Any]:
-        return self._index.slice(self._places[name], 1).to_pylist()[0]
-
-    def _rows(self, url: str, first: int, rows: int, schema: Any) -> Any:
-        """Read so many rows of a file from one on, of the row groups that they lie in."""
-        names = tuple(schema.names)
-        there = _metadata(url, self._opened).num_rows
-        if not 0 <= first <= first + rows <= there:
-            raise ValueError(
-                f"has {there:,} rows, of which the index wants {rows:,} from {first:,} on"
+        """Yield what the annotations of some shards said of themselves."""
+        for name in names:
+            yield Footer(
+                fingerprint=self._record.fingerprint,
+                config=self._record.config,
+                extras=self._record.extras,
+                shard=self.scored(name).shard,
+                report=self._reports[name],
             )
-        if not rows:
-            return schema.empty_table()
-        begin, end = first // ROW_GROUP_ROWS, (first + rows - 1) // ROW_GROUP_ROWS
-        groups = [_read_group(url, self._opened, number, names) for number in range(begin, end + 1)]
-        inside = pa.concat_tables(groups).slice(first - begin * ROW_GROUP_ROWS, rows)
-        if len(inside) != rows:
-            raise ValueError(f"ends {rows - len(inside):,} rows early")
-        # A slice would hold its whole row group in memory.
-        table = inside.take(np.arange(rows)).select(schema.names).cast(schema)
-        table.validate(full=True)
-        return table
-
-    def _check_file(self, url: str, file: str) -> None:
-        """Raise ValueError unless a file is of this index and this run."""
-        if file in self._checked:
-            return
-        told = own_metadata(_metadata(url, self._opened).metadata or {})
-        is_in_N = pc.equal(self._index["file"].cast(pa.string()), file)
-        expected = digest_of_shards(self._index["digest"].filter(is_in_N).to_pylist())
-        if (told.get("fingerprint"), told.get("digest")) != (self._record.fingerprint, expected):
-            raise ValueError("it is of another configuration, or of other shards")
-        self._checked.add(file)
-
-    def _footer(self, row: Mapping[str, Any]) -> Footer:
-        count_of(row["sketch"])  # for it has to be one
-        return Footer(
-            fingerprint=self._record.fingerprint,
-            config=self._record.config,
-            extras=self._record.extras,
-            shard=_identity(row),
-            report=ShardReport(
-                shard=row["shard"],
-                rows=row["rows"],
-                errors=cast(dict[str, int], json.loads(row["errors"])),
-                sketch=row["sketch"],
-                passed_over=cast(dict[str, int], json.loads(row["passed_over"])),
-                digest=row["digest"],
-                attributes=decode_spreads(row["attributes"]),
-            ),
-        )
 
 
 def digest_of_shards(digests: Iterable[str]) -> str:
     """Digest the rows of several shards, by the digests of each."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def index_row(footer: Footer, slot: Slot) -> dict[str, Any]:
-    """Make a shard's row of the index."""
-    report = footer.report
-    return {
-        "shard": footer.shard.path,
-        "size": footer.shard.size,
-        "version": footer.shard.version,
-        "rows": report.rows,
-        "errors": json.dumps(report.errors, sort_keys=True),
-        "sketch": report.sketch,
-        "passed_over": json.dumps(report.passed_over, sort_keys=True),
-        "digest": report.digest,
-        "attributes": encode_spreads(report.attributes),
-        "file": slot.file,
-        "first_row": slot.first_row,
-    }
-
-
-def encode_index(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Encode an index; equal rows give equal bytes."""
-    sink = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), _INDEX_SCHEMA)
-    with pa.ipc.new_file(sink, _INDEX_SCHEMA, options=WRITTEN) as writer:
-        writer.write_table(table, BATCH_ROWS)
-    return sink.getvalue()
-
-
-def _identity(row: Mapping[str, Any]) -> ShardIdentity:
-    return ShardIdentity(path=row["shard"], size=row["size"], version=row["version"])
 
 
 _decoding = threading.Lock()
@@ -240,12 +141,9 @@ def _decoded_group(url: str, opened: str, number: int, columns: tuple[str, ...])
         return parquet.read_row_group(number, list(columns))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _metadata(url: str, opened: str) -> Any:
-    """Read the footer of a file, which takes as long as reading a shard's rows.
-
-    Kept for one opening of its folder.
-    """
+    """Read the footer of a file, which takes as long as reading a shard's rows."""
     with open_read(url) as file:
         return pq.read_metadata(file)
 

@@ -71,6 +71,11 @@ class RunSummary(Document):
     stage_seconds: dict[str, StageTimes]
 
 
+COMPACTING: Final = "_compacting.json"
+"""Written first by `compact`: a folder that has it holds compacted annotations, and may be written
+anew."""
+
+
 class CompactRecord(Document):
     """What `_compacting.json` holds: whose annotations these are, and SHA-256 sums of the files.
 

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from shardsift import __version__
 from shardsift.annotations.digest import TableDigest
 from shardsift.annotations.embeddings import EmbeddingRows, EmbeddingsFile
-from shardsift.annotations.parquet import LABEL, encode_sealed, schema_of, shard_column
+from shardsift.annotations.parquet import (
+    LABEL,
+    count_values,
+    encode_sealed,
+    schema_of,
+    shard_column,
+)
 from shardsift.annotations.sketch import quantile_sketch
 from shardsift.annotations.spreads import encode_spreads, spreads_of
 from shardsift.config import Extras
@@ -85,14 +91,17 @@ class AnnotationEncoder:
             else _array(field, columns[field.name])
             for field in self._schema
         ]
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
-        self._tables.append(table)
-        self._digest.add(table)
-        self._errors.update(str(error) for error in columns["error"] if error)
-        self._qualities.append(table["quality"].drop_null().to_numpy())
+        self.add_table(pa.Table.from_arrays(arrays, schema=self._schema))
         if self._embeddings:
             self._embeddings.add(columns["key"], columns["embedding"])
-        self.rows += rows
+
+    def add_table(self, table: Any) -> None:
+        """Take in the next rows, as `add` does, but for embeddings."""
+        self._tables.append(table)
+        self._digest.add(table)
+        self._errors.update(count_values(table["error"]))
+        self._qualities.append(table["quality"].drop_null().to_numpy())
+        self.rows += len(table)
 
     def finish(self, passed_over: Mapping[str, int] | None = None) -> Encoded:
         """Return the files, and what they report."""
@@ -100,6 +109,7 @@ class AnnotationEncoder:
             shard=self._shard.path,
             rows=self.rows,
             bytes=self._shard.size,
+            version=self._shard.version,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
             passed_over={k: n for k, n in sorted((passed_over or {}).items()) if n},

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from shardsift import __version__
-from shardsift.annotations.compacted import INDEX, CompactedAnnotations
-from shardsift.annotations.documents import RunRecord, RunSummary
+from shardsift.annotations.compacted import CompactedAnnotations
+from shardsift.annotations.documents import COMPACTING, RunRecord, RunSummary
 from shardsift.annotations.embeddings import embeddings_name
 from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.made import Made, difference
@@ -174,7 +174,7 @@ class OutputFolder(RunFolder):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.record = self._read_record() if RUN_RECORD in self.files else None
-        self.is_compacted = INDEX in self.files
+        self.is_compacted = COMPACTING in self.files
         self.annotations = self._open_annotations()
         if isinstance(self.annotations, CompactedAnnotations):
             self.committed = set(self.annotations.names)
@@ -341,9 +341,12 @@ class OutputFolder(RunFolder):
     def _open_annotations(self) -> Annotations:
         if not self.is_compacted:
             return AnnotationFiles(self.url, self.record and self.record.fingerprint)
-        if self.record is None:
-            raise OutputError(f"{self.url}: has {INDEX}, and no {RUN_RECORD}; compact again")
-        return CompactedAnnotations(self.url, self.record)
+        if self.record is None or MANIFEST not in self.files:
+            raise OutputError(f"{self.url}: is not whole; compact again, with --overwrite")
+        reports = read_manifest(join(self.url, MANIFEST))
+        return CompactedAnnotations(
+            self.url, filter(is_annotation, self.files), self.record, reports
+        )
 
     def _count_as_gone(self) -> None:
         """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""

@@ -243,6 +243,7 @@ def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
             shard=told.shard.path,
             rows=told.rows,
             bytes=told.shard.size,
+            version=told.shard.version,
             errors=told.errors,
             sketch=told.sketch,
             passed_over=told.passed_over,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from shardsift.errors import UserError
@@ -51,7 +54,8 @@ class Database:
             }
         )
         self._connection.register_filesystem(RemoteFiles())
-        self._connection.execute("SET allowed_paths = ?", [[*files]])
+        paths = [path for file in files for path in (file, escaped(file))]
+        self._connection.execute("SET allowed_paths = ?", [paths])
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
 
@@ -117,6 +121,23 @@ class Database:
             connection.close()
 
 
+def runs(batches: Iterable[Any], column: str) -> Iterator[tuple[Any, Any]]:
+    """Yield each run of rows that are equal in a column: the value, and a table of the rows."""
+    value, waiting = None, list[Any]()
+    for batch in batches:
+        codes_N = batch[column].dictionary_encode().indices.to_numpy()
+        begins = np.flatnonzero(np.diff(codes_N, prepend=-1))
+        for begin, end in pairwise([*begins, len(batch)]):
+            own = batch[column][begin].as_py()
+            if waiting and own != value:
+                yield value, pa.Table.from_batches(waiting)
+                waiting = []
+            value = own
+            waiting.append(batch.slice(begin, end - begin))
+    if waiting:
+        yield value, pa.Table.from_batches(waiting)
+
+
 def memory_there() -> int:
     """Return how many bytes this process may have: of the machine, and of its control group."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
@@ -146,6 +167,11 @@ def quoted(name: str) -> str:
 def literal(value: str) -> str:
     """Write a string in SQL."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def escaped(file: str) -> str:
+    """Write the location of a file so that DuckDB takes no sign of it for a wildcard."""
+    return file if "://" in file else glob.escape(file)
 
 
 def told(error: Exception) -> str:

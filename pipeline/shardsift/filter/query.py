@@ -20,6 +20,7 @@ from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
 from shardsift.filter.documents import BucketCounts, FilterSummary, JoinCounts, UidCounts, Value
+from shardsift.filter.imported import imported, is_plain
 from shardsift.filter.output import KeptFolder
 from shardsift.filter.rows import THREADS, Rows, read_part
 from shardsift.filter.selection import BucketKey, Counts, Selection
@@ -68,11 +69,14 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
     with ExitStack() as stack:
-        source = find_annotations(config.annotations)
         folder = None
         if config.output is not None and not config.dry_run:
             folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
-        found = survey(source, allow_missing=config.allow_missing, track=track)
+        if is_plain(config.annotations):
+            found = stack.enter_context(imported(config.annotations))
+        else:
+            source = find_annotations(config.annotations)
+            found = survey(source, allow_missing=config.allow_missing, track=track)
         least = config.least
         threshold = _approximate(config, found) if config.approximate else None
         if threshold and folder is None:
@@ -150,7 +154,8 @@ def _write(
 
     def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
         part, index_N = item
-        table = read_part(found, part, _KEPT_COLUMNS).take(pa.array(index_N))
+        table = read_part(found, part, _KEPT_COLUMNS)
+        table = table.take(pa.array(np.searchsorted(table["index"].to_numpy(), index_N)))
         if not np.array_equal(table["index"].to_numpy(), index_N):
             raise AnnotationError(
                 f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"

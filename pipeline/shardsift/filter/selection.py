@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import repeat
 from math import ceil
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.sketch import shortest
 from shardsift.errors import InputError
-from shardsift.filter.database import Database
+from shardsift.filter.database import Database, runs
 from shardsift.filter.documents import Value
 
 BucketKey = str | int | None
@@ -157,15 +157,9 @@ class Selection:
                 value = lowest AND tie_hash(seed, row_index) >= lowest_tie)))
             ORDER BY row_part, row_index
         """)
-        shard, waiting = 0, [np.empty(0, np.int32)]
-        for batch in batches:
-            shard_N, index_N = (batch[name].to_numpy() for name in ("row_part", "row_index"))
-            ends = [0, *(np.flatnonzero(np.diff(shard_N)) + 1), len(shard_N)]
-            for begin, end in pairwise(ends):
-                while begin < end and shard < shard_N[begin]:
-                    yield np.concatenate(waiting)
-                    shard, waiting = shard + 1, [np.empty(0, np.int32)]
-                waiting.append(index_N[begin:end])
-        for _ in range(shard, shards):
-            yield np.concatenate(waiting)
-            waiting = [np.empty(0, np.int32)]
+        shard, none = 0, np.empty(0, np.int32)
+        for number, table in runs(batches, "row_part"):
+            yield from repeat(none, number - shard)
+            yield table["row_index"].to_numpy()
+            shard = number + 1
+        yield from repeat(none, shards - shard)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from shardsift.annotations.parquet import schema_of
 from shardsift.config import Extras, did_you_mean
 from shardsift.errors import ConfigError, InputError
-from shardsift.filter.database import Database, QueryError, literal, quoted
+from shardsift.filter.database import Database, QueryError, escaped, literal, quoted
 from shardsift.filter.expressions import Column, field_kind
 from shardsift.redaction import reason
 from shardsift.storage.files import join, list_files, open_read
@@ -75,9 +75,9 @@ class Table:
         self._once = ""
         self._kinds: Mapping[str, str] = {}
         self._twins: dict[str, Sequence[str]] = {}
-        self._found, reader = _find(url)
+        self._found, reader = find_files(url)
         self.files = [located(file) for file in self._found]
-        self.sql = reader.format(f"[{', '.join(map(literal, self.files))}]")
+        self.sql = reading(reader, self.files)
 
     def open(self, database: Database, own: Mapping[str, str]) -> None:
         """Look at the columns, and find the keys, given the types of annotations' columns.
@@ -97,6 +97,10 @@ class Table:
         self._find_twins(database)
         pairs = self._pairs(own)
         self.keys = [self._key(left, right, own) for left, right in pairs]
+        if self.sql.startswith("read_csv"):  # or 1e5 would be a number
+            texts = {right for left, right in pairs if own[left] == "VARCHAR"}
+            types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in sorted(texts))
+            self.sql = self.sql.removesuffix(")") + f", types = {{{types}}})"
 
     def find(self, name: str) -> Sequence[str]:
         """Return the columns that a name may mean: in SQL small and capital letters are alike."""
@@ -359,7 +363,7 @@ def _own_kind(kind: Any) -> str:
     return "BLOB" if pa.types.is_fixed_size_binary(kind) else "VARCHAR"
 
 
-def _find(url: str) -> tuple[Sequence[str], str]:
+def find_files(url: str) -> tuple[Sequence[str], str]:
     """List the files of a table, and tell what reads them. Raises InputError."""
     reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
     is_glob = bool({*"*?["} & {*url}) and not _is_there(url)
@@ -386,6 +390,16 @@ def _data(names: Iterable[str]) -> list[str]:
     return sorted(n for n in names if not any(part[0] in "_." for part in n.split("/") if part))
 
 
+def reading(reader: str, files: Sequence[str]) -> str:
+    """Return what reads files, in SQL."""
+    return reader.format(f"[{', '.join(literal(escaped(file)) for file in files)}]")
+
+
+def is_parquet(name: str) -> bool:
+    """Return whether a name, or a glob, is that of Parquet."""
+    return _ends(name, r"\.(parquet|pq)")
+
+
 def _ends(name: str, end: str) -> bool:
     return re.search(f"{end}$", name, re.IGNORECASE) is not None
 
@@ -400,7 +414,7 @@ def _is_there(url: str) -> bool:
 
 def _header(database: Database, file: str, location: str) -> Sequence[str]:
     """Return the names of columns as a file spells them."""
-    if not _ends(file, r"\.(parquet|pq)"):
+    if not is_parquet(file):
         query = f"SELECT * FROM read_csv({literal(location)}, header = false, all_varchar = true)"
         return [*map(str, database.run(f"{query} LIMIT 1")[0])] if "csv" in file.lower() else ()
     try:

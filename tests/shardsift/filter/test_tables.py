@@ -272,6 +272,23 @@ def test_a_store_is_read_as_a_disk_is(one: Path, tmp_path: Path) -> None:
         assert buckets(one, url, keep_top=1) == expected
 
 
+@pytest.mark.parametrize("name", ["it's [odd] {x}.parquet", "a b?*.parquet", "ü.csv"])
+def test_a_name_may_have_any_signs(name: str, one: Path, tmp_path: Path) -> None:
+    table(tmp_path / "odd" / name, key=["k0", "k1"], domain=["x", "y"])
+    if name.endswith(".csv"):
+        (tmp_path / "odd" / name).write_text("key,domain\nk0,x\nk1,y\n")
+    expected = {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
+    assert buckets(one, tmp_path / "odd" / name, keep_top=1) == expected
+    assert buckets(one, tmp_path / "odd", keep_top=1) == expected
+
+
+def test_keys_of_csv_are_text(tmp_path: Path) -> None:
+    rows = [row(n, n / 8, key=key) for n, key in enumerate(["1e5", "00012", "-0", "1.50"])]
+    scores = write_annotations(tmp_path / "s", {"a.tar": rows})
+    (tmp_path / "t.csv").write_text("key,domain\n1e5,x\n00012,x\n-0,x\n1.50,x\n")
+    assert buckets(scores, tmp_path / "t.csv", keep_top=1) == {"x": (4, 4)}
+
+
 @pytest.mark.parametrize("name", ["nowhere.parquet", "nowhere", "text.parquet", "empty", "*.pq"])
 def test_a_table_that_cannot_be_read_is_one_line(name: str, one: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no Parquet")

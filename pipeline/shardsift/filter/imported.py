@@ -1,0 +1,95 @@
+"""Parquet of others with the columns of annotations, such as a copy that DuckDB has written."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shardsift.annotations.encoder import AnnotationEncoder
+from shardsift.annotations.folder import RUN_RECORD, OutputFolder
+from shardsift.annotations.parquet import own_metadata, schema_of
+from shardsift.annotations.survey import Survey, survey
+from shardsift.config import ATTRIBUTE_PREFIX, Extras
+from shardsift.errors import InputError
+from shardsift.filter.database import Database, QueryError, quoted, runs
+from shardsift.filter.tables import find_files, is_parquet, reading
+from shardsift.records import ShardIdentity
+from shardsift.redaction import reason
+from shardsift.shards.names import annotation_name
+from shardsift.storage.files import SHARD_SUFFIX, join, list_files, open_read
+from shardsift.storage.reading import located
+from shardsift.storage.scratch import make_scratch, naming_scratch
+
+_NEEDED = ("shard", "index", "key", "quality")
+
+
+def is_plain(url: str) -> bool:
+    """Return whether this is Parquet that no run has written as it is: a file, a glob, a folder."""
+    if is_parquet(url):
+        return True
+    names = list_files(url)
+    first = min((n for n in names if is_parquet(n) and not n.startswith("_")), default=None)
+    if RUN_RECORD in names or first is None:
+        return False
+    try:
+        with open_read(join(url, first)) as file:
+            return "fingerprint" not in own_metadata(pq.read_schema(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+
+
+@contextmanager
+def imported(url: str) -> Generator[Survey]:
+    """Sort the rows of Parquet files by shard and index into annotations, in a scratch folder.
+
+    Columns that are missing are null. Raises InputError if the files aren't annotations.
+    """
+    files, reader = find_files(url)
+    places = [located(file) for file in files]
+    with make_scratch() as scratch, Database(places) as database:
+        source = reading(reader, places)
+        try:
+            described = database.run(f"DESCRIBE SELECT * FROM {source}")
+            names = [str(name) for name, *_ in described]
+            if lacking := [name for name in _NEEDED if name not in names]:
+                raise InputError(f"{url}: has no column {lacking[0]}, as annotations have")
+            attributes = [n for n in names if n.startswith(ATTRIBUTE_PREFIX)]
+            prompts = {n.removeprefix(ATTRIBUTE_PREFIX): (("?", "-"),) for n in attributes}
+            extras = Extras(attributes=prompts)
+            given = {name: quoted(name) for name in names}
+            score = "CASE WHEN isfinite(quality) THEN quality END"
+            given["error"] = f"CASE WHEN ({score}) IS NULL THEN {_code(names)} END"
+            given["quality"] = score
+            columns = [f"{given.get(n, 'NULL')} AS {quoted(n)}" for n in schema_of(extras).names]
+            query = f"SELECT {', '.join(columns)} FROM {source}"
+            batches = database.batches(f"{query} ORDER BY shard, index")
+            for shard, table in runs(batches, "shard"):
+                if not str(shard).endswith(SHARD_SUFFIX):
+                    raise InputError(f"{url}: {shard!r} is no shard's name: that ends in .tar")
+                if (np.diff(table["index"].to_numpy()) <= 0).any():
+                    raise InputError(f"{url}: has an index of {shard} twice")
+                identity = ShardIdentity(path=shard, size=0, version="")
+                encoder = AnnotationEncoder(identity, "unknown", {}, extras)
+                encoder.add_table(table.cast(schema_of(extras)))
+                path = Path(scratch) / annotation_name(shard)
+                with naming_scratch():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(encoder.finish().annotation)
+        except (QueryError, pa.ArrowException, ValueError) as error:
+            raise InputError(f"{url}: isn't read as annotations: {reason(error)}") from error
+        folder = OutputFolder(scratch)
+        if not folder.committed:
+            raise InputError(f"{url}: holds no rows")
+        folder.url = url  # which is what errors name
+        yield replace(survey(folder, allow_missing=True), is_finished=True)
+
+
+def _code(names: list[str]) -> str:
+    """Return why a row has no score, in SQL."""
+    return "coalesce(error, 'unknown')" if "error" in names else "'unknown'"
