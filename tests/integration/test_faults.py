@@ -9,6 +9,8 @@ from pathlib import Path
 
 import fsspec.config
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import s3fs
 from PIL import Image
@@ -17,7 +19,9 @@ from jobs.scale.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read
+from shardsift.config.filter import FilterConfig
 from shardsift.errors import OutputError, ShardError
+from shardsift.filter.query import curate
 from shardsift.records import ShardReport, ShardTask
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, list_files, read_bytes
@@ -36,6 +40,7 @@ from tests.faults import (
     Shorten,
     Throttle,
 )
+from tests.generated import write_annotations
 from tests.integration.conftest import ObjectStore
 from tests.samples import tar_bytes
 
@@ -155,6 +160,27 @@ def test_a_storm_of_faults_neither_loses_nor_doubles_a_row(
         assert table["key"].to_pylist() == [f"{n:03}" for n in range(IMAGES)]
         assert (tmp_path / "0.parquet").read_bytes() == undisturbed
     assert proxy.injected == 20
+
+
+def test_a_filter_is_as_if_nothing_had_happened(
+    proxy: FaultProxy, s3: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    scores = write_annotations(tmp_path / "scores", {f"{n}.tar": [0.1, 0.5, 0.9] for n in range(4)})
+    s3.put(f"{scores}/", "corpus/disturbed/", recursive=True)
+    table = pa.table({"shard": ["1.tar", "3.tar"], "key": ["k2", "k1"], "bad": [True, True]})
+    with s3.open("corpus/bad.parquet", "wb") as file:
+        pq.write_table(table, file)
+    rule = {"annotations": "s3://corpus/disturbed", "join": "s3://corpus/bad.parquet"}
+    rule |= {"where": "bad IS NOT TRUE", "keep_top": 0.5}
+    kept: list[list[bytes]] = []
+    for place in range(2):
+        output = tmp_path / f"kept{place}"
+        curate(FilterConfig.model_validate(rule | {"output": str(output)}))
+        kept.append([path.read_bytes() for path in sorted(output.rglob("keep-list/*.parquet"))])
+        for fault in (Refuse(503), Reset(after=100), CutShort(after=50), LoseAnswer()) * 3:
+            proxy.inject(fault, "GET", skip=1)
+    assert kept[0] == kept[1]
+    assert proxy.injected >= 8
 
 
 def test_a_line_that_never_carries_a_block_carries_it_in_pieces(proxy: FaultProxy) -> None:

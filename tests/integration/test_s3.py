@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import s3fs
@@ -100,27 +102,44 @@ def test_a_filter_reads_a_bucket_and_writes_one(s3: s3fs.S3FileSystem, tmp_path:
     shards: dict[str, list[Quality]] = {"a/0.tar": [0.1, 0.9, 0.5], "b/0.tar": [0.7]}
     write_annotations(tmp_path, shards)
     for path in tmp_path.rglob("*.*"):
-        s3.pipe_file(f"corpus/curation/scores/{path.relative_to(tmp_path)}", path.read_bytes())
+        s3.pipe_file(f"corpus/filter/scores/{path.relative_to(tmp_path)}", path.read_bytes())
     rule = {
-        "annotations": "s3://corpus/curation/scores",
-        "output": "s3://corpus/curation/kept",
+        "annotations": "s3://corpus/filter/scores",
+        "output": "s3://corpus/filter/kept",
         "keep_top": 0.5,
     }
-    with pytest.raises(InputError, match="no scored row passes"):
+    with pytest.raises(InputError, match="passes where"):
         curate(FilterConfig.model_validate(rule | {"where": "width > 9999"}))
-    assert not [name for name in s3.find("corpus") if name.startswith("corpus/curation/kept/")]
+    assert not [name for name in s3.find("corpus") if name.startswith("corpus/filter/kept/")]
     curate(FilterConfig.model_validate(rule | {"where": "width >= 100", "emit": "keep-list,uids"}))
-    assert sorted(s3.find("corpus/curation/kept")) == [
-        f"corpus/curation/kept/{name}"
+    assert sorted(s3.find("corpus/filter/kept")) == [
+        f"corpus/filter/kept/{name}"
         for name in (
             *("_filter.json", "_summary.json", "keep-list/a/0.parquet", "keep-list/b/0.parquet"),
             "uids.npy",
         )
     ]
-    kept = keep("s3://corpus/curation/kept")
+    kept = keep("s3://corpus/filter/kept")
     urls = {"k0": "s3://corpus/train/b/0.tar", "k1": "s3://corpus/train/a/0.tar"}
     assert all(kept.has({"__key__": key, "__url__": url}) for key, url in urls.items())
     assert not kept.has({"__key__": "k0", "__url__": urls["k1"]})
+
+
+def test_tables_lie_in_a_bucket_too(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    scores = write_annotations(tmp_path, {"0.tar": [n / 8 for n in range(8)]})
+    for place in range(2):
+        keys = [f"k{n}" for n in range(4 * place, 4 * place + 4)]
+        file = io.BytesIO()
+        pq.write_table(pa.table({"key": keys, "aes": [float(place)] * 4}), file)
+        s3.pipe_file(f"corpus/tables/{place}.parquet", file.getvalue())
+    s3.pipe_file("corpus/takedowns.csv", b"key\nk6\nk7\n")
+    for table in ("s3://corpus/tables", "s3://corpus/tables/[01].parquet"):
+        rule = {"annotations": str(scores), "join": table, "where": "aes > 0", "keep_top": 1}
+        rule |= {"exclude": "s3://corpus/takedowns.csv", "dry_run": True}
+        found = curate(FilterConfig.model_validate(rule))
+        assert found.counts
+        assert (found.counts.kept, found.counts.listed, found.counts.excluded) == (2, 2, 4)
+        assert [(match.rows, match.table_rows) for match in found.matches] == [(8, 8), (2, 2)]
 
 
 def test_a_clean_corpus_is_read_by_range_and_written_into_a_bucket(

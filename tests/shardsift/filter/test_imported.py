@@ -67,7 +67,7 @@ def test_a_folder_in_parts_and_a_glob_are_tables_too(scores: Path, tmp_path: Pat
 
 
 def test_some_rows_and_few_columns_are_enough(tmp_path: Path) -> None:
-    columns = {"shard": ["a.tar"] * 3, "index": [7, 2, 5], "key": list("xyz")}
+    columns: dict[str, Any] = {"shard": ["a.tar"] * 3, "index": [7, 2, 5], "key": list("xyz")}
     columns["quality"] = [0.5, None, 0.9]
     pq.write_table(pa.table(columns), tmp_path / "few.parquet")
     found, rows = keep(tmp_path / "few.parquet", tmp_path / "kept", keep_top=1)
