@@ -56,7 +56,7 @@ def kept_keys(output: Path) -> list[str]:
 
 
 @given(SHARDS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_a_group_keeps_its_best_and_every_row_has_one_reason(
     shards: dict[str, list[Sample]],
 ) -> None:
@@ -83,7 +83,7 @@ def test_a_group_keeps_its_best_and_every_row_has_one_reason(
 
 
 @given(SHARDS)
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 def test_the_order_of_files_changes_nothing(shards: dict[str, list[Sample]]) -> None:
     with TemporaryDirectory() as name:
         answers: list[object] = []

@@ -71,7 +71,7 @@ def some(tmp_path: Path) -> Path:
 
 
 @given(SHARDS, st.floats(0.01, 1), st.sampled_from(["drop", "keep"]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_every_row_is_kept_or_has_one_reason(
     shards: dict[str, list[Quality]], share: float, errors: str
 ) -> None:
@@ -103,7 +103,7 @@ def test_every_row_is_kept_or_has_one_reason(
 
 
 @given(SHARDS)
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 def test_the_order_in_which_files_were_written_changes_nothing(
     shards: dict[str, list[Quality]],
 ) -> None:
