@@ -106,7 +106,9 @@ class Database:
             for name, source in sources.items():
                 connection.register(name, source)
             yield connection
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, RuntimeError) as error:
+            if "interrupt" in str(error).lower():  # by a signal, which DuckDB answers itself
+                raise KeyboardInterrupt from None
             if self._failure is not None:
                 raise self._failure from None
             if full := out_of_scratch(str(error)):

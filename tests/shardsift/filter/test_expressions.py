@@ -322,3 +322,34 @@ def test_functions_of_one_row_are_allowed_whatever_else_they_take(condition: str
 def test_what_depends_on_more_than_the_row_is_refused(function: str) -> None:
     with pytest.raises(ConfigError, match="isn't a function of one row alone"):
         parsed(f"{function} IS NOT NULL")
+
+
+HOSTILE = """
+getenv('HOME') = 'x'|current_setting('threads') = 1|read_text('/etc/passwd') = ''
+read_blob('/etc/passwd') IS NULL|glob('/*') = ''|(SELECT 1) = 1|pragma_version() = 1
+duckdb_settings() = 1|nextval('s') = 1|txid_current() = 1|query('select 1') = 1
+query_table('x') = 1|json_execute_serialized_sql('x') = 1|getvariable('x') = 1
+in_search_path('a', 'b')|current_user = 'x'|current_schema() = 'x'
+system.main.read_text('/etc/passwd') = ''|write_log('x') IS NULL|which_secret('s3://x', 's3') = ''
+list_transform([1], lambda x: x) = [1]|current_timestamp > key|gen_random_uuid() = 'x'
+random() > 0|setseed(1) IS NULL|current_query() = 'x'|add_parquet_key('a', 'b') IS NULL
+sleep_ms(3) IS NULL|exists(FROM read_csv('/etc/passwd'))|key IN (SELECT 1)|key = any(SELECT 1)
+(FROM '/etc/passwd') = 1|array(SELECT 1) = [1]|columns('k.*') = 'x'|*|unnest([1]) = 1
+count(*) > 0|sum(quality) OVER () > 1|quality > 0; DROP TABLE rows
+true) UNION ALL SELECT (true|true); ATTACH '/tmp/x' AS y; SELECT (true|true) --
+cast(key AS nothing)|$1|?|quality > $x|getenv|read_csv_auto('/etc/passwd') = 1
+parquet_metadata('x') = 1|sniff_csv('x') = 1|error('x') IS NULL|current_database() = 'x'
+current_catalog = 'x'|enum_range(NULL::x) IS NULL|nextval|current_role = 'x'|to_json(rows) = 'x'
+rows.value = 1|shards.seed = 1|a.quality > 1|t0.found|row_part = 1|row_index = 1|seed = 1
+prefix = 'x'|fate = 'kept'|bucket = 1|value = 1|upper_bits(1) = 1|mixed(1) = 1|tie_hash(1, 1) = 1
+annotations|annotations.*|quality > (TABLE rows)|(VALUES (1)) = 1|(WITH c AS (SELECT 1) FROM c) = 1
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [word for line in HOSTILE.split("\n") for word in line.split("|") if word]
+)
+def test_nothing_but_the_row_can_be_reached(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parsed(text)
+    assert "\n" not in str(error.value)
