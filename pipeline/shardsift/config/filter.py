@@ -15,7 +15,7 @@ QUALITY = "quality"
 
 
 class FilterConfig(TableConfig):
-    """Which samples to keep, and how to write them down."""
+    """Settings of `filter`."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(
         description="the output of `score`: a folder or URL"

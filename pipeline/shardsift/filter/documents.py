@@ -1,4 +1,4 @@
-"""What the JSON files of `filter` hold."""
+"""The JSON files of `filter`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from shardsift.documents import Document
 
 Value = int | float | None
-"""Of the column that a filter goes by."""
+"""A value that a filter ranks by; None for none."""
 
 
 class FilterRecord(Document):
-    """What `_filter.json` holds: all keep-lists of its folder were chosen by this rule.
+    """`_filter.json`: the rule that all keep-lists of its folder were chosen by.
 
     `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs;
     `emitted` is what was to be written.
@@ -35,7 +35,7 @@ class BucketCounts(Document):
 
 
 class UidCounts(Document):
-    """What `uids.npy` holds, its SHA-256, and what it left out."""
+    """Counts of `uids.npy`: uids written and left out; and its SHA-256."""
 
     written: int
     repeated: int
@@ -54,7 +54,7 @@ class JoinCounts(Document):
 
 
 class FilterSummary(Document):
-    """What `_summary.json` holds: what became of every row, and by which rule."""
+    """`_summary.json`: what became of every row, and by which rule."""
 
     rows: int
     kept: int

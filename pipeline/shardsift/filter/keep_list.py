@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 class KeepListFooter(BaseModel):
-    """What the metadata of a keep-list says, under our prefix.
+    """Metadata of a keep-list, under our prefix.
 
     `filter` is the rule that it was chosen by; `annotation` the digest of all rows of the shard's
     annotation, `digest` that of the kept ones.

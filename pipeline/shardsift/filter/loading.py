@@ -64,7 +64,7 @@ class KeepList:
         return filter(self.has, samples)
 
     def has(self, sample: Mapping[str, Any]) -> bool:
-        """Tell whether a sample is kept, by its `__key__` and its `__url__`, in Ray Data `path`.
+        """Return whether a sample is kept, by its `__key__` and its `__url__`, in Ray Data `path`.
 
         Raises:
             InputError: for a shard that the filter has not seen, or that may be one of several.
@@ -89,7 +89,7 @@ class KeepList:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of all rows that were filtered, by what it was."""
+        """Counts of all rows that were filtered, by what became of them."""
         told = self._filtered.summary.model_dump(mode="json")
         return {name: value for name, value in told.items() if type(value) is int}
 

@@ -1,4 +1,4 @@
-"""Which shard a sample comes from: its path below the folder that names are relative to."""
+"""Names of shards from their locations: paths below the folder that names are relative to."""
 
 from __future__ import annotations
 

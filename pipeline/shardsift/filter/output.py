@@ -171,7 +171,7 @@ class KeptFolder:
         return uids.commit(join(self.url, UIDS), self._guard(UIDS))
 
     def finish(self, summary: FilterSummary) -> None:
-        """Say that everything is there. Raises OutputError if it isn't."""
+        """Write the summary, once everything is there. Raises OutputError if it isn't."""
         assert self._lease, "held while the block runs"
         self._lease.check()
         if lost := self._written - list_files(self.url):
@@ -193,7 +193,7 @@ class KeptFolder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filtered:
-    """What a filter that has come to its end says of itself.
+    """A filter that has come to its end: its record and its summary.
 
     `digest` is that of the summary, and another one if another rule or other scores were used.
     """

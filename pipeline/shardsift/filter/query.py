@@ -33,7 +33,7 @@ _KEPT_COLUMNS = ("key", "index", "uid", "quality")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Threshold:
-    """What kept rows are at or above.
+    """Threshold of a filter: kept rows are at or above it.
 
     Attributes:
         value: the lowest one kept, of what the filter goes by; None if each of `buckets` has its
@@ -48,7 +48,7 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilterResult:
-    """What a filter found, and did.
+    """Result of a filter.
 
     `counts` are None if rows were not read: a dry run with approximate. `uids` are the counts
     of the subset file, if one was asked for.
@@ -155,7 +155,8 @@ def _write(
     def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
         part, index_N = item
         table = read_part(found, part, _KEPT_COLUMNS)
-        table = table.take(pa.array(np.searchsorted(table["index"].to_numpy(), index_N)))
+        places_N = np.searchsorted(table["index"].to_numpy(), index_N)
+        table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
         if not np.array_equal(table["index"].to_numpy(), index_N):
             raise AnnotationError(
                 f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"
@@ -187,7 +188,9 @@ def _check_range(quality: float, found: Survey) -> None:
     if found.quality.range is None:
         return
     low, high = (shortest(edge) for edge in found.quality.range)
-    if np.float32(quality) > np.float32(high):
+    with np.errstate(over="ignore"):
+        is_above = np.float32(quality) > np.float32(high)
+    if is_above:
         raise InputError(
             f"min {quality:g} lies outside the data: no sample is so good; quality goes from "
             f"{low:g} to {high:g}"

@@ -30,7 +30,7 @@ from shardsift.filter.expressions import Column, Expression
 from shardsift.filter.tables import OWN, Columns, Table, joined_tables, select
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
-from shardsift.threads import Track, map_ordered
+from shardsift.threads import Track, map_ordered, no_track
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
@@ -304,7 +304,7 @@ class Rows:
             keys = table.rekeyed(on, self._columns.own)
             met = " AND ".join(f"a.{quoted(k.own)} = t.on{n}" for n, k in enumerate(keys))
             theirs = ", ".join(f"{key.sql} AS on{n}" for n, key in enumerate(keys))
-            source = self.annotations([key.own for key in keys], _untracked, "")
+            source = self.annotations([key.own for key in keys], no_track, "")
             ((matching,),) = self._database.run(
                 f"SELECT count(*) FROM {OWN} a SEMI JOIN (SELECT {theirs} FROM {table.sql}) t "
                 f"ON {met}",
@@ -447,7 +447,3 @@ def read_part(found: Survey, part: Part, columns: Sequence[str]) -> Any:
     if not np.isfinite(quality.drop_null().to_numpy()).all():
         raise AnnotationError(f"{url}: has a quality that is not finite; see `shardsift verify`")
     return table
-
-
-def _untracked(items: Any, title: str, total: int) -> Any:
-    return items

@@ -31,7 +31,7 @@ _CUT = "rows r LEFT JOIN cuts c ON r.bucket IS NOT DISTINCT FROM c.bucket"
 
 @dataclass(kw_only=True, slots=True)
 class Counts:
-    """What becomes of rows: each is counted once.
+    """Counts of rows by what became of them: each row is counted once.
 
     kept          scored, and kept
     kept_errors   kept without a score, by error code
@@ -91,10 +91,14 @@ class Selection:
 
     def keep_from(self, least: float) -> Value:
         """Keep the rows of this value and above; return it as the values' type has it."""
-        value = ceil(least) if self._kind.endswith("INT") else least
-        cut = f"CAST('{value}' AS {self._kind}) AS lowest, 0::UBIGINT AS lowest_tie"
+        value, kind = least, self._kind
+        if self._kind == "FLOAT":
+            value = shortest(least)
+        elif self._kind != "DOUBLE":  # beyond 64 bits any number does
+            value, kind = ceil(min(max(least, -(2.0**65)), 2.0**65)), "HUGEINT"
+        cut = f"CAST('{value}' AS {kind}) AS lowest, 0::UBIGINT AS lowest_tie"
         self._database.run(f"CREATE TABLE cuts AS SELECT DISTINCT bucket, {cut} FROM rows")
-        return shortest(value) if self._kind == "FLOAT" else value
+        return value
 
     def keep_best(self, wanted: Mapping[BucketKey, int]) -> None:
         """Keep so many rows of each bucket: the best, ties by a hash of shard and index."""

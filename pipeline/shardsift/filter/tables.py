@@ -36,7 +36,10 @@ OWN = "annotations"
 """Names the table of annotations: `annotations.width`."""
 
 _KEYS = (("shard", "key"), ("uid",), ("key",), ("shard", "index"))
-"""What names a row; the first that a table has. Other tools' `index` may be anything."""
+"""Columns that name a row: the first of these that a table has are used.
+
+Other tools' `index` may be anything.
+"""
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL")) | {
     "INTEGER",
@@ -127,7 +130,7 @@ class Table:
 
     @property
     def on(self) -> str:
-        """What rows are found by, as `--on` spells it."""
+        """The keys, as `--on` spells them."""
         return ",".join(k.own if k.own == k.other else f"{k.own}={k.other}" for k in self.keys)
 
     def select(self, number: int, columns: Collection[Column]) -> str:

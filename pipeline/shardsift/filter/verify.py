@@ -1,4 +1,4 @@
-"""Tell whether what a filter has kept is what it says, and of the annotations that it names."""
+"""Proof that keep-lists are what a filter wrote, of the annotations that it names."""
 
 from __future__ import annotations
 

@@ -173,6 +173,29 @@ def test_an_expression_ranks(by: str, kept: list[str], scores: Path, tmp_path: P
     assert kept_keys(tmp_path / "again") == kept
 
 
+@pytest.mark.parametrize(
+    ("by", "least", "kept"),
+    [
+        ("index", -5, 7),
+        ("index", 5.5, 2),
+        ("CAST(index AS UBIGINT)", -1, 7),
+        ("index", 1e300, 0),
+        ("quality", 1e300, 0),
+        ("CAST(quality AS DOUBLE)", -1e300, 7),
+    ],
+)
+def test_a_threshold_may_lie_far_from_all_values(
+    by: str, least: float, kept: int, scores: Path, tmp_path: Path
+) -> None:
+    if kept:
+        found = keep(scores, tmp_path / "kept", by=by, min=least)
+        assert found.counts
+        assert found.counts.kept == kept
+        return
+    with pytest.raises(InputError, match=r"reaches the threshold|no sample is so good"):
+        keep(scores, tmp_path / "kept", by=by, min=least)
+
+
 def test_a_yes_ranks_before_a_no(scores: Path, tmp_path: Path) -> None:
     keep(scores, tmp_path / "kept", by="index IN (2, 5)", keep_count=2)
     assert kept_keys(tmp_path / "kept") == ["k2", "k5"]

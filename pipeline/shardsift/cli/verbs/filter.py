@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from shardsift.cli.console import PlainConsole
@@ -105,7 +106,7 @@ def _buckets(config: FilterConfig, outcome: FilterResult) -> Sheet:
 def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     lines: list[str] = []
     if outcome.threshold.value is not None:
-        by = f"--by {config.by} --min" if config.by != QUALITY else "--min-quality"
+        by = f"--by {quote(config.by)} --min" if config.by != QUALITY else "--min-quality"
         lines.append(f"threshold: {by} {outcome.threshold.value!r}")
     if (error := outcome.threshold.rank_error) is not None:
         exactness = f"is off by {at_most(error)} at most" if error else "is exact"
