@@ -69,14 +69,15 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
     with ExitStack() as stack:
+        url = config.annotations
+        source = None if is_plain(url) else find_annotations(url)
         folder = None
         if config.output is not None and not config.dry_run:
-            folder = KeptFolder(config.output, config.annotations, overwrite=config.overwrite)
-        if is_plain(config.annotations):
-            found = stack.enter_context(imported(config.annotations))
-        else:
-            source = find_annotations(config.annotations)
+            folder = KeptFolder(config.output, url, overwrite=config.overwrite)
+        if source:
             found = survey(source, allow_missing=config.allow_missing, track=track)
+        else:
+            found = stack.enter_context(imported(url))
         least = config.least
         threshold = _approximate(config, found) if config.approximate else None
         if threshold and folder is None:
