@@ -21,7 +21,7 @@ from shardsift.filter.database import Database, QueryError, quoted, runs
 from shardsift.filter.tables import find_files, is_parquet, reading
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
-from shardsift.shards.names import annotation_name
+from shardsift.shards.names import annotation_name, check_file, check_folder
 from shardsift.storage.files import SHARD_SUFFIX, join, list_files, open_read
 from shardsift.storage.reading import located
 from shardsift.storage.scratch import make_scratch, naming_scratch
@@ -72,6 +72,9 @@ def imported(url: str) -> Generator[Survey]:
             for shard, table in runs(batches, "shard"):
                 if not str(shard).endswith(SHARD_SUFFIX):
                     raise InputError(f"{url}: {shard!r} is no shard's name: that ends in .tar")
+                folder, _, name = f"/{shard}".rpartition("/")
+                check_folder(folder)  # or it might lead out of the scratch folder
+                check_file(name)
                 if (np.diff(table["index"].to_numpy()) <= 0).any():
                     raise InputError(f"{url}: has an index of {shard} twice")
                 identity = ShardIdentity(path=shard, size=0, version="")
@@ -83,11 +86,11 @@ def imported(url: str) -> Generator[Survey]:
                     path.write_bytes(encoder.finish().annotation)
         except (QueryError, pa.ArrowException, ValueError) as error:
             raise InputError(f"{url}: isn't read as annotations: {reason(error)}") from error
-        folder = OutputFolder(scratch)
-        if not folder.committed:
+        output = OutputFolder(scratch)
+        if not output.committed:
             raise InputError(f"{url}: holds no rows")
-        folder.url = url  # which is what errors name
-        yield replace(survey(folder, allow_missing=True), is_finished=True)
+        output.url = url  # which is what errors name
+        yield replace(survey(output, allow_missing=True), is_finished=True)
 
 
 def _code(names: list[str]) -> str:

@@ -371,6 +371,10 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
     reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
     is_glob = bool({*"*?["} & {*url}) and not _is_there(url)
     if reader and not is_glob:
+        try:
+            open_read(url).close()  # which a pipe refuses, for which DuckDB would wait
+        except OSError as error:
+            raise InputError(f"{url}: can't be read: {reason(error)}") from error
         return [url], reader
     folder, names = url, list[str]()
     if is_glob:

@@ -98,3 +98,12 @@ def test_what_are_no_annotations_is_refused(
     assert says in str(error.value)
     assert "t.parquet" in str(error.value)
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("shard", ["../../out.tar", "/tmp/out.tar", "a/../b.tar", "_own.tar"])
+def test_no_name_of_a_shard_leads_elsewhere(shard: str, tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"shard": [shard], "index": [0], "key": ["k"], "quality": [0.5]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="can't be in the name of a shard"):
+        keep(tmp_path / "t.parquet", tmp_path / "kept", keep_top=1)
+    assert not (tmp_path / "kept").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -289,9 +290,12 @@ def test_keys_of_csv_are_text(tmp_path: Path) -> None:
     assert buckets(scores, tmp_path / "t.csv", keep_top=1) == {"x": (4, 4)}
 
 
-@pytest.mark.parametrize("name", ["nowhere.parquet", "nowhere", "text.parquet", "empty", "*.pq"])
+@pytest.mark.parametrize(
+    "name", ["nowhere.parquet", "nowhere", "text.parquet", "empty", "*.pq", "pipe.csv"]
+)
 def test_a_table_that_cannot_be_read_is_one_line(name: str, one: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no Parquet")
+    os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as error:
         buckets(one, tmp_path / name)
