@@ -256,7 +256,10 @@ class Rows:
     # --- tables of others ------------------------------------------------------------------------
 
     def _check_match(self, number: int, table: Table) -> None:
-        """Note how many rows a table has; refuse one that has none, or can't tell rows apart."""
+        """Record how many rows a table has.
+
+        Raises InputError if it has none of them, or if its key names several samples.
+        """
         ((rows, keys),) = self._database.run(  # a GROUP BY spills, a count(DISTINCT) doesn't
             f"SELECT coalesce(sum(own), 0)::BIGINT, count(*) FROM (SELECT count(*) AS own "
             f"FROM rows WHERE found{number} GROUP BY key{number})"
@@ -278,7 +281,7 @@ class Rows:
         self.matches.append(JoinCounts(table=table.url, on=table.on, rows=rows, **there))
 
     def _repeated(self, number: int, table: Table) -> str:
-        """Describe a key that several samples have which a table would say the same of."""
+        """Describe a key that names several samples."""
         ((first, second, index),) = self._database.run(
             f"SELECT min(row_part), max(row_part), arg_min(row_index, row_part) FROM rows "
             f"WHERE found{number} GROUP BY key{number} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
