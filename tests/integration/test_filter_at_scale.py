@@ -214,7 +214,7 @@ save(frame.lazy().filter(pl.col("aes") >= lowest))
 """,
     ),
 }
-"""Of each rule: ours, DuckDB's and polars' way."""
+"""Rules, and how Shardsift, DuckDB and polars are asked for each."""
 
 
 def program(code: str, **values: Any) -> str:

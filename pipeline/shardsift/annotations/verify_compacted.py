@@ -1,4 +1,4 @@
-"""Whether compacted annotations are what `compact` wrote, and all of what a run has scored."""
+"""Proof that compacted annotations are what `compact` wrote, and all that a run has scored."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import duckdb
@@ -62,12 +61,7 @@ class Database:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
         self._scratch.cleanup()
 
@@ -123,7 +117,7 @@ class Database:
             connection.close()
 
 
-def runs(batches: Iterable[Any], column: str) -> Iterator[tuple[Any, Any]]:
+def equal_runs(batches: Iterable[Any], column: str) -> Iterator[tuple[Any, Any]]:
     """Yield each run of rows that are equal in a column: the value, and a table of the rows."""
     value, waiting = None, list[Any]()
     for batch in batches:

@@ -44,7 +44,7 @@ class UidCounts(Document):
 
 
 class JoinCounts(Document):
-    """How many rows of annotations were found in a table, and how many of its rows these are."""
+    """Counts of a table: annotations that it has, its own rows, and those of these that match."""
 
     table: str
     on: str

@@ -87,7 +87,7 @@ class Expression:
 
     @property
     def is_joined(self) -> bool:
-        """Whether it looks at a joined table."""
+        """True if a column of a joined table is named."""
         return any(column.table is not None for column in self.columns)
 
     def refusal(self, problem: str) -> ConfigError:

@@ -17,7 +17,7 @@ from shardsift.annotations.parquet import own_metadata, schema_of
 from shardsift.annotations.survey import Survey, survey
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.errors import InputError
-from shardsift.filter.database import Database, QueryError, quoted, runs
+from shardsift.filter.database import Database, QueryError, equal_runs, quoted
 from shardsift.filter.tables import find_files, is_parquet, reading
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
@@ -64,12 +64,13 @@ def imported(url: str) -> Generator[Survey]:
             extras = Extras(attributes=prompts)
             given = {name: quoted(name) for name in names}
             score = "CASE WHEN isfinite(quality) THEN quality END"
-            given["error"] = f"CASE WHEN ({score}) IS NULL THEN {_code(names)} END"
+            code = "coalesce(error, 'unknown')" if "error" in names else "'unknown'"
+            given["error"] = f"CASE WHEN ({score}) IS NULL THEN {code} END"
             given["quality"] = score
             columns = [f"{given.get(n, 'NULL')} AS {quoted(n)}" for n in schema_of(extras).names]
             query = f"SELECT {', '.join(columns)} FROM {source}"
             batches = database.batches(f"{query} ORDER BY shard, index")
-            for shard, table in runs(batches, "shard"):
+            for shard, table in equal_runs(batches, "shard"):
                 if not str(shard).endswith(SHARD_SUFFIX):
                     raise InputError(f"{url}: {shard!r} is no shard's name: that ends in .tar")
                 folder, _, name = f"/{shard}".rpartition("/")
@@ -91,8 +92,3 @@ def imported(url: str) -> Generator[Survey]:
             raise InputError(f"{url}: holds no rows")
         output.url = url  # which is what errors name
         yield replace(survey(output, allow_missing=True), is_finished=True)
-
-
-def _code(names: list[str]) -> str:
-    """Return why a row has no score, in SQL."""
-    return "coalesce(error, 'unknown')" if "error" in names else "'unknown'"

@@ -27,7 +27,7 @@ from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, literal, quoted
 from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
-from shardsift.filter.tables import OWN, Columns, Table, joined_tables, select
+from shardsift.filter.tables import OWN, Table, joined_tables, open_tables, select
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
 from shardsift.threads import Track, map_ordered, no_track
@@ -84,10 +84,7 @@ class Rows:
         """
         self.matches: list[JoinCounts] = []
         self._config, self._found, self._database, self._tables = config, found, database, tables
-        columns = Columns(found.extras)
-        for table in tables:
-            table.open(database, columns.own)
-        self._columns = Columns(found.extras, [table for table in tables if not table.excludes])
+        self._columns = open_tables(database, found.extras, tables)
         self._by = self._parse("by", config.by)
         self.kind = "UBIGINT" if config.random is not None else _ranked_kind(self._by)
         self._where = self._parse("where", config.where)
@@ -106,7 +103,7 @@ class Rows:
         if config.per == MEGAPIXELS:
             sides = [self._columns.resolve([OWN, side]) for side in ("width", "height")]
             self._named |= {column.name: column for column in sides}
-        define(database)
+        define_functions(database)
         self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
         self._bucket_names.append(f"{_MEGAPIXELS[-1]:g} MP and more")
         self._load_shards()
@@ -355,13 +352,13 @@ class Rows:
         return name
 
 
-def define(database: Database) -> None:
+def define_functions(database: Database) -> None:
     """Define what queries of rows use."""
     database.run(_MACROS)
     database.run(f"CREATE TYPE fate AS ENUM ({', '.join(map(literal, _FATES))})")
 
 
-def label(
+def label_rows(
     table: Any, flag: str, text: str, join: str | None, extras: Extras
 ) -> tuple[Any, Expression]:
     """Return what an expression says of each row of a table of annotations, and the expression.
@@ -372,10 +369,7 @@ def label(
     """
     tables = joined_tables([] if join is None else [join])
     with Database([file for each in tables for file in each.files]) as database:
-        columns = Columns(extras)
-        for each in tables:
-            each.open(database, columns.own)
-        columns = Columns(extras, tables)
+        columns = open_tables(database, extras, tables)
         expression = Expression(flag, text, columns.resolve, columns.spelled(text))
         source = {OWN: table.append_column("row_number", pa.array(range(len(table))))}
         for number, each in enumerate(tables):

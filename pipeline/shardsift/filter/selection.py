@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shardsift.annotations.sketch import shortest
 from shardsift.errors import InputError
-from shardsift.filter.database import Database, runs
+from shardsift.filter.database import Database, equal_runs
 from shardsift.filter.documents import Value
 
 BucketKey = str | int | None
@@ -162,7 +162,7 @@ class Selection:
             ORDER BY row_part, row_index
         """)
         shard, none = 0, np.empty(0, np.int32)
-        for number, table in runs(batches, "row_part"):
+        for number, table in equal_runs(batches, "row_part"):
             yield from repeat(none, number - shard)
             yield table["row_index"].to_numpy()
             shard = number + 1

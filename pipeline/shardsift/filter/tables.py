@@ -316,6 +316,14 @@ def joined_tables(
     return tables
 
 
+def open_tables(database: Database, extras: Extras, tables: Sequence[Table]) -> Columns:
+    """Look at tables, and return the columns that expressions may name. Raises UserError."""
+    own = Columns(extras).own
+    for table in tables:
+        table.open(database, own)
+    return Columns(extras, [table for table in tables if not table.excludes])
+
+
 def select(
     columns: Collection[Column], tables: Sequence[Table], rows: int, further: Sequence[str] = ()
 ) -> str:

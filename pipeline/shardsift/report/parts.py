@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from shardsift.config import Extras
 from shardsift.config.filter import PREFIX
-from shardsift.filter.rows import UNMATCHED, label
+from shardsift.filter.rows import UNMATCHED, label_rows
 from shardsift.shards.plan import TOP, prefix_pattern
 from shardsift.storage.files import absolute
 
@@ -42,7 +42,7 @@ def part_by(table: Any, per: str, join: str | None, extras: Extras) -> Parting:
     """
     if per == PREFIX:
         return _by_prefix(table)
-    values, expression = label(table, "--per", per, join, extras)
+    values, expression = label_rows(table, "--per", per, join, extras)
     if expression.kind not in _LABELS:
         raise expression.refusal(f"is {expression.kind}; name text or whole numbers")
     flags = ("--join", join) if join is not None and expression.is_joined else ()

@@ -36,7 +36,7 @@ Guard = Callable[[], None]
 
 
 def no_guard() -> None:
-    """Let every file appear."""
+    """Allow every file."""
 
 
 def open_regular(path: str) -> io.BufferedReader:

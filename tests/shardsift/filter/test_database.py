@@ -12,7 +12,7 @@ import pytest
 
 from shardsift.errors import AnnotationError, UserError, WriteError
 from shardsift.filter import database as module
-from shardsift.filter.database import Database, QueryError, runs
+from shardsift.filter.database import Database, QueryError, equal_runs
 
 LARGE = "CREATE TABLE large AS SELECT i, hash(i) AS h, hash(i + 1) AS g FROM range(4_000_000) r(i)"
 
@@ -90,10 +90,11 @@ def test_no_other_file_can_be_read(tmp_path: Path) -> None:
 def test_runs_of_equal_values_are_gathered_over_batches() -> None:
     batches = [pa.record_batch({"a": a, "b": a}) for a in (["x", "x"], [], ["x", "y"], ["z"])]
     found = [
-        (value, table["b"].to_pylist()) for value, table in runs(batches[:1] + batches[2:], "a")
+        (value, table["b"].to_pylist())
+        for value, table in equal_runs(batches[:1] + batches[2:], "a")
     ]
     assert found == [("x", ["x", "x", "x"]), ("y", ["y"]), ("z", ["z"])]
-    assert list(runs([], "a")) == []
+    assert list(equal_runs([], "a")) == []
 
 
 def test_memory_is_what_the_control_group_has(

@@ -1,4 +1,4 @@
-"""What joins once got wrong, on the inputs of `shared/faults/joins`: their right outcomes."""
+"""Joins of `shared/faults/joins`, which once went wrong, have their right outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a filter keeps is what a dozen lines of pandas keep, whatever the rule."""
+"""A filter keeps what a dozen lines of pandas keep, whatever the rule."""
 
 from __future__ import annotations
 

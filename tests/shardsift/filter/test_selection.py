@@ -31,7 +31,7 @@ def splitmix64(state: int) -> int:
 
 def fill(database: Database, rows: list[Row], kind: str = "FLOAT") -> Selection:
     """Rows of three shards, in turn."""
-    table.define(database)
+    table.define_functions(database)
     kinds = {"FLOAT": pa.float32(), "DOUBLE": pa.float64()}
     kinds |= {"BIGINT": pa.int64(), "UBIGINT": pa.uint64()}
     places = np.arange(len(rows), dtype=np.int32)
@@ -128,7 +128,7 @@ def test_a_given_threshold_keeps_all_that_reach_it() -> None:
 def test_ties_are_decided_by_splitmix64_of_shard_and_index() -> None:
     seed = table.tie_seeds(["a/00000.tar"])[0].as_py()
     with Database() as database:
-        table.define(database)
+        table.define_functions(database)
         query = f"SELECT tie_hash({seed}::UBIGINT, n::INTEGER) FROM range(3) r(n) ORDER BY n"
         found = [hashed for (hashed,) in database.run(query)]
     assert found == [splitmix64((seed + n) % 2**64) for n in range(3)]
