@@ -1,4 +1,4 @@
-"""Many small annotation files into few large ones, nothing lost."""
+"""Many small annotation files into few large ones, nothing lost, and the proof of that."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from shardsift import __version__
 from shardsift.annotations.compacted import digest_of_shards
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import COMPACTING, CompactRecord, RunSummary
+from shardsift.annotations.findings import Findings, Problem, leftovers, strangers, unfinished
 from shardsift.annotations.folder import (
     MANIFEST,
     RUN_RECORD,
     SUMMARY,
+    OutputFolder,
     RunFolder,
     check_apart,
     check_output,
@@ -37,21 +39,24 @@ from shardsift.annotations.parquet import (
     schema_of,
 )
 from shardsift.annotations.survey import Part, Survey, survey
+from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
     absolute,
-    commit,
     committing,
+    is_annotation,
     join,
     list_files,
     open_read,
     read_bytes,
+    sum_of,
 )
 from shardsift.storage.lease import Lease, held
 from shardsift.threads import Track, map_ordered, no_track
 
 BYTES_PER_FILE = 256 << 20
+_AGAIN = "compact again, with --overwrite"
 _THREADS = 4
 _FILE_FORMAT = "annotations-{:05d}" + ANNOTATION_SUFFIX
 _OWN_FILE = re.compile(r"annotations-\d{5,}\.parquet")
@@ -124,17 +129,21 @@ def _compact(
             name = _FILE_FORMAT.format(len(sums))
             with committing(join(output, name), lease.guard) as file:
                 sums[name] = _write_file(file, found, chain([first], shards), bytes_per_file)
+    files = len(sums)
     for name in sorted({RUN_RECORD, MANIFEST, *source.failed} & source.files):
-        commit(join(output, name), read_bytes(join(source.url, name)), lease.guard)
+        data = read_bytes(join(source.url, name))
+        target.commit(name, data)
+        sums[name] = hashlib.sha256(data).hexdigest()
     lease.check()
     if lost := sums.keys() - list_files(output):
         raise OutputError(f"{output}: {min(lost)} is not there any more; compact again")
+    sums[SUMMARY] = hashlib.sha256(summary.encode()).hexdigest()
     target.commit(COMPACTING, record.model_copy(update={"sums": sums}).encode())
     target.write_summary(summary)
     return Compaction(
         shards=len(found.parts),
         rows=found.rows,
-        files=len(sums),
+        files=files,
         left_embeddings=found.extras.embeddings,
     )
 
@@ -192,27 +201,21 @@ def _read(found: Survey, track: Track) -> Generator[ShardRows]:
 def _write_file(
     file: BinaryIO, found: Survey, shards: Iterator[ShardRows], bytes_per_file: int
 ) -> str:
-    """Write shards in full row groups until the file is large enough; return its SHA-256."""
+    """Write shards in row groups of their own until the file is large enough; return its SHA-256.
+
+    An empty shard has none.
+    """
     parts: list[Part] = []
     written, schema = _HashedFile(file), schema_of(found.extras)
-    waiting = schema.empty_table()
     with pq.ParquetWriter(written, schema, **PARQUET_OPTIONS) as writer:
         for part, table in shards:
             parts.append(part)
-            waiting = pa.concat_tables([waiting, table])
-            full = len(waiting) // ROW_GROUP_ROWS * ROW_GROUP_ROWS
-            _write_groups(writer, waiting.slice(0, full))
-            waiting = waiting.slice(full)
-            if written.tell() + waiting.nbytes >= bytes_per_file:
+            if len(table):
+                writer.write_table(table, ROW_GROUP_ROWS)
+            if written.tell() >= bytes_per_file:
                 break
-        _write_groups(writer, waiting)
         writer.add_key_value_metadata(_metadata(found, parts))
     return written.sum.hexdigest()
-
-
-def _write_groups(writer: pq.ParquetWriter, table: Any) -> None:
-    if len(table):
-        writer.write_table(table.unify_dictionaries().combine_chunks(), ROW_GROUP_ROWS)
 
 
 class _HashedFile(io.RawIOBase):
@@ -254,3 +257,30 @@ def _metadata(found: Survey, parts: Sequence[Part]) -> dict[str, str]:
         "version": __version__,
     }
     return {METADATA_PREFIX + key: value for key, value in metadata.items()}
+
+
+def verify_compacted(folder: OutputFolder) -> Findings:
+    """Check that each file of the folder is as `compact` wrote it, which had checked every row."""
+    found = Findings(problems=list(leftovers(folder)))
+    try:
+        sums = CompactRecord.decode(read_bytes(join(folder.url, COMPACTING))).sums
+    except DocumentError as error:
+        found.problems.append(Problem(place=COMPACTING, trouble=str(error), remedy=_AGAIN))
+        return found
+    for name, expected in sums.items():
+        trouble = ""
+        if name not in folder.files:
+            trouble = "is missing"
+        elif sum_of(join(folder.url, name)) != expected:
+            trouble = "its bytes are not those that were written"
+        if trouble:
+            found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
+    if not sums:
+        found.problems.append(unfinished("compact"))
+    found.problems += strangers(folder.files - {*sums, COMPACTING}, "is none of compact's files")
+    found.counts = {
+        "shards": len(folder.committed),
+        "files": sum(map(is_annotation, sums)),
+        "rows checked": sum(f.report.rows for f in folder.read_footers(sorted(folder.committed))),
+    }
+    return found

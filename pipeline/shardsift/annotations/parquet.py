@@ -179,7 +179,7 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
         with open_read(url) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             footer = parse_footer(parquet.schema_arrow.metadata or {})
-            table = _read_rows(parquet, schema_of(footer.extras, columns))
+            table = read_rows(parquet, schema_of(footer.extras, columns))
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise _unreadable(url, error) from error
     if footer.report.rows != len(table):
@@ -201,12 +201,14 @@ def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
     """
     with open_read(url) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        return parquet.schema_arrow.metadata or {}, _read_rows(parquet, schema)
+        return parquet.schema_arrow.metadata or {}, read_rows(parquet, schema)
 
 
-def _read_rows(parquet: pq.ParquetFile, schema: Any) -> Any:
-    """Read the columns that a schema names, and check every value."""
-    table = parquet.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+def read_rows(parquet: pq.ParquetFile, schema: Any, groups: Sequence[int] | None = None) -> Any:
+    """Read the columns that a schema names, of all row groups or some, and check every value."""
+    groups = range(parquet.num_row_groups) if groups is None else groups
+    table = parquet.read_row_groups(groups, schema.names, use_threads=False)
+    table = table.select(schema.names).cast(schema)
     table.validate(full=True)
     return table
 

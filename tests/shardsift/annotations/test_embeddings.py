@@ -20,7 +20,7 @@ from shardsift.annotations.findings import repair
 from shardsift.annotations.folder import OutputFolder
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.verify import claim_output, verify
-from shardsift.annotations.verify_compacted import verify_compacted
+from shardsift.annotations.compact import verify_compacted
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard
 from shardsift.shards.plan import plan_shards

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from shardsift.annotations.compact import verify_compacted
 from shardsift.annotations.findings import Findings, repair
 from shardsift.annotations.folder import OutputFolder, RunFolder
 from shardsift.annotations.verify import Verification, claim_output, verify
-from shardsift.annotations.verify_compacted import verify_compacted
 from shardsift.asking.folder import RECORD as ASK_RECORD
 from shardsift.asking.folder import AskFolder
 from shardsift.asking.verify import verify_asked
@@ -57,7 +57,7 @@ def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:
 def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> int:
     folder = OutputFolder(config.output)
     if folder.is_compacted:
-        return _tell(config, folder, verify_compacted(folder, track), results)
+        return _tell(config, folder, verify_compacted(folder), results)
     claim = claim_output(config.output, config.shards)
     found = verify(claim, recount=config.recount, track=track)
     code = _tell(config, claim.folder, found, results)
