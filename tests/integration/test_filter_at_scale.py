@@ -109,7 +109,7 @@ def test_the_best_of_equals_are_duckdb_s_row_for_row(
     settings = FilterConfig(
         annotations=str(scores), output=str(output), keep_top=1.0, unique="phash"
     )
-    counts = curate(settings).counts
+    counts = curate(settings).summary
     ours = f"(SELECT shard, index FROM read_parquet('{output}/keep-list/*.parquet'))"
     for left, right in ((ours, "best"), ("best", ours)):
         query = f"SELECT count(*) FROM (SELECT * FROM {left} EXCEPT SELECT * FROM {right})"
@@ -121,8 +121,8 @@ def test_the_best_of_equals_are_duckdb_s_row_for_row(
 
 def test_the_approximate_threshold_is_within_half_a_percent(scores: Path) -> None:
     settings = FilterConfig(annotations=str(scores), keep_top=0.3, approximate=True, dry_run=True)
-    found = curate(settings).threshold
-    query = f"SELECT avg((quality >= {found.value}::FLOAT)::INT) FROM {sql(scores)}"
+    found = curate(settings)
+    query = f"SELECT avg((quality >= {found.threshold}::FLOAT)::INT) FROM {sql(scores)}"
     (share,) = duckdb.connect().execute(query + " WHERE quality IS NOT NULL").fetchall()[0]
     assert found.rank_error is not None
     assert abs(share - 0.3) <= found.rank_error <= 0.006

@@ -137,9 +137,16 @@ def test_tables_lie_in_a_bucket_too(s3: s3fs.S3FileSystem, tmp_path: Path) -> No
         rule = {"annotations": str(scores), "join": table, "where": "aes > 0", "keep_top": 1}
         rule |= {"exclude": "s3://corpus/takedowns.csv", "dry_run": True}
         found = curate(FilterConfig.model_validate(rule))
-        assert found.counts
-        assert (found.counts.kept, found.counts.listed, found.counts.excluded) == (2, 2, 4)
-        assert [(match.rows, match.table_rows) for match in found.matches] == [(8, 8), (2, 2)]
+        assert found.summary
+        assert (
+            found.summary.kept,
+            found.summary.excluded_by_list,
+            found.summary.excluded_by_where,
+        ) == (2, 2, 4)
+        assert [(match.rows, match.table_rows) for match in found.summary.joined] == [
+            (8, 8),
+            (2, 2),
+        ]
 
 
 def test_a_clean_corpus_is_read_by_range_and_written_into_a_bucket(

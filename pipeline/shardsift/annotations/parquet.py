@@ -194,14 +194,13 @@ def _unreadable(url: str, error: Exception) -> AnnotationError:
     return AnnotationError(f"{url}: not a readable annotation file: {error}")
 
 
-def read_own(url: str, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
-    """Read the metadata of a Parquet file of ours, and the columns that a schema names.
+def read_own(file: Any, schema: Any) -> tuple[Mapping[bytes, bytes], Any]:
+    """Read the metadata of an open Parquet file of ours, and the columns that a schema names.
 
     Raises OSError, ArrowException, ValueError or KeyError.
     """
-    with open_read(url) as file:
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        return parquet.schema_arrow.metadata or {}, read_rows(parquet, schema)
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    return parquet.schema_arrow.metadata or {}, read_rows(parquet, schema)
 
 
 def read_rows(parquet: pq.ParquetFile, schema: Any, groups: Sequence[int] | None = None) -> Any:
@@ -307,7 +306,8 @@ class AnnotationFiles:
         url = join(self.url, name)
         if digest is not None and columns is not None:
             try:
-                metadata, table = read_own(url, schema_of(Extras(), columns))
+                with open_read(url) as file:
+                    metadata, table = read_own(file, schema_of(Extras(), columns))
             except (OSError, pa.ArrowException, ValueError, KeyError) as error:
                 raise _unreadable(url, error) from error
             if metadata.get(f"{METADATA_PREFIX}digest".encode()) != digest.encode():

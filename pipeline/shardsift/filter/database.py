@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 
 import duckdb
@@ -19,10 +17,8 @@ from shardsift.redaction import reason
 from shardsift.storage.reading import RemoteFiles
 from shardsift.storage.scratch import make_scratch, out_of_scratch
 
-_MEMORY_SHARE = 0.5
-"""DuckDB's part of the memory that this process may have."""
-
-_CGROUPS = Path("/sys/fs/cgroup")
+_MEMORY = "50%"
+"""DuckDB's part of the memory that this process may have: of the machine, or its control group."""
 
 
 class QueryError(UserError):
@@ -40,11 +36,10 @@ class Database:
         """Open it. `files` are as `located` spells them."""
         self._scratch = make_scratch()
         self._failure: BaseException | None = None
-        self._memory = int(_MEMORY_SHARE * memory_there())
         self._connection = duckdb.connect(
             config={
                 "temp_directory": self._scratch.name,
-                "memory_limit": f"{self._memory}B",
+                "memory_limit": _MEMORY,
                 "preserve_insertion_order": False,
                 # What is read as a stream has no size that a plan could go by: the right side of a
                 # join is what is held, as queries are written.
@@ -109,8 +104,8 @@ class Database:
                 raise full from error
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise UserError(
-                    f"filter needs more than the {self._memory >> 20:,} MB of memory that it may "
-                    f"take, half of what this process may have ({told(error)}); give it more"
+                    f"filter needs more memory than it may take, {_MEMORY} of what this process "
+                    f"may have ({told(error)}); give it more"
                 ) from error
             raise QueryError(told(error)) from error
         finally:
@@ -132,27 +127,6 @@ def equal_runs(batches: Iterable[Any], column: str) -> Iterator[tuple[Any, Any]]
             waiting.append(batch.slice(begin, end - begin))
     if waiting:
         yield value, pa.Table.from_batches(waiting)
-
-
-def memory_there() -> int:
-    """Return how many bytes this process may have: of the machine, and of its control group."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for line in _text_of(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        folder = _CGROUPS / controllers if controllers else _CGROUPS
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        below = folder / path.lstrip("/")
-        for place in (below, *below.parents):
-            if place.is_relative_to(folder):
-                limits += [int(n) for n in _text_of(place / name).split() if n.isdigit()]
-    return min(limits)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def quoted(name: str) -> str:

@@ -54,7 +54,14 @@ class JoinCounts(Document):
 
 
 class FilterSummary(Document):
-    """`_summary.json`: what became of every row, and by which rule."""
+    """`_summary.json`: what became of every row, and by which rule.
+
+    kept                 with a score, and without (`kept_without_score`, by error code)
+    below_threshold      worse than the threshold
+    tied_at_threshold    as good as the threshold, and yet one too many
+    without_value        of what the filter goes by
+    errors               dropped for want of a score, by error code
+    """
 
     rows: int
     kept: int
@@ -78,3 +85,10 @@ class FilterSummary(Document):
     emitted: tuple[str, ...]
     rule: dict[str, Any]
     fingerprint: str
+
+    @property
+    def counted(self) -> int:
+        """All rows, by the counts of what became of them."""
+        ranked = self.kept + self.below_threshold + self.tied_at_threshold
+        left_out = self.excluded_by_where + self.excluded_by_list + self.duplicates
+        return ranked + left_out + self.without_value + sum(self.errors.values())

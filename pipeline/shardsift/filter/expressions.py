@@ -33,6 +33,12 @@ _CLASSES = frozenset(
 """Classes of DuckDB's expressions that look at one row alone, unlike subqueries and windows."""
 
 
+_MACROS = frozenset(
+    {"array_to_string", "date_add", "days_in_month", "fdiv", "if", "nullif", "split_part"}
+)
+"""DuckDB's macros of one row, beside those of lists; others look at its catalogue or the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column that an expression names.
@@ -186,34 +192,15 @@ def _pure_functions() -> frozenset[str]:
     """List the functions of one row that give equal values for equal arguments.
 
     Those are all that DuckDB calls consistent for arguments of some types, which leaves out what
-    depends on the clock or on chance for all of them, and macros that are made of such.
+    depends on the clock or on chance for all of them.
     """
     query = """
-        SELECT function_name, parameters, macro_definition FROM duckdb_functions()
-        WHERE (function_type = 'scalar' AND stability = 'CONSISTENT') OR function_type = 'macro'
+        SELECT function_name FROM duckdb_functions()
+        WHERE (function_type = 'scalar' AND stability = 'CONSISTENT')
+            OR (function_type = 'macro' AND starts_with(function_name, 'list_'))
     """
     with _parser().cursor() as cursor:
-        found = cast(list[tuple[str, list[str], str | None]], cursor.execute(query).fetchall())
-    pure = {name for name, _, definition in found if definition is None}
-    macros = {name: _parts_of(macro, given) for name, given, macro in found if macro is not None}
-    while more := {name for name, parts in macros.items() if parts <= pure} - pure:
-        pure |= more
-    return frozenset(pure)
-
-
-def _parts_of(macro: str, given: Collection[str]) -> set[str]:
-    """Name the functions that a macro calls, and what else it takes than what it is given."""
-    answer = _ask("SELECT json_serialize_sql(?)", [f"SELECT {macro}"])
-    parts: set[str] = set()
-    for expression in _expressions(json.loads(answer)):
-        kind = str(expression["class"])
-        if kind == "FUNCTION":
-            parts.add(str(expression["function_name"]).lower())
-        elif kind not in _CLASSES or (
-            kind == "COLUMN_REF" and expression["column_names"][-1] not in given
-        ):
-            parts.add(kind)
-    return parts
+        return _MACROS.union(*cursor.execute(query).fetchall())
 
 
 def _expressions(tree: Any) -> Iterator[dict[str, Any]]:

@@ -9,9 +9,8 @@ from html import escape
 from typing import Any
 
 from shardsift.errors import InputError
-from shardsift.filter.keep_list import KEEP_LIST
 from shardsift.filter.locating import ShardLocator
-from shardsift.filter.output import read_filtered
+from shardsift.filter.output import KEEP_LIST, read_filtered
 from shardsift.progress import count
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, list_files

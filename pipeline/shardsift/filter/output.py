@@ -10,51 +10,110 @@ _summary.json         what became of all rows, written last: a reader looks for 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
 
-from shardsift.annotations.folder import SUMMARY, check_apart, check_output, local_folder
+from shardsift import __version__
+from shardsift.annotations.digest import digest_of
+from shardsift.annotations.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
+from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
+from shardsift.annotations.parquet import encode_sealed, own_metadata, read_own, shard_column
 from shardsift.annotations.survey import Part, Survey
-from shardsift.documents import DocumentError
-from shardsift.errors import InputError, OutputError, WriteError
-from shardsift.filter.documents import FilterRecord, FilterSummary, Value
-from shardsift.filter.keep_list import (
-    KEEP_LIST,
-    KeepListFile,
-    encode_keep_list,
-    parse_keep_list_footer,
-    read_keep_list,
-)
+from shardsift.documents import DocumentError, first_problem
+from shardsift.errors import AnnotationError, InputError, OutputError
+from shardsift.filter.documents import FilterRecord, FilterSummary
 from shardsift.filter.uids import UidWriter
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
     absolute,
-    commit,
-    delete,
     is_annotation,
     join,
     list_files,
     open_read,
     read_bytes,
 )
-from shardsift.storage.lease import Lease, held, is_held
-from shardsift.storage.local import Guard, behind_links, prune, sweep
+from shardsift.storage.lease import is_held
+from shardsift.storage.local import prune
 from shardsift.threads import map_ordered
 
-_THREADS = 32
+KEEP_LIST = "keep-list"
+"""The folder that has the keep-lists."""
 
 UIDS = "uids.npy"
 RECORD = "_filter.json"
 
+SCHEMA = pa.schema(
+    [ANNOTATIONS.field(name) for name in ("shard", "key", "index", "uid", "quality")]
+)
+"""Columns of a keep-list; `quality` is null if a sample without a score is kept."""
 
-class KeptFolder:
+_THREADS = 32
+
+
+# --- a keep-list -----------------------------------------------------------------------------
+
+
+class KeepListFooter(BaseModel):
+    """Metadata of a keep-list, under our prefix.
+
+    `filter` is the rule that it was chosen by; `annotation` the digest of all rows of the shard's
+    annotation, `digest` that of the kept ones.
+    """
+
+    shard: str
+    rows: NonNegativeInt
+    digest: str
+    annotation: str
+    fingerprint: str
+    filter: Json[dict[str, Any]]
+    threshold: Json[int | float | None]
+
+    @classmethod
+    def parse(cls, metadata: Mapping[bytes, bytes]) -> KeepListFooter:
+        """Parse the metadata of a Parquet schema. Raises ValueError."""
+        try:
+            return cls.model_validate(own_metadata(metadata))
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class KeepListFile:
+    """The kept samples of a shard, a `pyarrow.Table`, and what their file says of itself."""
+
+    table: Any
+    footer: KeepListFooter
+
+
+def _encode(part: Part, rows: Any, record: FilterRecord) -> bytes:
+    """Encode the kept rows of a shard's annotation."""
+    named = rows.append_column("shard", shard_column(part.shard, len(rows)))
+    table = named.select(SCHEMA.names).cast(SCHEMA)
+    metadata = {
+        "shard": part.shard,
+        "rows": str(len(table)),
+        "digest": digest_of(table),
+        "annotation": part.digest,
+        "fingerprint": record.fingerprint,
+        "filter": json.dumps(record.rule, sort_keys=True),
+        "threshold": json.dumps(record.threshold),
+        "version": __version__,
+    }
+    return encode_sealed([table], SCHEMA, metadata)
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+class KeptFolder(RunFolder):
     """Writes what a filter keeps; if that goes wrong, nothing of it stays."""
 
     def __init__(self, url: str, annotations: str, *, overwrite: bool) -> None:
@@ -63,28 +122,25 @@ class KeptFolder:
         Raises:
             OutputError: if it holds something else, or a finished filter without `overwrite`.
         """
-        self.url = url
+        check_apart(url, annotations)
+        super().__init__(url)
         self._annotations = absolute(annotations)
         self._overwrite = overwrite
         self._written: set[str] = set()
         self._record: FilterRecord | None = None
-        self._lease: Lease | None = None
-        check_apart(url, annotations)
-        self._stale = self._claim()
+        self._claim()
         folder = local_folder(url)
         self._new_folder = None if folder is None or folder.exists() else folder
 
-    def _claim(self) -> set[str]:
-        """Return the names of what an earlier filter has left, which may be replaced."""
-        url, files = self.url, list_files(self.url)
-        lists = {name for name in files if name.startswith(f"{KEEP_LIST}/") and is_annotation(name)}
-        emitted = _emitted(url)
-        self._lists, self._emitted = lists, emitted
-        mine = {UIDS} & files if "uids" in emitted else set[str]()
-        local = local_folder(url)
-        theirs = {UIDS} & files - mine
-        theirs |= behind_links(local, lists) if local else set[str]()
-        theirs |= set() if RECORD in files else lists
+    def _claim(self) -> None:
+        """Tell what an earlier filter has left, which may be replaced, from the files of others."""
+        url, files = self.url, self.files
+        self._lists = {n for n in files if n.startswith(f"{KEEP_LIST}/") and is_annotation(n)}
+        self._emitted: Sequence[str] = ()
+        with suppress(OSError, DocumentError):
+            self._emitted = FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
+        theirs = {UIDS} & files if "uids" not in self._emitted else set[str]()
+        theirs |= self.behind_links(self._lists) if RECORD in files else self._lists
         if theirs:
             raise OutputError(
                 f"{url}: holds {min(theirs)}, which no filter here has recorded, or which lies "
@@ -97,7 +153,6 @@ class KeptFolder:
                 f"{url}: holds what an earlier filter has kept; choose another --output, "
                 "or --overwrite to replace it"
             )
-        return mine | (files & {SUMMARY, RECORD})
 
     @contextmanager
     def writing(self) -> Generator[None]:
@@ -108,87 +163,85 @@ class KeptFolder:
         """
         check_output(self.url, ())
         try:
-            with held(self.url) as self._lease:
-                self._stale = self._claim()  # another filter may have come to its end meanwhile
+            with self.hold() as lease:
+                self.files = RunFolder(self.url).files
+                self._claim()  # another filter may have come to its end meanwhile
                 try:
                     yield
                 except BaseException:
-                    self._delete_written()
+                    if lease.is_mine():  # or it may be another one's by now
+                        with suppress(OutputError):  # what went wrong first is what matters
+                            self.delete_all(self._written)
                     raise
         except BaseException:
             if self._new_folder:
                 prune(self._new_folder)
             raise
 
-    def _delete_written(self) -> None:
-        assert self._lease, "held while the block runs"
-        if self._lease.is_mine():  # or it may be another one's by now
-            with suppress(WriteError):  # what went wrong first is what matters
-                for name in sorted(self._written):
-                    delete(join(self.url, name))
-
-    def begin(
-        self, rule: Mapping[str, Any], emitted: Sequence[str], threshold: Value, found: Survey
-    ) -> None:
-        """Delete what an earlier filter has written, and say what this one does.
+    def begin(self, summary: FilterSummary, found: Survey) -> None:
+        """Delete what an earlier filter has written, and record what this one does.
 
         Raises:
             OutputError: if somebody else's files lie among keep-lists.
         """
         known = {f"{KEEP_LIST}/{part.name}" for part in found.parts}
         unknown = sorted(self._lists - known if "keep-list" in self._emitted else self._lists)
-        own = map_ordered(partial(_is_own_list, self.url), unknown, _THREADS)
+        own = map_ordered(self._is_own_list, unknown, _THREADS)
         if theirs := [name for name, is_own in zip(unknown, own, strict=True) if not is_own]:
             raise OutputError(
                 f"{self.url}: holds {theirs[0]}, which is no keep-list of a filter; move it away, "
                 "or choose another --output"
             )
-        self._stale |= self._lists
-        if folder := local_folder(self.url):
-            sweep(folder)
-        assert self._lease, "held while the block runs"
-        for name in sorted(self._stale, key=lambda name: name != SUMMARY):
-            self._lease.guard()
-            delete(join(self.url, name))
+        self.sweep()
+        self.delete_all([SUMMARY])
+        self.delete_all(self._lists | ({RECORD, UIDS} & self.files))
         self._record = FilterRecord(
             annotations=self._annotations,
             root=found.root,
             fingerprint=found.fingerprint,
-            rule=dict(rule),
-            threshold=threshold,
-            emitted=tuple(emitted),
+            rule=summary.rule,
+            threshold=summary.threshold,
+            emitted=summary.emitted,
         )
-        self._commit(RECORD, self._record.encode())
+        self.commit(RECORD, self._record.encode())
+
+    def _is_own_list(self, name: str) -> bool:
+        """Return whether a file is the keep-list of the shard that it is named after."""
+        try:
+            with open_read(join(self.url, name)) as file:
+                footer = KeepListFooter.parse(pq.read_schema(file).metadata or {})
+        except (OSError, pa.ArrowException, ValueError):
+            return False
+        return f"{KEEP_LIST}/{annotation_name(footer.shard)}" == name
+
+    def commit(self, name: str, data: bytes) -> None:
+        """Write a file, and note that it is there. Threads may call it."""
+        self._written.add(name)
+        super().commit(name, data)
 
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
-        data = encode_keep_list(part, rows, self._record)
-        self._commit(f"{KEEP_LIST}/{part.name}", data)
+        self.commit(f"{KEEP_LIST}/{part.name}", _encode(part, rows, self._record))
 
     def add_uids(self, uids: UidWriter) -> tuple[int, str]:
         """Write DataComp's subset file; return the number of its uids, and its SHA-256."""
-        return uids.commit(join(self.url, UIDS), self._guard(UIDS))
+        self._written.add(UIDS)
+        return uids.commit(join(self.url, UIDS), self.guard)
 
     def finish(self, summary: FilterSummary) -> None:
         """Write the summary, once everything is there. Raises OutputError if it isn't."""
-        assert self._lease, "held while the block runs"
-        self._lease.check()
+        assert self.lease, "held while the block runs"
+        self.lease.check()
         if lost := self._written - list_files(self.url):
             raise OutputError(
                 f"{self.url}: {min(lost)} is not there any more, and {len(lost) - 1:,} "
                 "others; filter again"
             )
-        self._commit(SUMMARY, summary.encode())
+        self.write_summary(summary)
 
-    def _guard(self, name: str) -> Guard:
-        """Note that a file is written; return what raises if the folder was taken over."""
-        assert self._lease, "held while the block runs"
-        self._written.add(name)
-        return self._lease.guard
 
-    def _commit(self, name: str, data: bytes) -> None:
-        commit(join(self.url, name), data, self._guard(name))
+# --- reading ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,25 +267,35 @@ class Filtered:
         Raises:
             AnnotationError: if it isn't one of this filter, or a damaged one.
         """
-        return read_keep_list(self.url, name, self.record, columns)
+        location = join(join(self.url, KEEP_LIST), name)
+        try:
+            with open_read(location) as file:
+                return self.parse(file, name, columns)
+        except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+            raise AnnotationError(
+                f"{location}: not a keep-list of this filter: {reason(error)}; filter again"
+            ) from error
 
+    def parse(self, file: Any, name: str, columns: Sequence[str] | None = None) -> KeepListFile:
+        """Read an open file that should be the keep-list of this name; all rows by their digest.
 
-def _is_own_list(url: str, name: str) -> bool:
-    """Return whether a file is the keep-list of the shard that it is named after."""
-    try:
-        with open_read(join(url, name)) as file:
-            footer = parse_keep_list_footer(pq.read_schema(file).metadata or {})
-    except (OSError, pa.ArrowException, ValueError):
-        return False
-    return f"{KEEP_LIST}/{annotation_name(footer.shard)}" == name
-
-
-def _emitted(url: str) -> Sequence[str]:
-    """Return the outputs that a filter has recorded; none if there is no record."""
-    try:
-        return FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
-    except (OSError, DocumentError):
-        return ()
+        Raises OSError, ArrowException, ValueError or KeyError if it is another one.
+        """
+        metadata, table = read_own(file, pa.schema(map(SCHEMA.field, columns or SCHEMA.names)))
+        footer, record = KeepListFooter.parse(metadata), self.record
+        if annotation_name(footer.shard) != name:
+            raise ValueError(f"is that of {footer.shard}")
+        for what, told, expected in (
+            ("fingerprint", footer.fingerprint, record.fingerprint),
+            ("rule", footer.filter, record.rule),
+            ("threshold", footer.threshold, record.threshold),
+            ("number of rows", footer.rows, len(table)),
+        ):
+            if told != expected:
+                raise ValueError(f"its {what} is {told}, and has to be {expected}")
+        if columns is None and digest_of(table) != footer.digest:
+            raise ValueError("its rows are not those that its digest is of")
+        return KeepListFile(table, footer)
 
 
 def read_filtered(url: str) -> Filtered:

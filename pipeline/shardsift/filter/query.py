@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
-from shardsift.filter.documents import BucketCounts, FilterSummary, JoinCounts, UidCounts, Value
+from shardsift.filter.documents import BucketCounts, FilterSummary, UidCounts, Value
 from shardsift.filter.imported import imported, is_plain
 from shardsift.filter.output import KeptFolder
 from shardsift.filter.rows import THREADS, Rows, read_part
-from shardsift.filter.selection import BucketKey, Counts, Selection
+from shardsift.filter.selection import BucketKey, Selection
 from shardsift.filter.tables import joined_tables
 from shardsift.filter.uids import UidWriter
 from shardsift.threads import Track, map_ordered, no_track
@@ -31,34 +30,21 @@ from shardsift.threads import Track, map_ordered, no_track
 _KEPT_COLUMNS = ("key", "index", "uid", "quality")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Threshold:
-    """Threshold of a filter: kept rows are at or above it.
-
-    Attributes:
-        value: the lowest one kept, of what the filter goes by; None if each of `buckets` has its
-            own, or chance decides.
-        rank_error: how far off its rank may be, 0..1; None if it is exact.
-    """
-
-    value: Value
-    rank_error: float | None = None
-    buckets: Sequence[BucketCounts] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FilterResult:
     """Result of a filter.
 
-    `counts` are None if rows were not read: a dry run with approximate. `uids` are the counts
-    of the subset file, if one was asked for.
+    Attributes:
+        threshold: the lowest value kept, of what the filter goes by; None if each bucket has its
+            own, or chance decides.
+        rank_error: how far off its rank may be, 0..1; None if it is exact.
+        summary: the fate of all rows; None if they were not read: a dry run with approximate.
     """
 
     survey: Survey
-    threshold: Threshold
-    counts: Counts | None = None
-    matches: Sequence[JoinCounts] = ()
-    uids: UidCounts | None = None
+    threshold: Value
+    rank_error: float | None
+    summary: FilterSummary | None = None
 
 
 def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
@@ -69,133 +55,81 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         AnnotationError: if a file isn't one of ours, or a damaged one.
     """
     with ExitStack() as stack:
-        url = config.annotations
+        url, folder = config.annotations, None
         source = None if is_plain(url) else find_annotations(url)
-        folder = None
         if config.output is not None and not config.dry_run:
             folder = KeptFolder(config.output, url, overwrite=config.overwrite)
         if source:
             found = survey(source, allow_missing=config.allow_missing, track=track)
         else:
             found = stack.enter_context(imported(url))
-        least = config.least
-        threshold = _approximate(config, found) if config.approximate else None
-        if threshold and folder is None:
-            return FilterResult(survey=found, threshold=threshold)
-        if least is not None and config.by == QUALITY:
-            _check_range(least, found)
+        least, rank_error = config.least, None
+        if config.approximate:
+            least, rank_error = _approximate(config, found)
+            if folder is None:
+                return FilterResult(found, least, rank_error)
         tables = joined_tables(config.join, config.on, config.exclude)
-        files = chain.from_iterable(table.files for table in tables)
-        database = stack.enter_context(Database(files))
+        database = stack.enter_context(Database(file for each in tables for file in each.files))
         rows = Rows(config, found, database, tables)
         if folder:
             stack.enter_context(folder.writing())
         rows.read(track)
         selection = Selection(database, rows.kind)
-        if threshold:
-            least = float(threshold.value or 0.0)
-        if least is not None:
-            value = selection.keep_from(least)
-            threshold = threshold or Threshold(value=value)
-        else:
-            threshold = _keep_best(config, found, rows, selection)
-        return _write(config, found, threshold, rows, selection, folder, database, track)
+        errors = sum((Counter(part.errors) for part in found.parts), Counter[str]())
+        summary = FilterSummary(
+            rows=found.rows,
+            **_choose(config, found, rows, selection, least),
+            **selection.count(errors),
+            shards=len(found.parts),
+            failed_shards=tuple(found.failed),
+            missing_shards=tuple(found.missing),
+            run_is_finished=found.is_finished,
+            rank_error=rank_error,
+            joined=tuple(rows.matches),
+            uids=None,
+            emitted=tuple(config.emit),
+            rule=config.rule(),
+            fingerprint=found.fingerprint,
+        )
+        assert summary.counted == found.rows, "every row is counted once"
+        scored = summary.kept - sum(summary.kept_without_score.values())
+        if not scored and (summary.below_threshold or not summary.kept):
+            problem = f"none of its {found.rows:,} rows {_conditions(config)} and reaches the "
+            problem += f"threshold{_range(found) if config.by == QUALITY else ''}"
+            raise InputError(f"{url}: keeps nothing: {problem}")
+        if folder:
+            summary = _write(config, found, summary, selection, folder, database, track)
+        return FilterResult(found, summary.threshold, rank_error, summary)
 
 
-def _approximate(config: FilterConfig, found: Survey) -> Threshold:
-    """Find the threshold from the sketches in the footers."""
+def _choose(
+    config: FilterConfig, found: Survey, rows: Rows, selection: Selection, least: float | None
+) -> dict[str, Any]:
+    """Find the threshold of all rows, or of each bucket. Raises InputError if there is none."""
+    if least is not None:
+        return {"threshold": selection.keep_from(least), "buckets": ()}
+    wanted = _share(config, found, selection.sizes)
+    selection.keep_best(wanted)
+    lowest = selection.thresholds
+    if not config.per:
+        chance = config.random is not None
+        return {"threshold": None if chance else next(iter(lowest.values())), "buckets": ()}
+    names = {bucket: rows.name_of(bucket, [*wanted]) for bucket in wanted}
+    buckets = (
+        BucketCounts(name=names[b], rows=size, kept=wanted[b], threshold=lowest.get(b))
+        for b, size in selection.sizes.items()
+    )
+    return {"threshold": None, "buckets": tuple(buckets)}
+
+
+def _approximate(config: FilterConfig, found: Survey) -> tuple[float, float | None]:
+    """Find the threshold from the sketches in the footers, and how far off its rank may be."""
     (wanted,) = _share(config, found, {0: found.scored}).values()
     # Half a row further: between ranks, so that rounding can't choose the row beside it.
     quantiles = found.quality.quantiles([1 - (wanted - 0.5) / found.scored])
     assert quantiles is not None, "there are scored rows"
     error = found.quality.rank_error
-    error = error and error + 0.5 / found.scored
-    return Threshold(value=shortest(quantiles[0]), rank_error=error)
-
-
-def _keep_best(config: FilterConfig, found: Survey, rows: Rows, selection: Selection) -> Threshold:
-    """Keep the share or the number that is asked for. Raises InputError if there is no such."""
-    wanted = _share(config, found, selection.sizes)
-    selection.keep_best(wanted)
-    if not config.per:
-        (value,) = selection.thresholds.values()
-        return Threshold(value=None if config.random is not None else value)
-    buckets = [
-        BucketCounts(
-            name=rows.name_of(bucket, [*selection.sizes]),
-            rows=size,
-            kept=wanted[bucket],
-            threshold=selection.thresholds.get(bucket),
-        )
-        for bucket, size in selection.sizes.items()
-    ]
-    return Threshold(value=None, buckets=buckets)
-
-
-def _write(
-    config: FilterConfig,
-    found: Survey,
-    threshold: Threshold,
-    rows: Rows,
-    selection: Selection,
-    folder: KeptFolder | None,
-    database: Database,
-    track: Track,
-) -> FilterResult:
-    """Count all rows, and write those that are kept."""
-    errors = sum((Counter(part.errors) for part in found.parts), Counter[str]())
-    counts = selection.count(errors)
-    assert counts.rows == found.rows, "every row is counted once"
-    _check_kept(config, found, counts)
-    outcome = FilterResult(survey=found, threshold=threshold, counts=counts, matches=rows.matches)
-    if folder is None:
-        return outcome
-    folder.begin(config.rule(), config.emit, threshold.value, found)
-    uids = UidWriter(database) if "uids" in config.emit else None
-
-    def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
-        part, index_N = item
-        table = read_part(found, part, _KEPT_COLUMNS)
-        places_N = np.searchsorted(table["index"].to_numpy(), index_N)
-        table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
-        if not np.array_equal(table["index"].to_numpy(), index_N):
-            raise AnnotationError(
-                f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"
-            )
-        if "keep-list" in config.emit:
-            folder.add(part, table)
-        return table["uid"]
-
-    kept = zip(found.parts, selection.kept(len(found.parts)), strict=True)
-    written = map_ordered(write, kept, THREADS)
-    for column in track(written, "keeping", len(found.parts)):
-        if uids:
-            uids.add(column)
-    if uids:
-        outcome = replace(outcome, uids=_finish_uids(folder, uids, counts))
-    folder.finish(summarise(config, outcome))
-    return outcome
-
-
-def _check_kept(config: FilterConfig, found: Survey, counts: Counts) -> None:
-    if not counts.kept_in_all:
-        raise InputError(
-            f"{found.url}: keeps nothing: none of its {found.rows:,} rows {_conditions(config)} "
-            "and reaches the threshold"
-        )
-
-
-def _check_range(quality: float, found: Survey) -> None:
-    if found.quality.range is None:
-        return
-    low, high = (shortest(edge) for edge in found.quality.range)
-    with np.errstate(over="ignore"):
-        is_above = np.float32(quality) > np.float32(high)
-    if is_above:
-        raise InputError(
-            f"min {quality:g} lies outside the data: no sample is so good; quality goes from "
-            f"{low:g} to {high:g}"
-        )
+    return shortest(quantiles[0]), error and error + 0.5 / found.scored
 
 
 def _share(
@@ -236,47 +170,57 @@ def _conditions(config: FilterConfig) -> str:
     return " and ".join(conditions)
 
 
-def _finish_uids(folder: KeptFolder, uids: UidWriter, counts: Counts) -> UidCounts:
-    kept = counts.kept_in_all
-    if not uids.added:
-        raise InputError(
-            f"{folder.url}: none of the {kept:,} kept samples has a uid of 32 hexadecimal "
-            "digits, as DataComp's have; leave uids out of --emit"
+def _range(found: Survey) -> str:
+    if found.quality.range is None:
+        return ""
+    low, high = (shortest(edge) for edge in found.quality.range)
+    return f"; quality goes from {low:g} to {high:g}"
+
+
+def _write(
+    config: FilterConfig,
+    found: Survey,
+    summary: FilterSummary,
+    selection: Selection,
+    folder: KeptFolder,
+    database: Database,
+    track: Track,
+) -> FilterSummary:
+    """Write the rows that are kept; return the summary with the counts of uids."""
+    folder.begin(summary, found)
+    uids = UidWriter(database) if "uids" in config.emit else None
+
+    def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
+        part, index_N = item
+        table = read_part(found, part, _KEPT_COLUMNS)
+        places_N = np.searchsorted(table["index"].to_numpy(), index_N)
+        table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
+        if not np.array_equal(table["index"].to_numpy(), index_N):
+            raise AnnotationError(
+                f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"
+            )
+        if "keep-list" in config.emit:
+            folder.add(part, table)
+        return table["uid"]
+
+    kept = zip(found.parts, selection.kept(len(found.parts)), strict=True)
+    written = map_ordered(write, kept, THREADS)
+    for column in track(written, "keeping", len(found.parts)):
+        if uids:
+            uids.add(column)
+    if uids:
+        if not uids.added:
+            raise InputError(
+                f"{folder.url}: none of the {summary.kept:,} kept samples has a uid of 32 "
+                "hexadecimal digits, as DataComp's have; leave uids out of --emit"
+            )
+        number, sha256 = folder.add_uids(uids)
+        counts = UidCounts(
+            written=number,
+            repeated=uids.added - number,
+            without_uid=summary.kept - uids.added,
+            sha256=sha256,
         )
-    written, sha256 = folder.add_uids(uids)
-    return UidCounts(
-        written=written,
-        repeated=uids.added - written,
-        without_uid=kept - uids.added,
-        sha256=sha256,
-    )
-
-
-def summarise(config: FilterConfig, outcome: FilterResult) -> FilterSummary:
-    """Return the fate of all rows, of a filter that has read them."""
-    counts, found = outcome.counts, outcome.survey
-    assert counts is not None, "all rows were read"
-    return FilterSummary(
-        rows=found.rows,
-        kept=counts.kept_in_all,
-        kept_without_score=dict(sorted(counts.kept_errors.items())),
-        below_threshold=counts.below,
-        tied_at_threshold=counts.tied,
-        excluded_by_where=counts.excluded,
-        excluded_by_list=counts.listed,
-        duplicates=counts.duplicates,
-        without_value=counts.valueless,
-        errors=dict(sorted(counts.errors.items())),
-        shards=len(found.parts),
-        failed_shards=tuple(found.failed),
-        missing_shards=tuple(found.missing),
-        run_is_finished=found.is_finished,
-        threshold=outcome.threshold.value,
-        rank_error=outcome.threshold.rank_error,
-        buckets=tuple(outcome.threshold.buckets),
-        joined=tuple(outcome.matches),
-        uids=outcome.uids,
-        emitted=tuple(config.emit),
-        rule=config.rule(),
-        fingerprint=found.fingerprint,
-    )
+        summary = summary.model_copy(update={"uids": counts})
+    folder.finish(summary)
+    return summary

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ from shardsift.annotations.survey import Part, Survey
 from shardsift.config import Extras, did_you_mean
 from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
-from shardsift.filter.database import Database, QueryError, literal, quoted
+from shardsift.filter.database import Database, QueryError, quoted
 from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
 from shardsift.filter.tables import OWN, Table, joined_tables, open_tables, select
@@ -44,12 +44,18 @@ UNMATCHED = "(not joined)"
 
 _NO_VALUE = "(none)"
 _MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_SIDES = "annotations.width * annotations.height"
+_SIZES = (
+    "CASE "
+    + " ".join(f"WHEN {_SIDES} < {end * 1e6:.0f} THEN {n}" for n, end in enumerate(_MEGAPIXELS[1:]))
+    + f" WHEN {_SIDES} > 0 THEN {len(_MEGAPIXELS) - 1} END"
+)
 _FEW = 0.99
 """A smaller share of rows that a table has is worth a warning."""
 
-_FATES = ("ranked", "dropped", "listed", "excluded", "kept", "valueless", "duplicate")
-
-_MACROS = """
+DEFINITIONS = """
+CREATE TYPE fate AS ENUM (
+    'ranked', 'dropped', 'listed', 'excluded', 'kept', 'valueless', 'duplicate');
 CREATE MACRO wrapped(x) AS (x & 18446744073709551615::UHUGEINT)::UBIGINT;
 CREATE MACRO added(x, y) AS wrapped(x::UHUGEINT + y::UHUGEINT);
 CREATE MACRO multiplied(x, y) AS wrapped(x::UHUGEINT * y::UHUGEINT);
@@ -93,52 +99,35 @@ class Rows:
         self._unique = self._parse("unique", config.unique)
         if self._unique and self._unique.kind.startswith(("FLOAT", "DOUBLE", "STRUCT", "MAP")):
             raise self._unique.refusal(f"is {self._unique.kind}; name text, or integers")
-        per = None if config.per in (PREFIX, MEGAPIXELS) else config.per
-        self._per = self._parse("per", per)
+        sizes = {None: None, PREFIX: None, MEGAPIXELS: _SIZES}
+        self._per = self._parse("per", sizes.get(config.per, config.per))
         self._named = {
             column.name: column
             for each in (self._by, self._where, self._unique, self._per)
             for column in (each.columns if each else ())
         }
+        shards = [part.shard for part in found.parts]
+        prefixes = pa.array([*shard_prefixes(shards).values()], pa.string()).dictionary_encode()
+        self._bucket_names: Sequence[str] = prefixes.dictionary.to_pylist()
         if config.per == MEGAPIXELS:
-            sides = [self._columns.resolve([OWN, side]) for side in ("width", "height")]
-            self._named |= {column.name: column for column in sides}
-        define_functions(database)
-        self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
-        self._bucket_names.append(f"{_MEGAPIXELS[-1]:g} MP and more")
-        self._load_shards()
+            self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
+            self._bucket_names += [f"{_MEGAPIXELS[-1]:g} MP and more"]
+        numbers = pa.array(range(len(shards)), pa.int32())
+        columns = {"row_part": numbers, "prefix": prefixes.indices, "seed": tie_seeds(shards)}
+        database.run("CREATE TABLE shards AS SELECT * FROM arrow", {"arrow": pa.table(columns)})
+        database.run(DEFINITIONS)
 
     def _parse(self, flag: str, text: str | None) -> Expression | None:
         if not text:
             return None
+        spelled = text if flag == "where" else self._columns.spelled(text)
         try:
-            spelled = text if flag == "where" else self._columns.spelled(text)
             return Expression(f"--{flag}", text, self._columns.resolve, spelled)
         except ConfigError:
             words = (PREFIX, MEGAPIXELS) if flag == "per" else ()
             if hint := did_you_mean(text, words, ""):
                 raise ConfigError(f"--{flag} {text}: no such bucket; {hint}") from None
             raise
-
-    def _load_shards(self) -> None:
-        """Make a table of shards: their numbers, parts of the corpus, and seeds of ties.
-
-        What the rule needs of it is read beside annotations.
-        """
-        names = [part.shard for part in self._found.parts]
-        prefixes = pa.array([*shard_prefixes(names).values()], pa.string()).dictionary_encode()
-        shards = {
-            "row_part": pa.array(range(len(names)), pa.int32()),
-            "prefix": prefixes.indices,
-            "seed": tie_seeds(names),
-        }
-        source = {"arrow": pa.table(shards)}
-        self._database.run("CREATE TABLE shards AS SELECT row_part, seed FROM arrow", source)
-        needed = {"prefix"} if self._config.per == PREFIX else set[str]()
-        needed |= {"seed"} if self._config.random is not None else set()
-        if self._config.per == PREFIX:
-            self._bucket_names = prefixes.dictionary.to_pylist()
-        self._shards = {name: shards[name] for name in ("row_part", *sorted(needed))}
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -153,67 +142,75 @@ class Rows:
         self._fill(track)
         ((rows,),) = self._database.run("SELECT count(*) FROM rows")
         if rows > self._found.rows:  # a table has a key twice
-            for number, table in enumerate(self._tables):
-                table.merge(self._database, number, self._named.values())
+            for table in self._tables:
+                table.merge(self._database, self._named.values())
             self._fill(track)
-        for number, table in enumerate(self._tables):
-            self._check_match(number, table)
+        for table in self._tables:
+            self._check_match(table)
         if self._unique:
             self._mark_duplicates()
 
-    def annotations(self, columns: Sequence[str], track: Track, title: str) -> Any:
-        """Make a source of a query: columns of all annotations, with shards' numbers and seeds."""
-        names = sorted({*columns, "index", "quality"})
-        parts = self._found.parts
+    def annotations(self, columns: Iterable[str], track: Track, title: str) -> Any:
+        """Make a source of a query: columns of all annotations, and the number of their shard."""
+        names, parts = sorted({*columns, "index", "quality"}), self._found.parts
 
-        def read(place: int) -> Any:
-            table = read_part(self._found, parts[place], names).replace_schema_metadata(None)
-            for name, values in self._shards.items():
-                table = table.append_column(name, pa.repeat(values[place], len(table)))
-            return table
+        def read(number: int) -> Any:
+            table = read_part(self._found, parts[number], names).replace_schema_metadata(None)
+            return table.append_column(
+                "row_part", pa.repeat(pa.scalar(number, pa.int32()), len(table))
+            )
 
         def batches() -> Iterator[Any]:
             for table in track(map_ordered(read, range(len(parts)), THREADS), title, len(parts)):
                 yield from table.to_batches()
 
-        schema = schema_of(self._found.extras, names)
-        for name, values in self._shards.items():
-            schema = schema.append(pa.field(name, values.type))
+        schema = schema_of(self._found.extras, names).append(pa.field("row_part", pa.int32()))
         return self._database.stream(schema, batches())
 
     def _fill(self, track: Track) -> None:
         own = {column.name for column in self._named.values() if column.table is None}
         own |= {key.own for table in self._tables for key in table.keys}
         own |= {"error"} if self._config.errors == "keep" else set()
-        source = {OWN: self.annotations([*own], track, "reading rows")}
-        query = f"CREATE OR REPLACE TABLE rows AS {self._rows()}"
+        source = {OWN: self.annotations(own, track, "reading rows")}
         try:
-            self._database.run(query, source)
+            self._database.run(f"CREATE OR REPLACE TABLE rows AS {self._query()}", source)
         except QueryError as error:
-            given = {"by": self._config.by, "where": self._config.where}
-            given |= {"unique": self._config.unique, "per": self._config.per}
+            given = self._config.model_dump(include={"by", "where", "unique", "per"})
             told = " ".join(f"--{flag} {text!r}" for flag, text in given.items() if text)
             raise ConfigError(f"{told}: fails on a row: {error}") from error
 
-    def _rows(self) -> str:
+    def _query(self) -> str:
         """Select which row it is, fate, value, bucket, group, and what tables have it."""
-        keeps = self._config.errors == "keep"
-        listed = [f"found{n}" for n, table in enumerate(self._tables) if table.excludes]
+        config, tables = self._config, self._tables
+        keeps = config.errors == "keep"
+        own = {"quality": Column("quality", "FLOAT", "a.quality")} | self._named
+        further = ["a.row_part", "a.index AS row_index"]
+        further += ["a.error"] if keeps and "error" not in own else []
+        for table in tables:
+            keys = ", ".join(f"a.{quoted(key.own)}" for key in table.keys)
+            further.append(f"hash({keys}) AS key{table.number}")
+        source = f"({select(own.values(), tables, self._found.rows, further)})"
+        if config.random is not None or config.per == PREFIX:
+            source += " JOIN shards USING (row_part)"
+        bucket = "prefix" if config.per == PREFIX else "0::UTINYINT"
+        if self._per:
+            kind = "UTINYINT" if config.per == MEGAPIXELS else "VARCHAR"
+            bucket = f"CAST({self._per.sql} AS {kind})"
         tests = {
             "dropped": "" if keeps else "quality IS NULL",
-            "listed": " OR ".join(listed),
+            "listed": " OR ".join(f"found{table.number}" for table in tables if table.excludes),
             "excluded": f"{self._where.sql} IS NOT TRUE" if self._where else "",
             "kept": "quality IS NULL",
             "valueless": "value IS NULL",
         }
         cases = " ".join(f"WHEN {test} THEN '{fate}'" for fate, test in tests.items() if test)
-        further = [f"{name}{n}" for n in range(len(self._tables)) for name in ("found", "key")]
-        further += [f"{self._unique.sql} AS grouped"] if self._unique else []
-        further += ["error"] if keeps else []
-        columns = [f"CAST(CASE {cases} ELSE 'ranked' END AS fate) AS fate", "value", "bucket"]
+        columns = ["row_part", "row_index", "value", "bucket"]
+        columns += [f"{name}{table.number}" for table in tables for name in ("found", "key")]
+        columns += [f"{self._unique.sql} AS grouped"] if self._unique else []
+        columns += ["error"] if keeps else []
         return (
-            f"SELECT row_part, row_index, {', '.join([*columns, *further])} FROM (SELECT *, "
-            f"{self._value()} AS value, {self._bucket()} AS bucket FROM ({self._source()}))"
+            f"SELECT CAST(CASE {cases} ELSE 'ranked' END AS fate) AS fate, {', '.join(columns)} "
+            f"FROM (SELECT *, {self._value()} AS value, {bucket} AS bucket FROM {source})"
         )
 
     def _value(self) -> str:
@@ -228,86 +225,57 @@ class Rows:
         cases = f"WHEN isnan({value}) THEN NULL WHEN {value} = 0 THEN 0"
         return f"CASE {cases} ELSE {value} END"
 
-    def _bucket(self) -> str:
-        """Return which bucket of `--per` a row belongs to, in SQL."""
-        if self._per:
-            return f"CAST({self._per.sql} AS VARCHAR)"
-        if self._config.per == PREFIX:
-            return "prefix"
-        if self._config.per != MEGAPIXELS:
-            return "0::UTINYINT"
-        edges = enumerate(_MEGAPIXELS[1:])
-        cases = " ".join(f"WHEN width * height < {edge * 1e6:.0f} THEN {n}" for n, edge in edges)
-        return f"CAST(CASE {cases} ELSE {len(_MEGAPIXELS) - 1} END AS UTINYINT)"
-
-    def _source(self) -> str:
-        """Select the columns that are named, of annotations and of the tables joined to them."""
-        own = {"quality": Column("quality", "FLOAT", "a.quality")} | self._named
-        further = [*(f"a.{name}" for name in self._shards), "a.index AS row_index"]
-        further += ["a.error"] if self._config.errors == "keep" and "error" not in own else []
-        for number, table in enumerate(self._tables):
-            keys = ", ".join(f"a.{quoted(key.own)}" for key in table.keys)
-            further.append(f"hash({keys}) AS key{number}")
-        return select(own.values(), self._tables, self._found.rows, further)
-
     # --- tables of others ------------------------------------------------------------------------
 
-    def _check_match(self, number: int, table: Table) -> None:
+    def _check_match(self, table: Table) -> None:
         """Record how many rows a table has.
 
         Raises InputError if it has none of them, or if its key names several samples.
         """
+        found, key = f"found{table.number}", f"key{table.number}"
         ((rows, keys),) = self._database.run(  # a GROUP BY spills, a count(DISTINCT) doesn't
             f"SELECT coalesce(sum(own), 0)::BIGINT, count(*) FROM (SELECT count(*) AS own "
-            f"FROM rows WHERE found{number} GROUP BY key{number})"
+            f"FROM rows WHERE {found} GROUP BY {key})"
         )
+        parts, whole = self._found.parts, self._found.rows
         if table.is_only_by_key and not table.excludes and keys < rows:
-            raise InputError(self._repeated(number, table))
-        whole, found = self._found.rows, f"{rows:,} of {self._found.rows:,} rows"
-        if not rows:
-            problem = f"{table.url}: none of {whole:,} rows is found by {table.on}: "
-            problem += self._side_by_side(table)
-            if not table.excludes:
-                raise InputError(problem)
-            logger.warning("%s", problem)
-        elif rows < _FEW * whole and not table.excludes:
-            logger.warning(
-                "%s: %s are found by %s; the others have no value", table.url, found, table.on
+            ((first, second, index),) = self._database.run(
+                f"SELECT min(row_part), max(row_part), arg_min(row_index, row_part) FROM rows "
+                f"WHERE {found} GROUP BY {key} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
             )
+            name = self._found.folder.annotations.read(parts[first].name, ["key"])["key"][index]
+            raise InputError(
+                f"{table.url}: key {name} names several samples, of {parts[first].shard} and "
+                f"{parts[second].shard}; say what names a row, such as --on shard,key or --on uid"
+            )
+        problem = f"{rows:,} of {whole:,} rows are found by {table.on}; the others have no value"
+        if not rows:
+            problem = f"none of {whole:,} rows is found by {table.on}: {self._side_by_side(table)}"
+            if not table.excludes:
+                raise InputError(f"{table.url}: {problem}")
+        if not rows or (rows < _FEW * whole and not table.excludes):
+            logger.warning("%s: %s", table.url, problem)
         there = {"table_rows": table.rows, "table_rows_found": keys}
         self.matches.append(JoinCounts(table=table.url, on=table.on, rows=rows, **there))
 
-    def _repeated(self, number: int, table: Table) -> str:
-        """Describe a key that names several samples."""
-        ((first, second, index),) = self._database.run(
-            f"SELECT min(row_part), max(row_part), arg_min(row_index, row_part) FROM rows "
-            f"WHERE found{number} GROUP BY key{number} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-        )
-        parts = self._found.parts
-        keys = self._found.folder.annotations.read(parts[first].name, ["key"])["key"]
-        return (
-            f"{table.url}: key {keys[index]} names several samples, of {parts[first].shard} and "
-            f"{parts[second].shard}; say what names a row, such as --on shard,key or --on uid"
-        )
-
     def _side_by_side(self, table: Table) -> str:
         """Show keys of annotations beside those of a table, and say what would match instead."""
-        first = self._found.folder.annotations.read(
-            self._found.parts[0].name, [key.own for key in table.keys]
-        )
-        ours = ["/".join(map(str, row.values())) for row in first.slice(0, 2).to_pylist()]
-        keys = ", ".join(key.sql for key in table.keys)
-        rows = self._database.run(f"SELECT {keys} FROM {table.sql} LIMIT 2")
-        theirs = ["/".join(map(str, row)) for row in rows]
-        told = f"annotations have {', '.join(ours)}, it has {', '.join(theirs)}"
-        for on in table.others():
-            keys = table.rekeyed(on, self._columns.own)
-            met = " AND ".join(f"a.{quoted(k.own)} = t.on{n}" for n, k in enumerate(keys))
-            theirs = ", ".join(f"{key.sql} AS on{n}" for n, key in enumerate(keys))
-            source = self.annotations([key.own for key in keys], no_track, "")
+        name, keys = self._found.parts[0].name, [key.own for key in table.keys]
+        first = self._found.folder.annotations.read(name, keys).slice(0, 2).to_pylist()
+        columns = ", ".join(key.sql for key in table.keys)
+        sides = [
+            ", ".join("/".join(map(str, row)) for row in rows)
+            for rows in (
+                [row.values() for row in first],
+                self._database.run(f"SELECT {columns} FROM {table.sql} LIMIT 2"),
+            )
+        ]
+        told = f"annotations have {sides[0]}, it has {sides[1]}"
+        for on, others in table.others(self._columns.own):
+            source = self.annotations([key.own for key in others], no_track, "")
             ((matching,),) = self._database.run(
-                f"SELECT count(*) FROM {OWN} a SEMI JOIN (SELECT {theirs} FROM {table.sql}) t "
-                f"ON {met}",
+                f"SELECT count(*) FROM {OWN} a SEMI JOIN ({table.select((), others)}) "
+                f"t{table.number} ON {table.met(others)}",
                 {OWN: source},
             )
             if matching:
@@ -320,8 +288,7 @@ class Rows:
             "SELECT count(*) FROM rows WHERE fate = 'ranked' AND grouped IS NOT NULL"
         )
         if not some:
-            name = self._config.unique
-            hint = "name another column"
+            name, hint = self._config.unique, "name another column"
             if name in ("phash", "sha256"):
                 hint = f"score with --hashes {name}"
             raise InputError(f"--unique {name}: no row that could be kept has one; {hint}")
@@ -352,12 +319,6 @@ class Rows:
         return name
 
 
-def define_functions(database: Database) -> None:
-    """Define what queries of rows use."""
-    database.run(_MACROS)
-    database.run(f"CREATE TYPE fate AS ENUM ({', '.join(map(literal, _FATES))})")
-
-
 def label_rows(
     table: Any, flag: str, text: str, join: str | None, extras: Extras
 ) -> tuple[Any, Expression]:
@@ -372,9 +333,9 @@ def label_rows(
         columns = open_tables(database, extras, tables)
         expression = Expression(flag, text, columns.resolve, columns.spelled(text))
         source = {OWN: table.append_column("row_number", pa.array(range(len(table))))}
-        for number, each in enumerate(tables):
-            each.merge(database, number, expression.columns)
-        found = ", ".join(f"found{number}" for number in range(len(tables)))
+        for each in tables:
+            each.merge(database, expression.columns)
+        found = ", ".join(f"found{each.number}" for each in tables)
         rows = select(expression.columns, tables, len(table), ["a.row_number"])
         query = f"SELECT row_number, {expression.sql} AS label, [{found}] AS found FROM ({rows})"
         answer = pa.Table.from_batches(
@@ -398,7 +359,7 @@ def worst_first(table: Any) -> NDArray[np.intp]:
         "shards": pa.table({"shard": pa.array(names, pa.string()), "seed": tie_seeds(names)}),
     }
     with Database() as database:
-        database.run(_MACROS)
+        database.run(DEFINITIONS)
         batches = database.batches(
             f"SELECT row_number FROM {OWN} JOIN shards USING (shard) "
             "ORDER BY quality NULLS LAST, tie_hash(seed, index)",

@@ -6,11 +6,10 @@ are the threshold's are sorted.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import repeat
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,44 +26,6 @@ BucketKey = str | int | None
 _MOST_BUCKETS = 1 << 14
 _NEAR = "rows r JOIN near n ON r.bucket IS NOT DISTINCT FROM n.bucket"
 _CUT = "rows r LEFT JOIN cuts c ON r.bucket IS NOT DISTINCT FROM c.bucket"
-
-
-@dataclass(kw_only=True, slots=True)
-class Counts:
-    """Counts of rows by what became of them: each row is counted once.
-
-    kept          scored, and kept
-    kept_errors   kept without a score, by error code
-    below         worse than the threshold
-    tied          as good as the threshold, and yet one too many
-    duplicates    of a better one
-    valueless     without a value of what the filter goes by
-    excluded      by `where`
-    listed        by `exclude`
-    errors        dropped for want of a score, by error code
-    """
-
-    kept: int = 0
-    kept_errors: Counter[str] = field(default_factory=Counter[str])
-    below: int = 0
-    tied: int = 0
-    duplicates: int = 0
-    valueless: int = 0
-    excluded: int = 0
-    listed: int = 0
-    errors: Counter[str] = field(default_factory=Counter[str])
-
-    @property
-    def kept_in_all(self) -> int:
-        """With a score and without."""
-        return self.kept + self.kept_errors.total()
-
-    @property
-    def rows(self) -> int:
-        """All of them together."""
-        ranked = self.kept_in_all + self.below + self.tied
-        left_out = self.duplicates + self.valueless + self.excluded + self.listed
-        return ranked + left_out + self.errors.total()
 
 
 class Selection:
@@ -130,28 +91,34 @@ class Selection:
         is_short = self._kind == "FLOAT"
         self.thresholds = {bucket: shortest(v) if is_short else v for bucket, v in found}
 
-    def count(self, errors: Mapping[str, int]) -> Counts:
-        """Count what became of all rows; `errors` are those that were dropped, by error code."""
-        fates = Counter(dict(self._database.run("SELECT fate, count(*) FROM rows GROUP BY fate")))
+    def count(self, errors: Mapping[str, int]) -> dict[str, Any]:
+        """Count all rows by what became of them, each once, as `FilterSummary` names that.
+
+        `errors` are the rows without a score, by error code.
+        """
+        fates = dict(self._database.run("SELECT fate, count(*) FROM rows GROUP BY fate"))
         ((below, at),) = self._database.run(
             "SELECT count(*) FILTER (value < lowest OR lowest IS NULL), "
             f"count(*) FILTER (value = lowest) FROM {_CUT} WHERE fate = 'ranked'"
         )
-        ranked = fates["ranked"]
+        ranked = fates.get("ranked", 0)
         kept = ranked - below if self._wanted is None else self._wanted
         assert kept + below <= ranked <= kept + below + at, "ties alone are decided by the hash"
-        query = "SELECT error, count(*) FROM rows WHERE fate = 'kept' GROUP BY error"
-        return Counts(
-            kept=kept,
-            kept_errors=Counter(dict(self._database.run(query)) if fates["kept"] else {}),
-            below=below,
-            tied=ranked - kept - below,
-            duplicates=fates["duplicate"],
-            valueless=fates["valueless"],
-            excluded=fates["excluded"],
-            listed=fates["listed"],
-            errors=Counter(errors if fates["dropped"] else {}),
-        )
+        unscored: Mapping[str, int] = {}
+        if "kept" in fates:
+            query = "SELECT error, count(*) FROM rows WHERE fate = 'kept' GROUP BY error"
+            unscored = dict(sorted(self._database.run(query)))
+        return {
+            "kept": kept + sum(unscored.values()),
+            "kept_without_score": unscored,
+            "below_threshold": below,
+            "tied_at_threshold": ranked - kept - below,
+            "excluded_by_where": fates.get("excluded", 0),
+            "excluded_by_list": fates.get("listed", 0),
+            "duplicates": fates.get("duplicate", 0),
+            "without_value": fates.get("valueless", 0),
+            "errors": dict(sorted(errors.items())) if "dropped" in fates else {},
+        }
 
     def kept(self, shards: int) -> Iterator[NDArray[np.int32]]:
         """Yield the indices of the kept rows of each of so many shards, in order."""

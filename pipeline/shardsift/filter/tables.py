@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,106 @@ _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TIN
     "INTEGER",
     "UINTEGER",
 }
-_FRACTIONS = ("FLOAT", "DOUBLE")
 _NESTED = re.compile(r"(STRUCT|MAP|UNION)\(|.*\]$")
+
+
+# --- columns ---------------------------------------------------------------------------------
+
+
+class Source:
+    """Columns that expressions may name: of annotations, or of a table of others.
+
+    Attributes:
+        alias: what SQL calls it.
+        kinds: DuckDB's types of the columns.
+    """
+
+    alias = OWN
+
+    def __init__(self, kinds: Mapping[str, str]) -> None:
+        self.kinds = kinds
+
+    def find(self, name: str) -> Sequence[str]:
+        """Return the columns that a name may mean: in SQL small and capital letters are alike."""
+        return [column for column in self.kinds if column.lower() == name.lower()]
+
+    def column(self, name: str, fields: Sequence[str]) -> Column:
+        """Return a column, or a field of a struct. Raises LookupError if there is no such field."""
+        if fields:
+            raise LookupError(f"no column {'.'.join([name, *fields])}; {name} has no fields")
+        return Column(name, *_clean(self.kinds[name], f"a.{quoted(name)}"))
+
+
+class Columns:
+    """All columns that an expression may name: annotations' own, and those of joined tables.
+
+    `own` gives the types of annotations' columns, which a query calls `a`.
+    """
+
+    def __init__(self, extras: Extras, tables: Sequence[Table] = ()) -> None:
+        kinds = {field.name: _own_kind(field.type) for field in schema_of(extras)}
+        self.own = {name: _clean(kind, "")[0] for name, kind in kinds.items()}
+        self._sources: Sequence[Source] = [Source(kinds), *tables]
+
+    def resolve(self, path: Sequence[str]) -> Column:
+        """Find the column of a dotted name: `width`, `laion.WIDTH`, `meta.aesthetic`.
+
+        Of a name that annotations and a table spell alike, annotations' column is meant.
+
+        Raises LookupError.
+        """
+        first, *rest = path
+        if rest:
+            for source in self._sources:
+                if source.alias.lower() == first.lower() and (found := source.find(rest[0])):
+                    name = rest[0] if rest[0] in found else found[0]
+                    return source.column(name, rest[1:])
+        own = self._sources[0].find(first)
+        places = [
+            (source, name)
+            for source in self._sources
+            for name in source.find(first)
+            if source is self._sources[0] or own != [name]
+        ]
+        if len(places) > 1:
+            names = " or ".join(f"{source.alias}.{name}" for source, name in places)
+            raise LookupError(f"{first} may be {names}; write which")
+        if places:
+            return places[0][0].column(places[0][1], rest)
+        known = [name for source in self._sources for name in source.kinds]
+        dotted = [f"{source.alias}.{name}" for source in self._sources for name in source.kinds]
+        name = ".".join(path)
+        hint = did_you_mean(name, dotted if rest else known, f"there are {', '.join(known)}")
+        raise LookupError(f"no column {name}; {hint}")
+
+    def spelled(self, text: str) -> str:
+        """Return an expression: a column's name, whatever signs it has, is one as it stands."""
+        return quoted(text) if any(text in source.kinds for source in self._sources) else text
+
+
+def _own_kind(kind: Any) -> str:
+    """Return DuckDB's type of a column of annotations."""
+    if pa.types.is_integer(kind):
+        sizes = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
+        return f"{'' if pa.types.is_signed_integer(kind) else 'U'}{sizes[kind.bit_width]}"
+    if pa.types.is_floating(kind):
+        return "FLOAT"
+    return "BLOB" if pa.types.is_fixed_size_binary(kind) else "VARCHAR"
+
+
+def _clean(kind: str, sql: str) -> tuple[str, str]:
+    """Return type and SQL of a value without NaN, and with integers that don't overflow.
+
+    An area of large images doesn't fit 32 bits.
+    """
+    if kind in ("FLOAT", "DOUBLE"):
+        return kind, f"CASE WHEN isnan({sql}) THEN NULL ELSE {sql} END"
+    if kind in _INTEGERS:
+        return "BIGINT", f"CAST({sql} AS BIGINT)"
+    return ("VARCHAR", f"CAST({sql} AS VARCHAR)") if kind.startswith("ENUM(") else (kind, sql)
+
+
+# --- tables ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +156,10 @@ class Key:
     sql: str
 
 
-class Table:
+class Table(Source):
     """A table of others, with rows that are found by keys.
 
     Attributes:
-        alias: what SQL calls the table.
         excludes: whether it names rows to leave out, and nothing is read of it but that.
         rows: how many there are.
         is_only_by_key: whether rows are found by `key` alone, and nobody has said so.
@@ -70,30 +167,31 @@ class Table:
 
     def __init__(self, url: str, alias: str, on: str | None, *, excludes: bool = False) -> None:
         """Find the files of a table. Raises InputError if there are none."""
+        super().__init__({})
         self.url, self.alias, self.excludes = url, alias, excludes
         self.is_only_by_key = False
-        self.rows = 0
+        self.number = self.rows = 0
         self.keys: Sequence[Key] = ()
         self._on = on
         self._once = ""
-        self._kinds: Mapping[str, str] = {}
         self._twins: dict[str, Sequence[str]] = {}
         self._found, reader = find_files(url)
         self.files = [located(file) for file in self._found]
         self.sql = reading(reader, self.files)
 
-    def open(self, database: Database, own: Mapping[str, str]) -> None:
+    def open(self, database: Database, number: int, own: Mapping[str, str]) -> None:
         """Look at the columns, and find the keys, given the types of annotations' columns.
 
         Raises:
             InputError: if the files can't be read, or have no keys.
             ConfigError: if `--on` names a column that isn't there.
         """
+        self.number = number
         try:
             described = database.run(f"DESCRIBE SELECT * FROM {self.sql}")
         except QueryError as error:
             raise InputError(f"{self.url}: can't be read: {error}") from error
-        self._kinds = {name: kind for name, kind, *_ in described}
+        self.kinds = {name: kind for name, kind, *_ in described}
         ((self.rows,),) = database.run(f"SELECT count(*) FROM {self.sql}")
         if not self.rows:
             raise InputError(f"{self.url}: holds no rows")
@@ -105,12 +203,8 @@ class Table:
             types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in sorted(texts))
             self.sql = self.sql.removesuffix(")") + f", types = {{{types}}})"
 
-    def find(self, name: str) -> Sequence[str]:
-        """Return the columns that a name may mean: in SQL small and capital letters are alike."""
-        return [column for column in self._kinds if column.lower() == name.lower()]
-
-    def column(self, number: int, name: str, fields: Sequence[str]) -> Column:
-        """Return a column, or a field of a struct, of the table with this number.
+    def column(self, name: str, fields: Sequence[str]) -> Column:
+        """Return a column, or a field of a struct.
 
         Raises LookupError if SQL can't tell the column from another, or there is no such field.
         """
@@ -118,71 +212,66 @@ class Table:
             raise LookupError(
                 f"{self.url} has both {' and '.join(twins)}, which SQL can't tell apart; rename one"
             )
-        kind = self._kinds[name]
-        sql = ".".join(map(quoted, [name, *fields]))
-        kind, sql = clean(field_kind(kind, fields) if fields else kind, sql)
-        return Column(".".join([self.alias, name, *fields]), kind, sql, number)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """All columns."""
-        return list(self._kinds)
+        kind, sql = self.kinds[name], ".".join(map(quoted, [name, *fields]))
+        kind, sql = _clean(field_kind(kind, fields) if fields else kind, sql)
+        return Column(".".join([self.alias, name, *fields]), kind, sql, self.number)
 
     @property
     def on(self) -> str:
         """The keys, as `--on` spells them."""
         return ",".join(k.own if k.own == k.other else f"{k.own}={k.other}" for k in self.keys)
 
-    def select(self, number: int, columns: Collection[Column]) -> str:
-        """Select what rows are found by, and those columns that are of the table's number."""
+    def select(self, columns: Iterable[Column], keys: Sequence[Key] = ()) -> str:
+        """Select what rows are found by, by other `keys` if some are given, and its own columns."""
         if self._once:
             return f"SELECT * FROM {self._once}"
-        keys = [f"{key.sql} AS on{place}" for place, key in enumerate(self.keys)]
-        own = [] if self.excludes else [column for column in columns if column.table == number]
-        values = [f"{column.sql} AS {quoted(column.name)}" for column in own]
+        names = [f"{key.sql} AS on{place}" for place, key in enumerate(keys or self.keys)]
+        names += [f"{c.sql} AS {quoted(c.name)}" for c in columns if c.table == self.number]
         distinct = "DISTINCT " if self.excludes else ""
-        return f"SELECT {distinct}{', '.join([*keys, *values])}, true AS found FROM {self.sql}"
+        return f"SELECT {distinct}{', '.join(names)}, true AS found FROM {self.sql}"
 
-    def merge(self, database: Database, number: int, columns: Collection[Column]) -> None:
+    def met(self, keys: Sequence[Key] = ()) -> str:
+        """Return the condition on which a row of it, `t` and its number, is that of annotations."""
+        sides = ((f"a.{quoted(key.own)}", n) for n, key in enumerate(keys or self.keys))
+        return " AND ".join(f"{own} = t{self.number}.on{place}" for own, place in sides)
+
+    def merge(self, database: Database, columns: Iterable[Column]) -> None:
         """Make rows of one key one row from now on.
 
         Raises InputError if they differ in one of the columns.
         """
-        selected = self.select(number, columns)
+        names = [quoted(column.name) for column in columns if column.table == self.number]
         keys = ", ".join(f"on{place}" for place in range(len(self.keys)))
-        names = [quoted(column.name) for column in columns if column.table == number]
         values = "".join(f", max({name}) AS {name}" for name in names)
         differs = " OR ".join(["false", *(f"min({n}) IS DISTINCT FROM max({n})" for n in names)])
+        once = f"once{self.number}"
         database.run(
-            f"CREATE TABLE once{number} AS SELECT {keys}{values}, true AS found, "
-            f"{differs} AS differs FROM ({selected}) WHERE on0 IS NOT NULL GROUP BY {keys}"
+            f"CREATE TABLE {once} AS SELECT {keys}{values}, true AS found, {differs} AS differs "
+            f"FROM ({self.select(columns)}) WHERE on0 IS NOT NULL GROUP BY {keys}"
         )
-        ((different,),) = database.run(f"SELECT count_if(differs) FROM once{number}")
+        ((different,),) = database.run(f"SELECT count_if(differs) FROM {once}")
         if different:
             raise InputError(
                 f"{self.url}: says two things about {different:,} rows of equal {self.on}; say "
                 "with --on what names a row"
             )
-        self._once = f"once{number}"
+        self._once = once
 
-    def others(self) -> list[str]:
-        """Name what rows could be found by instead."""
-        known = {*self._kinds}
-        return [",".join(keys) for keys in _KEYS if {*keys} <= known and ",".join(keys) != self.on]
-
-    def rekeyed(self, on: str, own: Mapping[str, str]) -> Sequence[Key]:
-        """Return the keys that `--on` would give."""
-        return [self._key(name, name, own) for name in on.split(",")]
+    def others(self, own: Mapping[str, str]) -> Iterator[tuple[str, Sequence[Key]]]:
+        """Yield what rows could be found by instead, as `--on` and as keys."""
+        for names in _KEYS:
+            if {*names} <= {*self.kinds} and (on := ",".join(names)) != self.on:
+                yield on, [self._key(name, name, own) for name in names]
 
     def _pairs(self, own: Mapping[str, str]) -> Sequence[tuple[str, str]]:
         """Pair the columns that rows are found by: of annotations, and of this table."""
         if self._on is None:
-            keys = next((keys for keys in _KEYS if {*keys} <= {*self._kinds}), None)
+            keys = next((keys for keys in _KEYS if {*keys} <= {*self.kinds}), None)
             if keys is None:
                 raise InputError(
                     f"{self.url}: has neither uid nor key to join it by, nor shard and index; say "
                     "what names a row, such as --on key=COLUMN, of its columns "
-                    f"{', '.join(self._kinds)}"
+                    f"{', '.join(self.kinds)}"
                 )
             self.is_only_by_key = keys == ("key",)
             return [(name, name) for name in keys]
@@ -190,7 +279,7 @@ class Table:
         for word in self._on.split(","):
             left, equals, right = map(str.strip, word.partition("="))
             right = right if equals else left
-            for name, names, of in ((left, own, OWN), (right, self._kinds, self.url)):
+            for name, names, of in ((left, own, OWN), (right, self.kinds, self.url)):
                 if name not in names:
                     hint = did_you_mean(name, names, f"there are {', '.join(names)}")
                     raise ConfigError(f"--on {self._on}: no column {name} in {of}; {hint}")
@@ -199,7 +288,7 @@ class Table:
 
     def _key(self, left: str, right: str, own: Mapping[str, str]) -> Key:
         """Make a key: what annotations have as text is compared as text."""
-        kind, there, sql = own[left], self._kinds[right], quoted(right)
+        kind, there, sql = own[left], self.kinds[right], quoted(right)
         if kind == "VARCHAR" and not _NESTED.match(there):
             return Key(left, right, f"CAST({sql} AS VARCHAR)")
         if kind == "BLOB" and there in ("BLOB", "VARCHAR"):
@@ -213,9 +302,8 @@ class Table:
 
         Raises InputError if they are the same.
         """
-        written = _header(database, self._found[0], self.files[0])
         alike: dict[str, list[str]] = {}
-        for name in written:
+        for name in self._header(database):
             alike.setdefault(name.lower(), []).append(name)
         for lower, names in alike.items():
             if len({*names}) < len(names):
@@ -224,75 +312,19 @@ class Table:
             if len(names) > 1:
                 self._twins |= dict.fromkeys([lower, f"{lower}_1"], names)
 
-
-class Columns:
-    """All columns that an expression may name: annotations' own, and those of joined tables.
-
-    `own` gives the types of annotations' columns, which a query calls `a`.
-    """
-
-    def __init__(self, extras: Extras, tables: Sequence[Table] = ()) -> None:
-        kinds = {field.name: _own_kind(field.type) for field in schema_of(extras)}
-        self._own = {n: clean(kind, f"a.{quoted(n)}") for n, kind in kinds.items()}
-        self.own = {name: kind for name, (kind, _) in self._own.items()}
-        self._tables = tables
-
-    def resolve(self, path: Sequence[str]) -> Column:
-        """Find the column of a dotted name: `width`, `laion.WIDTH`, `meta.aesthetic`.
-
-        Of a name that annotations and a table spell alike, annotations' column is meant.
-
-        Raises LookupError.
-        """
-        first, *rest = path
-        if rest:
-            found = self._of_table(first, rest[0])
-            if found is not None:
-                return self._column(*found, rest[1:])
-        own = [name for name in self.own if name.lower() == first.lower()]
-        others = [
-            (number, name)
-            for number, table in enumerate(self._tables)
-            for name in table.find(first)
-            if own != [name]
-        ]
-        if len(others) > 1 or (own and others):
-            places = [f"{OWN}.{name}" for name in own]
-            places += [f"{self._tables[number].alias}.{name}" for number, name in others]
-            raise LookupError(f"{first} may be {' or '.join(places)}; write which")
-        if own:
-            return self._column(None, own[0], rest)
-        if others:
-            return self._column(*others[0], rest)
-        name = ".".join(path)
-        known = [*self.own, *(n for table in self._tables for n in table.names)]
-        hint = did_you_mean(name, known, f"there are {', '.join(known)}")
-        raise LookupError(f"no column {name}; {hint}")
-
-    def spelled(self, text: str) -> str:
-        """Return an expression: a column's name, whatever signs it has, is one as it stands."""
-        names = {*self.own, *(name for table in self._tables for name in table.names)}
-        return quoted(text) if text in names else text
-
-    def _of_table(self, alias: str, name: str) -> tuple[int | None, str] | None:
-        """Find a column of the table that an alias names; None if it names none."""
-        if alias.lower() == OWN:
-            found = [own for own in self.own if own.lower() == name.lower()]
-            return (None, found[0]) if found else None
-        for number, table in enumerate(self._tables):
-            if table.alias.lower() == alias.lower():
-                if found := table.find(name):
-                    return number, name if name in found else found[0]
-                hint = did_you_mean(name, table.names, f"it has {', '.join(table.names)}")
-                raise LookupError(f"{table.url}: no column {name}; {hint}")
-        return None
-
-    def _column(self, number: int | None, name: str, fields: Sequence[str]) -> Column:
-        if number is not None:
-            return self._tables[number].column(number, name, fields)
-        if fields:
-            raise LookupError(f"no column {'.'.join([name, *fields])}; {name} has no fields")
-        return Column(name, *self._own[name])
+    def _header(self, database: Database) -> Sequence[str]:
+        """Return the names of columns as the first file spells them; none of JSON."""
+        file, path = self._found[0], literal(self.files[0])
+        if self.sql.startswith("read_csv"):
+            query = f"SELECT * FROM read_csv({path}, header = false, all_varchar = true) LIMIT 1"
+            return [*map(str, database.run(query)[0])]
+        if not self.sql.startswith("read_parquet"):
+            return ()
+        try:
+            with open_read(file) as content:
+                return pq.read_schema(content).names
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file}: can't be read: {reason(error)}") from error
 
 
 def joined_tables(
@@ -312,15 +344,14 @@ def joined_tables(
         if alias.lower() in (OWN, *(table.alias.lower() for table in tables)):
             raise ConfigError(f"--join {given}: there is another table {alias}")
         tables.append(Table(named["url"] if named else given, alias, key))
-    tables += [Table(url, f"excluded{n}", None, excludes=True) for n, url in enumerate(excludes)]
-    return tables
+    return [*tables, *(Table(url, "excluded", None, excludes=True) for url in excludes)]
 
 
 def open_tables(database: Database, extras: Extras, tables: Sequence[Table]) -> Columns:
     """Look at tables, and return the columns that expressions may name. Raises UserError."""
     own = Columns(extras).own
-    for table in tables:
-        table.open(database, own)
+    for number, table in enumerate(tables):
+        table.open(database, number, own)
     return Columns(extras, [table for table in tables if not table.excludes])
 
 
@@ -339,70 +370,44 @@ def select(
     joined = f"{OWN} a"
     for number, table in enumerate(tables):
         names.append(f"t{number}.found IS TRUE AS found{number}")
-        met = " AND ".join(
-            f"a.{quoted(key.own)} = t{number}.on{place}" for place, key in enumerate(table.keys)
-        )
-        selected = table.select(number, columns)
+        selected = f"({table.select(columns)}) t{number}"
         # the right side of a join is held: let it be the smaller one
         if table.rows <= rows:
-            joined = f"{joined} LEFT JOIN ({selected}) t{number} ON {met}"
+            joined = f"{joined} LEFT JOIN {selected} ON {table.met()}"
         else:
             whole = f"({joined})" if number else joined
-            joined = f"({selected}) t{number} RIGHT JOIN {whole} ON {met}"
+            joined = f"{selected} RIGHT JOIN {whole} ON {table.met()}"
     return f"SELECT {', '.join(names)} FROM {joined}"
 
 
-def clean(kind: str, sql: str) -> tuple[str, str]:
-    """Return type and SQL of a value without NaN, and with integers that don't overflow.
-
-    An area of large images doesn't fit 32 bits.
-    """
-    if kind in _FRACTIONS:
-        return kind, f"CASE WHEN isnan({sql}) THEN NULL ELSE {sql} END"
-    if kind in _INTEGERS:
-        return "BIGINT", f"CAST({sql} AS BIGINT)"
-    return ("VARCHAR", f"CAST({sql} AS VARCHAR)") if kind.startswith("ENUM(") else (kind, sql)
-
-
-def _own_kind(kind: Any) -> str:
-    """Return DuckDB's type of a column of annotations."""
-    if pa.types.is_integer(kind):
-        sizes = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
-        return f"{'' if pa.types.is_signed_integer(kind) else 'U'}{sizes[kind.bit_width]}"
-    if pa.types.is_floating(kind):
-        return "FLOAT"
-    return "BLOB" if pa.types.is_fixed_size_binary(kind) else "VARCHAR"
+# --- files -----------------------------------------------------------------------------------
 
 
 def find_files(url: str) -> tuple[Sequence[str], str]:
     """List the files of a table, and tell what reads them. Raises InputError."""
     reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
-    is_glob = bool({*"*?["} & {*url}) and not _is_there(url)
-    if reader and not is_glob:
+    is_glob = bool({*"*?["} & {*url})
+    if reader:
         try:
             open_read(url).close()  # which a pipe refuses, for which DuckDB would wait
         except OSError as error:
-            raise InputError(f"{url}: can't be read: {reason(error)}") from error
-        return [url], reader
-    folder, names = url, list[str]()
-    if is_glob:
+            if not is_glob:
+                raise InputError(f"{url}: can't be read: {reason(error)}") from error
+        else:
+            return [url], reader
+    folder, matches = url, re.compile("").match
+    if is_glob and not (reader is None and list_files(url)):
         before = re.split(r"[*?\[]", url, maxsplit=1)[0]
         folder, slash, _ = before.rpartition("/")
         folder, pattern = (folder or "/", url) if slash else (".", f"./{url}")
         matches = pattern_of(pattern).match
-        names = [name for name in _data(list_files(folder)) if matches(join(folder, name))]
-    else:
-        names = _data(list_files(url))
+    # hidden is, or no data, what begins so, such as Delta's log
+    names = [n for n in list_files(folder) if not any(p[0] in "_." for p in n.split("/") if p)]
     for end, sql in _READERS.items():
-        found = [name for name in names if _ends(name, end)]
+        found = [n for n in sorted(names) if _ends(n, end) and matches(join(folder, n))]
         if found:
             return [join(folder, name) for name in found], sql
     raise InputError(f"{url}: no table here; name {_KINDS}: a file, a folder or a glob")
-
-
-def _data(names: Iterable[str]) -> list[str]:
-    """Leave out what is hidden, and what begins with `_`, such as Delta's log."""
-    return sorted(n for n in names if not any(part[0] in "_." for part in n.split("/") if part))
 
 
 def reading(reader: str, files: Sequence[str]) -> str:
@@ -417,23 +422,3 @@ def is_parquet(name: str) -> bool:
 
 def _ends(name: str, end: str) -> bool:
     return re.search(f"{end}$", name, re.IGNORECASE) is not None
-
-
-def _is_there(url: str) -> bool:
-    try:
-        open_read(url).close()
-    except OSError:
-        return False
-    return True
-
-
-def _header(database: Database, file: str, location: str) -> Sequence[str]:
-    """Return the names of columns as a file spells them."""
-    if not is_parquet(file):
-        query = f"SELECT * FROM read_csv({literal(location)}, header = false, all_varchar = true)"
-        return [*map(str, database.run(f"{query} LIMIT 1")[0])] if "csv" in file.lower() else ()
-    try:
-        with open_read(file) as content:
-            return pq.read_schema(content).names
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{file}: can't be read: {reason(error)}") from error

@@ -19,8 +19,7 @@ from shardsift.annotations.folder import (
 from shardsift.annotations.parquet import schema_of
 from shardsift.config import Extras, did_you_mean
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
-from shardsift.filter.keep_list import KEEP_LIST
-from shardsift.filter.output import Filtered, read_filtered
+from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
 from shardsift.reshard.documents import ReshardIntent
 from shardsift.reshard.folder import ReshardFolder
 from shardsift.reshard.headers import BLOCK

@@ -15,12 +15,11 @@ from embedding_reader import EmbeddingReader
 
 from shardsift import annotate_shards
 from shardsift.annotations import annotate as module
-from shardsift.annotations.compact import compact
+from shardsift.annotations.compact import compact, verify_compacted
 from shardsift.annotations.findings import repair
 from shardsift.annotations.folder import OutputFolder
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.verify import claim_output, verify
-from shardsift.annotations.compact import verify_compacted
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard
 from shardsift.shards.plan import plan_shards

@@ -48,7 +48,7 @@ def others(folder: Path, **columns: Any) -> str:
 def test_an_attribute_ranks(scores: Path, tmp_path: Path) -> None:
     found = keep(scores, tmp_path / "kept", by="attr_text", keep_count=2)
     assert kept_keys(tmp_path / "kept") == ["k0", "k1"]
-    assert found.threshold.value == 0.9
+    assert found.threshold == 0.9
     keep(scores, tmp_path / "again", by="attr_text", min=0.9)
     assert kept_keys(tmp_path / "again") == ["k0", "k1"]
 
@@ -66,10 +66,10 @@ def test_a_joined_column_ranks_whatever_its_numbers_are(
     join = others(tmp_path, aesthetic=pa.array(ranks))
     found = keep(scores, tmp_path / "kept", by="aesthetic", join=join, keep_count=3)
     assert kept_keys(tmp_path / "kept") == ["k0", "k2", "k7"]  # k3 has no score
-    assert found.threshold.value == 3
+    assert found.threshold == 3
     found = keep(scores, tmp_path / "above", by="aesthetic", join=join, min=1.5)
     assert kept_keys(tmp_path / "above") == ["k0", "k2", "k4", "k5", "k7"]
-    assert found.threshold.value == (2 if "int" in kind else 1.5)
+    assert found.threshold == (2 if "int" in kind else 1.5)
 
 
 def test_large_integers_are_told_apart(scores: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_large_integers_are_told_apart(scores: Path, tmp_path: Path) -> None:
     numbers = [2**62 + n for n in range(8)]
     join = others(tmp_path, views=pa.array(numbers))
     found = keep(scores, tmp_path / "kept", by="views", join=join, keep_count=1)
-    assert (kept_keys(tmp_path / "kept"), found.threshold.value) == (["k7"], 2**62 + 7)
+    assert (kept_keys(tmp_path / "kept"), found.threshold) == (["k7"], 2**62 + 7)
     verified = verify_filtered(RunFolder(str(tmp_path / "kept")))
     assert verified.problems == []
 
@@ -86,9 +86,9 @@ def test_rows_without_a_value_are_left_out_and_counted(scores: Path, tmp_path: P
     join = others(tmp_path, clip=[0.1, None, float("nan"), 0.4, 0.5, 0.6, 0.7, float("inf")])
     found = keep(scores, tmp_path / "kept", by="clip", join=join, keep_top=0.8)
     assert kept_keys(tmp_path / "kept") == ["k4", "k5", "k6", "k7"]
-    assert found.counts
-    assert (found.counts.valueless, found.counts.below) == (2, 1)
-    assert found.counts.rows == 8
+    assert found.summary
+    assert (found.summary.without_value, found.summary.below_threshold) == (2, 1)
+    assert found.summary.rows == 8
     told = (tmp_path / "kept" / "_summary.json").read_text()
     assert '"without_value": 2' in told
 
@@ -127,8 +127,12 @@ def test_one_file_is_joined_for_everything(scores: Path, tmp_path: Path) -> None
         keep_top=0.5,
     )
     assert kept_keys(tmp_path / "kept") == ["k1", "k4"]
-    assert found.counts
-    assert (found.counts.excluded, found.counts.duplicates, found.counts.below) == (1, 2, 2)
+    assert found.summary
+    assert (
+        found.summary.excluded_by_where,
+        found.summary.duplicates,
+        found.summary.below_threshold,
+    ) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_an_expression_ranks(by: str, kept: list[str], scores: Path, tmp_path: P
         return
     found = keep(scores, tmp_path / "kept", by=by, keep_count=2)
     assert kept_keys(tmp_path / "kept") == kept
-    keep(scores, tmp_path / "again", by=by, min=found.threshold.value)
+    keep(scores, tmp_path / "again", by=by, min=found.threshold)
     assert kept_keys(tmp_path / "again") == kept
 
 
@@ -189,8 +193,8 @@ def test_a_threshold_may_lie_far_from_all_values(
 ) -> None:
     if kept:
         found = keep(scores, tmp_path / "kept", by=by, min=least)
-        assert found.counts
-        assert found.counts.kept == kept
+        assert found.summary
+        assert found.summary.kept == kept
         return
     with pytest.raises(InputError, match=r"reaches the threshold|no sample is so good"):
         keep(scores, tmp_path / "kept", by=by, min=least)
@@ -206,7 +210,8 @@ def test_an_expression_makes_groups_and_buckets(scores: Path, tmp_path: Path) ->
     assert kept_keys(tmp_path / "groups") == ["k0", "k1", "k2", "k5", "k7"]
     found = keep(scores, tmp_path / "kept", per="quality > 0.45", keep_top=0.5)
     assert kept_keys(tmp_path / "kept") == ["k2", "k4", "k6", "k7"]
-    named = {bucket.name: (bucket.rows, bucket.kept) for bucket in found.threshold.buckets}
+    assert found.summary
+    named = {bucket.name: (bucket.rows, bucket.kept) for bucket in found.summary.buckets}
     assert named == {"false": (4, 2), "true": (3, 2)}
 
 
@@ -221,8 +226,8 @@ def test_chance_takes_as_many_and_the_same_in_any_order_of_files(
     ):
         own = write_annotations(tmp_path / f"s{place}", {name: shards[name] for name in order})
         found = keep(own, tmp_path / f"k{place}", random=seed, keep_top=0.3)
-        assert found.counts
-        assert (found.counts.kept, found.threshold.value) == (60, None)
+        assert found.summary
+        assert (found.summary.kept, found.threshold) == (60, None)
         files = sorted((tmp_path / f"k{place}" / "keep-list").glob("*.parquet"))
         tables = [pq.ParquetFile(file).read() for file in files]
         kept.append([(r["shard"], r["index"]) for t in tables for r in t.to_pylist()])

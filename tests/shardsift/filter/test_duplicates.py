@@ -70,7 +70,7 @@ def test_a_group_keeps_its_best_and_every_row_has_one_reason(
         if not any(phash is not None for s in shards.values() for _, phash in s if s):
             return
         try:
-            counts = keep(scores, Path(name, "kept")).counts
+            counts = keep(scores, Path(name, "kept")).summary
         except InputError:  # nothing is scored, or nothing scored has a phash
             return
         files = sorted(Path(name, "kept", "keep-list").rglob("*.parquet"))
@@ -101,8 +101,12 @@ def test_the_order_of_files_changes_nothing(shards: dict[str, list[Sample]]) -> 
 def test_a_share_is_of_what_is_left(tmp_path: Path) -> None:
     scores = written(tmp_path / "scores", {"a.tar": [(0.9, 1), (0.8, 1), (0.7, 1), (0.1, 2)]})
     found = keep(scores, tmp_path / "kept", keep_top=0.5)
-    assert found.counts
-    assert (found.counts.kept, found.counts.below, found.counts.duplicates) == (1, 1, 2)
+    assert found.summary
+    assert (found.summary.kept, found.summary.below_threshold, found.summary.duplicates) == (
+        1,
+        1,
+        2,
+    )
     assert kept_keys(tmp_path / "kept") == ["k0"]
 
 
@@ -140,8 +144,8 @@ def test_any_column_of_text_or_integers_makes_groups(column: str, tmp_path: Path
     files = {"join": str(tmp_path / "clusters.parquet")} if column == "cluster" else {}
     found = keep(scores, tmp_path / "kept", unique=column, **files)
     assert kept_keys(tmp_path / "kept") == ["k1", "k2"]
-    assert found.counts
-    assert found.counts.duplicates == 1
+    assert found.summary
+    assert found.summary.duplicates == 1
 
 
 def test_hashes_that_were_not_asked_for_are_told(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_a_condition_that_fails_on_a_row_blames_no_file(scored_file: str) -> Non
 
     def ask(where: str) -> int:
         config = FilterConfig(annotations=str(folder), where=where, keep_top=1, dry_run=True)
-        counts = curate(config).counts
+        counts = curate(config).summary
         return counts.kept if counts else 0
 
     with pytest.raises(ConfigError, match="fails on a row: Could not convert string 'k0'"):

@@ -88,18 +88,19 @@ def test_every_row_is_kept_or_has_one_reason(
             assert not output.exists()
             return
         outcome = curate(settings)
-        counts = outcome.counts
+        counts = outcome.summary
         assert counts is not None
-        assert counts.kept == wanted
-        assert counts.kept + counts.below + counts.tied == len(scores)
+        unscored = sum(counts.kept_without_score.values())
+        assert counts.kept == wanted + unscored
+        assert wanted + counts.below_threshold + counts.tied_at_threshold == len(scores)
         codes = Counter(str(s) for s in samples if isinstance(s, ErrorCode))
-        assert (counts.kept_errors if errors == "keep" else counts.errors) == codes
+        assert (counts.kept_without_score if errors == "keep" else counts.errors) == codes
         assert counts.rows == len(samples)
         rows = kept_rows(output)
         kept = sorted((r["quality"] for r in rows if r["quality"] is not None), reverse=True)
         assert kept == scores[:wanted]
-        assert len(rows) == wanted + counts.kept_errors.total()
-        assert outcome.threshold.value == pytest.approx(kept[-1], rel=1e-6)
+        assert len(rows) == counts.kept
+        assert outcome.threshold == pytest.approx(kept[-1], rel=1e-6)
 
 
 @given(SHARDS)
@@ -126,10 +127,10 @@ def test_the_order_in_which_files_were_written_changes_nothing(
 
 def test_the_threshold_found_keeps_the_same_again(some: Path, tmp_path: Path) -> None:
     found = curate(config(some, tmp_path / "one", keep_count=2))
-    curate(config(some, tmp_path / "two", min_quality=found.threshold.value))
+    curate(config(some, tmp_path / "two", min_quality=found.threshold))
     assert kept_rows(tmp_path / "one") == kept_rows(tmp_path / "two")
     metadata = pq.read_schema(tmp_path / "one" / "keep-list" / "a" / "0.parquet").metadata
-    assert json.loads(metadata[b"shardsift.threshold"]) == found.threshold.value == 0.7
+    assert json.loads(metadata[b"shardsift.threshold"]) == found.threshold == 0.7
     assert metadata[b"shardsift.fingerprint"] == b"made-up"
 
 
@@ -148,10 +149,10 @@ def test_a_share_is_of_what_is_scored_and_passes_or_of_all(some: Path, tmp_path:
     scored = curate(config(some, None, keep_top=0.5))
     everything = curate(config(some, None, keep_top=0.5, of="all"))
     passing = curate(config(some, None, keep_top=0.5, where="shard LIKE 'a/%'"))
-    counts = [outcome.counts and outcome.counts.kept for outcome in (scored, everything, passing)]
+    counts = [outcome.summary and outcome.summary.kept for outcome in (scored, everything, passing)]
     assert counts == [4, 5, 3]
-    assert passing.counts
-    assert passing.counts.excluded == 2
+    assert passing.summary
+    assert passing.summary.excluded_by_where == 2
     assert not (tmp_path / "kept").exists(), "these were dry runs"
 
 
@@ -166,9 +167,9 @@ def test_kept_errors_fulfil_the_condition_too(some: Path, tmp_path: Path) -> Non
         some, tmp_path / "kept", keep_count=1, errors="keep", where="error IS NULL OR index = 2"
     )
     outcome = curate(settings)
-    assert outcome.counts
-    assert outcome.counts.kept_errors == {"truncated": 1}
-    assert outcome.counts.excluded == 1
+    assert outcome.summary
+    assert outcome.summary.kept_without_score == {"truncated": 1}
+    assert outcome.summary.excluded_by_where == 1
     assert [(r["key"], r["quality"]) for r in kept_rows(tmp_path / "kept")] == [
         ("k1", pytest.approx(0.9)),
         ("k2", None),
@@ -205,7 +206,7 @@ def test_two_configurations_do_not_mix(some: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
-        ({"min_quality": 0.95}, "no sample is so good; quality goes from 0.1 to 0.9"),
+        ({"min_quality": 0.95}, "reaches the threshold; quality goes from 0.1 to 0.9"),
         ({"keep_top": 0.5, "where": "width > 5000"}, "has a score and passes where"),
         (
             {"min_quality": 0.5, "where": "width > 5000"},
@@ -248,8 +249,8 @@ def test_what_does_not_go_together_is_refused(rule: dict[str, Any], some: Path) 
 
 def test_a_corpus_that_is_better_throughout_is_kept(some: Path, tmp_path: Path) -> None:
     found = curate(config(some, tmp_path / "kept", min_quality=0.05))
-    assert found.counts
-    assert (found.counts.kept, found.counts.below) == (8, 0)
+    assert found.summary
+    assert (found.summary.kept, found.summary.below_threshold) == (8, 0)
 
 
 def test_a_folder_that_was_there_before_stays(some: Path, tmp_path: Path) -> None:
@@ -337,10 +338,10 @@ def test_a_share_within_buckets(per: str, buckets: dict[str, tuple[int, int]], s
     large: list[Quality | Annotation] = [row(0, 0.7, width=4000, height=3000), 0.2]
     write_annotations(some, SOME | {"b/0.tar": large})
     outcome = curate(config(some, None, keep_top=0.5, per=per))
-    assert {b.name: (b.rows, b.kept) for b in outcome.threshold.buckets} == buckets
-    assert outcome.threshold.value is None
-    assert outcome.counts
-    assert outcome.counts.kept == sum(kept for _, kept in buckets.values())
+    assert outcome.summary
+    assert {b.name: (b.rows, b.kept) for b in outcome.summary.buckets} == buckets
+    assert outcome.threshold is None
+    assert outcome.summary.kept == sum(kept for _, kept in buckets.values())
 
 
 def test_approximate_reads_no_rows(tmp_path: Path) -> None:
@@ -351,9 +352,9 @@ def test_approximate_reads_no_rows(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="not a readable annotation file"):
         curate(config(annotations, None, keep_top=0.3))
     outcome = curate(config(annotations, None, keep_top=0.3, approximate=True))
-    assert outcome.counts is None
-    assert outcome.threshold.rank_error is not None
-    assert outcome.threshold.value == pytest.approx(0.7, abs=outcome.threshold.rank_error)
+    assert outcome.summary is None
+    assert outcome.rank_error is not None
+    assert outcome.threshold == pytest.approx(0.7, abs=outcome.rank_error)
 
 
 @pytest.mark.parametrize("rows", [7, 100, 254, 399])
@@ -365,9 +366,9 @@ def test_of_few_rows_approximate_keeps_what_exact_keeps(tmp_path: Path, rows: in
     for wanted in range(1, rows, max(1, rows // 23)):
         rule = {"keep_top": wanted / rows, "overwrite": True}
         outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
-        assert outcome.threshold.rank_error == 0
-        assert outcome.counts
-        assert outcome.counts.kept == wanted
+        assert outcome.rank_error == 0
+        assert outcome.summary
+        assert outcome.summary.kept == wanted
 
 
 @pytest.mark.parametrize("rows", [401, 1000, 5555])
@@ -383,10 +384,10 @@ def test_the_error_that_approximate_states_holds(tmp_path: Path, rows: int) -> N
     for share in (0.01, 0.1, 0.3, 0.5, 0.77):
         rule = {"keep_top": share, "overwrite": True}
         outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
-        assert outcome.counts
-        assert outcome.threshold.rank_error is not None
-        off = abs(outcome.counts.kept - round(share * rows)) / rows
-        assert off <= outcome.threshold.rank_error
+        assert outcome.summary
+        assert outcome.rank_error is not None
+        off = abs(outcome.summary.kept - round(share * rows)) / rows
+        assert off <= outcome.rank_error
 
 
 def test_approximate_keeps_about_as_many(some: Path, tmp_path: Path) -> None:

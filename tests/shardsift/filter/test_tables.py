@@ -49,7 +49,8 @@ def ask(scores: Path, **settings: Any) -> FilterResult:
 
 def buckets(scores: Path, joined: Path | str, **settings: Any) -> dict[str, tuple[int, int]]:
     given = {"keep_top": 0.5, "per": "domain", "join": str(joined)} | settings
-    return {b.name: (b.rows, b.kept) for b in ask(scores, **given).threshold.buckets}
+    found = ask(scores, **given).summary
+    return {b.name: (b.rows, b.kept) for b in found.buckets} if found else {}
 
 
 def kept(scores: Path, output: Path, **settings: Any) -> list[str]:
@@ -167,7 +168,8 @@ def test_both_sides_are_counted_and_few_matches_are_a_warning(
     domains = table(tmp_path / "d.parquet", key=["k0", "k1", "elsewhere"], domain=list("xyz"))
     with caplog.at_level(logging.WARNING):
         found = ask(one, per="domain", join=str(domains))
-    (match,) = found.matches
+    assert found.summary
+    (match,) = found.summary.joined
     assert (match.on, match.rows, match.table_rows, match.table_rows_found) == ("key", 2, 3, 2)
     assert "d.parquet: 2 of 8 rows are found by key; the others have no value" in caplog.text
     caplog.clear()
@@ -259,8 +261,8 @@ def test_files_of_a_table_are_unified_as_duckdb_does(one: Path, tmp_path: Path) 
     table(tmp_path / "t" / "2.parquet", key=["k4"], aes=pa.nulls(1))
     table(tmp_path / "t" / "3.parquet", key=["k5"], other=["x"])
     found = ask(one, by="aes", join=str(tmp_path / "t"), keep_top=0.5)
-    assert found.counts
-    assert (found.threshold.value, found.counts.valueless) == (2.0, 4)
+    assert found.summary
+    assert (found.threshold, found.summary.without_value) == (2.0, 4)
 
 
 def test_a_store_is_read_as_a_disk_is(one: Path, tmp_path: Path) -> None:
@@ -370,7 +372,7 @@ def test_columns_that_differ_in_letters_alone_hurt_only_who_names_them(
     names = ["key", "aes", "AES", "views"]
     pq.write_table(pa.table(columns, names=names), tmp_path / "t.parquet")
     join = str(tmp_path / "t.parquet")
-    assert ask(one, by="views", join=join, keep_count=1).threshold.value == 9
+    assert ask(one, by="views", join=join, keep_count=1).threshold == 9
     for name in ("aes", "joined.AES", "AES_1"):
         with pytest.raises(ConfigError, match="has both aes and AES, which SQL can't tell apart"):
             ask(one, by=name, join=join)
@@ -386,8 +388,12 @@ def test_what_a_list_names_goes_and_is_counted(
     (tmp_path / "optouts.csv").write_text("key\nk6\nk2\n")
     lists = (str(takedowns), str(tmp_path / "optouts.csv"))
     found = ask(one, exclude=lists, keep_top=0.4)
-    assert found.counts
-    assert (found.counts.listed, found.counts.kept, found.counts.below) == (3, 2, 3)
+    assert found.summary
+    assert (found.summary.excluded_by_list, found.summary.kept, found.summary.below_threshold) == (
+        3,
+        2,
+        3,
+    )
     assert kept(one, tmp_path / "kept", exclude=lists, keep_top=0.4) == ["k4", "k5"]
     summary = json.loads((tmp_path / "kept" / "_summary.json").read_text())
     assert summary["excluded_by_list"] == 3
@@ -402,8 +408,8 @@ def test_a_list_may_name_a_key_of_several_samples(scores: Path, tmp_path: Path) 
     """All of them go: whoever asks to be left out is."""
     listed = table(tmp_path / "t.parquet", key=["k7"])
     found = ask(scores, exclude=str(listed), errors="keep")
-    assert found.counts
-    assert (found.counts.listed, found.counts.kept) == (2, 14)
+    assert found.summary
+    assert (found.summary.excluded_by_list, found.summary.kept) == (2, 14)
 
 
 # --- mistakes ----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError
-from shardsift.filter.keep_list import KEEP_LIST
+from shardsift.filter.output import KEEP_LIST
 from shardsift.filter.query import curate
 from shardsift.runs.score import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS

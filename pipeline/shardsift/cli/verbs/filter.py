@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 from typing import Any
 
@@ -10,7 +11,8 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.commands import beside
 from shardsift.config.filter import QUALITY, FilterConfig
-from shardsift.filter.query import FilterResult, curate, summarise
+from shardsift.filter.documents import BucketCounts
+from shardsift.filter.query import FilterResult, curate
 from shardsift.progress import at_most
 from shardsift.records import PassedOver, told_of
 from shardsift.reshard.reshard_config import ReshardConfig
@@ -24,11 +26,11 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     results = PlainConsole()
     outcome = curate(config, console.track)
     if config.as_json:
-        results.document(_as_dict(config, outcome))
+        results.document(_as_dict(outcome))
     else:
         results.tabulate(_counts(config, outcome))
-        if outcome.threshold.buckets:
-            results.tabulate(_buckets(config, outcome))
+        if outcome.summary and outcome.summary.buckets:
+            results.tabulate(_buckets(config, outcome.summary.buckets))
         for line in _remarks(config, outcome):
             results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
@@ -45,32 +47,30 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     return reshard.run(shards, console)
 
 
-def _as_dict(config: FilterConfig, outcome: FilterResult) -> dict[str, Any]:
+def _as_dict(outcome: FilterResult) -> dict[str, Any]:
     """Return what `_summary.json` holds, or, if rows weren't read, the threshold."""
-    if outcome.counts:
-        return summarise(config, outcome).model_dump(mode="json")
-    threshold = outcome.threshold
-    return {"threshold": threshold.value, "rank_error": threshold.rank_error}
+    if outcome.summary:
+        return outcome.summary.model_dump(mode="json")
+    return {"threshold": outcome.threshold, "rank_error": outcome.rank_error}
 
 
 def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     rows = outcome.survey.rows
-    counts = outcome.counts
     lines: dict[str, int] = {"rows": rows}
-    if counts:
-        lines["kept"] = counts.kept
-        for code, number in sorted(counts.kept_errors.items()):
+    if told := outcome.summary:
+        lines["kept"] = told.kept - sum(told.kept_without_score.values())
+        for code, number in told.kept_without_score.items():
             lines[f"kept without a score: {code}"] = number
-        lines["below the threshold"] = counts.below
-        lines["at the threshold, and left out (ties)"] = counts.tied
+        lines["below the threshold"] = told.below_threshold
+        lines["at the threshold, and left out (ties)"] = told.tied_at_threshold
         if config.unique:
-            lines[f"duplicates of a better one, by {config.unique}"] = counts.duplicates
+            lines[f"duplicates of a better one, by {config.unique}"] = told.duplicates
         if config.by != QUALITY:
-            lines[f"without a value of {config.by}"] = counts.valueless
-        lines["excluded by where"] = counts.excluded
+            lines[f"without a value of {config.by}"] = told.without_value
+        lines["excluded by where"] = told.excluded_by_where
         if config.exclude:
-            lines["excluded by name"] = counts.listed
-        for code, number in sorted(counts.errors.items()):
+            lines["excluded by name"] = told.excluded_by_list
+        for code, number in told.errors.items():
             lines[f"dropped for its error: {code}"] = number
     if further := outcome.survey.passed_over[PassedOver.FURTHER_IMAGES]:
         lines["images beside these, not scored: they share a key"] = further
@@ -87,8 +87,8 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     )
 
 
-def _buckets(config: FilterConfig, outcome: FilterResult) -> Sheet:
-    largest = sorted(outcome.threshold.buckets, key=lambda bucket: -bucket.rows)
+def _buckets(config: FilterConfig, buckets: Sequence[BucketCounts]) -> Sheet:
+    largest = sorted(buckets, key=lambda bucket: -bucket.rows)
     thresholds = [
         "" if bucket.threshold is None else f"{bucket.threshold:.6g}" for bucket in largest
     ]
@@ -105,22 +105,21 @@ def _buckets(config: FilterConfig, outcome: FilterResult) -> Sheet:
 
 def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     lines: list[str] = []
-    if outcome.threshold.value is not None:
+    if outcome.threshold is not None:
         by = f"--by {quote(config.by)} --min" if config.by != QUALITY else "--min-quality"
-        lines.append(f"threshold: {by} {outcome.threshold.value!r}")
-    if (error := outcome.threshold.rank_error) is not None:
+        lines.append(f"threshold: {by} {outcome.threshold!r}")
+    if (error := outcome.rank_error) is not None:
         exactness = f"is off by {at_most(error)} at most" if error else "is exact"
         lines.append(f"approximate: the threshold's rank {exactness}; ties are all kept")
     if not outcome.survey.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
     lines += told_of(outcome.survey.passed_over)
-    if outcome.uids:
-        uids = outcome.uids
+    if uids := outcome.summary and outcome.summary.uids:
         lines.append(
             f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
             f"{uids.without_uid:,} kept samples have none and are left out"
         )
-    for match in outcome.matches:
+    for match in outcome.summary.joined if outcome.summary else ():
         found = f"{match.rows:,} of {outcome.survey.rows:,} rows found by {match.on}"
         theirs = f"{match.table_rows_found:,} of its {match.table_rows:,} rows"
         lines.append(f"{match.table}: {found}, {theirs}")

@@ -68,7 +68,7 @@ def test_settings_come_from_a_file_and_flags_win(
             "--keep-top 30: a share goes from 0 to 1; did you mean 0.3, or 30%?",
         ),
         (["--keep-top", "0.5", "--where", "widht > 2"], "no column widht; did you mean width?"),
-        (["--min-quality", "3"], "lies outside the data"),
+        (["--min-quality", "3"], "quality goes from 0.1 to 0.9"),
         (["--keep-top", "0.5", "--where", "width > 9999"], "keeps nothing"),
         (
             ["--keep-top", "0.5", "--emit", "keep_list"],
