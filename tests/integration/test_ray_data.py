@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift import ScoreConfig, Scorer
+from shardsift import ScoreConfig, Scorer, keep
 from shardsift.config.filter import FilterConfig
-from shardsift.filter import keep
 from shardsift.filter.query import curate
 from tests.documentation import blocks_of
 from tests.fakes import FakeScorer

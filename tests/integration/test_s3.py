@@ -14,6 +14,7 @@ import pytest
 import ray
 import s3fs
 
+from shardsift import keep
 from shardsift.annotations.folder import check_output
 from shardsift.annotations.parquet import read, read_footer
 from shardsift.annotations.verify import claim_output, verify
@@ -21,7 +22,6 @@ from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError, OutputError
-from shardsift.filter import keep
 from shardsift.filter.query import curate
 from shardsift.records import ShardIdentity
 from shardsift.runs.score import score

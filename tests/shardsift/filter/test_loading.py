@@ -16,9 +16,9 @@ import torch
 from webdataset.compat import WebDataset
 from webdataset.shardlists import split_by_node
 
+from shardsift import keep
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError
-from shardsift.filter import keep
 from shardsift.filter.loading import KeepList
 from shardsift.filter.query import curate
 from tests.fakes import FakeScorer
