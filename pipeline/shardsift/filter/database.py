@@ -146,6 +146,9 @@ def escaped(file: str) -> str:
 
 def told(error: Exception) -> str:
     """Shorten what DuckDB says to its first line, without the kind of error and its settings."""
-    line = str(error).partition("\n")[0].partition(", or SET ")[0]
+    line, *further = str(error).split("\n")
+    if "CSV Error on Line" in line and len(further) > 1:  # the line itself comes in between
+        line += f": {further[1]}"
+    line = line.partition(", or SET ")[0]
     kind, colon, problem = line.partition(" Error: ")
     return reason(Exception(problem if colon else kind))

@@ -280,7 +280,7 @@ class Rows:
             )
             if matching:
                 return f"{told}; --on {on} would find {matching:,}"
-        return f"{told}; say with --on what names a row"
+        return told if table.excludes else f"{told}; say with --on what names a row"
 
     def _mark_duplicates(self) -> None:
         """Mark all but the best of each group as duplicates."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,10 @@ _READERS = {
 """Kinds of files by the end of their names, and what reads them. Of a folder the first one that it
 has is read: beside img2dataset's Parquet lie JSON files with statistics."""
 
-_KINDS = "Parquet (.parquet, .pq), CSV (.csv, .tsv) or JSON lines (.jsonl, .json)"
+_KINDS = (
+    "Parquet (.parquet, .pq), CSV (.csv, .tsv) or JSON lines (.jsonl, .json): a file, a folder or "
+    "a glob"
+)
 
 _NAMED = re.compile(r"(?P<url>.*\S)\s+AS\s+(?P<alias>[a-z]\w*)\s*", re.IGNORECASE | re.DOTALL)
 
@@ -65,8 +69,12 @@ class Source:
         self.kinds = kinds
 
     def find(self, name: str) -> Sequence[str]:
-        """Return the columns that a name may mean: in SQL small and capital letters are alike."""
-        return [column for column in self.kinds if column.lower() == name.lower()]
+        """Return the columns that a name may mean: in SQL small and capital letters are alike.
+
+        Of several that differ in these alone, the one that is spelled so.
+        """
+        alike = [column for column in self.kinds if column.lower() == name.lower()]
+        return [name] if name in alike else alike
 
     def column(self, name: str, fields: Sequence[str]) -> Column:
         """Return a column, or a field of a struct. Raises LookupError if there is no such field."""
@@ -94,23 +102,25 @@ class Columns:
         Raises LookupError.
         """
         first, *rest = path
-        if rest:
-            for source in self._sources:
-                if source.alias.lower() == first.lower() and (found := source.find(rest[0])):
-                    name = rest[0] if rest[0] in found else found[0]
-                    return source.column(name, rest[1:])
-        own = self._sources[0].find(first)
+        aliased = [source for source in self._sources if source.alias.lower() == first.lower()]
         places = [
-            (source, name)
-            for source in self._sources
-            for name in source.find(first)
-            if source is self._sources[0] or own != [name]
+            (source, name) for source in aliased for name in source.find(rest[0] if rest else "")
         ]
+        if places:
+            rest = rest[1:]
+        else:
+            own = self._sources[0].find(first)
+            places = [
+                (source, name)
+                for source in self._sources
+                for name in source.find(first)
+                if source is self._sources[0] or own != [name]
+            ]
         if len(places) > 1:
             names = " or ".join(f"{source.alias}.{name}" for source, name in places)
-            raise LookupError(f"{first} may be {names}; write which")
-        if places:
-            return places[0][0].column(places[0][1], rest)
+            raise LookupError(f"{'.'.join(path)} may be {names}; write which")
+        for source, name in places:
+            return source.column(name, rest)
         known = [name for source in self._sources for name in source.kinds]
         dotted = [f"{source.alias}.{name}" for source in self._sources for name in source.kinds]
         name = ".".join(path)
@@ -174,7 +184,7 @@ class Table(Source):
         self.keys: Sequence[Key] = ()
         self._on = on
         self._once = ""
-        self._twins: dict[str, Sequence[str]] = {}
+        self._names: Mapping[str, str] = {}  # as DuckDB has them, by those in the files
         self._found, reader = find_files(url)
         self.files = [located(file) for file in self._found]
         self.sql = reading(reader, self.files)
@@ -189,32 +199,26 @@ class Table(Source):
         self.number = number
         try:
             described = database.run(f"DESCRIBE SELECT * FROM {self.sql}")
-        except QueryError as error:
-            raise InputError(f"{self.url}: can't be read: {error}") from error
-        self.kinds = {name: kind for name, kind, *_ in described}
+            self._names = self._spell(database, [name for name, *_ in described])
+        except (QueryError, OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.url}: can't be read: {reason(error)}") from error
+        self.kinds = {name: row[1] for name, row in zip(self._names, described, strict=True)}
         ((self.rows,),) = database.run(f"SELECT count(*) FROM {self.sql}")
         if not self.rows:
             raise InputError(f"{self.url}: holds no rows")
-        self._find_twins(database)
         pairs = self._pairs(own)
         self.keys = [self._key(left, right, own) for left, right in pairs]
         if self.sql.startswith("read_csv"):  # or 1e5 would be a number
             texts = {right for left, right in pairs if own[left] == "VARCHAR"}
-            types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in sorted(texts))
+            types = ", ".join(f"{quoted(self._names[name])}: 'VARCHAR'" for name in sorted(texts))
             self.sql = self.sql.removesuffix(")") + f", types = {{{types}}})"
 
     def column(self, name: str, fields: Sequence[str]) -> Column:
-        """Return a column, or a field of a struct.
-
-        Raises LookupError if SQL can't tell the column from another, or there is no such field.
-        """
-        if twins := self._twins.get(name.lower()):
-            raise LookupError(
-                f"{self.url} has both {' and '.join(twins)}, which SQL can't tell apart; rename one"
-            )
-        kind, sql = self.kinds[name], ".".join(map(quoted, [name, *fields]))
+        """Return a column, or a field of a struct. Raises LookupError if there is no such field."""
+        kind, path = self.kinds[name], [self._names[name], *fields]
+        sql = ".".join(map(quoted, path))
         kind, sql = _clean(field_kind(kind, fields) if fields else kind, sql)
-        return Column(".".join([self.alias, name, *fields]), kind, sql, self.number)
+        return Column(".".join([self.alias, *path]), kind, sql, self.number)
 
     @property
     def on(self) -> str:
@@ -268,10 +272,12 @@ class Table(Source):
         if self._on is None:
             keys = next((keys for keys in _KEYS if {*keys} <= {*self.kinds}), None)
             if keys is None:
+                remedy = "say what names a row, such as --on key=COLUMN, of its columns"
+                if self.excludes:
+                    remedy = "rename what names a row, of its columns"
                 raise InputError(
-                    f"{self.url}: has neither uid nor key to join it by, nor shard and index; say "
-                    "what names a row, such as --on key=COLUMN, of its columns "
-                    f"{', '.join(self.kinds)}"
+                    f"{self.url}: has neither uid nor key to find rows by, nor shard and index; "
+                    f"{remedy} {', '.join(self.kinds)}"
                 )
             self.is_only_by_key = keys == ("key",)
             return [(name, name) for name in keys]
@@ -288,43 +294,51 @@ class Table(Source):
 
     def _key(self, left: str, right: str, own: Mapping[str, str]) -> Key:
         """Make a key: what annotations have as text is compared as text."""
-        kind, there, sql = own[left], self.kinds[right], quoted(right)
+        kind, there, sql = own[left], self.kinds[right], quoted(self._names[right])
         if kind == "VARCHAR" and not _NESTED.match(there):
-            return Key(left, right, f"CAST({sql} AS VARCHAR)")
+            is_bytes = there == "BLOB"  # as some writers of Parquet keep text
+            return Key(
+                left, right, f"TRY(decode({sql}))" if is_bytes else f"CAST({sql} AS VARCHAR)"
+            )
         if kind == "BLOB" and there in ("BLOB", "VARCHAR"):
             return Key(left, right, sql if there == "BLOB" else f"TRY(unhex({sql}))")
         if kind in ("BIGINT", "UBIGINT") and (there.endswith("INT") or there in _INTEGERS):
             return Key(left, right, f"TRY_CAST({sql} AS {kind})")
         raise InputError(f"{self.url}: {right} is {there}, and {left} of annotations {kind}")
 
-    def _find_twins(self, database: Database) -> None:
-        """Find columns whose names are alike; DuckDB calls the second `NAME_1`.
+    def _spell(self, database: Database, described: Sequence[str]) -> Mapping[str, str]:
+        """Map names of columns as files spell them to DuckDB's: of `WIDTH` and `width` it calls the
+        second `width_1`, so that SQL can tell them apart.
 
-        Raises InputError if they are the same.
+        Raises InputError if it can't be known which is which.
         """
-        alike: dict[str, list[str]] = {}
-        for name in self._header(database):
-            alike.setdefault(name.lower(), []).append(name)
-        for lower, names in alike.items():
-            if len({*names}) < len(names):
-                problem = f"has two columns of one name, {names[0]}; rename one"
-                raise InputError(f"{self._found[0]}: {problem}")
-            if len(names) > 1:
-                self._twins |= dict.fromkeys([lower, f"{lower}_1"], names)
+        lower = {name.lower() for name in described}
+        if not any(name.rpartition("_")[0] in lower for name in lower):
+            return {name: name for name in described}
+        headers = {self._header(database, number) for number in range(len(self.files))}
+        for header in headers:
+            times = Counter(name.lower() for name in header)
+            alike = [name for name in header if times[name.lower()] > 1]
+            if len({*alike}) < len(alike):
+                problem = f"has two columns of one name, {alike[0]}"
+                raise InputError(f"{self.url}: {problem}; rename one")
+            if alike and len(headers) > 1:
+                problem = f"has both {' and '.join(alike)}, beside files of other columns"
+                raise InputError(f"{self.url}: {problem}; rename one")
+        written, *others = headers
+        names = described if others else [*written, *described[len(written) :]]
+        return dict(zip(names, described, strict=True))
 
-    def _header(self, database: Database) -> Sequence[str]:
-        """Return the names of columns as the first file spells them; none of JSON."""
-        file, path = self._found[0], literal(self.files[0])
+    def _header(self, database: Database, number: int) -> tuple[str, ...]:
+        """Return the names of columns as a file spells them; none of JSON."""
         if self.sql.startswith("read_csv"):
+            path = literal(escaped(self.files[number]))
             query = f"SELECT * FROM read_csv({path}, header = false, all_varchar = true) LIMIT 1"
-            return [*map(str, database.run(query)[0])]
+            return tuple(map(str, database.run(query)[0]))
         if not self.sql.startswith("read_parquet"):
             return ()
-        try:
-            with open_read(file) as content:
-                return pq.read_schema(content).names
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{file}: can't be read: {reason(error)}") from error
+        with open_read(self._found[number]) as content:
+            return tuple(pq.read_schema(content).names)
 
 
 def joined_tables(
@@ -386,17 +400,16 @@ def select(
 def find_files(url: str) -> tuple[Sequence[str], str]:
     """List the files of a table, and tell what reads them. Raises InputError."""
     reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
-    is_glob = bool({*"*?["} & {*url})
+    is_glob, problem = bool({*"*?["} & {*url}), f"no table here; name {_KINDS}"
     if reader:
         try:
             open_read(url).close()  # which a pipe refuses, for which DuckDB would wait
-        except OSError as error:
-            if not is_glob:
-                raise InputError(f"{url}: can't be read: {reason(error)}") from error
+        except OSError as error:  # a folder may be called so, too, as Spark's are
+            problem = problem if is_glob else f"can't be read: {reason(error)}"
         else:
             return [url], reader
     folder, matches = url, re.compile("").match
-    if is_glob and not (reader is None and list_files(url)):
+    if is_glob and not list_files(url):
         before = re.split(r"[*?\[]", url, maxsplit=1)[0]
         folder, slash, _ = before.rpartition("/")
         folder, pattern = (folder or "/", url) if slash else (".", f"./{url}")
@@ -407,7 +420,7 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
         found = [n for n in sorted(names) if _ends(n, end) and matches(join(folder, n))]
         if found:
             return [join(folder, name) for name in found], sql
-    raise InputError(f"{url}: no table here; name {_KINDS}: a file, a folder or a glob")
+    raise InputError(f"{url}: {problem}")
 
 
 def reading(reader: str, files: Sequence[str]) -> str:

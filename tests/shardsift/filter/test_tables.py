@@ -145,12 +145,14 @@ def test_a_table_may_say_one_thing_twice(one: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["large_string", "string_view", "dictionary", "binary"])
-def test_text_joins_however_it_is_kept(kind: str, one: Path, tmp_path: Path) -> None:
-    keys: Any = pa.array(["k0", "k1"])
+def test_text_joins_however_it_is_kept(kind: str, tmp_path: Path) -> None:
+    scores = write_annotations(
+        tmp_path / "s", {"a.tar": [row(0, 0.1, key="k0"), row(1, 0.2, key="ü's")]}
+    )
+    keys: Any = pa.array(["k0", "ü's"])
     keys = keys.dictionary_encode() if kind == "dictionary" else keys.cast(kind)
-    domains = table(tmp_path / "d.parquet", key=keys, domain=keys)
-    found = buckets(one, domains, keep_top=1)
-    assert found == {"k0": (1, 1), "k1": (1, 1), UNMATCHED: (6, 6)}
+    domains = table(tmp_path / "d.parquet", key=keys, domain=["x", "y"])
+    assert buckets(scores, domains, keep_top=1) == {"x": (1, 1), "y": (1, 1)}
 
 
 def test_numbers_are_the_text_that_they_are_written_as(one: Path, tmp_path: Path) -> None:
@@ -218,11 +220,11 @@ def write_parts(folder: Path) -> None:
     (folder / "0_stats.json").write_text("{}")
 
 
-@pytest.mark.parametrize("place", ["t", "t/", "t/**/*.[pP]*"])
+@pytest.mark.parametrize("place", ["t", "t/", "t.parquet", "t/**/*.[pP]*"])
 def test_a_folder_or_a_glob_is_one_table(
     place: str, one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_parts(tmp_path / "t")
+    write_parts(tmp_path / place.split("/")[0])  # Spark's folders are called t.parquet, too
     monkeypatch.chdir(tmp_path)
     expected = {"x": (2, 2), "y": (2, 2), UNMATCHED: (4, 4)}
     assert buckets(one, place, keep_top=1) == expected
@@ -293,10 +295,22 @@ def test_keys_of_csv_are_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nowhere.parquet", "nowhere", "text.parquet", "empty", "*.pq", "pipe.csv"]
+    "name",
+    [
+        "nowhere.parquet",
+        "nowhere",
+        "text.parquet",
+        "empty",
+        "*.pq",
+        "pipe.csv",
+        "latin.csv",
+        "noname.parquet",
+    ],
 )
 def test_a_table_that_cannot_be_read_is_one_line(name: str, one: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no Parquet")
+    (tmp_path / "latin.csv").write_bytes("key,domain\nk0,ü\n".encode("latin1"))
+    table(tmp_path / "noname.parquet", sample=["k0"], domain=["x"])
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as error:
@@ -362,20 +376,35 @@ def test_two_columns_of_one_name_are_one_line(name: str, one: Path, tmp_path: Pa
         ask(one, by="aes", join=str(tmp_path / name))
 
 
-def test_columns_that_differ_in_letters_alone_hurt_only_who_names_them(
-    one: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t"])
+def test_columns_that_differ_in_letters_alone_are_told_apart(
+    name: str, one: Path, tmp_path: Path
 ) -> None:
-    columns = [
-        pa.array([f"k{n}" for n in range(8)]),
-        *(pa.array(range(n, n + 8)) for n in range(3)),
-    ]
-    names = ["key", "aes", "AES", "views"]
-    pq.write_table(pa.table(columns, names=names), tmp_path / "t.parquet")
-    join = str(tmp_path / "t.parquet")
-    assert ask(one, by="views", join=join, keep_count=1).threshold == 9
-    for name in ("aes", "joined.AES", "AES_1"):
-        with pytest.raises(ConfigError, match="has both aes and AES, which SQL can't tell apart"):
-            ask(one, by=name, join=join)
+    """As in img2dataset's output of LAION: `WIDTH` of the list, `width` of the picture."""
+    rows = [(f"k{n}", n, 10 - n, 5) for n in range(8)]
+    names = ["key", "WIDTH", "width", "width_1"]
+    columns = pa.table([pa.array(column) for column in zip(*rows, strict=True)], names=names)
+    pq.write_table(columns, tmp_path / "t.parquet")
+    table(tmp_path / "t" / "0.parquet").unlink()
+    for part, begin in enumerate((0, 4)):
+        pq.write_table(columns.slice(begin, 4), tmp_path / "t" / f"{part}.parquet")
+    text = "\n".join(",".join(map(str, row)) for row in [names, *rows])
+    (tmp_path / "t.csv").write_text(text)
+    join = str(tmp_path / name)
+    for by, best in (("joined.WIDTH", "k7"), ("joined.width", "k0"), ("joined.WIDTH", "k7")):
+        assert kept(one, tmp_path / "kept", by=by, join=join, keep_count=1) == [best]
+    assert kept(one, tmp_path / "kept", by="width", join=join, keep_count=1) == ["k7"], "its own"
+    assert ask(one, by="width_1", join=join, keep_count=1).threshold == 5
+    with pytest.raises(ConfigError, match=r"may be joined\.WIDTH or joined\.width; write which"):
+        ask(one, by="joined.Width", join=join)
+
+
+def test_columns_that_files_have_in_different_places_are_refused(one: Path, tmp_path: Path) -> None:
+    """DuckDB would take one for the other."""
+    table(tmp_path / "t" / "0.parquet", key=["k0"], WIDTH=[1])
+    table(tmp_path / "t" / "1.parquet", key=["k1"], width=[1], WIDTH=[2])
+    with pytest.raises(InputError, match="has both width and WIDTH, beside files of other columns"):
+        ask(one, by="joined.WIDTH", join=str(tmp_path / "t"))
 
 
 # --- leaving out -------------------------------------------------------------------------------
