@@ -6,17 +6,15 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift import __version__
-from shardsift.annotations.compacted import digest_of_shards
 from shardsift.annotations.digest import digest_of
 from shardsift.annotations.documents import COMPACTING, CompactRecord, RunSummary
 from shardsift.annotations.findings import Findings, Problem, leftovers, strangers, unfinished
@@ -35,6 +33,7 @@ from shardsift.annotations.parquet import (
     METADATA_PREFIX,
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
+    Footer,
     own_metadata,
     schema_of,
 )
@@ -45,7 +44,6 @@ from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
     absolute,
     committing,
-    is_annotation,
     join,
     list_files,
     open_read,
@@ -61,8 +59,11 @@ _THREADS = 4
 _FILE_FORMAT = "annotations-{:05d}" + ANNOTATION_SUFFIX
 _OWN_FILE = re.compile(r"annotations-\d{5,}\.parquet")
 
-ShardRows = tuple[Part, Any]
-"""A shard, and the rows of its annotation."""
+_OF_RUN = ("fingerprint", "config", "extras", "extras_digest", "version")
+"""What the footers of most shards have in common."""
+
+ShardRows = tuple[Footer, Any]
+"""The annotation of a shard: its footer and its rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +129,7 @@ def _compact(
         for first in shards:
             name = _FILE_FORMAT.format(len(sums))
             with committing(join(output, name), lease.guard) as file:
-                sums[name] = _write_file(file, found, chain([first], shards), bytes_per_file)
+                sums[name] = _write_file(file, chain([first], shards), bytes_per_file)
     files = len(sums)
     for name in sorted({RUN_RECORD, MANIFEST, *source.failed} & source.files):
         data = read_bytes(join(source.url, name))
@@ -186,35 +187,39 @@ def _read(found: Survey, track: Track) -> Generator[ShardRows]:
     """Yield the rows of all shards, once it is known that their digests are of them."""
 
     def read(part: Part) -> ShardRows:
-        table = found.folder.annotations.read(part.name)
+        footer, table = found.folder.annotations.read_with_footer(part.name)
         if digest_of(table) != part.digest:
             raise AnnotationError(
                 f"{found.url}: the annotation of {part.shard} has other rows than "
                 "its digest is of; see `shardsift verify`"
             )
-        return part, table.replace_schema_metadata(None)
+        return replace(footer, embeddings=None), table  # which stay where they are
 
     shards = map_ordered(read, found.parts, _THREADS)
     yield from track(shards, "compacting", len(found.parts))
 
 
-def _write_file(
-    file: BinaryIO, found: Survey, shards: Iterator[ShardRows], bytes_per_file: int
-) -> str:
+def _write_file(file: BinaryIO, shards: Iterator[ShardRows], bytes_per_file: int) -> str:
     """Write shards in row groups of their own until the file is large enough; return its SHA-256.
 
-    An empty shard has none.
+    An empty shard has none. The footers that annotations had are JSON in the file's own, what they
+    have in common beside them.
     """
-    parts: list[Part] = []
-    written, schema = _HashedFile(file), schema_of(found.extras)
-    with pq.ParquetWriter(written, schema, **PARQUET_OPTIONS) as writer:
-        for part, table in shards:
-            parts.append(part)
-            if len(table):
-                writer.write_table(table, ROW_GROUP_ROWS)
+    footers: list[dict[str, str]] = []
+    written = _HashedFile(file)
+    first, table = next(shards)
+    with pq.ParquetWriter(written, schema_of(first.extras), **PARQUET_OPTIONS) as writer:
+        for footer, rows in chain([(first, table)], shards):
+            footers.append(footer.as_metadata())
+            if len(rows):
+                writer.write_table(rows.replace_schema_metadata(None), ROW_GROUP_ROWS)
             if written.tell() >= bytes_per_file:
                 break
-        writer.add_key_value_metadata(_metadata(found, parts))
+        whole = footers[0]
+        alike = [key for key in _OF_RUN if all(each[key] == whole[key] for each in footers)]
+        own = [{k: v for k, v in each.items() if k not in alike} for each in footers]
+        metadata = {key: whole[key] for key in alike} | {"shards": json.dumps(own)}
+        writer.add_key_value_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})
     return written.sum.hexdigest()
 
 
@@ -243,23 +248,7 @@ class _HashedFile(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-def _metadata(found: Survey, parts: Sequence[Part]) -> dict[str, str]:
-    """Describe a file of these shards."""
-    record = found.folder.record
-    metadata = {
-        "fingerprint": found.fingerprint,
-        "config": json.dumps(record.config if record else {}, sort_keys=True),
-        "extras": found.extras.as_json(),
-        "extras_digest": found.extras.digest(),
-        "shards": str(len(parts)),
-        "rows": str(sum(part.rows for part in parts)),
-        "digest": digest_of_shards(part.digest for part in parts),
-        "version": __version__,
-    }
-    return {METADATA_PREFIX + key: value for key, value in metadata.items()}
-
-
-def verify_compacted(folder: OutputFolder) -> Findings:
+def verify_compacted(folder: RunFolder) -> Findings:
     """Check that each file of the folder is as `compact` wrote it, which had checked every row."""
     found = Findings(problems=list(leftovers(folder)))
     try:
@@ -268,19 +257,17 @@ def verify_compacted(folder: OutputFolder) -> Findings:
         found.problems.append(Problem(place=COMPACTING, trouble=str(error), remedy=_AGAIN))
         return found
     for name, expected in sums.items():
-        trouble = ""
-        if name not in folder.files:
-            trouble = "is missing"
-        elif sum_of(join(folder.url, name)) != expected:
+        trouble = "" if name in folder.files else "is missing"
+        if not trouble and sum_of(join(folder.url, name)) != expected:
             trouble = "its bytes are not those that were written"
         if trouble:
             found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
     if not sums:
         found.problems.append(unfinished("compact"))
     found.problems += strangers(folder.files - {*sums, COMPACTING}, "is none of compact's files")
-    found.counts = {
-        "shards": len(folder.committed),
-        "files": sum(map(is_annotation, sums)),
-        "rows checked": sum(f.report.rows for f in folder.read_footers(sorted(folder.committed))),
-    }
+    found.counts = {"files": len(sums)}
+    if not found.problems:
+        places = OutputFolder(folder.url).annotations.places.values()
+        rows = sum(place.footer.report.rows for place in places)
+        found.counts |= {"shards": len(places), "rows checked": rows}
     return found

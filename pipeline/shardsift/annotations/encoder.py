@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift import __version__
 from shardsift.annotations.digest import TableDigest
 from shardsift.annotations.embeddings import EmbeddingRows, EmbeddingsFile
 from shardsift.annotations.parquet import (
     LABEL,
+    Footer,
     count_values,
     encode_sealed,
     schema_of,
     shard_column,
 )
 from shardsift.annotations.sketch import quantile_sketch
-from shardsift.annotations.spreads import encode_spreads, spreads_of
+from shardsift.annotations.spreads import spreads_of
 from shardsift.config import Extras
 from shardsift.records import ShardIdentity, ShardReport
 
@@ -117,28 +114,17 @@ class AnnotationEncoder:
             attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
         )
         embeddings = self._embeddings and self._embeddings.encode()
+        footer = Footer(
+            fingerprint=self._fingerprint,
+            config=self._config,
+            extras=self.extras,
+            shard=self._shard,
+            report=report,
+            embeddings=embeddings and embeddings.identity,
+        )
         tables = self._tables or [self._schema.empty_table()]
-        metadata = self._metadata(report, embeddings)
-        return Encoded(encode_sealed(tables, self._schema, metadata), report, embeddings)
-
-    def _metadata(self, report: ShardReport, embeddings: EmbeddingsFile | None) -> dict[str, str]:
-        metadata = {
-            "fingerprint": self._fingerprint,
-            "config": json.dumps(self._config, sort_keys=True),
-            "extras": self.extras.as_json(),
-            "extras_digest": self.extras.digest(),
-            "shard": json.dumps(asdict(self._shard), sort_keys=True),
-            "rows": str(report.rows),
-            "errors": json.dumps(report.errors),
-            "sketch": base64.b64encode(report.sketch).decode(),
-            "passed_over": json.dumps(report.passed_over),
-            "digest": report.digest,
-            "attributes": encode_spreads(report.attributes),
-            "version": __version__,
-        }
-        if embeddings:
-            metadata["embeddings"] = json.dumps(asdict(embeddings.identity))
-        return metadata
+        data = encode_sealed(tables, self._schema, footer.as_metadata())
+        return Encoded(data, report, embeddings)
 
 
 def _array(field: Any, values: Sequence[Any]) -> Any:

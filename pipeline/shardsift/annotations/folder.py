@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from shardsift import __version__
-from shardsift.annotations.compacted import CompactedAnnotations
-from shardsift.annotations.documents import COMPACTING, RunRecord, RunSummary
+from shardsift.annotations.documents import COMPACTING, CompactRecord, RunRecord, RunSummary
 from shardsift.annotations.embeddings import embeddings_name
 from shardsift.annotations.ipc import SUFFIX
 from shardsift.annotations.made import Made, difference
 from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
-from shardsift.annotations.parquet import AnnotationFiles, Footer, read_footer
+from shardsift.annotations.parquet import AnnotationFiles, Footer, find_compacted, read_footer
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.records import FailedShard, ShardReport, ShardTask
@@ -65,10 +64,6 @@ OR_OVERWRITE = "choose another --output, or --overwrite to replace it"
 DocumentT = TypeVar("DocumentT", bound=Document)
 
 logger = logging.getLogger(__name__)
-
-
-Annotations = AnnotationFiles | CompactedAnnotations
-"""What reads the annotations of a folder, by the names that their files have or had."""
 
 
 class RunFolder:
@@ -176,10 +171,9 @@ class OutputFolder(RunFolder):
         self.record = self._read_record() if RUN_RECORD in self.files else None
         self.is_compacted = COMPACTING in self.files
         self.annotations = self._open_annotations()
-        if isinstance(self.annotations, CompactedAnnotations):
-            self.committed = set(self.annotations.names)
-        else:
-            self.committed = {name for name in self.files if is_annotation(name)}
+        self.committed = {name for name in self.files if is_annotation(name)}
+        if self.is_compacted:
+            self.committed = set(self.annotations.places)
         self._to_delete: list[str] = []
 
     def claim(
@@ -338,15 +332,19 @@ class OutputFolder(RunFolder):
     def _read_record(self) -> RunRecord:
         return self.read_document(RUN_RECORD, RunRecord, "a run", "take another folder")
 
-    def _open_annotations(self) -> Annotations:
+    def _open_annotations(self) -> AnnotationFiles:
+        fingerprint = self.record and self.record.fingerprint
         if not self.is_compacted:
-            return AnnotationFiles(self.url, self.record and self.record.fingerprint)
-        if self.record is None or MANIFEST not in self.files:
-            raise OutputError(f"{self.url}: is not whole; compact again, with --overwrite")
-        reports = read_manifest(join(self.url, MANIFEST))
-        return CompactedAnnotations(
-            self.url, filter(is_annotation, self.files), self.record, reports
-        )
+            return AnnotationFiles(self.url, fingerprint)
+        again = "compact again, with --overwrite"
+        sums = self.read_document(COMPACTING, CompactRecord, "a compact", again).sums
+        if not sums or sums.keys() - self.files:
+            raise OutputError(f"{self.url}: is not whole; {again}")
+        places = find_compacted(self.url, filter(is_annotation, sums))
+        digests = {place.footer.report.digest for place in places.values()}
+        if digests != {report.digest for report in read_manifest(join(self.url, MANIFEST))}:
+            raise AnnotationError(f"{self.url}: holds files of another compact; compact again")
+        return AnnotationFiles(self.url, fingerprint, places)
 
     def _count_as_gone(self) -> None:
         """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from math import ceil
+from secrets import token_hex
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
+from shardsift import __version__
 from shardsift.annotations.embeddings import EmbeddingsIdentity
 from shardsift.annotations.seal import seal
 from shardsift.annotations.sketch import count_of
-from shardsift.annotations.spreads import decode_spreads
+from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
@@ -141,6 +146,27 @@ class Footer:
     report: ShardReport
     embeddings: EmbeddingsIdentity | None = None
 
+    def as_metadata(self) -> dict[str, str]:
+        """Write it as metadata of a file, without our prefix; equal footers give equal metadata."""
+        report = self.report
+        metadata = {
+            "fingerprint": self.fingerprint,
+            "config": json.dumps(self.config, sort_keys=True),
+            "extras": self.extras.as_json(),
+            "extras_digest": self.extras.digest(),
+            "shard": json.dumps(asdict(self.shard), sort_keys=True),
+            "rows": str(report.rows),
+            "errors": json.dumps(report.errors),
+            "sketch": base64.b64encode(report.sketch).decode(),
+            "passed_over": json.dumps(report.passed_over),
+            "digest": report.digest,
+            "attributes": encode_spreads(report.attributes),
+            "version": __version__,
+        }
+        if self.embeddings:
+            metadata["embeddings"] = json.dumps(asdict(self.embeddings))
+        return metadata
+
 
 def _from_base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
@@ -165,22 +191,36 @@ class _Metadata(BaseModel):
 
 def read(url: str, columns: Sequence[str] | None = None) -> Any:
     """Read the rows of an annotation file into a `pyarrow.Table`. Raises AnnotationError."""
-    _, table = read_with_footer(url, columns)
+    _, table = _read_with_footer(url, columns)
     return table
 
 
-def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Footer, Any]:
-    """Read the rows of an annotation file, and what it says about itself.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where `compact` has put an annotation: the file, its row groups, and its own footer."""
+
+    file: str
+    groups: Sequence[int]
+    footer: Footer
+
+
+def _read_with_footer(
+    url: str, columns: Sequence[str] | None, place: Place | None = None, opened: str = ""
+) -> tuple[Footer, Any]:
+    """Read the rows of an annotation, and what it says about itself.
 
     Raises:
         AnnotationError: if it isn't one of ours, is damaged, or has other rows than it says.
     """
     try:
         with open_read(url) as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            footer = parse_footer(parquet.schema_arrow.metadata or {})
-            table = read_rows(parquet, schema_of(footer.extras, columns))
-    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+            metadata = _metadata(url, opened) if place else None
+            parquet = pq.ParquetFile(file, metadata=metadata, page_checksum_verification=True)
+            footer = place.footer if place else parse_footer(parquet.schema_arrow.metadata or {})
+            table = read_rows(
+                parquet, schema_of(footer.extras, columns), place.groups if place else None
+            )
+    except (OSError, pa.ArrowException, ValueError, KeyError, IndexError) as error:
         raise _unreadable(url, error) from error
     if footer.report.rows != len(table):
         raise AnnotationError(
@@ -188,6 +228,36 @@ def read_with_footer(url: str, columns: Sequence[str] | None = None) -> tuple[Fo
             "see `shardsift verify`"
         )
     return footer, table
+
+
+@lru_cache(maxsize=64)
+def _metadata(url: str, opened: str) -> Any:
+    """Read the footer of a file with many shards, which takes as long as the rows of one."""
+    with open_read(url) as file:
+        return pq.read_metadata(file)
+
+
+def find_compacted(url: str, files: Iterable[str]) -> Mapping[str, Place]:
+    """Find the annotations in files that `compact` has written, by the names that they had.
+
+    Raises AnnotationError if a file is none.
+    """
+    places: dict[str, Place] = {}
+    for file in sorted(files):
+        first = 0
+        try:
+            with open_read(join(url, file)) as content:
+                told = own_metadata(pq.read_metadata(content).metadata or {})
+            for own in json.loads(told.pop("shards")):
+                footer = _parse(told | own)
+                groups = range(first, first + ceil(footer.report.rows / ROW_GROUP_ROWS))
+                places[annotation_name(footer.shard.path)] = Place(file, groups, footer)
+                first = groups.stop
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            raise AnnotationError(
+                f"{join(url, file)}: not what `shardsift compact` wrote: {error}; compact again"
+            ) from error
+    return places
 
 
 def _unreadable(url: str, error: Exception) -> AnnotationError:
@@ -230,8 +300,12 @@ def read_footer(url: str) -> Footer:
 
 def parse_footer(metadata: Mapping[bytes, bytes]) -> Footer:
     """Parse the metadata of a Parquet schema. Raises ValueError."""
+    return _parse(own_metadata(metadata))
+
+
+def _parse(metadata: Mapping[str, str]) -> Footer:
     try:
-        told = _Metadata.model_validate(own_metadata(metadata))
+        told = _Metadata.model_validate(metadata)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
     count_of(told.sketch)  # for it has to be one
@@ -284,13 +358,18 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFiles:
-    """A folder with an annotation file for each shard; may be pickled.
+    """A folder with an annotation for each shard; may be pickled.
 
-    All rows that are read are of one configuration, if `fingerprint` says of which.
+    Attributes:
+        fingerprint: of the configuration that all rows are of; None if that isn't known.
+        places: where annotations are that have no file of their own: see `find_compacted`.
     """
 
     url: str
     fingerprint: str | None = None
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    # a token of this opening, for the same URL may be compacted anew
+    _opened: str = field(default_factory=token_hex)
 
     def read(
         self, name: str, columns: Sequence[str] | None = None, digest: str | None = None
@@ -303,8 +382,8 @@ class AnnotationFiles:
         Raises:
             AnnotationError: also if it is the annotation of another shard or configuration.
         """
-        url = join(self.url, name)
-        if digest is not None and columns is not None:
+        if digest is not None and columns is not None and not self.places:
+            url = join(self.url, name)
             try:
                 with open_read(url) as file:
                     metadata, table = read_own(file, schema_of(Extras(), columns))
@@ -313,14 +392,23 @@ class AnnotationFiles:
             if metadata.get(f"{METADATA_PREFIX}digest".encode()) != digest.encode():
                 raise AnnotationError(f"{url}: was written anew while it was read; run this again")
             return table
-        footer, table = read_with_footer(url, columns)
+        footer, table = self.read_with_footer(name, columns)
+        return with_digest(table, footer.report.digest)
+
+    def read_with_footer(
+        self, name: str, columns: Sequence[str] | None = None
+    ) -> tuple[Footer, Any]:
+        """Read the rows of an annotation, and what it says about itself. Raises as `read` does."""
+        place = self.places.get(name)
+        url = join(self.url, place.file if place else name)
+        footer, table = _read_with_footer(url, columns, place, self._opened)
         _check_name(url, name, footer)
         if self.fingerprint is not None and footer.fingerprint != self.fingerprint:
             raise AnnotationError(
                 f"{url}: was made with another configuration ({footer.fingerprint}) than "
                 f"its folder ({self.fingerprint}); see `shardsift verify`"
             )
-        return with_digest(table, footer.report.digest)
+        return footer, table
 
     def scored(self, name: str) -> Scored:
         """Tell what an annotation was made of. Raises AnnotationError."""
@@ -332,6 +420,8 @@ class AnnotationFiles:
         return map_ordered(self._footer, names, _THREADS)
 
     def _footer(self, name: str) -> Footer:
+        if name in self.places:
+            return self.places[name].footer
         url = join(self.url, name)
         footer = read_footer(url)
         _check_name(url, name, footer)

@@ -11,13 +11,12 @@ from shardsift.annotations.digest import digest_of
 from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, strangers
 from shardsift.annotations.folder import (
     SUMMARY,
-    Annotations,
     OutputFolder,
     RunFolder,
     find_annotations,
     is_passing,
 )
-from shardsift.annotations.parquet import digest_in
+from shardsift.annotations.parquet import AnnotationFiles, digest_in
 from shardsift.annotations.seal import is_broken
 from shardsift.errors import AnnotationError, InputError, UserError
 from shardsift.filter.output import (
@@ -90,7 +89,7 @@ def _find_annotations(filtered: Filtered, found: Findings) -> OutputFolder | Non
         return None
 
 
-def _check_file(filtered: Filtered, name: str, annotations: Annotations | None) -> int:
+def _check_file(filtered: Filtered, name: str, annotations: AnnotationFiles | None) -> int:
     """Return the number of rows of a keep-list. Raises Unsound."""
     data = read_bytes(join(join(filtered.url, KEEP_LIST), name))
     try:
@@ -106,7 +105,7 @@ def _check_file(filtered: Filtered, name: str, annotations: Annotations | None) 
     return len(kept.table)
 
 
-def _compare(kept: KeepListFile, name: str, annotations: Annotations) -> None:
+def _compare(kept: KeepListFile, name: str, annotations: AnnotationFiles) -> None:
     """Raise Unsound unless the rows are some of the annotation's, in order."""
     try:
         rows = annotations.read(name, SCHEMA.names)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import Annotations
-from shardsift.annotations.parquet import digest_in
+from shardsift.annotations.parquet import AnnotationFiles, digest_in
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.filter.output import Filtered
 from shardsift.progress import Meter
@@ -40,7 +39,7 @@ class ReshardInputs:
     """
 
     filtered: Filtered
-    annotations: Annotations
+    annotations: AnnotationFiles
     columns: tuple[str, ...]
     in_place: bool
     lease: Lease | None = None

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.annotations import compact as module
-from shardsift.annotations.compact import Compaction, compact
-from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.compact import Compaction, compact, verify_compacted
+from shardsift.annotations.folder import OutputFolder, RunFolder
 from shardsift.annotations.made import Made
 from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
 from shardsift.annotations.stats import read_stats
@@ -105,8 +105,8 @@ def test_every_row_is_there_in_order_and_readable_by_others(scores: Path, tmp_pa
     query = f"SELECT count(*), max(quality) FROM '{glob}'"
     assert duckdb.connect().execute(query).fetchall() == [(8, pytest.approx(0.9))]
     metadata = pq.read_metadata(path).metadata
-    assert metadata[b"shardsift.rows"] == b"8"
-    assert metadata[b"shardsift.shards"] == b"4"
+    own = json.loads(metadata[b"shardsift.shards"])
+    assert [json.loads(each["shard"])["path"] for each in own] == sorted(SHARDS)
 
 
 def test_files_are_as_large_as_asked_for(tmp_path: Path) -> None:
@@ -205,15 +205,21 @@ def test_a_file_of_another_corpus_or_configuration_is_noticed(scores: Path, tmp_
     few = tmp_path / "few"
     compact(str(scores), str(few))
     file = few / "annotations-00000.parquet"
-    for name, qualities, fingerprint in (
-        ("one", [0.3], "made-up"),
-        ("two", SHARDS["b/2.tar"], "x"),
+    for name, qualities, fingerprint, says in (
+        ("one", [0.3], "made-up", "holds files of another compact"),
+        ("two", SHARDS["b/2.tar"], "x", "was made with another configuration"),
     ):
         other = write_annotations(tmp_path / name, SHARDS | {"b/2.tar": qualities}, (), fingerprint)
         compact(str(other), str(tmp_path / f"few-{name}"))
         shutil.copy(tmp_path / f"few-{name}" / file.name, file)
-        with pytest.raises(AnnotationError, match="of another configuration, or of other shards"):
-            OutputFolder(str(few))
+        (problem,) = verify_compacted(RunFolder(str(few))).problems
+        assert problem.place == file.name
+        assert problem.trouble == "its bytes are not those that were written"
+        with pytest.raises(AnnotationError, match=says):
+            OutputFolder(str(few)).annotations.read("b/2.parquet")
+    file.write_bytes((scores / "b" / "2.parquet").read_bytes())
+    with pytest.raises(AnnotationError, match="not what `shardsift compact` wrote"):
+        OutputFolder(str(few))
 
 
 @pytest.mark.parametrize("place", ["scores", "scores/few", "other"])
@@ -254,7 +260,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     damage_row_group(few / "annotations-00000.parquet", 1)
     folder = OutputFolder(str(few))
     assert len(folder.annotations.read("00000.parquet")) == ROW_GROUP_ROWS
-    with pytest.raises(AnnotationError, match=r"annotations-00000\.parquet: not what"):
+    with pytest.raises(AnnotationError, match=r"annotations-00000\.parquet: not a readable"):
         folder.annotations.read("00001.parquet")
     (few / "_manifest.arrow").write_bytes(b"half a file")
     with pytest.raises(AnnotationError, match=r"_manifest\.arrow: not a manifest"):

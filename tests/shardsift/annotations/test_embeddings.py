@@ -17,7 +17,7 @@ from shardsift import annotate_shards
 from shardsift.annotations import annotate as module
 from shardsift.annotations.compact import compact, verify_compacted
 from shardsift.annotations.findings import repair
-from shardsift.annotations.folder import OutputFolder
+from shardsift.annotations.folder import RunFolder
 from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import OutputError
@@ -266,5 +266,5 @@ def test_what_float16_cannot_hold_is_an_error_and_not_infinite(
 def test_compacted_annotations_leave_them_where_they_are(scores: Path, tmp_path: Path) -> None:
     assert compact(str(scores), str(tmp_path / "few")).left_embeddings
     assert not list((tmp_path / "few").rglob("*.npy"))
-    found = verify_compacted(OutputFolder(str(tmp_path / "few")))
+    found = verify_compacted(RunFolder(str(tmp_path / "few")))
     assert (found.counts["rows checked"], found.problems) == (6, [])

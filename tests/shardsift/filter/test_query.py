@@ -363,7 +363,7 @@ def test_of_few_rows_approximate_keeps_what_exact_keeps(tmp_path: Path, rows: in
     values: list[Quality] = [n / 1000 for n in range(rows)]
     half = rows // 2
     scores = write_annotations(tmp_path / "s", {"a.tar": values[:half], "b.tar": values[half:]})
-    for wanted in range(1, rows, max(1, rows // 23)):
+    for wanted in range(1, rows, max(1, rows // 7)):
         rule = {"keep_top": wanted / rows, "overwrite": True}
         outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
         assert outcome.rank_error == 0

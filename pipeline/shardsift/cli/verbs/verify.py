@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from shardsift.annotations.compact import verify_compacted
+from shardsift.annotations.documents import COMPACTING
 from shardsift.annotations.findings import Findings, repair
-from shardsift.annotations.folder import OutputFolder, RunFolder
+from shardsift.annotations.folder import RunFolder
 from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.asking.folder import RECORD as ASK_RECORD
 from shardsift.asking.folder import AskFolder
@@ -44,6 +45,8 @@ def run(config: VerifyConfig, console: PlainConsole) -> int:
         return _tell(config, folder, found, results)
     if RESHARD_RECORD in folder.files:
         return _tell(config, folder, _verify_reshard(config, console.track), results)
+    if COMPACTING in folder.files:
+        return _tell(config, folder, verify_compacted(folder), results)
     return _verify_run(config, console.track, results)
 
 
@@ -55,9 +58,6 @@ def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:
 
 
 def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> int:
-    folder = OutputFolder(config.output)
-    if folder.is_compacted:
-        return _tell(config, folder, verify_compacted(folder), results)
     claim = claim_output(config.output, config.shards)
     found = verify(claim, recount=config.recount, track=track)
     code = _tell(config, claim.folder, found, results)
