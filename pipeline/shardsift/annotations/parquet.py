@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from math import ceil
 from secrets import token_hex
@@ -250,6 +250,9 @@ def find_compacted(url: str, files: Iterable[str]) -> Mapping[str, Place]:
                 told = own_metadata(pq.read_metadata(content).metadata or {})
             for own in json.loads(told.pop("shards")):
                 footer = _parse(told | own)
+                run = next(iter(places.values())).footer if places else footer
+                if (footer.config, footer.extras) == (run.config, run.extras):  # held once
+                    footer = replace(footer, config=run.config, extras=run.extras)
                 groups = range(first, first + ceil(footer.report.rows / ROW_GROUP_ROWS))
                 places[annotation_name(footer.shard.path)] = Place(file, groups, footer)
                 first = groups.stop

@@ -59,6 +59,12 @@ def imported(url: str) -> Generator[Survey]:
             names = [str(name) for name, *_ in described]
             if lacking := [name for name in _NEEDED if name not in names]:
                 raise InputError(f"{url}: has no column {lacking[0]}, as annotations have")
+            nameless = (
+                "shard IS NULL OR key IS NULL OR index IS NULL OR index NOT BETWEEN 0 AND 1e9"
+            )
+            ((rows,),) = database.run(f"SELECT count(*) FROM {source} WHERE {nameless}")
+            if rows:
+                raise InputError(f"{url}: has {rows:,} rows without a shard, an index or a key")
             attributes = [n for n in names if n.startswith(ATTRIBUTE_PREFIX)]
             prompts = {n.removeprefix(ATTRIBUTE_PREFIX): (("?", "-"),) for n in attributes}
             extras = Extras(attributes=prompts)

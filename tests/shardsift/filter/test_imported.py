@@ -79,6 +79,15 @@ def test_some_rows_and_few_columns_are_enough(tmp_path: Path) -> None:
     assert told["annotations"] == str(tmp_path / "few.parquet")
 
 
+def test_its_further_columns_decide_if_it_is_joined_too(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"shard": ["a.tar"] * 3, "index": [0, 1, 2], "key": list("xyz")}
+    columns |= {"quality": [0.1, 0.2, 0.3], "aes": [3, 1, 2]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    rule: dict[str, Any] = {"by": "aes", "keep_top": 0.3, "join": str(tmp_path / "t.parquet")}
+    _, rows = keep(tmp_path / "t.parquet", tmp_path / "kept", **rule)
+    assert [r["key"] for r in rows] == ["x"]
+
+
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
@@ -87,6 +96,8 @@ def test_some_rows_and_few_columns_are_enough(tmp_path: Path) -> None:
             {"shard": ["a.tar"] * 2, "index": [0, 0], "key": ["k"] * 2, "quality": [0.5] * 2},
             "twice",
         ),
+        ({"shard": [None], "index": [0], "key": ["k"], "quality": [0.5]}, "1 rows without a shard"),
+        ({"shard": ["a.tar"], "index": [-1], "key": ["k"], "quality": [0.5]}, "without a shard"),
         ({"shard": ["a"], "index": [0], "key": ["k"], "quality": [0.5]}, "'a' is no shard's name"),
         ({"shard": ["a.tar"], "index": ["x"], "key": ["k"], "quality": [0.5]}, "isn't read as"),
     ],
