@@ -71,7 +71,7 @@ def test_scores_are_the_same_in_any_company(
     crops: int, tolerance: float, encoder: Encoder, images: list[Image]
 ) -> None:
     """To the bit on CPUs, where blocks go alone: a row's place in a product shows in its bits."""
-    together = score(encoder, images * 3, crops)
+    together = score(encoder, images * 2, crops)
     backwards = score(encoder, images[::-1], crops)[::-1]
     for number, image in enumerate(images):
         ((alone, _),) = score(encoder, [image], crops)

@@ -197,7 +197,7 @@ def test_a_grey_that_claims_to_be_a_plane_is_right_or_refused(bits: int, photome
 
 @pytest.mark.parametrize("tag", [258, 273, 279, 338, 530])
 def test_a_tag_of_billions_of_values_takes_no_memory(tag: int) -> None:
-    data = bytearray(tiff_bytes(bytes(1 << 22), 2048, 2048, [(338, 4, 0), (530, 4, 1)]))
+    data = bytearray(tiff_bytes(bytes(1 << 18), 512, 512, [(338, 4, 0), (530, 4, 1)]))
     entry = data.rindex(struct.pack("<HHI", tag, 4, 1))
     data[entry + 4 : entry + 8] = b"\xff" * 4
     tracemalloc.start()
@@ -205,7 +205,7 @@ def test_a_tag_of_billions_of_values_takes_no_memory(tag: int) -> None:
         decode_rgb(bytes(data), 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 100 << 20
+    assert peak < 10 << 20
 
 
 @pytest.mark.parametrize("photometric", [4, 7, 9, 32803, 32844, 34892, 65535])
