@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from shardsift.redaction import reason
 from shardsift.storage.files import join, list_files, open_read
 from shardsift.storage.filesystems import pattern_of
 from shardsift.storage.reading import located
+from shardsift.threads import map_ordered
 
 _READERS = {
     r"\.(parquet|pq)": "read_parquet({}, union_by_name = true)",
@@ -49,6 +51,7 @@ _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TIN
     "INTEGER",
     "UINTEGER",
 }
+_THREADS = 32
 _NESTED = re.compile(r"(STRUCT|MAP|UNION)\(|.*\]$")
 
 
@@ -103,13 +106,10 @@ class Columns:
         """
         first, *rest = path
         aliased = [source for source in self._sources if source.alias.lower() == first.lower()]
-        places = [
-            (source, name) for source in aliased for name in source.find(rest[0] if rest else "")
-        ]
-        if places:
-            rest = rest[1:]
-        else:
-            own = self._sources[0].find(first)
+        places = [(source, name) for source in aliased for name in source.find("".join(rest[:1]))]
+        fields = rest[1:]
+        if not places:
+            own, fields = self._sources[0].find(first), rest
             places = [
                 (source, name)
                 for source in self._sources
@@ -119,8 +119,9 @@ class Columns:
         if len(places) > 1:
             names = " or ".join(f"{source.alias}.{name}" for source, name in places)
             raise LookupError(f"{'.'.join(path)} may be {names}; write which")
-        for source, name in places:
-            return source.column(name, rest)
+        if places:
+            source, name = places[0]
+            return source.column(name, fields)
         known = [name for source in self._sources for name in source.kinds]
         dotted = [f"{source.alias}.{name}" for source in self._sources for name in source.kinds]
         name = ".".join(path)
@@ -313,9 +314,10 @@ class Table(Source):
         Raises InputError if it can't be known which is which.
         """
         lower = {name.lower() for name in described}
-        if not any(name.rpartition("_")[0] in lower for name in lower):
+        if not any(re.sub(r"_\d+$", "", name) in lower - {name} for name in lower):
             return {name: name for name in described}
-        headers = {self._header(database, number) for number in range(len(self.files))}
+        numbers = range(len(self.files))
+        headers = {*map_ordered(partial(self._header, database), numbers, _THREADS)}
         for header in headers:
             times = Counter(name.lower() for name in header)
             alike = [name for name in header if times[name.lower()] > 1]
