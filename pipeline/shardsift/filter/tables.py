@@ -228,7 +228,7 @@ class Table(Source):
 
     def select(self, columns: Iterable[Column], keys: Sequence[Key] = ()) -> str:
         """Select what rows are found by, by other `keys` if some are given, and its own columns."""
-        if self._once:
+        if self._once and not keys:
             return f"SELECT * FROM {self._once}"
         names = [f"{key.sql} AS on{place}" for place, key in enumerate(keys or self.keys)]
         names += [f"{c.sql} AS {quoted(c.name)}" for c in columns if c.table == self.number]

@@ -144,6 +144,15 @@ def test_a_table_may_say_one_thing_twice(one: Path, tmp_path: Path) -> None:
         buckets(one, other)
 
 
+def test_one_that_says_a_thing_twice_hides_no_mismatch_of_another(
+    one: Path, tmp_path: Path
+) -> None:
+    twice = table(tmp_path / "t.parquet", key=["k1", "k1"], domain=["x", "x"])
+    other = table(tmp_path / "o.parquet", uid=["nobody"], shard=["00000.tar"], index=[3])
+    with pytest.raises(InputError, match=r"found by uid: .*; --on shard,index would find 1"):
+        ask(one, per="domain", join=(str(twice), str(other)))
+
+
 @pytest.mark.parametrize("kind", ["large_string", "string_view", "dictionary", "binary"])
 def test_text_joins_however_it_is_kept(kind: str, tmp_path: Path) -> None:
     scores = write_annotations(
