@@ -1,4 +1,4 @@
-"""Many small annotation files into few large ones, nothing lost, and the proof of that."""
+"""`compact`: many small annotation files into few large ones, and the proof of these."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _FILE_FORMAT = "annotations-{:05d}" + ANNOTATION_SUFFIX
 _OWN_FILE = re.compile(r"annotations-\d{5,}\.parquet")
 
 _OF_RUN = ("fingerprint", "config", "extras", "extras_digest", "version")
-"""What the footers of most shards have in common."""
+"""Keys of footers whose values all shards of a run share, as a rule."""
 
 ShardRows = tuple[Footer, Any]
 """The annotation of a shard: its footer and its rows."""

@@ -97,7 +97,7 @@ PARQUET_OPTIONS: dict[str, Any] = {
 
 _THREADS = 32
 METADATA_PREFIX = "shardsift."
-"""Of the keys that the metadata of our files have."""
+"""Prefix of our metadata keys."""
 
 
 def schema_of(extras: Extras, columns: Sequence[str] | None = None) -> Any:
@@ -137,7 +137,7 @@ def shard_column(shard: str, rows: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Footer:
-    """What an annotation file says about itself; reading it doesn't read the rows."""
+    """The metadata of an annotation; reading it doesn't read the rows."""
 
     fingerprint: str
     config: Mapping[str, Any]
@@ -173,7 +173,7 @@ def _from_base64(text: str) -> bytes:
 
 
 class _Metadata(BaseModel):
-    """What the metadata of an annotation file says, under our prefix."""
+    """The metadata of an annotation as strings, under our prefix."""
 
     fingerprint: str
     config: Json[dict[str, Any]]
@@ -342,7 +342,7 @@ def own_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def with_digest(table: Any, digest: str) -> Any:
-    """Let a table carry the digest of all rows that its annotation has."""
+    """Return the table with the digest of all rows of its annotation, in its metadata."""
     return table.replace_schema_metadata({METADATA_PREFIX + "digest": digest})
 
 
@@ -414,7 +414,7 @@ class AnnotationFiles:
         return footer, table
 
     def scored(self, name: str) -> Scored:
-        """Tell what an annotation was made of. Raises AnnotationError."""
+        """Return the shard and the configuration of an annotation. Raises AnnotationError."""
         footer = self._footer(name)
         return Scored(footer.shard, footer.fingerprint)
 

@@ -204,7 +204,7 @@ def _pure_functions() -> frozenset[str]:
 
 
 def _expressions(tree: Any) -> Iterator[dict[str, Any]]:
-    """Go through all expressions of a tree, from the first on."""
+    """Yield all expressions of a tree, from the first on."""
     waiting = [tree]
     while waiting:
         match waiting.pop():

@@ -155,7 +155,7 @@ class _ShardLocator:
     """
 
     def __init__(self, scored_below: str, given: str | None) -> None:
-        """Take over where shards were scored, and where they lie now, if that is known."""
+        """Note the folder in which shards were scored, and the given one, if there is one."""
         self._is_given = given is not None
         root = _spelled(scored_below if given is None else given)
         without_protocol = root.partition("://")[2]  # as Ray Data's paths in buckets are

@@ -133,7 +133,7 @@ class KeptFolder(RunFolder):
         self._new_folder = None if folder is None or folder.exists() else folder
 
     def _claim(self) -> None:
-        """Tell what an earlier filter has left, which may be replaced, from the files of others."""
+        """Find what an earlier filter left. Raises OutputError if it may not be replaced."""
         url, files = self.url, self.files
         self._lists = {n for n in files if n.startswith(f"{KEEP_LIST}/") and is_annotation(n)}
         self._emitted: Sequence[str] = ()

@@ -275,7 +275,7 @@ class Rows:
             source = self.annotations([key.own for key in others], no_track, "")
             ((matching,),) = self._database.run(
                 f"SELECT count(*) FROM {OWN} a SEMI JOIN ({table.select((), others)}) "
-                f"t{table.number} ON {table.met(others)}",
+                f"t{table.number} ON {table.condition(others)}",
                 {OWN: source},
             )
             if matching:

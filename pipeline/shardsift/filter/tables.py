@@ -191,7 +191,7 @@ class Table(Source):
         self.sql = reading(reader, self.files)
 
     def open(self, database: Database, number: int, own: Mapping[str, str]) -> None:
-        """Look at the columns, and find the keys, given the types of annotations' columns.
+        """Read the names of columns, count rows, and find the keys, given annotations' columns.
 
         Raises:
             InputError: if the files can't be read, or have no keys.
@@ -235,13 +235,13 @@ class Table(Source):
         distinct = "DISTINCT " if self.excludes else ""
         return f"SELECT {distinct}{', '.join(names)}, true AS found FROM {self.sql}"
 
-    def met(self, keys: Sequence[Key] = ()) -> str:
-        """Return the condition on which a row of it, `t` and its number, is that of annotations."""
+    def condition(self, keys: Sequence[Key] = ()) -> str:
+        """Return the SQL that is true if a row of the table, `tN`, is that of annotations, `a`."""
         sides = ((f"a.{quoted(key.own)}", n) for n, key in enumerate(keys or self.keys))
         return " AND ".join(f"{own} = t{self.number}.on{place}" for own, place in sides)
 
     def merge(self, database: Database, columns: Iterable[Column]) -> None:
-        """Make rows of one key one row from now on.
+        """Replace the rows of each key by one row.
 
         Raises InputError if they differ in one of the columns.
         """
@@ -364,7 +364,7 @@ def joined_tables(
 
 
 def open_tables(database: Database, extras: Extras, tables: Sequence[Table]) -> Columns:
-    """Look at tables, and return the columns that expressions may name. Raises UserError."""
+    """Open tables; return the columns that expressions may name. Raises UserError."""
     own = Columns(extras).own
     for number, table in enumerate(tables):
         table.open(database, number, own)
@@ -389,10 +389,10 @@ def select(
         selected = f"({table.select(columns)}) t{number}"
         # the right side of a join is held: let it be the smaller one
         if table.rows <= rows:
-            joined = f"{joined} LEFT JOIN {selected} ON {table.met()}"
+            joined = f"{joined} LEFT JOIN {selected} ON {table.condition()}"
         else:
             whole = f"({joined})" if number else joined
-            joined = f"{selected} RIGHT JOIN {whole} ON {table.met()}"
+            joined = f"{selected} RIGHT JOIN {whole} ON {table.condition()}"
     return f"SELECT {', '.join(names)} FROM {joined}"
 
 
@@ -400,7 +400,7 @@ def select(
 
 
 def find_files(url: str) -> tuple[Sequence[str], str]:
-    """List the files of a table, and tell what reads them. Raises InputError."""
+    """List the files of a table, and return what reads them, in SQL. Raises InputError."""
     reader = next((sql for end, sql in _READERS.items() if _ends(url, end)), None)
     is_glob, problem = bool({*"*?["} & {*url}), f"no table here; name {_KINDS}"
     if reader:
