@@ -135,22 +135,21 @@ def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
     """A run of `files` shards of `rows` samples; 3 % have no score, and many qualities are equal.
 
     A fifth of the rows have the `phash` of others, some in other files.
+
+    No manifest: whoever reads it has to read the footers.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with ManifestWriter() as manifest:
-        for number in range(files):
-            shard = f"{number:05}.tar"
-            table, metadata = _made_up(shard, rows, np.random.default_rng([seed, number]))
-            pq.write_table(
-                table.replace_schema_metadata(metadata),
-                folder / annotation_name(shard),
-                row_group_size=1 << 16,
-                compression="zstd",
-                use_dictionary=["shard", "image_ext", "error"],  # pyright: ignore[reportArgumentType]
-            )
-            manifest.add(parse_footer(metadata).report)
-        sha256 = manifest.commit(str(folder / MANIFEST))
-    _write_records(folder, "made-up", manifest.totals, sha256)
+    for number in range(files):
+        shard = f"{number:05}.tar"
+        table, report = _made_up(shard, rows, np.random.default_rng([seed, number]))
+        pq.write_table(
+            table.replace_schema_metadata(report),
+            folder / annotation_name(shard),
+            row_group_size=1 << 16,
+            compression="zstd",
+            use_dictionary=["shard", "image_ext", "error"],  # pyright: ignore[reportArgumentType]
+        )
+    _write_records(folder, "made-up", Totals(), "")
     return folder
 
 

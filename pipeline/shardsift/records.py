@@ -228,16 +228,15 @@ class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `attributes` are
-    those of rows with a score, by column, and empty if there is none. `bytes` and `version` are
-    those of the tar, see `ShardIdentity`. `passed_over` are counts above 0, by `PassedOver`.
-    `seconds` is the wall time of scoring, None if the shard was committed by an earlier run.
-    `stages` are `read`, `decode`, `score` and `write`.
+    those of rows with a score, by column, and empty if there is none. `bytes` is the size of the
+    tar, 0 if a manifest tells of it. `passed_over` are counts above 0, by `PassedOver`. `seconds`
+    is the wall time of scoring, None if the shard was committed by an earlier run. `stages` are
+    `read`, `decode`, `score` and `write`.
     """
 
     shard: str
     rows: int
-    bytes: int = 0
-    version: str = ""
+    bytes: int = field(default=0, compare=False)
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     sketch: bytes = b""
     seconds: float | None = None

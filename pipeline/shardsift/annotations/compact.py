@@ -129,7 +129,7 @@ def _compact(
         for first in shards:
             name = _FILE_FORMAT.format(len(sums))
             with committing(join(output, name), lease.guard) as file:
-                sums[name] = _write_file(file, chain([first], shards), bytes_per_file)
+                sums[name] = _write_file(file, found, chain([first], shards), bytes_per_file)
     files = len(sums)
     for name in sorted({RUN_RECORD, MANIFEST, *source.failed} & source.files):
         data = read_bytes(join(source.url, name))
@@ -199,7 +199,9 @@ def _read(found: Survey, track: Track) -> Generator[ShardRows]:
     yield from track(shards, "compacting", len(found.parts))
 
 
-def _write_file(file: BinaryIO, shards: Iterator[ShardRows], bytes_per_file: int) -> str:
+def _write_file(
+    file: BinaryIO, found: Survey, shards: Iterator[ShardRows], bytes_per_file: int
+) -> str:
     """Write shards in row groups of their own until the file is large enough; return its SHA-256.
 
     An empty shard has none. The footers that annotations had are JSON in the file's own, what they
@@ -207,9 +209,8 @@ def _write_file(file: BinaryIO, shards: Iterator[ShardRows], bytes_per_file: int
     """
     footers: list[dict[str, str]] = []
     written = _HashedFile(file)
-    first, table = next(shards)
-    with pq.ParquetWriter(written, schema_of(first.extras), **PARQUET_OPTIONS) as writer:
-        for footer, rows in chain([(first, table)], shards):
+    with pq.ParquetWriter(written, schema_of(found.extras), **PARQUET_OPTIONS) as writer:
+        for footer, rows in shards:
             footers.append(footer.as_metadata())
             if len(rows):
                 writer.write_table(rows.replace_schema_metadata(None), ROW_GROUP_ROWS)

@@ -106,7 +106,6 @@ class AnnotationEncoder:
             shard=self._shard.path,
             rows=self.rows,
             bytes=self._shard.size,
-            version=self._shard.version,
             errors=dict(sorted(self._errors.items())),
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
             passed_over={k: n for k, n in sorted((passed_over or {}).items()) if n},

@@ -342,7 +342,8 @@ class OutputFolder(RunFolder):
             raise OutputError(f"{self.url}: is not whole; {again}")
         places = find_compacted(self.url, filter(is_annotation, sums))
         digests = {place.footer.report.digest for place in places.values()}
-        if digests != {report.digest for report in read_manifest(join(self.url, MANIFEST))}:
+        known = {report.digest for report in read_manifest(join(self.url, MANIFEST))}
+        if MANIFEST in sums and digests != known:
             raise AnnotationError(f"{self.url}: holds files of another compact; compact again")
         return AnnotationFiles(self.url, fingerprint, places)
 

@@ -25,8 +25,6 @@ SCHEMA = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
         pa.field("failed", pa.bool_(), nullable=False),
-        pa.field("size", pa.int64()),
-        pa.field("version", pa.string()),
         pa.field("rows", pa.int64()),
         *(pa.field(str(code), pa.int64()) for code in ErrorCode),
         pa.field("sketch", pa.binary()),
@@ -38,7 +36,6 @@ SCHEMA = pa.schema(
 )
 """Columns of the manifest: counts are null for a shard that was given up (`failed`).
 
-size, version    of the tar: bytes, and its etag, else its modification time
 sketch           KLL sketch of the shard's `quality`
 seconds          that scoring took; null if a run that did not finish committed the shard
 further_images …  what was passed over, by `PassedOver`
@@ -168,8 +165,6 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
     return {
         "shard": outcome.shard,
         "failed": False,
-        "size": outcome.bytes,
-        "version": outcome.version,
         "rows": outcome.rows,
         **{str(code): outcome.errors.get(code, 0) for code in ErrorCode},
         "sketch": outcome.sketch,
@@ -185,8 +180,6 @@ def _report(row: dict[str, Any]) -> ShardReport:
     return ShardReport(
         shard=row["shard"],
         rows=row["rows"],
-        bytes=row["size"],
-        version=row["version"],
         errors={str(code): row[code] for code in ErrorCode if row[code]},
         sketch=row["sketch"],
         seconds=row["seconds"],

@@ -321,7 +321,6 @@ def _parse(metadata: Mapping[str, str]) -> Footer:
             shard=told.shard.path,
             rows=told.rows,
             bytes=told.shard.size,
-            version=told.shard.version,
             errors=told.errors,
             sketch=told.sketch,
             passed_over=told.passed_over,
