@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.encoder import AnnotationEncoder
-from shardsift.annotations.folder import MANIFEST, RUN_RECORD, SUMMARY
-from shardsift.annotations.manifest import ManifestWriter, Totals
-from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA, parse_footer
-from shardsift.annotations.sketch import quantile_sketch
 from shardsift.config import Extras
 from shardsift.errors import ErrorCode
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.encoder import AnnotationEncoder
+from shardsift.outputs.folder import MANIFEST, RUN_RECORD, SUMMARY
+from shardsift.outputs.manifest import ManifestWriter, Totals
+from shardsift.outputs.records import RunRecord, RunSummary
+from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA, parse_footer
+from shardsift.outputs.sketch import quantile_sketch
 from shardsift.records import COLUMNS, FailedShard, ShardIdentity
 from shardsift.shards.names import annotation_name
 

@@ -14,7 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
     "brisque": ["evaluation/baselines.py"],
-    "datasketches": ["annotations/sketch.py"],
+    "datasketches": ["outputs/sketch.py"],
     "duckdb": ["filter/database.py", "filter/expressions.py"],
     "fsspec": ["storage/filesystems.py", "storage/reading.py"],
     "huggingface_hub": ["scoring/hub.py"],

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from shardsift import annotate_shards
-from shardsift.annotations.compact import compact
 from shardsift.cli.app import main
 from shardsift.config import ScoreConfig
 from shardsift.errors import OutputError
+from shardsift.outputs.compact import compact
 from shardsift.records import FailedShard
 from shardsift.storage.files import list_files
 from tests.fakes import FakeScorer

@@ -31,9 +31,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Attributes, CropPlan, ScoreConfig
+from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops

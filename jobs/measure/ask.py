@@ -18,14 +18,14 @@ import numpy as np
 import torch
 import typer
 
-from shardsift.annotations.embeddings import embeddings_name, read_embeddings
-from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.asking.answers import AskInputs, AskTask
 from shardsift.config import Extras
 from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
+from shardsift.outputs.embeddings import embeddings_name, read_embeddings
+from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import COLUMNS, FailedShard, ShardIdentity
 from shardsift.runs.ask import asking
 from shardsift.scoring.questions import Questions

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from shardsift.annotations.parquet import MEANINGS, SCHEMA
 from shardsift.cli import exit_codes
 from shardsift.errors import ErrorCode
+from shardsift.outputs.sealed_table import MEANINGS, SCHEMA
 from shardsift.runs.metrics import METRICS
 
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from shardsift.annotations.sketch import quantile_sketch
 from shardsift.engine.actor import Place, Ready, ShardTrouble, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
+from shardsift.outputs.sketch import quantile_sketch
 from shardsift.progress import Parts
 from shardsift.records import ShardReport
 

@@ -9,6 +9,8 @@ Names are imported when they are first used, because torch takes seconds to load
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from shardsift.version import __version__
+
 if TYPE_CHECKING:
     from shardsift.annotations.annotate_shards import annotate_shards
     from shardsift.config import ScoreConfig
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
     from shardsift.report.explain import explain
     from shardsift.scoring.scorer import Scorer
 
-__version__ = "0.1.0"
-
-__all__ = ["ScoreConfig", "Scorer", "annotate_shards", "explain", "keep"]
+__all__ = ["ScoreConfig", "Scorer", "__version__", "annotate_shards", "explain", "keep"]
 
 _HOMES = {
     "ScoreConfig": "shardsift.config",

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.parquet import read_footer
 from shardsift.errors import ErrorCode, ShardError
+from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import ShardTask
 from shardsift.shards import tars
 from shardsift.shards.decoding import ThreadDecoder

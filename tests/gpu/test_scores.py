@@ -16,8 +16,8 @@ import torch
 
 from jobs.bench.corpus import MODEL, write_weights
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.parquet import read
 from shardsift.config import CropPlan, Dtype, ScoreConfig
+from shardsift.outputs.sealed_table import read
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import CROP_SIZE, cut_crops

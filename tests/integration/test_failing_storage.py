@@ -13,8 +13,8 @@ import pytest
 import s3fs
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import check_output
 from shardsift.errors import InputError, OutputError, ShardError, ShardsiftError
+from shardsift.outputs.folder import check_output
 from shardsift.records import ShardTask
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples

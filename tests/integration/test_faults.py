@@ -17,11 +17,11 @@ from PIL import Image
 
 from jobs.scale.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import check_output
-from shardsift.annotations.parquet import read
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import OutputError, ShardError
 from shardsift.filter.query import curate
+from shardsift.outputs.folder import check_output
+from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardReport, ShardTask
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, list_files, read_bytes

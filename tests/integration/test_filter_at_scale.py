@@ -19,10 +19,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from shardsift.annotations.folder import find_annotations
-from shardsift.annotations.survey import survey
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
+from shardsift.outputs.folder import find_annotations
+from shardsift.outputs.survey import survey
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.annotations.compact import compact
 from shardsift.cli.app import main
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.verify import run
 from shardsift.errors import AnnotationError, UserError
+from shardsift.outputs.compact import compact
 from tests.shardsift.asking.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.reshard.corpora import make_corpus, sample
 

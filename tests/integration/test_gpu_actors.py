@@ -12,10 +12,10 @@ import pytest
 import ray
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.parquet import read
 from shardsift.config import RunConfig
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.fleet import RayFleet
+from shardsift.outputs.sealed_table import read
 from shardsift.records import FailedShard
 from shardsift.runs.maclip import load_maclip
 from shardsift.runs.scoring import ScoringSpec

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.annotations.compact import compact
 from shardsift.cli.app import main
 from shardsift.documents import DIGEST
+from shardsift.outputs.compact import compact
 from tests.shardsift.asking.asked import TEXT, score_pictures
 from tests.shardsift.reshard.corpora import plain_corpus
 

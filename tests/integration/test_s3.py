@@ -15,18 +15,18 @@ import ray
 import s3fs
 
 from shardsift import keep
-from shardsift.annotations.folder import check_output
-from shardsift.annotations.parquet import read, read_footer
-from shardsift.annotations.verify import claim_output, verify
 from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError, OutputError
 from shardsift.filter.query import curate
+from shardsift.outputs.folder import check_output
+from shardsift.outputs.sealed_table import read, read_footer
 from shardsift.records import ShardIdentity
 from shardsift.runs.score import score
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import identify, read_range
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import load_fake
 from tests.generated import Quality, write_annotations
 from tests.samples import write_shards

@@ -8,9 +8,9 @@ import pytest
 
 from jobs.reference.pages import CONFIGS, MAKERS, PAGES, filled, made_in
 from jobs.reference.settings import commented, kind_of
-from shardsift.annotations.parquet import MEANINGS, SCHEMA
 from shardsift.cli.catalogue import VERBS
 from shardsift.config import fields_by_key
+from shardsift.outputs.sealed_table import MEANINGS, SCHEMA
 
 STALE = "is stale; run `make reference`"
 

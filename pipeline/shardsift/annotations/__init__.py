@@ -1,1 +1,1 @@
-"""An annotation's whole life: from a shard to its Parquet file, and all that reads such files."""
+"""From a shard to its annotation: the core loop, and a run without Ray."""

@@ -12,12 +12,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import StageClock
-from shardsift.annotations.embeddings import EmbeddingsFile, embeddings_name
-from shardsift.annotations.encoder import AnnotationEncoder, Encoded
-from shardsift.annotations.parquet import read_footer
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import PICTURE_SECONDS, Extras, HashName
 from shardsift.errors import AnnotationError, ImageError, OutputError, ShardError
+from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
+from shardsift.outputs.encoder import AnnotationEncoder, Encoded
+from shardsift.outputs.sealed_table import read_footer
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
 from shardsift.redaction import reason

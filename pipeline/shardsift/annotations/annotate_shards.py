@@ -9,12 +9,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate, extras_of
-from shardsift.annotations.folder import OutputFolder, check_output
-from shardsift.annotations.made import Made
-from shardsift.annotations.manifest import ManifestWriter
-from shardsift.annotations.results import complete
 from shardsift.config import PICTURE_SECONDS, HashName
 from shardsift.errors import ShardError
+from shardsift.outputs.folder import OutputFolder, check_output
+from shardsift.outputs.made import Made
+from shardsift.outputs.manifest import ManifestWriter
+from shardsift.outputs.results import complete
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.decode_pool import make_decoder

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.annotations.encoder import AnnotationEncoder
-from shardsift.annotations.parquet import ROW_GROUP_ROWS
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.outputs.encoder import AnnotationEncoder
+from shardsift.outputs.sealed_table import ROW_GROUP_ROWS
 from shardsift.records import COLUMNS, CUES, ImageScore, Sample
 from shardsift.shards.decoding import Picture
 from shardsift.shards.hashes import Hashes

@@ -15,10 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
-from shardsift import __version__
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.embeddings import embeddings_name, read_embeddings
-from shardsift.annotations.parquet import (
+from shardsift.config import Attributes, Extras, attribute_columns
+from shardsift.documents import first_problem
+from shardsift.errors import AnnotationError, OutputError, ShardError
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.embeddings import embeddings_name, read_embeddings
+from shardsift.outputs.seal import is_broken
+from shardsift.outputs.sealed_table import (
     Footer,
     encode_sealed,
     own_metadata,
@@ -26,17 +29,14 @@ from shardsift.annotations.parquet import (
     schema_of,
     shard_column,
 )
-from shardsift.annotations.seal import is_broken
-from shardsift.annotations.spreads import decode_spreads, encode_spreads, spreads_of
-from shardsift.config import Attributes, Extras, attribute_columns
-from shardsift.documents import first_problem
-from shardsift.errors import AnnotationError, OutputError, ShardError
+from shardsift.outputs.spreads import decode_spreads, encode_spreads, spreads_of
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import Spread
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, join, open_read, read_bytes
 from shardsift.storage.lease import Lease
 from shardsift.storage.local import no_guard
+from shardsift.version import __version__
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from shardsift.scoring.questions import Questions

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shardsift import __version__
 from shardsift.config import PromptPairs
 from shardsift.documents import Document
+from shardsift.version import __version__
 
 
 class AskRecord(Document):

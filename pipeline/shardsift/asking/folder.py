@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
-from shardsift.annotations.folder import OR_OVERWRITE, SUMMARY, RunFolder
 from shardsift.asking.answers import AnswerReport, AskTask, read_report
 from shardsift.asking.documents import AskRecord, AskSummary
 from shardsift.errors import AnnotationError, OutputError
+from shardsift.outputs.folder import OR_OVERWRITE, SUMMARY, RunFolder
 from shardsift.records import Spread
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import is_annotation, join, list_files

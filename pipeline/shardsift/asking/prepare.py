@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.documents import RunRecord, recorded_config
-from shardsift.annotations.folder import (
-    OutputFolder,
-    check_apart,
-    check_output,
-    find_annotations,
-)
-from shardsift.annotations.survey import survey
 from shardsift.asking.answers import AskInputs, AskTask
 from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.documents import AskRecord
 from shardsift.asking.folder import AskFolder
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.errors import ConfigError, InputError
+from shardsift.outputs.folder import (
+    OutputFolder,
+    check_apart,
+    check_output,
+    find_annotations,
+)
+from shardsift.outputs.records import RunRecord, recorded_config
+from shardsift.outputs.survey import survey
 from shardsift.storage.files import absolute, join
 from shardsift.threads import Track, no_track
 

@@ -21,7 +21,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from shardsift import __version__
 from shardsift.cli.catalogue import VERBS
 from shardsift.cli.console import SAID, TALK, Talk, start_console
 from shardsift.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
@@ -31,6 +30,7 @@ from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
 from shardsift.redaction import reason, shown
 from shardsift.threads import is_starved
+from shardsift.version import __version__
 
 logger = logging.getLogger(__name__)
 

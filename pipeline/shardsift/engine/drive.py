@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from shardsift.annotations.folder import RunFolder
 from shardsift.engine.actor import Task
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.interrupt import on_interrupt
 from shardsift.engine.watch import Watch
+from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display
 from shardsift.records import FailedShard
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.encoder import AnnotationEncoder
-from shardsift.annotations.folder import RUN_RECORD, OutputFolder
-from shardsift.annotations.parquet import own_metadata, schema_of
-from shardsift.annotations.survey import Survey, survey
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.errors import InputError
 from shardsift.filter.database import Database, QueryError, equal_runs, quoted
 from shardsift.filter.tables import find_files, is_parquet, reading
+from shardsift.outputs.encoder import AnnotationEncoder
+from shardsift.outputs.folder import RUN_RECORD, OutputFolder
+from shardsift.outputs.sealed_table import own_metadata, schema_of
+from shardsift.outputs.survey import Survey, survey
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name, check_file, check_folder

@@ -20,16 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
 
-from shardsift import __version__
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
-from shardsift.annotations.parquet import SCHEMA as ANNOTATIONS
-from shardsift.annotations.parquet import encode_sealed, own_metadata, read_own, shard_column
-from shardsift.annotations.survey import Part, Survey
 from shardsift.documents import DocumentError, first_problem
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.filter.documents import FilterRecord, FilterSummary
 from shardsift.filter.uids import UidWriter
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
+from shardsift.outputs.sealed_table import SCHEMA as ANNOTATIONS
+from shardsift.outputs.sealed_table import encode_sealed, own_metadata, read_own, shard_column
+from shardsift.outputs.survey import Part, Survey
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
@@ -43,6 +42,7 @@ from shardsift.storage.files import (
 from shardsift.storage.lease import is_held
 from shardsift.storage.local import prune
 from shardsift.threads import map_ordered
+from shardsift.version import __version__
 
 KEEP_LIST = "keep-list"
 """The folder that has the keep-lists."""

@@ -12,9 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import find_annotations
-from shardsift.annotations.sketch import shortest
-from shardsift.annotations.survey import Part, Survey, survey
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
@@ -25,6 +22,9 @@ from shardsift.filter.rows import THREADS, Rows, read_part
 from shardsift.filter.selection import BucketKey, Selection
 from shardsift.filter.tables import joined_tables
 from shardsift.filter.uids import UidWriter
+from shardsift.outputs.folder import find_annotations
+from shardsift.outputs.sketch import shortest
+from shardsift.outputs.survey import Part, Survey, survey
 from shardsift.threads import Track, map_ordered, no_track
 
 _KEPT_COLUMNS = ("key", "index", "uid", "quality")

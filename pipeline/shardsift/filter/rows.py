@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from shardsift.annotations.parquet import schema_of
-from shardsift.annotations.survey import Part, Survey
 from shardsift.config import Extras, did_you_mean
 from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
@@ -28,6 +26,8 @@ from shardsift.filter.database import Database, QueryError, quoted
 from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
 from shardsift.filter.tables import OWN, Table, joined_tables, open_tables, select
+from shardsift.outputs.sealed_table import schema_of
+from shardsift.outputs.survey import Part, Survey
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
 from shardsift.threads import Track, map_ordered, no_track

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.sketch import shortest
 from shardsift.errors import InputError
 from shardsift.filter.database import Database, equal_runs
 from shardsift.filter.documents import Value
+from shardsift.outputs.sketch import shortest
 
 BucketKey = str | int | None
 """A value of `--per`; null for rows without one."""

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.parquet import schema_of
 from shardsift.config import Extras, did_you_mean
 from shardsift.errors import ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, escaped, literal, quoted
 from shardsift.filter.expressions import Column, field_kind
+from shardsift.outputs.sealed_table import schema_of
 from shardsift.redaction import reason
 from shardsift.storage.files import join, list_files, open_read
 from shardsift.storage.filesystems import pattern_of

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from shardsift.annotations.documents import RunRecord
-from shardsift.annotations.folder import OutputFolder
 from shardsift.errors import InputError
+from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.records import RunRecord
 from shardsift.report.pairs import Pairs, read_pairs
 
 LARGEST = 10

@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
-from shardsift.annotations.manifest import Totals, read_manifest
-from shardsift.annotations.parquet import count_values
 from shardsift.config import Extras
 from shardsift.config.filter import PREFIX
 from shardsift.errors import UserError
+from shardsift.outputs.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
+from shardsift.outputs.manifest import Totals, read_manifest
+from shardsift.outputs.records import RunRecord, RunSummary
+from shardsift.outputs.sealed_table import count_values
 from shardsift.report.parts import Parting, part_by
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import FAILED_FOLDER, join, modified

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from shardsift.annotations.folder import OutputFolder
 from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import InputError
+from shardsift.outputs.folder import OutputFolder
 from shardsift.records import RgbImage
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.names import annotation_name

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import OutputFolder
+from shardsift.outputs.folder import OutputFolder
 from shardsift.threads import map_ordered
 
 Values = NDArray[np.float32]

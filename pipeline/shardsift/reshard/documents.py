@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shardsift import __version__
 from shardsift.documents import Document
+from shardsift.version import __version__
 
 
 class ReshardIntent(Document):

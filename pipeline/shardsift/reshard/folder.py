@@ -16,9 +16,9 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 
-from shardsift.annotations.folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
 from shardsift.documents import DocumentError, as_json
 from shardsift.errors import OutputError
+from shardsift.outputs.folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
 from shardsift.reshard.documents import ReshardIntent, ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardReport

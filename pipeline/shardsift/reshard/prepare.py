@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.annotations.folder import (
+from shardsift.config import Extras, did_you_mean
+from shardsift.errors import ConfigError, InputError, OutputError, ShardError
+from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
+from shardsift.outputs.folder import (
     OutputFolder,
     check_apart,
     check_output,
     find_annotations,
     local_folder,
 )
-from shardsift.annotations.parquet import schema_of
-from shardsift.config import Extras, did_you_mean
-from shardsift.errors import ConfigError, InputError, OutputError, ShardError
-from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
+from shardsift.outputs.sealed_table import schema_of
 from shardsift.reshard.documents import ReshardIntent
 from shardsift.reshard.folder import ReshardFolder
 from shardsift.reshard.headers import BLOCK

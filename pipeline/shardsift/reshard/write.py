@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.annotations.parquet import AnnotationFiles, digest_in
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.filter.output import Filtered
+from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason

@@ -16,10 +16,9 @@ from time import perf_counter
 
 import numpy as np
 
-from shardsift import __version__
-from shardsift.annotations.folder import check_output, local_folder
 from shardsift.engine.cluster import connected, count_resources
 from shardsift.errors import ModelError, NotHereError, ShardsiftError
+from shardsift.outputs.folder import check_output, local_folder
 from shardsift.progress import byte_size, count
 from shardsift.records import RgbImage
 from shardsift.runs.doctor_config import DoctorConfig
@@ -32,6 +31,7 @@ from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.shards.turbo import encode
 from shardsift.storage.files import commit, open_stream
+from shardsift.version import __version__
 
 _PACKAGES = ("torch", "open_clip_torch", "ray", "pyarrow", "fsspec")
 _BLOCK_BYTES = 4 << 20

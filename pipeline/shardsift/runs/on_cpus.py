@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardsift.annotations.folder import RunFolder
 from shardsift.config import RayConfig
 from shardsift.engine.actor import Report, Task
 from shardsift.engine.cluster import choose_actors, connected
@@ -16,6 +15,7 @@ from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
 from shardsift.engine.tally import Tally
 from shardsift.engine.watch import Watch
+from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display, Meter
 from shardsift.records import FailedShard
 from shardsift.scoring.heap import keep_heap

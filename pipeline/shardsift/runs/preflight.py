@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from shardsift import __version__
-from shardsift.annotations.folder import OutputFolder, check_output
-from shardsift.annotations.made import Made
-from shardsift.annotations.parquet import Footer
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
+from shardsift.outputs.folder import OutputFolder, check_output
+from shardsift.outputs.made import Made
+from shardsift.outputs.sealed_table import Footer
 from shardsift.progress import Display
 from shardsift.records import ShardTask, has_changed
 from shardsift.scoring.weights import sum_of_files
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import identify
+from shardsift.version import __version__
 
 if TYPE_CHECKING:  # a mistake is told before torch is loaded
     from shardsift.scoring.scorer import ImageScorer

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
-from shardsift.annotations.manifest import ManifestWriter
-from shardsift.annotations.parquet import read_footer
-from shardsift.annotations.results import complete
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import choose_actors, connected, share_of_cores
 from shardsift.engine.coordinator import Coordinator, Outcome
@@ -18,6 +15,9 @@ from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
 from shardsift.engine.watch import Watch
 from shardsift.errors import AnnotationError
+from shardsift.outputs.manifest import ManifestWriter
+from shardsift.outputs.results import complete
+from shardsift.outputs.sealed_table import read_footer
 from shardsift.progress import Display, count
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.runs.first_scores import FirstScores

@@ -12,8 +12,8 @@ import pytest
 
 from shardsift.annotations import rows as module
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.parquet import read
 from shardsift.errors import ShardError
+from shardsift.outputs.sealed_table import read
 from shardsift.progress import Meter
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded, Wanted

@@ -15,13 +15,13 @@ from PIL import Image
 
 from shardsift import annotate_shards
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.folder import OutputFolder
-from shardsift.annotations.made import Made
-from shardsift.annotations.manifest import read_manifest
-from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import InputError, OutputError
+from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.made import Made
+from shardsift.outputs.manifest import read_manifest
 from shardsift.records import FailedShard, ImageScore, RgbImage
 from shardsift.shards.plan import plan_shards
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files
 from tests.samples import encoded, saved, write_shards, write_tar

@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from shardsift import annotate_shards
-from shardsift.annotations.compact import compact
-from shardsift.annotations.folder import OutputFolder
-from shardsift.annotations.parquet import SCHEMA, read_footer
-from shardsift.annotations.stats import read_stats
-from shardsift.annotations.verify import claim_output, verify
 from shardsift.config import Attributes
 from shardsift.errors import InputError, OutputError
+from shardsift.outputs.compact import compact
+from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.sealed_table import SCHEMA, read_footer
+from shardsift.outputs.stats import read_stats
 from shardsift.report.compare import compare
 from shardsift.shards.images import decode_rgb
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer, edit_rows
 from tests.samples import encoded, write_tar

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.encoder import AnnotationEncoder
 from shardsift.annotations.rows import OpenRows
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import ImageScore, Sample, ShardIdentity
 from shardsift.shards.decoding import Picture
 from shardsift.shards.hashes import Hashes

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
-from shardsift.annotations.compact import compact
 from shardsift.asking.ask_config import AskConfig
 from shardsift.asking.prepare import prepare
 from shardsift.cli.app import main
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError, UserError
+from shardsift.outputs.compact import compact
 from tests.conftest import Golden
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer, edit_json, edit_rows

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from jobs.scale.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
-from shardsift.annotations.manifest import ManifestWriter
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.errors import EngineError
+from shardsift.outputs.manifest import ManifestWriter
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.shards.plan import plan_shards
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.folder import RunFolder
 from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
 from shardsift.filter.query import FilterResult, curate
-from shardsift.filter.verify import verify_filtered
+from shardsift.outputs.folder import RunFolder
+from shardsift.verify.keep_lists import verify_filtered
 from tests.generated import row, write_annotations
 
 TEXT = Extras(attributes={"text": (("text", "no text"),)})

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from shardsift.annotations.parquet import read
 from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode
@@ -19,6 +18,7 @@ from shardsift.filter.database import Database, QueryError
 from shardsift.filter.expressions import Expression
 from shardsift.filter.query import curate
 from shardsift.filter.tables import OWN, Columns, select
+from shardsift.outputs.sealed_table import read
 from tests.generated import row, write_annotations
 
 CONDITIONS = 500

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shardsift.annotations.parquet import count_values
 from shardsift.errors import InputError
+from shardsift.outputs.sealed_table import count_values
 from shardsift.report.gather import gather
 from shardsift.storage.lease import held
 from tests.fakes import FakeScorer

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift import annotate_shards
-from shardsift.annotations.verify import claim_output, verify
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.progress import watching
 from shardsift.cli.verbs.score import report_result
@@ -24,6 +23,7 @@ from shardsift.errors import ConfigError, EngineError, InputError, ModelError, O
 from shardsift.progress import Look, Snapshot
 from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, score
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
 from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from shardsift.annotations.annotate import annotate
-from shardsift.annotations.parquet import read
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.outputs.sealed_table import read
 from shardsift.records import RgbImage, ShardTask
 from shardsift.shards.decode_pool import DecodePool
 from shardsift.shards.decoding import Picture, Wanted

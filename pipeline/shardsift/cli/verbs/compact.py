@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shardsift.annotations.compact import compact
 from shardsift.cli.configs import CompactConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
+from shardsift.outputs.compact import compact
 from shardsift.progress import count
 
 

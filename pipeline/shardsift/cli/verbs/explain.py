@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardsift.annotations.documents import recorded_config
-from shardsift.annotations.folder import find_annotations
 from shardsift.cli.configs import ExplainConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.config import ScoreConfig
 from shardsift.errors import ImageError, InputError
+from shardsift.outputs.folder import find_annotations
+from shardsift.outputs.records import recorded_config
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain
 from shardsift.report.lookup import find_samples, read_image

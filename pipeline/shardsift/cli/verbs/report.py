@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardsift.annotations.documents import recorded_config
 from shardsift.cli.browser import open_in_browser
 from shardsift.cli.configs import ReportConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.commands import beside
 from shardsift.errors import ConfigError
+from shardsift.outputs.records import recorded_config
 from shardsift.progress import count
 from shardsift.report.gather import RunData, gather
 from shardsift.report.page import Report, Start

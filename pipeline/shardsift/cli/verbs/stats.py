@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shardsift.annotations.manifest import QUANTILE_RANKS
-from shardsift.annotations.stats import Group, Stats, read_stats
 from shardsift.cli.configs import StatsConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
+from shardsift.outputs.manifest import QUANTILE_RANKS
+from shardsift.outputs.stats import Group, Stats, read_stats
 from shardsift.progress import at_most
 from shardsift.records import told_of
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shardsift.annotations.compact import verify_compacted
-from shardsift.annotations.documents import COMPACTING
-from shardsift.annotations.findings import Findings, repair
-from shardsift.annotations.folder import RunFolder
-from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.asking.folder import RECORD as ASK_RECORD
 from shardsift.asking.folder import AskFolder
-from shardsift.asking.verify import verify_asked
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
@@ -19,12 +13,18 @@ from shardsift.cli.tables import Sheet
 from shardsift.commands import command
 from shardsift.errors import ConfigError
 from shardsift.filter.output import RECORD as FILTER_RECORD
-from shardsift.filter.verify import verify_filtered
+from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.records import COMPACTING
 from shardsift.progress import count
 from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder
-from shardsift.reshard.verify import verify_reshard
 from shardsift.threads import Track
+from shardsift.verify.answers import verify_asked
+from shardsift.verify.compacted import verify_compacted
+from shardsift.verify.findings import Findings, repair
+from shardsift.verify.keep_lists import verify_filtered
+from shardsift.verify.outputs import Verification, claim_output, verify
+from shardsift.verify.reshard import verify_reshard
 
 _MOST_UNCHECKED = 5
 

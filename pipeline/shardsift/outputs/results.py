@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from shardsift.annotations.documents import RunSummary, StageTimes
-from shardsift.annotations.embeddings import embeddings_name
-from shardsift.annotations.folder import MANIFEST, RUN_RECORD, OutputFolder, failed_name
-from shardsift.annotations.made import Made
-from shardsift.annotations.manifest import ManifestWriter
 from shardsift.errors import OutputError
+from shardsift.outputs.embeddings import embeddings_name
+from shardsift.outputs.folder import MANIFEST, RUN_RECORD, OutputFolder, failed_name
+from shardsift.outputs.made import Made
+from shardsift.outputs.manifest import ManifestWriter
+from shardsift.outputs.records import RunSummary, StageTimes
 from shardsift.records import told_of
 from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import join, list_files

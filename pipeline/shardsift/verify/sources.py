@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from shardsift.annotations.encoder import MOST_TAR_SIZE
-from shardsift.annotations.findings import Unsound
+from shardsift.outputs.encoder import MOST_TAR_SIZE
 from shardsift.records import Sample
+from shardsift.verify.findings import Unsound
 
 _COLUMNS = ("key", "uid", "image_ext", "tar_offset", "tar_size")
 """What a row says of a sample before its image is decoded."""

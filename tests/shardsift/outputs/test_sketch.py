@@ -8,7 +8,7 @@ from datasketches import kll_floats_sketch  # pyright: ignore[reportAttributeAcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardsift.annotations.sketch import QuantileMerger, quantile_sketch
+from shardsift.outputs.sketch import QuantileMerger, quantile_sketch
 
 
 def values(count: int, seed: int = 0) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from shardsift.annotations.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
-from shardsift.annotations.sketch import QuantileMerger, count_of
-from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.errors import AnnotationError, ErrorCode
+from shardsift.outputs.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
+from shardsift.outputs.sketch import QuantileMerger, count_of
+from shardsift.outputs.spreads import decode_spreads, encode_spreads
 from shardsift.records import FailedShard, PassedOver, ShardReport, StageSeconds
 from shardsift.storage.files import commit_file
 from shardsift.storage.local import Guard, no_guard

@@ -13,19 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations import compact as module
-from shardsift.annotations.compact import Compaction, compact, verify_compacted
-from shardsift.annotations.folder import OutputFolder, RunFolder
-from shardsift.annotations.made import Made
-from shardsift.annotations.parquet import ROW_GROUP_ROWS, SCHEMA
-from shardsift.annotations.stats import read_stats
-from shardsift.annotations.verify import claim_output
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
 from shardsift.filter.query import curate
+from shardsift.outputs import compact as module
+from shardsift.outputs.compact import Compaction, compact
+from shardsift.outputs.folder import OutputFolder, RunFolder
+from shardsift.outputs.made import Made
+from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA
+from shardsift.outputs.stats import read_stats
 from shardsift.report.compare import compare
 from shardsift.report.gather import gather
 from shardsift.shards.plan import plan_shards
+from shardsift.verify.compacted import verify_compacted
+from shardsift.verify.outputs import claim_output
 from tests.generated import damage_row_group, write_annotations, write_many
 from tests.outputs import edit_rows, left_by_a_dead_process
 from tests.shardsift.reshard.corpora import plain_corpus

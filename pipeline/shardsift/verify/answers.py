@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shardsift.annotations.findings import (
+from shardsift.asking.answers import AnswerReport, read_answers
+from shardsift.asking.documents import AskRecord, AskSummary
+from shardsift.asking.folder import RECORD, AskFolder, summarise
+from shardsift.config import Extras
+from shardsift.documents import DocumentError
+from shardsift.errors import AnnotationError, OutputError, UserError
+from shardsift.outputs.folder import SUMMARY, find_annotations
+from shardsift.outputs.sealed_table import Footer
+from shardsift.outputs.spreads import spreads_of
+from shardsift.redaction import reason
+from shardsift.shards.names import annotation_name
+from shardsift.storage.files import followed, join, read_bytes
+from shardsift.threads import Track, map_ordered, no_track
+from shardsift.verify.findings import (
     Findings,
     Problem,
     Unsound,
@@ -17,19 +30,6 @@ from shardsift.annotations.findings import (
     strangers,
     unfinished,
 )
-from shardsift.annotations.folder import SUMMARY, find_annotations
-from shardsift.annotations.parquet import Footer
-from shardsift.annotations.spreads import spreads_of
-from shardsift.asking.answers import AnswerReport, read_answers
-from shardsift.asking.documents import AskRecord, AskSummary
-from shardsift.asking.folder import RECORD, AskFolder, summarise
-from shardsift.config import Extras
-from shardsift.documents import DocumentError
-from shardsift.errors import AnnotationError, OutputError, UserError
-from shardsift.redaction import reason
-from shardsift.shards.names import annotation_name
-from shardsift.storage.files import followed, join, read_bytes
-from shardsift.threads import Track, map_ordered, no_track
 
 _THREADS = 16
 _AGAIN = "--repair, then run the same ask command again"

@@ -13,9 +13,9 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.compact import compact
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
+from shardsift.outputs.compact import compact
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import encoded, write_tar

@@ -7,17 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.findings import Findings, Problem, Unsound, leftovers, strangers
-from shardsift.annotations.folder import (
-    SUMMARY,
-    OutputFolder,
-    RunFolder,
-    find_annotations,
-    is_passing,
-)
-from shardsift.annotations.parquet import AnnotationFiles, digest_in
-from shardsift.annotations.seal import is_broken
 from shardsift.errors import AnnotationError, InputError, UserError
 from shardsift.filter.output import (
     KEEP_LIST,
@@ -28,9 +17,20 @@ from shardsift.filter.output import (
     KeepListFile,
     read_filtered,
 )
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.folder import (
+    SUMMARY,
+    OutputFolder,
+    RunFolder,
+    find_annotations,
+    is_passing,
+)
+from shardsift.outputs.seal import is_broken
+from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.redaction import reason
 from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of
 from shardsift.threads import Track, map_ordered, no_track
+from shardsift.verify.findings import Findings, Problem, Unsound, leftovers, strangers
 
 _AGAIN = "filter again, with --overwrite"
 _THREADS = 16

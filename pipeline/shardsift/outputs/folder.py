@@ -19,15 +19,14 @@ from itertools import tee
 from pathlib import Path
 from typing import TypeVar
 
-from shardsift import __version__
-from shardsift.annotations.documents import COMPACTING, CompactRecord, RunRecord, RunSummary
-from shardsift.annotations.embeddings import embeddings_name
-from shardsift.annotations.ipc import SUFFIX
-from shardsift.annotations.made import Made, difference
-from shardsift.annotations.manifest import ManifestWriter, read_manifest, read_outcomes
-from shardsift.annotations.parquet import AnnotationFiles, Footer, find_compacted, read_footer
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
+from shardsift.outputs.embeddings import embeddings_name
+from shardsift.outputs.ipc import SUFFIX
+from shardsift.outputs.made import Made, difference
+from shardsift.outputs.manifest import ManifestWriter, read_manifest, read_outcomes
+from shardsift.outputs.records import COMPACTING, CompactRecord, RunRecord, RunSummary
+from shardsift.outputs.sealed_table import AnnotationFiles, Footer, find_compacted, read_footer
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason, shown_cause
 from shardsift.shards.names import annotation_name
@@ -49,6 +48,7 @@ from shardsift.storage.files import (
 from shardsift.storage.finding import lone_folder
 from shardsift.storage.lease import RUNNING, Lease, held
 from shardsift.storage.local import behind_links, is_temporary, sweep
+from shardsift.version import __version__
 
 RUN_RECORD = "_run.json"
 MANIFEST = "_manifest" + SUFFIX

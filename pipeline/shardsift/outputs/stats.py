@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardsift.annotations.folder import OutputFolder, find_annotations
-from shardsift.annotations.manifest import QUANTILE_RANKS
-from shardsift.annotations.sketch import QuantileMerger, shortest
-from shardsift.annotations.survey import without_annotation
+from shardsift.outputs.folder import OutputFolder, find_annotations
+from shardsift.outputs.manifest import QUANTILE_RANKS
+from shardsift.outputs.sketch import QuantileMerger, shortest
+from shardsift.outputs.survey import without_annotation
 from shardsift.records import ShardReport, Spread
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX

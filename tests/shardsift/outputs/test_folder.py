@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.folder import OutputFolder, check_output
-from shardsift.annotations.made import Made
 from shardsift.errors import OutputError
+from shardsift.outputs.folder import OutputFolder, check_output
+from shardsift.outputs.made import Made
 from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import commit, list_files

@@ -1,4 +1,4 @@
-"""`compact`: many small annotation files into few large ones, and the proof of these."""
+"""`compact`: many small annotation files into few large ones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.documents import COMPACTING, CompactRecord, RunSummary
-from shardsift.annotations.findings import Findings, Problem, leftovers, strangers, unfinished
-from shardsift.annotations.folder import (
+from shardsift.errors import AnnotationError, OutputError
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.folder import (
     MANIFEST,
     RUN_RECORD,
     SUMMARY,
-    OutputFolder,
     RunFolder,
     check_apart,
     check_output,
     find_annotations,
     is_passing,
 )
-from shardsift.annotations.parquet import (
+from shardsift.outputs.records import COMPACTING, CompactRecord, RunSummary
+from shardsift.outputs.sealed_table import (
     METADATA_PREFIX,
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
@@ -37,9 +36,7 @@ from shardsift.annotations.parquet import (
     own_metadata,
     schema_of,
 )
-from shardsift.annotations.survey import Part, Survey, survey
-from shardsift.documents import DocumentError
-from shardsift.errors import AnnotationError, OutputError
+from shardsift.outputs.survey import Part, Survey, survey
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
     absolute,
@@ -48,13 +45,11 @@ from shardsift.storage.files import (
     list_files,
     open_read,
     read_bytes,
-    sum_of,
 )
 from shardsift.storage.lease import Lease, held
 from shardsift.threads import Track, map_ordered, no_track
 
 BYTES_PER_FILE = 256 << 20
-_AGAIN = "compact again, with --overwrite"
 _THREADS = 4
 _FILE_FORMAT = "annotations-{:05d}" + ANNOTATION_SUFFIX
 _OWN_FILE = re.compile(r"annotations-\d{5,}\.parquet")
@@ -247,28 +242,3 @@ class _HashedFile(io.RawIOBase):
         self.sum.update(data)
         self._position += memoryview(data).nbytes
         return memoryview(data).nbytes
-
-
-def verify_compacted(folder: RunFolder) -> Findings:
-    """Check that each file of the folder is as `compact` wrote it, which had checked every row."""
-    found = Findings(problems=list(leftovers(folder)))
-    try:
-        sums = CompactRecord.decode(read_bytes(join(folder.url, COMPACTING))).sums
-    except DocumentError as error:
-        found.problems.append(Problem(place=COMPACTING, trouble=str(error), remedy=_AGAIN))
-        return found
-    for name, expected in sums.items():
-        trouble = "" if name in folder.files else "is missing"
-        if not trouble and sum_of(join(folder.url, name)) != expected:
-            trouble = "its bytes are not those that were written"
-        if trouble:
-            found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
-    if not sums:
-        found.problems.append(unfinished("compact"))
-    found.problems += strangers(folder.files - {*sums, COMPACTING}, "is none of compact's files")
-    found.counts = {"files": len(sums)}
-    if not found.problems:
-        places = OutputFolder(folder.url).annotations.places.values()
-        rows = sum(place.footer.report.rows for place in places)
-        found.counts |= {"shards": len(places), "rows checked": rows}
-    return found

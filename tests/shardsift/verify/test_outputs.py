@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift import annotate_shards
-from shardsift.annotations.findings import repair
-from shardsift.annotations.verify import Verification, claim_output, verify
 from shardsift.errors import InputError, OutputError
 from shardsift.storage.lease import held
+from shardsift.verify.findings import repair
+from shardsift.verify.outputs import Verification, claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import (
     annotation_files,

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from shardsift.annotations.folder import MANIFEST, OutputFolder, failed_name
-from shardsift.annotations.manifest import read_outcomes
-from shardsift.annotations.parquet import Footer
-from shardsift.annotations.sketch import QuantileMerger
 from shardsift.config import Extras
 from shardsift.errors import InputError
+from shardsift.outputs.folder import MANIFEST, OutputFolder, failed_name
+from shardsift.outputs.manifest import read_outcomes
+from shardsift.outputs.sealed_table import Footer
+from shardsift.outputs.sketch import QuantileMerger
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import FAILED_FOLDER, SHARD_SUFFIX, join
 from shardsift.threads import Track, no_track

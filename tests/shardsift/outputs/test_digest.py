@@ -8,7 +8,7 @@ import struct
 import pyarrow as pa
 import pytest
 
-from shardsift.annotations.digest import TableDigest, digest_of
+from shardsift.outputs.digest import TableDigest, digest_of
 
 TABLE = pa.table(
     {

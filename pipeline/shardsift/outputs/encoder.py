@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.annotations.digest import TableDigest
-from shardsift.annotations.embeddings import EmbeddingRows, EmbeddingsFile
-from shardsift.annotations.parquet import (
+from shardsift.config import Extras
+from shardsift.outputs.digest import TableDigest
+from shardsift.outputs.embeddings import EmbeddingRows, EmbeddingsFile
+from shardsift.outputs.sealed_table import (
     LABEL,
     Footer,
     count_values,
@@ -20,9 +21,8 @@ from shardsift.annotations.parquet import (
     schema_of,
     shard_column,
 )
-from shardsift.annotations.sketch import quantile_sketch
-from shardsift.annotations.spreads import spreads_of
-from shardsift.config import Extras
+from shardsift.outputs.sketch import quantile_sketch
+from shardsift.outputs.spreads import spreads_of
 from shardsift.records import ShardIdentity, ShardReport
 
 MOST_TAR_SIZE = 2**31 - 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shardsift.annotations.stats import read_stats
 from shardsift.errors import AnnotationError, ErrorCode, InputError
+from shardsift.outputs.stats import read_stats
 from tests.generated import Quality, damage_row_group, write_annotations
 
 SHARDS: dict[str, list[Quality]] = {

@@ -12,20 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from shardsift.annotations.documents import RunRecord
-from shardsift.annotations.embeddings import embeddings_name, is_embeddings
-from shardsift.annotations.findings import Problem, Unsound, leftovers, unfinished
-from shardsift.annotations.folder import MANIFEST, SUMMARY, OutputFolder, failed_name
-from shardsift.annotations.manifest import Totals, read_outcomes
-from shardsift.annotations.parquet import Footer
-from shardsift.annotations.recounting import compare_samples
-from shardsift.annotations.soundness import (
-    check_annotation,
-    check_embeddings,
-    check_failure,
-    check_summary,
-)
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
+from shardsift.outputs.embeddings import embeddings_name, is_embeddings
+from shardsift.outputs.folder import MANIFEST, SUMMARY, OutputFolder, failed_name
+from shardsift.outputs.manifest import Totals, read_outcomes
+from shardsift.outputs.records import RunRecord
+from shardsift.outputs.sealed_table import Footer
 from shardsift.records import ShardIdentity, ShardReport, ShardTask, has_changed
 from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
@@ -33,6 +25,14 @@ from shardsift.shards.samples import read_samples
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, identify, join, sum_of
 from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, map_ordered, no_track
+from shardsift.verify.files import (
+    check_annotation,
+    check_embeddings,
+    check_failure,
+    check_summary,
+)
+from shardsift.verify.findings import Problem, Unsound, leftovers, unfinished
+from shardsift.verify.sources import compare_samples
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory

@@ -9,20 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.digest import digest_of
-from shardsift.annotations.documents import RunRecord, RunSummary
-from shardsift.annotations.embeddings import embeddings_name, examine, read_embeddings
-from shardsift.annotations.findings import Unsound
-from shardsift.annotations.manifest import Totals
-from shardsift.annotations.parquet import Footer, count_values, parse_footer, schema_of
-from shardsift.annotations.seal import is_broken
-from shardsift.annotations.sketch import quantile_sketch
-from shardsift.annotations.spreads import spreads_of
 from shardsift.config import HashName
 from shardsift.documents import DocumentError
 from shardsift.errors import ErrorCode
+from shardsift.outputs.digest import digest_of
+from shardsift.outputs.embeddings import embeddings_name, examine, read_embeddings
+from shardsift.outputs.manifest import Totals
+from shardsift.outputs.records import RunRecord, RunSummary
+from shardsift.outputs.seal import is_broken
+from shardsift.outputs.sealed_table import Footer, count_values, parse_footer, schema_of
+from shardsift.outputs.sketch import quantile_sketch
+from shardsift.outputs.spreads import spreads_of
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.storage.files import join, read_bytes
+from shardsift.verify.findings import Unsound
 
 
 def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[Footer, Any]:

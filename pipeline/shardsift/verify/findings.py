@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from shardsift.annotations.folder import (
+from shardsift.outputs.folder import (
     SUMMARY,
     RunFolder,
     failed_name,

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shardsift.annotations.manifest import ManifestWriter, read_manifest
-from shardsift.annotations.sketch import quantile_sketch
 from shardsift.errors import AnnotationError
+from shardsift.outputs.manifest import ManifestWriter, read_manifest
+from shardsift.outputs.sketch import quantile_sketch
 from shardsift.records import FailedShard, ShardReport
 
 

@@ -17,18 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, Json, NonNegativeInt, ValidationError
 
-from shardsift import __version__
-from shardsift.annotations.embeddings import EmbeddingsIdentity
-from shardsift.annotations.seal import seal
-from shardsift.annotations.sketch import count_of
-from shardsift.annotations.spreads import decode_spreads, encode_spreads
 from shardsift.config import ATTRIBUTE_PREFIX, Extras
 from shardsift.documents import first_problem
 from shardsift.errors import AnnotationError
+from shardsift.outputs.embeddings import EmbeddingsIdentity
+from shardsift.outputs.seal import seal
+from shardsift.outputs.sketch import count_of
+from shardsift.outputs.spreads import decode_spreads, encode_spreads
 from shardsift.records import ShardIdentity, ShardReport
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, open_read
 from shardsift.threads import map_ordered
+from shardsift.version import __version__
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 

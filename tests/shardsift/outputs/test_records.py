@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shardsift.annotations.documents import RunRecord, recorded_config
 from shardsift.cli.app import main
 from shardsift.config import ScoreConfig
 from shardsift.errors import InputError
+from shardsift.outputs.records import RunRecord, recorded_config
 from tests.fakes import FakeScorer
 from tests.outputs import edit_json, write_run
 from tests.samples import write_shards

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.annotations.parquet import SCHEMA, read, read_footer
 from shardsift.errors import AnnotationError, ErrorCode
+from shardsift.outputs.sealed_table import SCHEMA, read, read_footer
 from shardsift.records import COLUMNS, ShardIdentity
 from shardsift.storage.files import commit
 from tests.generated import Annotation, encode

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shardsift.annotations.findings import (
-    Findings,
-    Problem,
-    Unsound,
-    failures,
-    leftovers,
-    strangers,
-    unfinished,
-)
-from shardsift.annotations.folder import SUMMARY, find_annotations
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
 from shardsift.filter.output import read_filtered
+from shardsift.outputs.folder import SUMMARY, find_annotations
 from shardsift.reshard.documents import ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.folder import (
     META,
@@ -33,6 +24,15 @@ from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats
 from shardsift.reshard.write import ReshardInputs, samples_of
 from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
 from shardsift.threads import Track, map_ordered, no_track
+from shardsift.verify.findings import (
+    Findings,
+    Problem,
+    Unsound,
+    failures,
+    leftovers,
+    strangers,
+    unfinished,
+)
 
 _THREADS = 4
 _AGAIN = "--repair, then run the same reshard command again"

@@ -15,14 +15,15 @@ from embedding_reader import EmbeddingReader
 
 from shardsift import annotate_shards
 from shardsift.annotations import annotate as module
-from shardsift.annotations.compact import compact, verify_compacted
-from shardsift.annotations.findings import repair
-from shardsift.annotations.folder import RunFolder
-from shardsift.annotations.parquet import read_footer
-from shardsift.annotations.verify import claim_output, verify
 from shardsift.errors import OutputError
+from shardsift.outputs.compact import compact
+from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import FailedShard
 from shardsift.shards.plan import plan_shards
+from shardsift.verify.compacted import verify_compacted
+from shardsift.verify.findings import repair
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer
 from tests.samples import encoded, write_tar

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardsift.annotations.documents import RunRecord
 from shardsift.config import Extras
+from shardsift.outputs.records import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
