@@ -71,7 +71,7 @@ class FakeModel:
         """Make a scorer of the model's fingerprint."""
         scorer = FakeScorer()
         scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
-        scorer.attributes = config.extras().attributes
+        scorer.attributes = config.asked()
         scorer.embedding_values = 4 if config.embeddings else 0
         return scorer
 

@@ -13,16 +13,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.config import Extras
+from shardsift.columns import COLUMNS
+from shardsift.config import Attributes
 from shardsift.errors import ErrorCode
-from shardsift.outputs.digest import digest_of
+from shardsift.measures import (
+    FEATURES,
+    MACLIP,
+    MACLIP_COLUMNS,
+    AttributesMeasure,
+    Contents,
+    MeasureRecord,
+)
+from shardsift.outputs.digest import ROW_COLUMNS, digest_of
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.outputs.folder import MANIFEST, RUN_RECORD, SUMMARY
+from shardsift.outputs.folder import SUMMARY
 from shardsift.outputs.manifest import ManifestWriter, Totals
+from shardsift.outputs.output import MANIFEST, RUN_RECORD
 from shardsift.outputs.records import RunRecord, RunSummary
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA, parse_footer
 from shardsift.outputs.sketch import quantile_sketch
-from shardsift.records import COLUMNS, FailedShard, ShardIdentity
+from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.names import annotation_name
 
 Quality = float | ErrorCode
@@ -55,21 +65,31 @@ class Annotation:
     error_message: str | None = None
 
 
+def contents(
+    fingerprint: str = "made-up",
+    config: Mapping[str, Any] | None = None,
+    attributes: Attributes | None = None,
+) -> Contents:
+    """What annotations of a run hold."""
+    measures = {
+        MACLIP: MeasureRecord(digest=fingerprint, columns=MACLIP_COLUMNS, needs=(FEATURES,))
+    }
+    if attributes:
+        measures["attributes"] = AttributesMeasure(attributes, fingerprint).record
+    return Contents(measures=measures, config=config or {})
+
+
 def encode(
-    rows: Sequence[Annotation],
-    *,
-    shard: ShardIdentity,
-    fingerprint: str,
-    config: Mapping[str, Any],
-    extras: Extras | None = None,
+    rows: Sequence[Annotation], *, shard: ShardIdentity, holding: Contents | None = None
 ) -> bytes:
     """The annotation file of a shard with these rows."""
-    encoder = AnnotationEncoder(shard, fingerprint, config, extras)
+    encoder = AnnotationEncoder(shard, holding or contents())
     for begin in range(0, len(rows), ROW_GROUP_ROWS):
         part = rows[begin : begin + ROW_GROUP_ROWS]
-        columns = {name: [getattr(row, name, None) for row in part] for name in COLUMNS}
-        for name in encoder.extras.attributes:
-            columns[f"attr_{name}"] = [row.attributes.get(name) for row in part]
+        columns = {c.name: [getattr(row, c.name, None) for row in part] for c in COLUMNS}
+        for column in encoder.contents.further:
+            name = column.name.removeprefix("attr_")
+            columns[column.name] = [row.attributes.get(name) for row in part]
         encoder.add(columns)
     return encoder.finish().annotation
 
@@ -91,9 +111,10 @@ def write_annotations(
     shards: Mapping[str, Sequence[Quality | Annotation]],
     failed: Iterable[str] = (),
     fingerprint: str = "made-up",
-    extras: Extras | None = None,
+    attributes: Attributes | None = None,
 ) -> Path:
     """A finished run of these shards."""
+    holding = contents(fingerprint, attributes=attributes)
     with ManifestWriter() as manifest:
         for shard, samples in shards.items():
             rows = [
@@ -101,7 +122,7 @@ def write_annotations(
                 for index, sample in enumerate(samples)
             ]
             identity = ShardIdentity(path=shard, size=1, version="1")
-            data = encode(rows, shard=identity, fingerprint=fingerprint, config={}, extras=extras)
+            data = encode(rows, shard=identity, holding=holding)
             path = folder / annotation_name(shard)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -110,24 +131,22 @@ def write_annotations(
         for shard in failed:
             manifest.add(FailedShard(shard=shard, url=shard, reason="cut", attempts=3))
         sha256 = manifest.commit(str(folder / MANIFEST))
-    _write_records(folder, fingerprint, manifest.totals, sha256, extras)
+    _write_records(folder, holding, manifest.totals, sha256)
     return folder
 
 
-def _write_records(
-    folder: Path, fingerprint: str, totals: Totals, manifest: str, extras: Extras | None = None
-) -> None:
+def _write_records(folder: Path, holding: Contents, totals: Totals, manifest: str) -> None:
     record = RunRecord(
-        fingerprint=fingerprint,
-        config={},
-        extras=extras or Extras(),
+        fingerprint=holding.fingerprint,
+        config=dict(holding.config),
+        measures=dict(holding.measures),
         root="/c",
         inputs=(),
         version="0",
     )
     (folder / RUN_RECORD).write_bytes(record.encode())
     pace = {"actors": 1, "seconds": 1.0, "images_per_second": 1.0, "stage_seconds": {}}
-    counts = totals.as_dict() | {"fingerprint": fingerprint, "manifest": manifest}
+    counts = totals.as_dict() | {"fingerprint": holding.fingerprint, "manifest": manifest}
     (folder / SUMMARY).write_bytes(RunSummary.model_validate(counts | pace).encode())
 
 
@@ -149,7 +168,7 @@ def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
             compression="zstd",
             use_dictionary=["shard", "image_ext", "error"],  # pyright: ignore[reportArgumentType]
         )
-    _write_records(folder, "made-up", Totals(), "")
+    _write_records(folder, contents(), Totals(), "")
     return folder
 
 
@@ -178,15 +197,14 @@ def _made_up(shard: str, rows: int, dice: np.random.Generator) -> tuple[Any, dic
     }
     made_up |= dict.fromkeys(("quality", "q_sim", "q_mag", "w_sim", "quality_min"), score)
     columns = [made_up.get(field.name, pa.nulls(rows)).cast(field.type) for field in SCHEMA]
-    empty = encode(
-        [], shard=ShardIdentity(path=shard, size=1, version="1"), fingerprint="made-up", config={}
-    )
+    empty = encode([], shard=ShardIdentity(path=shard, size=1, version="1"))
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
     metadata = pq.read_schema(pa.BufferReader(empty)).metadata | {
         b"shardsift.rows": str(rows).encode(),
         b"shardsift.errors": json.dumps({"truncated": int(has_error.sum())}).encode(),
         b"shardsift.sketch": base64.b64encode(quantile_sketch(quality[~has_error])),
         b"shardsift.digest": digest_of(table).encode(),
+        b"shardsift.rows_digest": digest_of(table.select(list(ROW_COLUMNS))).encode(),
     }
     return table, metadata
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardsift import annotate_shards
 from shardsift.cli.app import main
-from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
 from tests.documentation import BLOCKS, PAGES, blocks_of
@@ -64,7 +64,7 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
     picture().save("a.jpg")
     picture(seed=1).save("b.png")
     write_shards(Path("corpus"), shards=2, samples=1)
-    images, features, shards, with_ray = blocks_of(PYTHON, "python")
+    images, features, shards, measure, with_ray = blocks_of(PYTHON, "python")
     assert "import ray" in with_ray
     for block, count in [*((block, 1) for block in blocks_of(README, "python")), (images, 3)]:
         printed: list[Any] = []
@@ -79,18 +79,18 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
     outcomes: list[Any] = []
     run(shards, print=outcomes.append)
     assert [outcome.rows for outcome in outcomes] == [1, 1]
+    own = run(measure)["Brightness"]()
+    annotate_shards("corpus", FakeScorer(), "own", measures=[own])
+    assert 0 < pq.read_table("own")["brightness"][0].as_py() < 255
 
 
-def test_embeddings_are_read_in_two_ways() -> None:
+def test_embeddings_are_read_and_in_the_way_of_no_table() -> None:
     class Embedding(FakeScorer):
         embedding_values = 4
 
     write_run(write_shards(Path("corpus"), 2, 3), Path("corpus-scores"), Embedding())
-    by_reader, by_pyarrow = blocks_of(COLUMNS, "python")
-    names = run(by_reader)
-    assert names["embeddings"].shape == (6, 4)
-    table = run(by_pyarrow)["table"]
-    assert table["quality"].to_pylist() == pytest.approx(names["rows"]["quality"])
+    (by_reader,) = blocks_of(COLUMNS, "python")
+    assert run(by_reader)["embeddings"].shape == (6, 4)
     (some_columns,) = blocks_of(QUERY, "python")
     assert run(some_columns)["table"].num_rows == 6
 
@@ -146,7 +146,7 @@ def test_the_loader_of_a_clean_corpus_sees_pictures_and_scores(tmp_path: Path) -
 @pytest.mark.parametrize("words", FILTERS, ids=lambda words: words[:30])
 def test_filters_in_datacomp_s_manner_run(words: str) -> None:
     rows = [row(n, 0.5 + n / 20, phash=n // 2) for n in range(8)]
-    write_annotations(Path("scores"), {"a.tar": rows}, extras=Extras(hashes=("phash",)))
+    write_annotations(Path("scores"), {"a.tar": rows})
     metadata = {
         "uid": [f"{n:032x}" for n in range(8)],
         "text": ["a dog in the park"] * 8,

@@ -16,7 +16,7 @@ from shardsift.outputs.compact import compact
 from shardsift.records import FailedShard
 from shardsift.storage.files import list_files
 from tests.fakes import FakeScorer
-from tests.shardsift.asking.asked import BLURRY, TEXT, ask_here, score_pictures
+from tests.shardsift.annotations.asked import BLURRY, TEXT, ask_here, score_pictures
 from tests.shardsift.reshard.corpora import Corpus, plain_corpus
 
 Verb = Callable[[Path], object]
@@ -30,7 +30,7 @@ FILES: Mapping[str, bytes] = {
     "_failed/copy-of-00007.json": FAILED,
     "keep-list/mine.txt": b"words",
     "keep-list/mine.json": b"[]",
-    "embeddings/other.npy": b"numbers",
+    "_embeddings/other.npy": b"numbers",
     "_probe-of-mine": b"a name of ours, nearly",
     "_0123456789abcdef.tmp.bak": b"kept",
     "sub/folder/mine.json": b"[1]",
@@ -125,7 +125,7 @@ def test_files_of_others_stay_as_they_are(verb: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["score", "filter", "reshard", "compact", "ask"])
-@pytest.mark.parametrize("place", ["_failed", "keep-list", "embeddings", "sub", "_failed/deep"])
+@pytest.mark.parametrize("place", ["_failed", "keep-list", "_embeddings", "sub", "_failed/deep"])
 def test_links_are_never_followed_for_deleting(
     verb: str, place: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from shardsift.config import HashName, RunConfig, ScoreConfig, load_config
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.hashes import perceptual_hash
+from shardsift.shards.hashes import Hashes, perceptual_hash
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 
@@ -87,7 +87,7 @@ def _microseconds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
 
 def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> list[Cost]:
     """Measure laps of each addition in turn, the first of each left out."""
-    asked = load_config(RunConfig, overrides={"attributes": "clip-iqa"}).extras().attributes
+    asked = load_config(RunConfig, overrides={"attribute": ["clip-iqa"]}).asked()
     make = partial(Scorer, scoring, device=config.device, batch_size=config.batch_size)
     plain, asking, keeping = make(), make(attributes=asked), make(embeddings=True)
     additions: dict[str, tuple[Scorer, tuple[HashName, ...]]] = {
@@ -108,7 +108,8 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> 
         }
         for _ in range(config.laps + 1):
             for name, (scorer, hashes) in additions.items():
-                report = annotate(task, scorer, output, decoders[scorer], hashes=hashes)
+                measures = [Hashes(hashes)] if hashes else []
+                report = annotate(task, scorer, output, decoders[scorer], measures=measures)
                 assert report.seconds, "it was scored now"
                 laps[name].append(report.rows / report.seconds)
     return [

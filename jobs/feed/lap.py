@@ -30,7 +30,7 @@ import typer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shardsift.annotations.annotate import annotate
+from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Attributes, CropPlan, ScoreConfig
 from shardsift.outputs.encoder import AnnotationEncoder
@@ -40,7 +40,6 @@ from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import in_chunks
-from shardsift.shards.hashes import Hashes
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from shardsift.shards.slabs import Bytes, Unpin, leave
@@ -236,11 +235,11 @@ def _timed(work: Callable[[], None], images: int) -> float:
 
 def _write_rows(samples: list[Sample], image: RgbImage, scorer: ImageScorer) -> None:
     """Make the rows of samples, all of one image, and pack them into a file."""
-    encoder = AnnotationEncoder(ShardIdentity(path="a", size=1, version="1"), "free", {})
+    encoder = AnnotationEncoder(ShardIdentity(path="a", size=1, version="1"), contents_by(scorer))
     rows = OpenRows(encoder)
     scores = scorer.score([image] * len(samples))
     for chunk in in_chunks(samples):
-        rows.add(chunk, [image] * len(chunk), [Hashes()] * len(chunk))
+        rows.add(chunk, [image] * len(chunk), [()] * len(chunk))
         rows.set_scores(list(islice(scores, len(chunk))))
     rows.close()
     encoder.finish()

@@ -18,20 +18,25 @@ import numpy as np
 import torch
 import typer
 
-from shardsift.asking.answers import AskInputs, AskTask
-from shardsift.config import Extras
+from shardsift.annotations.ask import AskInputs
+from shardsift.columns import COLUMNS
 from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
+from shardsift.measures import MACLIP, MACLIP_COLUMNS, Contents, MeasureRecord
 from shardsift.outputs.embeddings import embeddings_name, read_embeddings
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.records import COLUMNS, FailedShard, ShardIdentity
+from shardsift.outputs.sealed_table import AnnotationFiles
+from shardsift.records import FailedShard, ShardIdentity, ShardTask
 from shardsift.runs.ask import asking
 from shardsift.scoring.questions import Questions
 from shardsift.shards.names import annotation_name
 
-_FINGERPRINT = "made-up"
+_SCORED = Contents(
+    measures={MACLIP: MeasureRecord(digest="made-up", columns=MACLIP_COLUMNS, needs=())},
+    embeddings=(MACLIP,),
+)
 
 
 def measure(
@@ -49,9 +54,11 @@ def measure(
         tasks = _write(source, shards, rows, values)
         _say(f"{shards * rows / 1e6:g} M rows of {values} values, {actors} actors, M rows/s", [])
         for number in map(int, questions.split(",")):
+            asked = _made_up(number, values)
             inputs = AskInputs(
-                annotations=str(source),
-                questions=_made_up(number, values),
+                annotations=AnnotationFiles(str(source), _SCORED.digests),
+                measures=[asked],
+                contents=Contents(measures={asked.name: asked.record}, sources=(MACLIP,)),
                 output=str(output),
             )
             coordinator = Coordinator(
@@ -72,27 +79,26 @@ def measure(
             _say("median", [median(column) for column in zip(*found, strict=True)])
 
 
-def _write(folder: Path, shards: int, rows: int, values: int) -> list[AskTask]:
+def _write(folder: Path, shards: int, rows: int, values: int) -> list[ShardTask]:
     """Write annotations with embeddings, all of the same values."""
     random = np.random.default_rng(0)
     embeddings_ND = random.standard_normal((rows, values), np.float32).astype(np.float16)
-    columns = {name: [None] * rows for name in COLUMNS}
+    columns = {column.name: [None] * rows for column in COLUMNS}
     columns |= {"index": list(range(rows)), "key": [f"{n:08}" for n in range(rows)]}
     columns |= {"quality": [0.5] * rows, "embedding": list(embeddings_ND)}
-    tasks: list[AskTask] = []
+    tasks: list[ShardTask] = []
     for number in range(shards):
         shard = f"{number:05}.tar"
         identity = ShardIdentity(path=shard, size=1, version="1")
-        encoder = AnnotationEncoder(identity, _FINGERPRINT, {}, Extras(embeddings=True), values)
+        encoder = AnnotationEncoder(identity, _SCORED, values)
         encoder.add(columns)
         encoded = encoder.finish()
         annotation = folder / annotation_name(shard)
         embeddings = folder / embeddings_name(annotation.name)
         embeddings.parent.mkdir(parents=True, exist_ok=True)
-        assert encoded.embeddings, "they were asked for"
-        embeddings.write_bytes(encoded.embeddings.data)
+        embeddings.write_bytes(encoded.embeddings[MACLIP].data)
         annotation.write_bytes(encoded.annotation)
-        tasks.append(AskTask(shard=shard, annotation=annotation.name, url=str(annotation)))
+        tasks.append(ShardTask(shard=shard, annotation=annotation.name, url=str(annotation)))
     return tasks
 
 
@@ -101,11 +107,11 @@ def _made_up(number: int, values: int) -> Questions:
     return Questions(
         attributes={f"a{place}": (("one", "other"),) for place in range(number)},
         towards_QD=torch.randn(number, values, generator=generator),
-        fingerprint=_FINGERPRINT,
+        fingerprint=_SCORED.fingerprint,
     )
 
 
-def _ask(coordinator: Coordinator, tasks: Sequence[AskTask]) -> float:
+def _ask(coordinator: Coordinator, tasks: Sequence[ShardTask]) -> float:
     """Return the seconds that all answers took, synced to disk as actors do it."""
     started = perf_counter()
     outcomes = list(coordinator.run(tasks))
@@ -115,10 +121,10 @@ def _ask(coordinator: Coordinator, tasks: Sequence[AskTask]) -> float:
     return took
 
 
-def _read(source: Path, tasks: Sequence[AskTask], rows: int, values: int, threads: int) -> float:
+def _read(source: Path, tasks: Sequence[ShardTask], rows: int, values: int, threads: int) -> float:
     """Return the seconds that so many threads take to read all embeddings."""
 
-    def read(task: AskTask) -> int:
+    def read(task: ShardTask) -> int:
         url = str(source / embeddings_name(task.annotation))
         return sum(len(part_ND) for part_ND in read_embeddings(url, rows, values))
 

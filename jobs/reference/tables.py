@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shardsift.cli import exit_codes
+from shardsift.columns import Column, with_further
 from shardsift.errors import ErrorCode
-from shardsift.outputs.sealed_table import MEANINGS, SCHEMA
+from shardsift.measures import AttributesMeasure
+from shardsift.outputs.sealed_table import arrow_schema
 from shardsift.runs.metrics import METRICS
 
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}
 """How types are called for which Arrow's own name is no help."""
+
+_ATTRIBUTE = "what was asked for with `--attribute`, 0 to 1, mean over crops"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -25,12 +29,18 @@ def _cell(text: str) -> str:
 
 def of_columns() -> str:
     """Describe the columns of annotations."""
-    types = {field.name: (str(field.type), field.nullable) for field in SCHEMA}
-    rows: list[list[str]] = []
-    for name, meaning in MEANINGS.items():
-        kind, may_be_null = types.get(name, ("float", True))
-        rows.append([f"`{name}`", _TYPES.get(kind, kind), "yes" if may_be_null else "", meaning])
+    (attribute,) = AttributesMeasure({"NAME": (("", ""),)}, "").columns
+    asked = attribute.model_copy(update={"meaning": _ATTRIBUTE})
+    declared = with_further([asked])
+    rows = [
+        [f"`{column.name}`", _TYPES.get(str(field.type), str(field.type)), *_more(column)]
+        for column, field in zip(declared, arrow_schema(declared), strict=True)
+    ]
     return table(["column", "type", "null", "means"], rows)
+
+
+def _more(column: Column) -> Sequence[str]:
+    return ["" if column.is_required else "yes", column.meaning]
 
 
 def of_error_codes() -> str:

@@ -149,15 +149,6 @@ class ImageFeatures:
     w_sim: npt.NDArray[np.float32]
 
 
-COLUMNS = (
-    *("key", "shard", "index", "uid", "image_ext", "tar_offset", "tar_size", "width", "height"),
-    *("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std"),
-    *("sha256", "phash"),
-    *("error", "error_message"),
-)
-"""Of every annotation, in order; `annotations.parquet` has their types and describes them."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardIdentity:
     """What a shard was when it was read: `version` is its etag, else its modification time."""
@@ -199,8 +190,9 @@ class StageSeconds:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What values add up to: enough for their mean and deviation, if it is known how many."""
+    """What some values add up to: enough for their mean and deviation."""
 
+    values: int
     total: float
     squares: float
     lowest: float
@@ -208,30 +200,34 @@ class Spread:
 
     def __add__(self, other: Spread) -> Spread:
         return Spread(
+            self.values + other.values,
             self.total + other.total,
             self.squares + other.squares,
             min(self.lowest, other.lowest),
             max(self.highest, other.highest),
         )
 
-    def mean(self, values: int) -> float:
-        """Return the mean of so many values."""
-        return self.total / values
+    @property
+    def mean(self) -> float:
+        """The mean."""
+        return self.total / self.values
 
-    def deviation(self, values: int) -> float:
-        """Return the population standard deviation of so many values."""
-        return math.sqrt(max(0.0, self.squares / values - self.mean(values) ** 2))
+    @property
+    def deviation(self) -> float:
+        """The population standard deviation."""
+        return math.sqrt(max(0.0, self.squares / self.values - self.mean**2))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ShardReport:
     """What came of one shard that was committed: counts only, no images and no rows.
 
-    `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `attributes` are
-    those of rows with a score, by column, and empty if there is none. `bytes` is the size of the
-    tar, 0 if a manifest tells of it. `passed_over` are counts above 0, by `PassedOver`. `seconds`
-    is the wall time of scoring, None if the shard was committed by an earlier run. `stages` are
-    `read`, `decode`, `score` and `write`.
+    `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `spreads` are
+    those of further columns of fractions, if they have values; `measures` are the digests of those
+    that were used, by name. `bytes` is the size of the tar, 0 if a manifest tells of it.
+    `passed_over` are counts above 0, by `PassedOver`. `seconds` is the wall time of scoring, None
+    if the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
+    `write`.
     """
 
     shard: str
@@ -243,7 +239,8 @@ class ShardReport:
     stages: Mapping[str, StageSeconds] = field(default_factory=dict[str, StageSeconds], repr=False)
     passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
     digest: str = ""
-    attributes: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    spreads: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    measures: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __repr__(self) -> str:
         took = "" if self.seconds is None else f", seconds={self.seconds:.1f}"

@@ -108,7 +108,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos").mkdir()
     picture().save(folder / "photos" / "000.jpg")
     write_tables(folder)
-    asked = "--attributes clip-iqa --hashes sha256,phash --embeddings --crops paper"
+    asked = "--attribute clip-iqa --hashes sha256,phash --embeddings maclip --crops paper"
     run(f"shardsift score corpus --output corpus-scores {asked}", folder)
     for name in ("corpus-scores-fast", "new-scores"):
         shutil.copytree(folder / "corpus-scores", folder / name)

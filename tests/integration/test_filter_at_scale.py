@@ -21,8 +21,7 @@ from rich.table import Table
 
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
-from shardsift.outputs.folder import find_annotations
-from shardsift.outputs.survey import survey
+from shardsift.outputs.output import find_annotations, survey
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))

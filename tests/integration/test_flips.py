@@ -19,7 +19,7 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.verify import run
 from shardsift.errors import AnnotationError, UserError
 from shardsift.outputs.compact import compact
-from tests.shardsift.asking.asked import TEXT, ask_here, score_pictures
+from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.reshard.corpora import make_corpus, sample
 
 FLIPS = int(os.environ.get("SHARDSIFT_TEST_FLIPS", "10"))
@@ -36,8 +36,8 @@ KINDS = {
         *("00000000.tar", "00000000_stats.json", "_plan.parquet", "_reshard.json"),
         *("sizes.json", "meta.json", "_summary.json"),
     ],
-    "asking/out": ["embeddings/0.npy", "0.parquet"],
-    "answers": ["0.parquet", "_ask.json", "_summary.json"],
+    "asking/out": ["_embeddings/maclip/0.npy", "0.parquet"],
+    "answers": ["0.parquet", "_run.json", "_manifest.arrow", "_summary.json"],
 }
 """Folders that verbs have written, and a file of each kind in them."""
 

@@ -18,7 +18,7 @@ import pytest
 from shardsift.cli.app import main
 from shardsift.documents import DIGEST
 from shardsift.outputs.compact import compact
-from tests.shardsift.asking.asked import TEXT, score_pictures
+from tests.shardsift.annotations.asked import TEXT, score_pictures
 from tests.shardsift.reshard.corpora import plain_corpus
 
 pytestmark = pytest.mark.skipif(

@@ -16,7 +16,7 @@ ON_CPUS = ["--config", "laptop", "--cpus-per-actor", "1", "--actors", "1", "--cr
 
 def test_from_scores_to_clean_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shards, scores = write_shards(tmp_path / "in", 2, samples=4), tmp_path / "scores"
-    score = ["score", str(shards), "--output", str(scores), "--embeddings", *ON_CPUS]
+    score = ["score", str(shards), "--output", str(scores), "--embeddings", "maclip", *ON_CPUS]
     assert follow(score, capsys) == ["score", "report", "filter", "reshard", "verify"]
     ask = ["ask", str(scores), "--output", str(tmp_path / "answers")]
     ask += ["--attribute", "watermark=a photo with a watermark|a photo without one"]

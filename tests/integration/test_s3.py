@@ -59,10 +59,10 @@ def run(**settings: Any) -> str:
 def test_a_bucket_is_scored_and_a_second_run_has_nothing_to_do(
     s3: s3fs.S3FileSystem, shards: str
 ) -> None:
-    places = {"shards": [f"{shards}/*.tar"], "output": "s3://corpus/scores", "embeddings": True}
+    places = {"shards": [f"{shards}/*.tar"], "output": "s3://corpus/scores", "embeddings": "maclip"}
     run(**places)
     assert read("s3://corpus/scores/00001.parquet").num_rows == 2
-    assert len(s3.ls("corpus/scores/embeddings")) == 3
+    assert len(s3.ls("corpus/scores/_embeddings/maclip")) == 3
     assert verify(claim_output("s3://corpus/scores")).problems == []
     assert json.loads(s3.cat_file("corpus/scores/_summary.json"))["rows"] == 6
     assert "nothing to do" in run(**places)

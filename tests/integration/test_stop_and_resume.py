@@ -60,7 +60,8 @@ def start(web: Web, out: Path, *flags: str) -> Command:
     """A run as a process of its own."""
     # The fake scorer loads no torch, which would take most of the time.
     module = ["shardsift", "score", "--model", "compact"] if CHAOS else ["tests.command", "score"]
-    options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1", "--embeddings"]
+    options = ["--output", str(out), "--gpus-per-actor", "0", "--actors", "1"]
+    options += ["--embeddings", "maclip"]
     return Command([*module, web.shards, *options, *flags])
 
 
@@ -76,7 +77,7 @@ def annotations_in(out: Path) -> list[Path]:
 
 
 def files_of(out: Path) -> Files:
-    paths = [*annotations_in(out), *out.glob("embeddings/*.npy")]
+    paths = [*annotations_in(out), *out.glob("_embeddings/maclip/*.npy")]
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 
 from shardsift.annotations.clock import StageClock
 from shardsift.annotations.rows import OpenRows
-from shardsift.config import PICTURE_SECONDS, Extras, HashName
-from shardsift.errors import AnnotationError, ImageError, OutputError, ShardError
+from shardsift.columns import COLUMNS
+from shardsift.config import PICTURE_SECONDS, Attributes, ScoreConfig
+from shardsift.errors import AnnotationError, ConfigError, ImageError, OutputError, ShardError
+from shardsift.measures import (
+    FEATURES,
+    MACLIP,
+    MACLIP_COLUMNS,
+    AttributesMeasure,
+    Contents,
+    Measure,
+    MeasureRecord,
+    is_measured,
+)
 from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.outputs.encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.sealed_table import read_footer
@@ -50,7 +61,7 @@ def annotate(
     decoder: Decoder = TWO_THREADS,
     turn: Lock | None = None,
     meter: Meter | None = None,
-    hashes: tuple[HashName, ...] = (),
+    measures: Sequence[Measure] = (),
     picture_timeout: float = PICTURE_SECONDS,
     lease: Lease | None = None,
 ) -> ShardReport:
@@ -73,14 +84,7 @@ def annotate(
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
-    config = scorer.config.model_dump(mode="json")
-    encoder = AnnotationEncoder(
-        identity,
-        scorer.fingerprint,
-        config,
-        extras_of(scorer, hashes),
-        scorer.embedding_values,
-    )
+    encoder = AnnotationEncoder(identity, contents_by(scorer, measures), scorer.embedding_values)
     meter = meter or Meter()
     with meter.shard(task.shard, identity.size) as own:
         passed_over = _score_rows(
@@ -89,7 +93,7 @@ def annotate(
             decoder,
             clock,
             encoder,
-            Wanted(scorer.config.max_pixels, encoder.extras.hashes, picture_timeout),
+            Wanted(scorer.config.max_pixels, tuple(measures), picture_timeout),
             turn or Lock(),
             meter,
             own,
@@ -105,30 +109,59 @@ def annotate(
     return replace(encoded.report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
 
 
-def extras_of(scorer: ImageScorer, hashes: Iterable[HashName] = ()) -> Extras:
-    """Tell what annotations by a scorer hold beside scores."""
-    return Extras(
-        attributes=dict(scorer.attributes),
-        hashes=tuple(hashes),
-        embeddings=scorer.embedding_values > 0,
+def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Contents:
+    """Describe annotations by a scorer, and by measures of the pictures. Raises ConfigError."""
+    towers = (MACLIP,) if scorer.embedding_values else ()
+    scored = scorer.config, scorer.fingerprint, scorer.attributes
+    return contents_of(*scored, embeddings=towers, measures=measures)
+
+
+def contents_of(
+    config: ScoreConfig,
+    fingerprint: str,
+    attributes: Attributes,
+    *,
+    embeddings: Sequence[str] = (),
+    measures: Sequence[Measure] = (),
+) -> Contents:
+    """Describe annotations whose score has a configuration and a fingerprint.
+
+    Raises:
+        ConfigError: if two measures have one name, or columns of one name.
+    """
+    maclip = MeasureRecord(digest=fingerprint, columns=MACLIP_COLUMNS, needs=(FEATURES,))
+    records = {MACLIP: maclip}
+    if attributes:
+        records["attributes"] = AttributesMeasure(attributes, fingerprint).record
+    for measure in measures:
+        if measure.name in records:
+            raise ConfigError(f"two measures are called {measure.name}; rename one")
+        records[measure.name] = measure.record
+    names = Counter(column.name for record in records.values() for column in record.columns)
+    names.update(column.name for column in COLUMNS if not is_measured(column))
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise ConfigError(f"two measures have a column {twice[0]}; rename one")
+    return Contents(
+        measures=records, config=config.model_dump(mode="json"), embeddings=tuple(embeddings)
     )
 
 
 def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
     """Commit what a shard came to, the annotation last: it says that all is there."""
     annotation = join(output, name)
-    if encoded.embeddings:
-        if not _is_beside(annotation, encoded.embeddings):
-            guard()
-            delete(annotation)  # of a shard that is scored again: embeddings would not be its own
-        commit(join(output, embeddings_name(name)), encoded.embeddings.data, guard)
+    if encoded.embeddings and not _is_beside(annotation, encoded.embeddings):
+        guard()
+        delete(annotation)  # of a shard that is scored again: embeddings would not be its own
+    for tower, embeddings in encoded.embeddings.items():
+        commit(join(output, embeddings_name(name, tower)), embeddings.data, guard)
     commit(annotation, encoded.annotation, guard)
 
 
-def _is_beside(annotation: str, embeddings: EmbeddingsFile) -> bool:
-    """Tell whether an annotation that is there knows just these embeddings."""
+def _is_beside(annotation: str, embeddings: Mapping[str, EmbeddingsFile]) -> bool:
+    """Return whether an annotation that is there knows just these embeddings."""
     try:
-        return read_footer(annotation).embeddings == embeddings.identity
+        told = read_footer(annotation).embeddings
+        return told == {tower: file.identity for tower, file in embeddings.items()}
     except AnnotationError:
         return False
 
@@ -158,7 +191,7 @@ def _score_rows(
     own: ShardMeter,
 ) -> Counter[str]:
     """Encode a row for every sample; count what was passed over."""
-    rows = OpenRows(encoder)
+    rows = OpenRows(encoder, wanted.measures)
     passed_over = Counter[str]()
     samples = 0
 
@@ -172,9 +205,9 @@ def _score_rows(
 
     def images() -> Generator[RgbImage]:
         decoded = decode_in_order(decoder, read(), wanted)
-        for chunk, (pictures, hashes, seconds) in clock.iterate("wait", decoded):
+        for chunk, (pictures, prepared, seconds) in clock.iterate("wait", decoded):
             clock.add("decode", seconds)
-            rows.add(chunk, pictures, hashes)
+            rows.add(chunk, pictures, prepared)
             _count_begun(chunk, pictures, own)
             yield from (picture for picture in pictures if not isinstance(picture, ImageError))
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from os import PathLike, fspath
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from shardsift.annotations.annotate import annotate, extras_of
+from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.config import PICTURE_SECONDS, HashName
-from shardsift.errors import ShardError
-from shardsift.outputs.folder import OutputFolder, check_output
-from shardsift.outputs.made import Made
+from shardsift.errors import ConfigError, ShardError
+from shardsift.measures import Measure
+from shardsift.outputs.folder import check_output
 from shardsift.outputs.manifest import ManifestWriter
-from shardsift.outputs.results import complete
+from shardsift.outputs.output import OutputFolder, complete
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import Decoder
+from shardsift.shards.hashes import Hashes
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track
 
@@ -34,6 +35,7 @@ def annotate_shards(
     output: Location,
     *,
     hashes: Iterable[HashName] = (),
+    measures: Iterable[Measure] = (),
     decode_workers: int = 0,
     picture_timeout: float = PICTURE_SECONDS,
     overwrite: bool = False,
@@ -54,6 +56,7 @@ def annotate_shards(
         scorer: what gives the scores; its configuration is recorded.
         output: folder or URL for the annotations; not a folder of shards.
         hashes: `sha256` of the image's file, and `phash` of what it shows.
+        measures: what else is computed of each picture.
         decode_workers: processes that decode; with 0 two threads of this one do.
         picture_timeout: seconds of processor time for decoding one image; then it gets a
             `too_slow` row.
@@ -63,6 +66,7 @@ def annotate_shards(
 
     Raises:
         InputError: if no shard is found.
+        ConfigError: if measures have one name, or processes that decode couldn't import one.
         OutputError: if the output can't be written, belongs to another configuration, or another
             run writes there.
     """
@@ -71,12 +75,16 @@ def annotate_shards(
     plan.check_found()
     check_output(fspath(output), {*plan.folders, plan.root}, plan)
     folder = OutputFolder(fspath(output))
-    made = Made(
-        scorer.fingerprint,
-        scorer.config.model_dump(mode="json"),
-        extras_of(scorer, hashes),
-    )
-    plan = folder.claim(plan, made, overwrite=overwrite)
+    further = (*([Hashes(hashes)] if hashes else ()), *measures)
+    for measure in further if decode_workers else ():
+        if type(measure).__module__ == "__main__":
+            raise ConfigError(
+                f"the measure {measure.name} is defined in a script or a notebook, where processes "
+                "that decode can't find it: put it into a module, or take decode_workers=0"
+            )
+    contents = contents_by(scorer, further)
+    folder.claim(contents, overwrite=overwrite)
+    plan = folder.placed(plan)
     tasks = [task for task in plan if task.annotation not in folder.committed]
     if not tasks and folder.is_finished:
         return []
@@ -84,16 +92,16 @@ def annotate_shards(
     started = perf_counter()
     decoder = make_decoder(decode_workers, scorer.pin)
     with closing(decoder), folder.hold(), ManifestWriter() as manifest:
-        folder.begin(plan, made)
+        folder.begin(plan, contents)
         for task in track(tasks, "scoring", len(tasks)):
-            outcome = _attempt(task, scorer, folder, decoder, made.extras.hashes, picture_timeout)
+            outcome = _attempt(task, scorer, folder, decoder, further, picture_timeout)
             outcomes.append(outcome)
             manifest.add(outcome)
         complete(
             folder,
             plan,
             manifest,
-            made=made,
+            contents=contents,
             actors=0,
             seconds=perf_counter() - started,
         )
@@ -105,7 +113,7 @@ def _attempt(
     scorer: ImageScorer,
     folder: OutputFolder,
     decoder: Decoder,
-    hashes: tuple[HashName, ...],
+    measures: Sequence[Measure],
     picture_timeout: float,
 ) -> ShardReport | FailedShard:
     try:
@@ -114,7 +122,7 @@ def _attempt(
             scorer,
             folder.url,
             decoder,
-            hashes=hashes,
+            measures=measures,
             picture_timeout=picture_timeout,
             lease=folder.lease,
         )

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.measures import Measure
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS
-from shardsift.records import COLUMNS, CUES, ImageScore, Sample
-from shardsift.shards.decoding import Picture
-from shardsift.shards.hashes import Hashes
+from shardsift.records import CUES, ImageScore, Sample
+from shardsift.shards.decoding import Picture, Prepared
 
 _SCORES = ("crops", *CUES, "quality_min", "quality_std")
 _MESSAGE_LENGTH = 200
@@ -30,17 +30,22 @@ class OpenRows:
     Those before them go to the encoder as soon as they fill a row group.
     """
 
-    def __init__(self, encoder: AnnotationEncoder) -> None:
+    def __init__(self, encoder: AnnotationEncoder, measures: Sequence[Measure] = ()) -> None:
+        """Begin with no rows; `measures` are asked of the pictures, the others by the scorer."""
         self._encoder = encoder
-        self._scores = [*_SCORES, *encoder.extras.columns]
-        names = [*COLUMNS, *encoder.extras.columns]
-        if encoder.extras.embeddings:
-            names.append(_EMBEDDING)
-        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+        self._measures = measures
+        contents = encoder.contents
+        own = contents.measures.get("attributes")
+        self._scores = [*_SCORES, *(column.name for column in (own.columns if own else ()))]
+        self._columns: dict[str, list[Any]] = {
+            column.name: [] for column in contents.columns if column.name != "shard"
+        }
+        if contents.embeddings:
+            self._columns[_EMBEDDING] = []
         self._waiting: deque[int] = deque()
 
     def add(
-        self, samples: Sequence[Sample], pictures: Sequence[Picture], hashes: Sequence[Hashes]
+        self, samples: Sequence[Sample], pictures: Sequence[Picture], prepared: Sequence[Prepared]
     ) -> None:
         """Take in the next samples, each with its image, which gets a score later, or its error."""
         first = self._encoder.rows + len(self._columns["index"])
@@ -59,11 +64,11 @@ class OpenRows:
             "tar_size": [image and image.size for image in images],
             "height": [height for height, _ in shapes],
             "width": [width for _, width in shapes],
-            "sha256": [own.sha256 for own in hashes],
-            "phash": [own.phash for own in hashes],
             "error": [error and error.code for error in errors],
             "error_message": [error and _line(error) for error in errors],
         }
+        for number, measure in enumerate(self._measures):
+            new |= _measured(measure, [own[number] for own in prepared])
         for name, column in self._columns.items():
             column += new.get(name, none)
         waiting = zip(indices, errors, strict=True)
@@ -97,6 +102,18 @@ class OpenRows:
             self._encoder.add({name: each[:ROW_GROUP_ROWS] for name, each in self._columns.items()})
             for column in self._columns.values():
                 del column[:ROW_GROUP_ROWS]
+
+
+def _measured(measure: Measure, prepared: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return a measure's columns, null where nothing is prepared."""
+    places = [place for place, own in enumerate(prepared) if own is not None]
+    found: dict[str, list[Any]] = {c.name: [None] * len(prepared) for c in measure.columns}
+    if places:
+        values = measure.measure([prepared[place] for place in places])
+        for column, own in zip(found.values(), values, strict=True):
+            for place, value in zip(places, own, strict=True):
+                column[place] = value
+    return found
 
 
 def _line(error: ImageError) -> str:

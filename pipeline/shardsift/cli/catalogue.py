@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shardsift.asking.ask_config import AskConfig
 from shardsift.cli.configs import (
     CompactConfig,
     CompareConfig,
@@ -18,6 +17,7 @@ from shardsift.cli.configs import (
     VerifyConfig,
 )
 from shardsift.config import Config, RunConfig
+from shardsift.config.ask import AskConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.doctor_config import DoctorConfig

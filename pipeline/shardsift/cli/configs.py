@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, model_validator
 
-from shardsift.config import Config, Given, ModelConfig, Share, TableConfig
+from shardsift.config import Config, Given, ModelConfig, OneOrMore, Share, TableConfig
 from shardsift.evaluation.experiment_config import ExperimentConfig
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
@@ -27,7 +27,18 @@ class CompactConfig(Config):
     overwrite: bool = Field(default=False, description="replace what an earlier `compact` wrote")
 
 
-class StatsConfig(TableConfig):
+class BesideConfig(Config):
+    """Outputs whose columns stand beside those of annotations."""
+
+    beside: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        alias="with",
+        description="another output of the same shards, such as that of `ask`, whose columns stand "
+        "row for row beside those of the annotations; may be given several times",
+    )
+
+
+class StatsConfig(BesideConfig, TableConfig):
     """A run in numbers."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
@@ -58,7 +69,7 @@ class VerifyConfig(TableConfig):
     )
 
 
-class ReportConfig(Config):
+class ReportConfig(BesideConfig):
     """What a report shows, and where its slider stands at first."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
@@ -81,7 +92,7 @@ class ReportConfig(Config):
     per: str = Field(
         default="prefix",
         description="what the parts of the corpus are: `prefix`, as of `filter`, or a column of "
-        "`join` or of annotations",
+        "annotations, of `with` or of `join`",
     )
     join: str | None = Field(
         default=None,
@@ -99,7 +110,7 @@ class ReportConfig(Config):
     open: bool = Field(default=False, description="open the page in a browser")
 
 
-class CompareConfig(TableConfig):
+class CompareConfig(BesideConfig, TableConfig):
     """Two runs over the same shards."""
 
     run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
+from keyword import iskeyword
 from pathlib import Path
 from textwrap import wrap
 from types import UnionType
@@ -30,6 +31,8 @@ COMMON: dict[str, tuple[str, type, str]] = {
 
 _COMMENT_WIDTH = 96
 _AS_FLAG = "_as_flag"
+_NO_KEYWORD = "_"
+"""Behind the parameter of a flag that Python has as a keyword: `--with`."""
 
 _SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 
@@ -48,6 +51,7 @@ def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
     by_place = [(key, field) for key, field in fields if Given.BY_PLACE in field.metadata]
 
     def command(context: typer.Context, **given: Any) -> int:
+        given = {name.removesuffix(_NO_KEYWORD): value for name, value in given.items()}
         for key, _ in by_place:
             flagged = given.pop(key + _AS_FLAG)
             if given[key] and flagged:
@@ -149,6 +153,7 @@ def _as_flag(key: str, field: FieldInfo) -> Parameter:
 
 def _optional(name: str, kind: Any, about: Any) -> Parameter:
     annotation = Annotated[kind | None, about]
+    name += _NO_KEYWORD if iskeyword(name) else ""
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

@@ -4,23 +4,31 @@ base.py     what all of them have in common
 files.py    from a file and flags
 mistakes.py what is wrong with them, for people
 score.py    what decides a score
-extras.py   what annotations hold beside it
+measures.py what is computed beside it
 run.py      a run on Ray
 filter.py   which samples to keep
 """
 
-from shardsift.config.base import CommaSeparated, Config, Given, Share, TableConfig, fields_by_key
-from shardsift.config.extras import (
+from shardsift.config.base import (
+    CommaSeparated,
+    Config,
+    Given,
+    OneOrMore,
+    Share,
+    TableConfig,
+    fields_by_key,
+)
+from shardsift.config.files import bundled_configs, load_config
+from shardsift.config.measures import (
     ATTRIBUTE_PREFIX,
     Attributes,
     AttributesConfig,
-    Extras,
     HashName,
     PromptPairs,
+    Tower,
     attribute_columns,
     checked_attributes,
 )
-from shardsift.config.files import bundled_configs, load_config
 from shardsift.config.mistakes import VARIABLE, did_you_mean, spelled
 from shardsift.config.run import PICTURE_SECONDS, RayConfig, RunConfig
 from shardsift.config.score import (
@@ -46,16 +54,17 @@ __all__ = [
     "Config",
     "CropPlan",
     "Dtype",
-    "Extras",
     "Given",
     "HashName",
     "ModelConfig",
+    "OneOrMore",
     "PromptPairs",
     "RayConfig",
     "RunConfig",
     "ScoreConfig",
     "Share",
     "TableConfig",
+    "Tower",
     "attribute_columns",
     "bundled_configs",
     "checked_attributes",

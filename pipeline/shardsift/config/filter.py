@@ -26,7 +26,7 @@ class FilterConfig(TableConfig):
     by: str = Field(
         default=QUALITY,
         description="what decides which sample is better, the higher the better: a column of "
-        "annotations or of `join`, or an expression in SQL of one row, such as "
+        "annotations, of `with` or of `join`, or an expression in SQL of one row, such as "
         "`quality - 0.3 * attr_watermark`. Rows without a value (null or NaN) are left out, and "
         "counted",
     )
@@ -54,27 +54,36 @@ class FilterConfig(TableConfig):
     )
     where: str | None = Field(
         default=None,
-        description="a condition in SQL on the columns of annotations and of `join`, which kept "
-        "samples fulfil, such as `width >= 256 AND q_mag > 0.7`. DuckDB's SQL with all functions "
-        "of one row; no aggregates, windows or subqueries",
+        description="a condition in SQL on the columns of annotations, of `with` and of `join`, "
+        "which kept samples fulfil, such as `width >= 256 AND q_mag > 0.7`. DuckDB's SQL with all "
+        "functions of one row; no aggregates, windows or subqueries",
     )
     unique: str | None = Field(
         default=None,
         description="of the samples with one value keep the best alone: `phash` or `sha256` (see "
-        "`--hashes` of `score`), `uid`, a column of `join`, or an expression in SQL of one row, "
-        "such as `nullif(cluster, -1)`. Those without a value all stay, and `keep_top` is a share "
-        "of what is left",
+        "`--hashes` of `score`), `uid`, a column of `with` or `join`, or an expression in SQL of "
+        "one row, such as `nullif(cluster, -1)`. Those without a value all stay, and `keep_top` is "
+        "a share of what is left",
     )
     per: str | None = Field(
         default=None,
         description="take `keep_top` within buckets: `prefix` (the shard's folder; if all lie in "
         "one, its name without the numbers at its end; one bucket if these are alike, too), "
-        "`megapixels`, a column of annotations or of `join`, or an expression in SQL of one row",
+        "`megapixels`, a column of annotations, of `with` or of `join`, or an expression in SQL of "
+        "one row",
+    )
+    beside: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        alias="with",
+        description="another output of the same shards, such as that of `ask`, whose columns stand "
+        "row for row beside those of the annotations; one that was made of other samples or "
+        "embeddings is refused. `OUTPUT AS ai` names it for `ai.attr_text`; without, it is `other` "
+        "(a second one `other2`). May be given several times",
     )
     join: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),
         description="a table with further columns: Parquet, CSV or JSON lines, as a file, a folder "
-        "or a glob, such as the output of `ask`. `TABLE AS laion` names it for `laion.WIDTH`; "
+        "or a glob. `TABLE AS laion` names it for `laion.WIDTH`; "
         "without, it is `joined` (a second one `joined2`). Rows that it doesn't have are a bucket "
         "of their own in `per`, and null elsewhere. May be given several times",
     )
@@ -161,5 +170,5 @@ class FilterConfig(TableConfig):
         """Return what decides which samples are kept: no locations but those of tables."""
         left_out = {"annotations", "output", "emit", "overwrite", "dry_run", "allow_missing"}
         left_out.add("as_json")
-        told = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
+        told = self.model_dump(mode="json", by_alias=True, exclude=left_out, exclude_none=True)
         return {name: value for name, value in told.items() if value != []}

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Config, Given
-from shardsift.config.extras import ExtrasConfig
+from shardsift.config.measures import MeasuresConfig
 from shardsift.config.score import ScoreConfig
 from shardsift.errors import ErrorCode
 
@@ -50,7 +50,7 @@ _DECODE_THREADS = 2
 """Of an actor without processes that decode; so many of these are slower than the threads."""
 
 
-class RunConfig(ScoreConfig, ExtrasConfig, RayConfig):
+class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):
     """A `score` run: what to score, where to write, and with what resources."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(

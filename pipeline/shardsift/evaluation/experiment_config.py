@@ -74,7 +74,7 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
     def _by_is_asked(self) -> Self:
         known = attribute_columns(self.asked())
         if self.by is not None and self.by not in known:
-            hint = did_you_mean(self.by, known, "ask it with --attribute or --attributes")
+            hint = did_you_mean(self.by, known, "ask it with --attribute")
             raise ValueError(f"--by {self.by}: no attribute that is asked; {hint}")
         return self
 

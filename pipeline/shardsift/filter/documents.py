@@ -14,10 +14,11 @@ class FilterRecord(Document):
     """`_filter.json`: the rule that all keep-lists of its folder were chosen by.
 
     `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs;
-    `emitted` is what was to be written.
+    `beside` are the outputs of `--with`; `emitted` is what was to be written.
     """
 
     annotations: str
+    beside: tuple[str, ...]
     root: str
     fingerprint: str
     rule: dict[str, Any]

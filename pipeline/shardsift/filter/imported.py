@@ -9,20 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from shardsift.config import ATTRIBUTE_PREFIX, Extras
+from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
 from shardsift.filter.database import Database, QueryError, equal_runs, quoted
-from shardsift.filter.tables import find_files, is_parquet, reading
+from shardsift.filter.tables import find_files, is_output, is_parquet, reading
+from shardsift.measures import (
+    MACLIP,
+    MACLIP_COLUMNS,
+    AttributesMeasure,
+    Contents,
+    MeasureRecord,
+)
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.outputs.folder import RUN_RECORD, OutputFolder
-from shardsift.outputs.sealed_table import own_metadata, schema_of
-from shardsift.outputs.survey import Survey, survey
+from shardsift.outputs.output import RUN_RECORD, OutputFolder, Survey, survey
+from shardsift.outputs.sealed_table import schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name, check_file, check_folder
-from shardsift.storage.files import SHARD_SUFFIX, join, list_files, open_read
+from shardsift.storage.files import SHARD_SUFFIX, join, list_files
 from shardsift.storage.reading import located
 from shardsift.storage.scratch import make_scratch, naming_scratch
 
@@ -37,11 +42,7 @@ def is_plain(url: str) -> bool:
     first = min((n for n in names if is_parquet(n) and not n.startswith("_")), default=None)
     if RUN_RECORD in names or first is None:
         return False
-    try:
-        with open_read(join(url, first)) as file:
-            return "fingerprint" not in own_metadata(pq.read_schema(file).metadata or {})
-    except (OSError, pa.ArrowException, ValueError):
-        return False
+    return not is_output(join(url, first))
 
 
 @contextmanager
@@ -67,13 +68,15 @@ def imported(url: str) -> Generator[Survey]:
                 raise InputError(f"{url}: has {rows:,} rows without a shard, an index or a key")
             attributes = [n for n in names if n.startswith(ATTRIBUTE_PREFIX)]
             prompts = {n.removeprefix(ATTRIBUTE_PREFIX): (("?", "-"),) for n in attributes}
-            extras = Extras(attributes=prompts)
+            scored = MeasureRecord(digest="unknown", columns=MACLIP_COLUMNS, needs=())
+            asked = AttributesMeasure(prompts, "unknown").record
+            contents = Contents(measures={MACLIP: scored, "attributes": asked})
             given = {name: quoted(name) for name in names}
             score = "CASE WHEN isfinite(quality) THEN quality END"
             code = "coalesce(error, 'unknown')" if "error" in names else "'unknown'"
             given["error"] = f"CASE WHEN ({score}) IS NULL THEN {code} END"
             given["quality"] = score
-            columns = [f"{given.get(n, 'NULL')} AS {quoted(n)}" for n in schema_of(extras).names]
+            columns = [f"{given.get(n, 'NULL')} AS {quoted(n)}" for n in schema_of(contents).names]
             query = f"SELECT {', '.join(columns)} FROM {source}"
             batches = database.batches(f"{query} ORDER BY shard, index")
             for shard, table in equal_runs(batches, "shard"):
@@ -85,8 +88,8 @@ def imported(url: str) -> Generator[Survey]:
                 if (np.diff(table["index"].to_numpy()) <= 0).any():
                     raise InputError(f"{url}: has an index of {shard} twice")
                 identity = ShardIdentity(path=shard, size=0, version="")
-                encoder = AnnotationEncoder(identity, "unknown", {}, extras)
-                encoder.add_table(table.cast(schema_of(extras)))
+                encoder = AnnotationEncoder(identity, contents)
+                encoder.add_table(table.cast(schema_of(contents)))
                 path = Path(scratch) / annotation_name(shard)
                 with naming_scratch():
                     path.parent.mkdir(parents=True, exist_ok=True)

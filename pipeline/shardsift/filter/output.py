@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +24,12 @@ from shardsift.documents import DocumentError, first_problem
 from shardsift.errors import AnnotationError, InputError, OutputError
 from shardsift.filter.documents import FilterRecord, FilterSummary
 from shardsift.filter.uids import UidWriter
+from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of
 from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
+from shardsift.outputs.output import Part, Survey
 from shardsift.outputs.sealed_table import SCHEMA as ANNOTATIONS
 from shardsift.outputs.sealed_table import encode_sealed, own_metadata, read_own, shard_column
-from shardsift.outputs.survey import Part, Survey
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
@@ -41,7 +42,6 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.lease import is_held
 from shardsift.storage.local import prune
-from shardsift.threads import map_ordered
 from shardsift.version import __version__
 
 KEEP_LIST = "keep-list"
@@ -55,8 +55,6 @@ SCHEMA = pa.schema(
 )
 """Columns of a keep-list; `quality` is null if a sample without a score is kept."""
 
-_THREADS = 32
-
 
 # --- a keep-list -----------------------------------------------------------------------------
 
@@ -65,13 +63,15 @@ class KeepListFooter(BaseModel):
     """Metadata of a keep-list, under our prefix.
 
     `filter` is the rule that it was chosen by; `annotation` the digest of all rows of the shard's
-    annotation, `digest` that of the kept ones.
+    annotation, `beside` those of the outputs of `--with`, null for one that lacks the shard;
+    `digest` is that of the kept rows.
     """
 
     shard: str
     rows: NonNegativeInt
     digest: str
     annotation: str
+    beside: Json[list[str | None]]
     fingerprint: str
     filter: Json[dict[str, Any]]
     threshold: Json[int | float | None]
@@ -93,7 +93,7 @@ class KeepListFile:
     footer: KeepListFooter
 
 
-def _encode(part: Part, rows: Any, record: FilterRecord) -> bytes:
+def _encode(part: Part, rows: Any, record: FilterRecord, outputs: Sequence[Beside]) -> bytes:
     """Encode the kept rows of a shard's annotation."""
     named = rows.append_column("shard", shard_column(part.shard, len(rows)))
     table = named.select(SCHEMA.names).cast(SCHEMA)
@@ -102,6 +102,7 @@ def _encode(part: Part, rows: Any, record: FilterRecord) -> bytes:
         "rows": str(len(table)),
         "digest": digest_of(table),
         "annotation": part.digest,
+        "beside": json.dumps([output.digests.get(part.name) for output in outputs]),
         "fingerprint": record.fingerprint,
         "filter": json.dumps(record.rule, sort_keys=True),
         "threshold": json.dumps(record.threshold),
@@ -116,8 +117,8 @@ def _encode(part: Part, rows: Any, record: FilterRecord) -> bytes:
 class KeptFolder(RunFolder):
     """Writes what a filter keeps; if that goes wrong, nothing of it stays."""
 
-    def __init__(self, url: str, annotations: str, *, overwrite: bool) -> None:
-        """Claim the folder, and change nothing in it.
+    def __init__(self, url: str, annotations: str, names: Set[str], *, overwrite: bool) -> None:
+        """Claim the folder, and change nothing in it; `names` are those of annotations.
 
         Raises:
             OutputError: if it holds something else, or a finished filter without `overwrite`.
@@ -126,8 +127,10 @@ class KeptFolder(RunFolder):
         super().__init__(url)
         self._annotations = absolute(annotations)
         self._overwrite = overwrite
+        self._known = {f"{KEEP_LIST}/{name}" for name in names}
         self._written: set[str] = set()
         self._record: FilterRecord | None = None
+        self._outputs: Sequence[Beside] = ()
         self._claim()
         folder = local_folder(url)
         self._new_folder = None if folder is None or folder.exists() else folder
@@ -136,16 +139,19 @@ class KeptFolder(RunFolder):
         """Find what an earlier filter left. Raises OutputError if it may not be replaced."""
         url, files = self.url, self.files
         self._lists = {n for n in files if n.startswith(f"{KEEP_LIST}/") and is_annotation(n)}
-        self._emitted: Sequence[str] = ()
+        emitted: Sequence[str] = ()
         with suppress(OSError, DocumentError):
-            self._emitted = FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
-        theirs = {UIDS} & files if "uids" not in self._emitted else set[str]()
-        theirs |= self.behind_links(self._lists) if RECORD in files else self._lists
-        if theirs:
-            raise OutputError(
-                f"{url}: holds {min(theirs)}, which no filter here has recorded, or which lies "
-                "behind a link; choose another --output"
-            )
+            emitted = FilterRecord.decode(read_bytes(join(url, RECORD))).emitted
+
+        def is_own(name: str) -> bool:
+            if RECORD not in files:
+                return False
+            if name == UIDS:
+                return "uids" in emitted
+            is_named = name in self._known and KEEP_LIST in emitted
+            return is_named or self._is_own_list(name)
+
+        self.check_own("filter", self._lists | ({UIDS} & files), is_own)
         if SUMMARY in files and RECORD not in files:
             raise OutputError(f"{url}: is the output of a run; choose another --output")
         if SUMMARY in files and not self._overwrite:
@@ -178,25 +184,15 @@ class KeptFolder(RunFolder):
                 prune(self._new_folder)
             raise
 
-    def begin(self, summary: FilterSummary, found: Survey) -> None:
-        """Delete what an earlier filter has written, and record what this one does.
-
-        Raises:
-            OutputError: if somebody else's files lie among keep-lists.
-        """
-        known = {f"{KEEP_LIST}/{part.name}" for part in found.parts}
-        unknown = sorted(self._lists - known if "keep-list" in self._emitted else self._lists)
-        own = map_ordered(self._is_own_list, unknown, _THREADS)
-        if theirs := [name for name, is_own in zip(unknown, own, strict=True) if not is_own]:
-            raise OutputError(
-                f"{self.url}: holds {theirs[0]}, which is no keep-list of a filter; move it away, "
-                "or choose another --output"
-            )
+    def begin(self, summary: FilterSummary, found: Survey, outputs: Sequence[Beside]) -> None:
+        """Delete what an earlier filter has written, and record what this one does."""
         self.sweep()
         self.delete_all([SUMMARY])
         self.delete_all(self._lists | ({RECORD, UIDS} & self.files))
+        self._outputs = outputs
         self._record = FilterRecord(
             annotations=self._annotations,
+            beside=tuple(absolute(output.url) for output in outputs),
             root=found.root,
             fingerprint=found.fingerprint,
             rule=summary.rule,
@@ -222,7 +218,7 @@ class KeptFolder(RunFolder):
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
-        self.commit(f"{KEEP_LIST}/{part.name}", _encode(part, rows, self._record))
+        self.commit(f"{KEEP_LIST}/{part.name}", _encode(part, rows, self._record, self._outputs))
 
     def add_uids(self, uids: UidWriter) -> tuple[int, str]:
         """Write DataComp's subset file; return the number of its uids, and its SHA-256."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,9 @@ from shardsift.filter.rows import THREADS, Rows, read_part
 from shardsift.filter.selection import BucketKey, Selection
 from shardsift.filter.tables import joined_tables
 from shardsift.filter.uids import UidWriter
-from shardsift.outputs.folder import find_annotations
+from shardsift.outputs.beside import Beside, find_beside
+from shardsift.outputs.output import Part, Survey, find_scores, survey
 from shardsift.outputs.sketch import shortest
-from shardsift.outputs.survey import Part, Survey, survey
 from shardsift.threads import Track, map_ordered, no_track
 
 _KEPT_COLUMNS = ("key", "index", "uid", "quality")
@@ -56,9 +56,10 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
     """
     with ExitStack() as stack:
         url, folder = config.annotations, None
-        source = None if is_plain(url) else find_annotations(url)
+        source = None if is_plain(url) else find_scores(url)
         if config.output is not None and not config.dry_run:
-            folder = KeptFolder(config.output, url, overwrite=config.overwrite)
+            names = source.committed if source else set[str]()
+            folder = KeptFolder(config.output, url, names, overwrite=config.overwrite)
         if source:
             found = survey(source, allow_missing=config.allow_missing, track=track)
         else:
@@ -69,8 +70,9 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             if folder is None:
                 return FilterResult(found, least, rank_error)
         tables = joined_tables(config.join, config.on, config.exclude)
+        outputs = find_beside(config.beside, may_lack=config.allow_missing)
         database = stack.enter_context(Database(file for each in tables for file in each.files))
-        rows = Rows(config, found, database, tables)
+        rows = Rows(config, found, database, tables, outputs)
         if folder:
             stack.enter_context(folder.writing())
         rows.read(track)
@@ -98,7 +100,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             problem += f"threshold{_range(found) if config.by == QUALITY else ''}"
             raise InputError(f"{url}: keeps nothing: {problem}")
         if folder:
-            summary = _write(config, found, summary, selection, folder, database, track)
+            summary = _write(config, found, summary, selection, folder, database, outputs, track)
         return FilterResult(found, summary.threshold, rank_error, summary)
 
 
@@ -184,10 +186,11 @@ def _write(
     selection: Selection,
     folder: KeptFolder,
     database: Database,
+    outputs: Sequence[Beside],
     track: Track,
 ) -> FilterSummary:
     """Write the rows that are kept; return the summary with the counts of uids."""
-    folder.begin(summary, found)
+    folder.begin(summary, found, outputs)
     uids = UidWriter(database) if "uids" in config.emit else None
 
     def write(item: tuple[Part, NDArray[np.int32]]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,15 +19,17 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from shardsift.config import Extras, did_you_mean
+from shardsift.config import did_you_mean
 from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, quoted
 from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
 from shardsift.filter.tables import OWN, Table, joined_tables, open_tables, select
+from shardsift.measures import Contents
+from shardsift.outputs.beside import Beside
+from shardsift.outputs.output import Part, Survey
 from shardsift.outputs.sealed_table import schema_of
-from shardsift.outputs.survey import Part, Survey
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
 from shardsift.threads import Track, map_ordered, no_track
@@ -82,7 +84,12 @@ class Rows:
     """
 
     def __init__(
-        self, config: FilterConfig, found: Survey, database: Database, tables: Sequence[Table]
+        self,
+        config: FilterConfig,
+        found: Survey,
+        database: Database,
+        tables: Sequence[Table],
+        outputs: Sequence[Beside] = (),
     ) -> None:
         """Check the rule: every table, column and expression. Nothing is read yet.
 
@@ -90,7 +97,8 @@ class Rows:
         """
         self.matches: list[JoinCounts] = []
         self._config, self._found, self._database, self._tables = config, found, database, tables
-        self._columns = open_tables(database, found.extras, tables)
+        self._outputs = outputs
+        self._columns = open_tables(database, found.contents, tables, outputs)
         self._by = self._parse("by", config.by)
         self.kind = "UBIGINT" if config.random is not None else _ranked_kind(self._by)
         self._where = self._parse("where", config.where)
@@ -150,21 +158,32 @@ class Rows:
         if self._unique:
             self._mark_duplicates()
 
-    def annotations(self, columns: Iterable[str], track: Track, title: str) -> Any:
+    def annotations(self, columns: Collection[str], track: Track, title: str) -> Any:
         """Make a source of a query: columns of all annotations, and the number of their shard."""
-        names, parts = sorted({*columns, "index", "quality"}), self._found.parts
+        parts = self._found.parts
+        names = sorted({"index", "quality", *(name for name in columns if "." not in name)})
+        beside = {
+            output: [n.partition(".")[2] for n in columns if n.startswith(f"{output.alias}.")]
+            for output in self._outputs
+        }
+        schema = schema_of(self._found.contents, names)
+        for output, own in beside.items():
+            for each in schema_of(output.folder.contents, own):
+                schema = schema.append(each.with_name(f"{output.alias}.{each.name}"))
+        schema = schema.append(pa.field("row_part", pa.int32()))
 
         def read(number: int) -> Any:
-            table = read_part(self._found, parts[number], names).replace_schema_metadata(None)
-            return table.append_column(
-                "row_part", pa.repeat(pa.scalar(number, pa.int32()), len(table))
-            )
+            table = read_part(self._found, parts[number], names)
+            arrays = table.columns
+            for output, own in beside.items():
+                arrays += output.read(parts[number], own).columns
+            arrays.append(pa.repeat(pa.scalar(number, pa.int32()), len(table)))
+            return pa.Table.from_arrays(arrays, schema=schema)
 
         def batches() -> Iterator[Any]:
             for table in track(map_ordered(read, range(len(parts)), THREADS), title, len(parts)):
                 yield from table.to_batches()
 
-        schema = schema_of(self._found.extras, names).append(pa.field("row_part", pa.int32()))
         return self._database.stream(schema, batches())
 
     def _fill(self, track: Track) -> None:
@@ -320,7 +339,7 @@ class Rows:
 
 
 def label_rows(
-    table: Any, flag: str, text: str, join: str | None, extras: Extras
+    table: Any, flag: str, text: str, join: str | None, contents: Contents
 ) -> tuple[Any, Expression]:
     """Return what an expression says of each row of a table of annotations, and the expression.
 
@@ -330,7 +349,7 @@ def label_rows(
     """
     tables = joined_tables([] if join is None else [join])
     with Database([file for each in tables for file in each.files]) as database:
-        columns = open_tables(database, extras, tables)
+        columns = open_tables(database, contents, tables)
         expression = Expression(flag, text, columns.resolve, columns.spelled(text))
         source = {OWN: table.append_column("row_number", pa.array(range(len(table))))}
         for each in tables:
@@ -394,7 +413,8 @@ def read_part(found: Survey, part: Part, columns: Sequence[str]) -> Any:
     Raises:
         AnnotationError: if it is damaged, or another one than was found.
     """
-    table = found.folder.annotations.read(part.name, columns, part.digest)
+    schema = schema_of(found.contents, columns)
+    table = found.folder.annotations.read_again(part.name, schema, part.digest)
     quality, url = table["quality"], join(found.url, part.name)
     scored = len(quality) - quality.null_count
     if (len(table), scored) != (part.rows, part.scored):

@@ -12,11 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.config import Extras, did_you_mean
+from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, escaped, literal, quoted
 from shardsift.filter.expressions import Column, field_kind
-from shardsift.outputs.sealed_table import schema_of
+from shardsift.measures import Contents
+from shardsift.outputs.beside import NAMED, Beside
+from shardsift.outputs.sealed_table import own_metadata, schema_of
 from shardsift.redaction import reason
 from shardsift.storage.files import join, list_files, open_read
 from shardsift.storage.filesystems import pattern_of
@@ -35,8 +37,6 @@ _KINDS = (
     "Parquet (.parquet, .pq), CSV (.csv, .tsv) or JSON lines (.jsonl, .json): a file, a folder or "
     "a glob"
 )
-
-_NAMED = re.compile(r"(?P<url>.*\S)\s+AS\s+(?P<alias>[a-z]\w*)\s*", re.IGNORECASE | re.DOTALL)
 
 OWN = "annotations"
 """Names the table of annotations: `annotations.width`."""
@@ -86,16 +86,33 @@ class Source:
         return Column(name, *_clean(self.kinds[name], f"a.{quoted(name)}"))
 
 
+class OutputSource(Source):
+    """Columns of another output, which a query finds in annotations' own rows: `ai.attr_text`."""
+
+    def __init__(self, output: Beside) -> None:
+        schema = schema_of(output.folder.contents, [c.name for c in output.columns])
+        super().__init__({each.name: _own_kind(each.type) for each in schema})
+        self.output, self.alias = output, output.alias
+
+    def column(self, name: str, fields: Sequence[str]) -> Column:
+        """Return a column. Raises LookupError if a field of it is named."""
+        plain = super().column(name, fields)
+        name = f"{self.alias}.{name}"
+        return Column(name, *_clean(self.kinds[plain.name], f"a.{quoted(name)}"))
+
+
 class Columns:
-    """All columns that an expression may name: annotations' own, and those of joined tables.
+    """All columns that an expression may name: of annotations, other outputs and joined tables.
 
     `own` gives the types of annotations' columns, which a query calls `a`.
     """
 
-    def __init__(self, extras: Extras, tables: Sequence[Table] = ()) -> None:
-        kinds = {field.name: _own_kind(field.type) for field in schema_of(extras)}
+    def __init__(
+        self, contents: Contents, tables: Sequence[Table] = (), outputs: Sequence[Beside] = ()
+    ) -> None:
+        kinds = {field.name: _own_kind(field.type) for field in schema_of(contents)}
         self.own = {name: _clean(kind, "")[0] for name, kind in kinds.items()}
-        self._sources: Sequence[Source] = [Source(kinds), *tables]
+        self._sources: Sequence[Source] = [Source(kinds), *map(OutputSource, outputs), *tables]
 
     def resolve(self, path: Sequence[str]) -> Column:
         """Find the column of a dotted name: `width`, `laion.WIDTH`, `meta.aesthetic`.
@@ -139,7 +156,9 @@ def _own_kind(kind: Any) -> str:
         sizes = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
         return f"{'' if pa.types.is_signed_integer(kind) else 'U'}{sizes[kind.bit_width]}"
     if pa.types.is_floating(kind):
-        return "FLOAT"
+        return "DOUBLE" if kind.bit_width > 32 else "FLOAT"
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
     return "BLOB" if pa.types.is_fixed_size_binary(kind) else "VARCHAR"
 
 
@@ -187,6 +206,11 @@ class Table(Source):
         self._once = ""
         self._names: Mapping[str, str] = {}  # as DuckDB has them, by those in the files
         self._found, reader = find_files(url)
+        if not excludes and is_output(self._found[0]):
+            raise InputError(
+                f"{url}: is an output of Shardsift, whose rows stand in the order of the "
+                "annotations' own; name its folder by --with"
+            )
         self.files = [located(file) for file in self._found]
         self.sql = reading(reader, self.files)
 
@@ -355,7 +379,7 @@ def joined_tables(
     keys = [*on] if len(on) == len(joins) else [on[0] if on else None] * len(joins)
     tables: list[Table] = []
     for number, (given, key) in enumerate(zip(joins, keys, strict=True), start=1):
-        named = _NAMED.fullmatch(given)
+        named = NAMED.fullmatch(given)
         alias = named["alias"] if named else f"joined{number if number > 1 else ''}"
         if alias.lower() in (OWN, *(table.alias.lower() for table in tables)):
             raise ConfigError(f"--join {given}: there is another table {alias}")
@@ -363,12 +387,20 @@ def joined_tables(
     return [*tables, *(Table(url, "excluded", None, excludes=True) for url in excludes)]
 
 
-def open_tables(database: Database, extras: Extras, tables: Sequence[Table]) -> Columns:
+def open_tables(
+    database: Database,
+    contents: Contents,
+    tables: Sequence[Table],
+    outputs: Sequence[Beside] = (),
+) -> Columns:
     """Open tables; return the columns that expressions may name. Raises UserError."""
-    own = Columns(extras).own
+    aliases = Counter(each.alias.lower() for each in (*outputs, *tables))
+    if twice := [alias for alias, times in aliases.items() if times > 1 and alias != "excluded"]:
+        raise ConfigError(f"an output and a table are called {twice[0]}; name one by AS")
+    own = Columns(contents).own
     for number, table in enumerate(tables):
         table.open(database, number, own)
-    return Columns(extras, [table for table in tables if not table.excludes])
+    return Columns(contents, [table for table in tables if not table.excludes], outputs)
 
 
 def select(
@@ -423,6 +455,15 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
         if found:
             return [join(folder, name) for name in found], sql
     raise InputError(f"{url}: {problem}")
+
+
+def is_output(file: str) -> bool:
+    """Return whether a file is that of an output of Shardsift, as it wrote it."""
+    try:
+        with open_read(file) as content:
+            return "measures" in own_metadata(pq.read_schema(content).metadata or {})
+    except (OSError, pa.ArrowException, ValueError):
+        return False
 
 
 def reading(reader: str, files: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -17,16 +17,8 @@ import pyarrow.parquet as pq
 
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.outputs.digest import digest_of
-from shardsift.outputs.folder import (
-    MANIFEST,
-    RUN_RECORD,
-    SUMMARY,
-    RunFolder,
-    check_apart,
-    check_output,
-    find_annotations,
-    is_passing,
-)
+from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, is_passing
+from shardsift.outputs.output import MANIFEST, RUN_RECORD, Part, Survey, find_annotations, survey
 from shardsift.outputs.records import COMPACTING, CompactRecord, RunSummary
 from shardsift.outputs.sealed_table import (
     METADATA_PREFIX,
@@ -36,7 +28,6 @@ from shardsift.outputs.sealed_table import (
     own_metadata,
     schema_of,
 )
-from shardsift.outputs.survey import Part, Survey, survey
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
     absolute,
@@ -54,7 +45,7 @@ _THREADS = 4
 _FILE_FORMAT = "annotations-{:05d}" + ANNOTATION_SUFFIX
 _OWN_FILE = re.compile(r"annotations-\d{5,}\.parquet")
 
-_OF_RUN = ("fingerprint", "config", "extras", "extras_digest", "version")
+_OF_RUN = ("fingerprint", "config", "measures", "version")
 """Keys of footers whose values all shards of a run share, as a rule."""
 
 ShardRows = tuple[Footer, Any]
@@ -140,7 +131,7 @@ def _compact(
         shards=len(found.parts),
         rows=found.rows,
         files=files,
-        left_embeddings=found.extras.embeddings,
+        left_embeddings=bool(found.contents.embeddings),
     )
 
 
@@ -148,25 +139,19 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
     """Open the output folder; also name what an earlier `compact` wrote. Raises OutputError."""
     target = RunFolder(output)
     files = {name for name in target.files if not is_passing(name)}
-    if files and COMPACTING not in files:
-        raise OutputError(
-            f"{output}: holds {min(files)}, which no compact here has recorded; "
-            "choose another --output"
-        )
+    records = {COMPACTING, MANIFEST, RUN_RECORD, SUMMARY, *target.own_failures()}
+
+    def is_own(name: str) -> bool:
+        is_file = _OWN_FILE.fullmatch(name) and _is_own(join(output, name))
+        return COMPACTING in files and (name in records or bool(is_file))
+
+    target.check_own("compact", files, is_own)
     if SUMMARY in files and not overwrite:
         raise OutputError(
             f"{output}: holds compacted annotations already; choose another --output, or "
             "--overwrite to replace them"
         )
-    own = {COMPACTING, MANIFEST, RUN_RECORD, SUMMARY} & files
-    own |= {name for name in files if _OWN_FILE.fullmatch(name) and _is_own(join(output, name))}
-    own = (own | target.own_failures()) - target.behind_links(files)
-    if strangers := files - own:
-        raise OutputError(
-            f"{output}: holds {min(strangers)}, which is none of compact's files, or lies behind a "
-            "link; move it away, or choose another --output"
-        )
-    return target, own - {COMPACTING, SUMMARY}
+    return target, files - {COMPACTING, SUMMARY}
 
 
 def _is_own(url: str) -> bool:
@@ -188,7 +173,7 @@ def _read(found: Survey, track: Track) -> Generator[ShardRows]:
                 f"{found.url}: the annotation of {part.shard} has other rows than "
                 "its digest is of; see `shardsift verify`"
             )
-        return replace(footer, embeddings=None), table  # which stay where they are
+        return footer, table
 
     shards = map_ordered(read, found.parts, _THREADS)
     yield from track(shards, "compacting", len(found.parts))
@@ -204,7 +189,7 @@ def _write_file(
     """
     footers: list[dict[str, str]] = []
     written = _HashedFile(file)
-    with pq.ParquetWriter(written, schema_of(found.extras), **PARQUET_OPTIONS) as writer:
+    with pq.ParquetWriter(written, schema_of(found.contents), **PARQUET_OPTIONS) as writer:
         for footer, rows in shards:
             footers.append(footer.as_metadata())
             if len(rows):
@@ -212,7 +197,7 @@ def _write_file(
             if written.tell() >= bytes_per_file:
                 break
         whole = footers[0]
-        alike = [key for key in _OF_RUN if all(each[key] == whole[key] for each in footers)]
+        alike = [k for k in _OF_RUN if k in whole and all(e.get(k) == whole[k] for e in footers)]
         own = [{k: v for k, v in each.items() if k not in alike} for each in footers]
         metadata = {key: whole[key] for key in alike} | {"shards": json.dumps(own)}
         writer.add_key_value_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})

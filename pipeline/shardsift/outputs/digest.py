@@ -1,13 +1,16 @@
-"""A digest of the values of a table, whatever file they lie in and however that was written.
+"""How a table proves itself: a digest of its values, and a checksum of its whole Parquet file.
 
-`docs/reference/files.md` says how others can make it.
+The digest is of the values, whatever file they lie in and however that was written;
+`docs/reference/files.md` says how others can make it. The checksum stands in front of the footer,
+where every reader passes over it: that no bit has changed, in statistics and indices that readers
+trust as well, only the file's bytes can tell.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -33,14 +36,23 @@ class TableDigest:
                 for part, data in zip(sums, _parts(chunk), strict=True):
                     part.update(data)
 
-    def hexdigest(self) -> str:
-        """Return 64 hexadecimal digits."""
+    def hexdigest(self, names: Iterable[str] | None = None) -> str:
+        """Return 64 hexadecimal digits: of all columns, or of some alone."""
         whole = hashlib.sha256()
-        for name, sums in self._columns.items():
+        for name in self._columns if names is None else names:
             whole.update(name.encode() + b"\0")
-            for part in sums:
+            for part in self._columns[name]:
                 whole.update(part.digest())
         return whole.hexdigest()
+
+
+ROW_COLUMNS: Final = ("key", "index", "tar_size")
+"""Columns that say which samples the rows of an output stand for."""
+
+_MARK: Final = b"shardsift-sha256"
+_SUM_BYTES: Final = 32
+_TAIL_BYTES: Final = 8
+"""The length of the footer, and Parquet's own mark."""
 
 
 def digest_of(table: Any) -> str:
@@ -74,3 +86,28 @@ def _text(strings: Any) -> Any:
         return b""
     ends = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
     return memoryview(data)[ends[0] : ends[-1]]
+
+
+# --- the checksum of a file ----------------------------------------------------------------------
+
+
+def seal(data: bytes) -> bytes:
+    """Put the checksum into a Parquet file."""
+    body, footer = _split(data)
+    return body + _MARK + hashlib.sha256(data).digest() + footer
+
+
+def is_broken(data: bytes) -> bool:
+    """Tell whether a file was sealed, and is another one now; a copy by others has no seal."""
+    body, footer = _split(data)
+    content = body[: -len(_MARK) - _SUM_BYTES]
+    mark, checksum = body[len(content) : -_SUM_BYTES], body[-_SUM_BYTES:]
+    alike = sum(one == other for one, other in zip(mark, _MARK, strict=False))
+    if alike < len(_MARK) // 2:  # a mark with an error of its own is one all the same
+        return False
+    return mark != _MARK or hashlib.sha256(content + footer).digest() != checksum
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    footer = int.from_bytes(data[-_TAIL_BYTES:-4], "little") + _TAIL_BYTES
+    return data[:-footer], data[-footer:]

@@ -1,8 +1,9 @@
 """Embeddings beside an annotation, in the layout that `embedding-reader` calls `parquet_npy`.
 
-`embeddings/a/00012.npy` belongs to `a/00012.parquet`: float16, a row for every row of it and in its
-order, zeros where a sample has no score. It is committed first, and the annotation's footer says
-which bytes it has.
+`_embeddings/maclip/a/00012.npy` belongs to `a/00012.parquet`, and has features of the tower that
+its folder is named after: float16, a row for every row of the annotation and in its order, zeros
+where a sample has no score. It is committed first, and the annotation's footer says which bytes it
+has. pyarrow, pandas and Spark pass over the folder, for its name begins with `_`.
 
 Shapes in names: N rows, D values of an embedding.
 """
@@ -20,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.errors import ShardError
+from shardsift.measures import MACLIP
 from shardsift.records import Embedding
 from shardsift.storage.files import ANNOTATION_SUFFIX, open_stream
 
-EMBEDDINGS_FOLDER = "embeddings"
+EMBEDDINGS_FOLDER = "_embeddings"
 _SUFFIX = ".npy"
 _DTYPE = np.dtype("<f2")
 _VERSION = (1, 0)
@@ -49,6 +51,10 @@ class EmbeddingsIdentity:
 
     values: int
     sha256: str
+    meaning: str = (
+        "MA-CLIP's image feature of the whole view, before normalisation; no CLIP embedding: "
+        "without position embedding, and of a picture squashed to a square"
+    )
 
 
 class EmbeddingsFile(NamedTuple):
@@ -58,14 +64,9 @@ class EmbeddingsFile(NamedTuple):
     identity: EmbeddingsIdentity
 
 
-def embeddings_name(annotation: str) -> str:
+def embeddings_name(annotation: str, tower: str = MACLIP) -> str:
     """Name the embeddings of an annotation, below the output."""
-    return f"{EMBEDDINGS_FOLDER}/{annotation.removesuffix(ANNOTATION_SUFFIX)}{_SUFFIX}"
-
-
-def is_embeddings(name: str) -> bool:
-    """Tell whether a file of an output may hold embeddings, by its name."""
-    return name.startswith(f"{EMBEDDINGS_FOLDER}/") and name.endswith(_SUFFIX)
+    return f"{EMBEDDINGS_FOLDER}/{tower}/{annotation.removesuffix(ANNOTATION_SUFFIX)}{_SUFFIX}"
 
 
 class EmbeddingRows:

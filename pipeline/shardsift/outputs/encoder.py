@@ -1,4 +1,4 @@
-"""The rows of a shard to the bytes of its annotation file."""
+"""The rows of a shard to the bytes of its file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
-from shardsift.config import Extras
-from shardsift.outputs.digest import TableDigest
+from shardsift.measures import MACLIP, Contents
+from shardsift.outputs.digest import ROW_COLUMNS, TableDigest
 from shardsift.outputs.embeddings import EmbeddingRows, EmbeddingsFile
 from shardsift.outputs.sealed_table import (
     LABEL,
@@ -20,21 +21,23 @@ from shardsift.outputs.sealed_table import (
     encode_sealed,
     schema_of,
     shard_column,
+    spreads_of,
 )
 from shardsift.outputs.sketch import quantile_sketch
-from shardsift.outputs.spreads import spreads_of
 from shardsift.records import ShardIdentity, ShardReport
+
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 MOST_TAR_SIZE = 2**31 - 1
 """Images of more bytes have no `tar_size`."""
 
 
 class Encoded(NamedTuple):
-    """The file of a shard's annotation, what it reports, and its embeddings, if it has them."""
+    """The file of a shard, what it reports, and its embeddings by tower."""
 
     annotation: bytes
     report: ShardReport
-    embeddings: EmbeddingsFile | None = None
+    embeddings: Mapping[str, EmbeddingsFile]
 
 
 class AnnotationEncoder:
@@ -47,32 +50,33 @@ class AnnotationEncoder:
     def __init__(
         self,
         shard: ShardIdentity,
-        fingerprint: str,
-        config: Mapping[str, Any],
-        extras: Extras | None = None,
+        contents: Contents,
         embedding_values: int = 0,
+        *,
+        rows_digest: str | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         """Begin a file.
 
         Args:
             shard: what it is of.
-            fingerprint: of what decides its scores.
-            config: what that was made of, for people.
-            extras: what it holds beside scores.
-            embedding_values: of each embedding, if `extras` has these.
+            contents: what it holds.
+            embedding_values: of each embedding, if there are any.
+            rows_digest: of answers, that of what was asked.
+            sources: of answers, the SHA-256 of the embeddings that were asked, by tower.
         """
-        self.extras = extras or Extras()
+        self.contents = contents
         self.rows = 0
-        self._schema = schema_of(self.extras)
+        self._schema = schema_of(contents)
         self._shard = shard
-        self._fingerprint = fingerprint
-        self._config = config
+        self._rows_digest = rows_digest
+        self._sources = sources or {}
         self._errors: Counter[str] = Counter()
         self._qualities: list[NDArray[np.float32]] = []
         self._digest = TableDigest(self._schema)
         self._tables: list[Any] = []
         self._embeddings = None
-        if self.extras.embeddings:
+        if contents.embeddings:
             self._embeddings = EmbeddingRows(shard.path, embedding_values)
 
     def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -96,8 +100,10 @@ class AnnotationEncoder:
         """Take in the next rows, as `add` does, but for embeddings."""
         self._tables.append(table)
         self._digest.add(table)
-        self._errors.update(count_values(table["error"]))
-        self._qualities.append(table["quality"].drop_null().to_numpy())
+        if "error" in self._schema.names:
+            self._errors.update(count_values(table["error"]))
+        if "quality" in self._schema.names:
+            self._qualities.append(table["quality"].drop_null().to_numpy())
         self.rows += len(table)
 
     def finish(self, passed_over: Mapping[str, int] | None = None) -> Encoded:
@@ -110,16 +116,17 @@ class AnnotationEncoder:
             sketch=quantile_sketch(np.concatenate([np.empty(0, np.float32), *self._qualities])),
             passed_over={k: n for k, n in sorted((passed_over or {}).items()) if n},
             digest=self._digest.hexdigest(),
-            attributes=spreads_of(pa.concat_tables(self._tables)) if self._tables else {},
+            spreads=spreads_of(self._tables, self.contents.further),
+            measures=self.contents.digests,
         )
-        embeddings = self._embeddings and self._embeddings.encode()
+        embeddings = {MACLIP: self._embeddings.encode()} if self._embeddings else {}
         footer = Footer(
-            fingerprint=self._fingerprint,
-            config=self._config,
-            extras=self.extras,
+            contents=self.contents,
             shard=self._shard,
             report=report,
-            embeddings=embeddings and embeddings.identity,
+            rows_digest=self._rows_digest or self._digest.hexdigest(ROW_COLUMNS),
+            embeddings={tower: file.identity for tower, file in embeddings.items()},
+            sources=self._sources,
         )
         tables = self._tables or [self._schema.empty_table()]
         data = encode_sealed(tables, self._schema, footer.as_metadata())
@@ -131,4 +138,7 @@ def _array(field: Any, values: Sequence[Any]) -> Any:
         values = [None if size is None or size > MOST_TAR_SIZE else size for size in values]
     if field.type == LABEL:
         return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
+    if pa.types.is_floating(field.type):  # a value is null or finite
+        array = pa.array(values, field.type, from_pandas=True)
+        return pc.if_else(pc.is_finite(array), array, pa.scalar(None, field.type))
     return pa.array(values, field.type)

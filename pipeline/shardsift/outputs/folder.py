@@ -1,36 +1,21 @@
-"""The output folder of a run: what is committed in it, and the files that begin with `_`.
-
-embeddings/….npy    those of an annotation, if they are asked for
-_run.json           the one configuration of the folder's annotations, and their inputs
-_failed/….json      a shard that was given up
-_manifest.arrow     a row a shard
-_summary.json       written last
-"""
+"""A folder that a verb writes into: who holds it, its records, shards that were given up."""
 
 from __future__ import annotations
 
 import logging
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from itertools import tee
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from shardsift.documents import Document, DocumentError
-from shardsift.errors import AnnotationError, InputError, OutputError
-from shardsift.outputs.embeddings import embeddings_name
-from shardsift.outputs.ipc import SUFFIX
-from shardsift.outputs.made import Made, difference
-from shardsift.outputs.manifest import ManifestWriter, read_manifest, read_outcomes
-from shardsift.outputs.records import COMPACTING, CompactRecord, RunRecord, RunSummary
-from shardsift.outputs.sealed_table import AnnotationFiles, Footer, find_compacted, read_footer
-from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.errors import OutputError
+from shardsift.records import FailedShard
 from shardsift.redaction import reason, shown_cause
-from shardsift.shards.names import annotation_name
-from shardsift.shards.plan import ShardPlan, plan_moved
+from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import (
     FAILED_FOLDER,
     OWN_PREFIX,
@@ -38,20 +23,14 @@ from shardsift.storage.files import (
     absolute,
     commit,
     delete,
-    is_annotation,
     join,
     lies_in,
     list_files,
     read_bytes,
-    sum_of,
 )
-from shardsift.storage.finding import lone_folder
 from shardsift.storage.lease import RUNNING, Lease, held
 from shardsift.storage.local import behind_links, is_temporary, sweep
-from shardsift.version import __version__
 
-RUN_RECORD = "_run.json"
-MANIFEST = "_manifest" + SUFFIX
 SUMMARY = "_summary.json"
 
 _PROBE = f"{OWN_PREFIX}probe-"
@@ -142,6 +121,22 @@ class RunFolder:
             list(pool.map(delete, (join(self.url, name) for name in names - linked)))
         return sorted(names - linked)
 
+    def check_own(self, verb: str, names: Set[str], is_own: Callable[[str], bool]) -> None:
+        """Refuse a folder with files that look like a verb's, and that others have written.
+
+        Files of its own prove it by `is_own`, which many threads call, and lie behind no link.
+        Raises OutputError.
+        """
+        there = sorted(names - self.behind_links(names))
+        with ThreadPoolExecutor(_THREADS, "claim") as pool:
+            proven = zip(there, pool.map(is_own, there), strict=True)
+            own = {name for name, is_proven in proven if is_proven}
+        if strangers := names - own:
+            raise OutputError(
+                f"{self.url}: holds {min(strangers)}, which no {verb} here has recorded, or which "
+                "lies behind a link; move it away, or choose another --output"
+            )
+
     def behind_links(self, names: Iterable[str]) -> set[str]:
         """Return those of the names that are links, or lie behind one."""
         folder = local_folder(self.url)
@@ -161,226 +156,6 @@ class RunFolder:
         except (OSError, DocumentError):
             return False
         return failed_name(failed.shard) == name
-
-
-class OutputFolder(RunFolder):
-    """The output of `score`."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.record = self._read_record() if RUN_RECORD in self.files else None
-        self.is_compacted = COMPACTING in self.files
-        self.annotations = self._open_annotations()
-        self.committed = {name for name in self.files if is_annotation(name)}
-        if self.is_compacted:
-            self.committed = set(self.annotations.places)
-        self._to_delete: list[str] = []
-
-    def claim(
-        self, plan: ShardPlan, made: Made, *, overwrite: bool, may_have_moved: bool = False
-    ) -> ShardPlan:
-        """Check that this run may write here; return the plan with the folder's names.
-
-        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`. If shards
-        `may_have_moved`, one folder that lies elsewhere is taken for where they lie now.
-
-        Raises:
-            OutputError: if the folder holds annotations of another configuration, or Parquet
-                files that are not ours.
-        """
-        if self.is_compacted:
-            raise OutputError(
-                f"{self.url}: holds compacted annotations, to which nothing can be added; choose "
-                "another --output"
-            )
-        if overwrite:
-            self._count_as_gone()
-        if self.record is None:
-            if self.committed:
-                raise OutputError(
-                    f"{self.url}: holds .parquet files that no run here has recorded, or that lie "
-                    f"behind a link ({min(self.committed)}); choose another --output"
-                )
-            return plan
-        if different := difference(self.record, made):
-            raise OutputError(
-                f"{self.url}: holds annotations {different}; choose another --output, or "
-                "--overwrite to replace them"
-            )
-        elsewhere = may_have_moved and not plan.lies_below(self.record.root)
-        if elsewhere and (folder := lone_folder(plan.patterns)):
-            return self.plan_moved_to(folder)
-        return plan.below(self.record.root)
-
-    def plan_moved_to(self, folder: str) -> ShardPlan:
-        """Plan the shards of this run, which lie below another folder by now.
-
-        Raises:
-            InputError: if none of them does.
-        """
-        assert self.record, "there is a run"
-        plan = plan_moved(self.record.inputs, self.record.root, folder)
-        known = self.committed | self.failed
-        if not any(task.annotation in known or failed_name(task.shard) in known for task in plan):
-            raise InputError(
-                f"{folder}: has none of the shards that were scored below {self.record.root}; name "
-                "the folder that their names are relative to"
-            )
-        return plan
-
-    def has_moved(self, plan: ShardPlan) -> bool:
-        """Tell whether the corpus of a claimed plan has moved since some of it was scored."""
-        record = self.record
-        return record is not None and (record.has_moved or record.root != plan.root)
-
-    def begin(self, plan: ShardPlan, made: Made, weights: str | None = None) -> None:
-        """Delete what is to be replaced, and write `_run.json`, before the first annotation."""
-        self.sweep()
-        self.delete_all([SUMMARY])
-        self.delete_all(self._to_delete)
-        self._forget_reopened()
-        record = RunRecord(
-            fingerprint=made.fingerprint,
-            config=dict(made.config),
-            extras=made.extras,
-            root=plan.root,
-            inputs=plan.inputs,
-            version=__version__,
-            weights=weights,
-            has_moved=self.has_moved(plan),
-        )
-        self.commit(RUN_RECORD, record.encode())
-
-    def _forget_reopened(self) -> None:
-        """Take the shards that are scored again out of the manifest, which tells of what they were.
-
-        Should this run be stopped, the next one reads the footers of what it has committed.
-        """
-        if MANIFEST not in self.files or MANIFEST in self._to_delete:
-            return
-        url = join(self.url, MANIFEST)
-        forgotten = False
-        with ManifestWriter() as manifest:
-            for shard, report in read_outcomes(url):
-                if report is None:
-                    manifest.add_failed(shard)
-                elif annotation_name(shard) in self.committed:
-                    manifest.add(report)
-                else:
-                    forgotten = True
-            if forgotten:
-                manifest.commit(url, self.guard)
-
-    def read_footers(self, names: Iterable[str]) -> Iterator[Footer]:
-        """Read footers of annotations, in the order of sorted names. Raises AnnotationError."""
-        return self.annotations.footers(names)
-
-    def reports(self, names: Iterable[str]) -> Iterator[ShardReport]:
-        """Yield what annotations report: the manifest's reports, else those of the footers.
-
-        Raises:
-            AnnotationError: if the manifest or an annotation is damaged.
-        """
-        unknown = dict.fromkeys(names)
-        with closing(read_manifest(join(self.url, MANIFEST))) as known:
-            for report in known:
-                if (name := annotation_name(report.shard)) in unknown:
-                    del unknown[name]
-                    yield report
-        for footer in self.read_footers(unknown):
-            yield footer.report
-
-    def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
-        """Read footers of committed shards, by many threads, in order. Raises AnnotationError."""
-
-        tasks, again = tee(tasks)
-        return zip(tasks, self.read_footers(task.annotation for task in again), strict=True)
-
-    def reopen(self, plan: ShardPlan, wanted: Callable[[ShardTask, Footer], bool]) -> None:
-        """Count the committed shards that `wanted` picks as not committed."""
-        tasks = (task for task in plan if task.annotation in self.committed)
-        picked = {task.annotation for task, footer in self.footers(tasks) if wanted(task, footer)}
-        self.committed -= picked
-
-    def check_manifest(self) -> None:
-        """Check that the manifest is the one that the summary is of.
-
-        Raises:
-            InputError: if there is no such summary.
-            AnnotationError: if there is another manifest.
-        """
-        summary, location = self.read_summary(), join(self.url, MANIFEST)
-        if summary and MANIFEST in self.files and sum_of(location) != summary.manifest:
-            raise AnnotationError(
-                f"{location}: is not the manifest that {SUMMARY} is of; see `shardsift verify`"
-            )
-
-    def read_summary(self) -> RunSummary | None:
-        """Read what the last run has summed up; None if it hasn't come to its end.
-
-        Raises:
-            InputError: if that is something else.
-        """
-        location = join(self.url, SUMMARY)
-        try:
-            return RunSummary.decode(read_bytes(location)) if self.is_finished else None
-        except (OSError, DocumentError) as error:
-            raise InputError(
-                f"{location}: not the summary of a run ({reason(error)}); see `shardsift verify`"
-            ) from error
-
-    def _read_record(self) -> RunRecord:
-        return self.read_document(RUN_RECORD, RunRecord, "a run", "take another folder")
-
-    def _open_annotations(self) -> AnnotationFiles:
-        fingerprint = self.record and self.record.fingerprint
-        if not self.is_compacted:
-            return AnnotationFiles(self.url, fingerprint)
-        again = "compact again, with --overwrite"
-        sums = self.read_document(COMPACTING, CompactRecord, "a compact", again).sums
-        if not sums or sums.keys() - self.files:
-            raise OutputError(f"{self.url}: is not whole; {again}")
-        places = find_compacted(self.url, filter(is_annotation, sums))
-        digests = {place.footer.report.digest for place in places.values()}
-        known = {report.digest for report in read_manifest(join(self.url, MANIFEST))}
-        if MANIFEST in sums and digests != known:
-            raise AnnotationError(f"{self.url}: holds files of another compact; compact again")
-        return AnnotationFiles(self.url, fingerprint, places)
-
-    def _count_as_gone(self) -> None:
-        """Mark what Shardsift wrote for deletion; Parquet files that aren't ours stay committed."""
-        names = sorted(self.committed - self.behind_links(self.committed))
-        with ThreadPoolExecutor(_THREADS, "footers") as pool:
-            footers = pool.map(self._own_footer, names)
-            ours = {name: own for name, own in zip(names, footers, strict=True) if own}
-        embeddings = {embeddings_name(name) for name, own in ours.items() if own.embeddings}
-        named = {MANIFEST, *embeddings} & self.files
-        self._to_delete = sorted({*named, *ours, *self.own_failures()})
-        self.committed -= ours.keys()
-        self.failed, self.record, self.is_finished = set(), None, False
-
-    def _own_footer(self, name: str) -> Footer | None:
-        """Return the footer of an annotation of this folder; None if a file is no such."""
-        try:
-            footer = read_footer(join(self.url, name))
-        except AnnotationError:
-            return None
-        return footer if annotation_name(footer.shard.path) == name else None
-
-
-def find_annotations(url: str) -> OutputFolder:
-    """Open a folder that has annotations. Raises InputError if it has none."""
-    folder = OutputFolder(url)
-    if folder.is_held:
-        logger.warning(
-            "%s: a command writes here now, or was killed; what is read of it may change",
-            url,
-        )
-    if not folder.committed and folder.is_held:
-        raise InputError(f"{url}: no annotations yet; a command writes here now, or was killed")
-    if not folder.committed:
-        raise InputError(f"{url}: no annotations here; name the --output of `shardsift score`")
-    return folder
 
 
 def check_apart(output: str, annotations: str) -> None:

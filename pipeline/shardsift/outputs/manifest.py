@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pyarrow as pa
 
 from shardsift.errors import AnnotationError, ErrorCode
-from shardsift.outputs.ipc import BATCH_ROWS, SUFFIX, WRITTEN, read_rows
+from shardsift.outputs.sealed_table import decode_spreads, encode_spreads
 from shardsift.outputs.sketch import QuantileMerger, count_of
-from shardsift.outputs.spreads import decode_spreads, encode_spreads
-from shardsift.records import FailedShard, PassedOver, ShardReport, StageSeconds
-from shardsift.storage.files import commit_file
+from shardsift.records import FailedShard, PassedOver, ShardReport, Spread, StageSeconds
+from shardsift.storage.files import commit_file, open_read
 from shardsift.storage.local import Guard, no_guard
 from shardsift.storage.scratch import make_scratch, naming_scratch
 
@@ -31,7 +31,8 @@ SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         *(pa.field(str(code), pa.int64()) for code in PassedOver),
         pa.field("digest", pa.string()),
-        pa.field("attributes", pa.string()),
+        pa.field("spreads", pa.string()),
+        pa.field("measures", pa.string()),
     ]
 )
 """Columns of the manifest: counts are null for a shard that was given up (`failed`).
@@ -40,15 +41,22 @@ sketch           KLL sketch of the shard's `quality`
 seconds          that scoring took; null if a run that did not finish committed the shard
 further_images …  what was passed over, by `PassedOver`
 digest           of the values of the shard's rows
-attributes       JSON: sum, sum of squares, lowest and highest value of each, over scored rows
+spreads          JSON: number, sum, sum of squares, lowest and highest of a column's values
+measures         JSON: the digest of each measure
+
+An Arrow IPC file and not Parquet, for which readers of annotations look.
 """
+
+SUFFIX = ".arrow"
+_BATCH_ROWS = 1 << 12
+_WRITTEN = pa.ipc.IpcWriteOptions(compression="zstd")
 
 QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 @dataclass(slots=True)
 class Totals:
-    """What the rows of a manifest add up to."""
+    """What the reports of some shards add up to."""
 
     shards: int = 0
     failed_shards: int = 0
@@ -56,7 +64,8 @@ class Totals:
     passed_over: Counter[str] = field(default_factory=Counter[str])
     errors: Counter[str] = field(default_factory=Counter[str])
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
-    _quality: QuantileMerger = field(default_factory=QuantileMerger)
+    spreads: dict[str, Spread] = field(default_factory=dict[str, Spread])
+    quality: QuantileMerger = field(default_factory=QuantileMerger)
 
     def add(self, outcome: ShardReport | FailedShard) -> None:
         """Count one more shard."""
@@ -69,20 +78,33 @@ class Totals:
         self.errors.update(outcome.errors)
         for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
-        self._quality.add(outcome.sketch)
+        self.add_spreads(outcome.spreads)
+        self.quality.add(outcome.sketch)
+
+    def add_spreads(self, spreads: Mapping[str, Spread]) -> None:
+        """Add what the columns of a shard add up to."""
+        for name, spread in spreads.items():
+            known = self.spreads.get(name)
+            self.spreads[name] = known + spread if known else spread
+
+    @property
+    def scored(self) -> int:
+        """Rows that have a quality."""
+        return self.quality.values
 
     def as_dict(self) -> dict[str, Any]:
-        """Return counts, and quantiles of `quality` (null without scored rows), for a summary."""
-        quantiles = self._quality.quantiles(QUANTILE_RANKS)
+        """Return counts, quantiles of `quality` (null without scored rows), and means."""
+        quantiles = self.quality.quantiles(QUANTILE_RANKS)
         names = [f"{rank:g}" for rank in QUANTILE_RANKS]
         return {
             "shards": self.shards,
             "failed_shards": self.failed_shards,
             "rows": self.rows,
-            "scored": self.rows - self.errors.total(),
+            "scored": self.scored,
             "errors": {str(code): self.errors[code] for code in ErrorCode},
             "passed_over": {str(code): self.passed_over[code] for code in PassedOver},
             "quality_quantiles": quantiles and dict(zip(names, quantiles, strict=True)),
+            "means": {name: spread.mean for name, spread in sorted(self.spreads.items())},
         }
 
 
@@ -94,7 +116,7 @@ class ManifestWriter:
         self._held: list[dict[str, Any]] = []
         self._folder = make_scratch()
         self._path = Path(self._folder.name) / f"manifest{SUFFIX}"
-        self._writer = pa.ipc.new_file(str(self._path), SCHEMA, options=WRITTEN)
+        self._writer = pa.ipc.new_file(str(self._path), SCHEMA, options=_WRITTEN)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +134,7 @@ class ManifestWriter:
         """Append the row of a shard."""
         self.totals.add(outcome)
         self._held.append(_row(outcome))
-        if len(self._held) == BATCH_ROWS:
+        if len(self._held) == _BATCH_ROWS:
             self._flush()
 
     def add_failed(self, shard: str) -> None:
@@ -151,12 +173,23 @@ def read_manifest(url: str) -> Generator[ShardReport]:
 def read_outcomes(url: str) -> Generator[tuple[str, ShardReport | None]]:
     """Yield the names of all shards of a manifest, and their reports: None for one that failed."""
     try:
-        for row in read_rows(url, SCHEMA):
+        for row in _read_rows(url):
             yield row["shard"], None if row["failed"] else _report(row)
     except FileNotFoundError:
         return
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise AnnotationError(f"{url}: not a manifest of Shardsift: {error}") from error
+
+
+def _read_rows(url: str) -> Iterator[dict[str, Any]]:
+    with open_read(url) as file:
+        reader = pa.ipc.open_file(file)
+        if not reader.schema.equals(SCHEMA):
+            raise ValueError("has other columns than it should have")
+        for place in range(reader.num_record_batches):
+            batch = reader.get_batch(place)
+            batch.validate(full=True)
+            yield from cast(list[dict[str, Any]], batch.to_pylist())
 
 
 def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
@@ -171,12 +204,13 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
         "seconds": outcome.seconds,
         **{str(code): outcome.passed_over.get(code, 0) for code in PassedOver},
         "digest": outcome.digest,
-        "attributes": encode_spreads(outcome.attributes),
+        "spreads": json.dumps(encode_spreads(outcome.spreads)),
+        "measures": json.dumps(outcome.measures, sort_keys=True),
     }
 
 
 def _report(row: dict[str, Any]) -> ShardReport:
-    count_of(row["sketch"])  # for it has to be one
+    count_of(row["sketch"])  # raises if it is damaged
     return ShardReport(
         shard=row["shard"],
         rows=row["rows"],
@@ -185,5 +219,6 @@ def _report(row: dict[str, Any]) -> ShardReport:
         seconds=row["seconds"],
         passed_over={str(code): row[code] for code in PassedOver if row[code]},
         digest=row["digest"],
-        attributes=decode_spreads(row["attributes"]),
+        spreads=decode_spreads(json.loads(row["spreads"])),
+        measures=json.loads(row["measures"]),
     )

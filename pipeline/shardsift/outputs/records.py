@@ -1,4 +1,4 @@
-"""What the JSON files of a `score` run and of `compact` hold."""
+"""The JSON files of an output, and of `compact`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from shardsift.config import Extras, ScoreConfig
+from shardsift.config import ScoreConfig
 from shardsift.documents import Document, first_problem
 from shardsift.errors import InputError
+from shardsift.measures import Contents, MeasureRecord
 from shardsift.storage.files import followed
 
 _NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")
@@ -18,21 +19,35 @@ _NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")
 
 
 class RunRecord(Document):
-    """What `_run.json` holds: every annotation of its folder was made with this configuration.
+    """`_run.json`: what all files of its folder hold, and what they were made of.
 
-    `extras` are what they hold beside scores; `weights` is a sum of the files that the model was
-    loaded from, if it was. If the corpus `has_moved` since some of it was scored, only the sizes of
-    shards tell whether they are the same.
+    `config` are the settings of the measure `maclip`, `fingerprint` its digest; `embeddings` and
+    `sources` are as in `Contents`. Answers are of embeddings beside `annotations`. `weights` is a
+    sum of the files that the model was loaded from, if it was. If the corpus `has_moved` since some
+    of it was scored, only the sizes of shards tell whether they are the same.
     """
 
-    fingerprint: str
-    config: dict[str, Any]
-    extras: Extras = Extras()
+    fingerprint: str = ""
+    config: dict[str, Any] = Field(default_factory=dict[str, Any])
+    measures: dict[str, MeasureRecord]
+    embeddings: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    annotations: str | None = None
     root: str
     inputs: tuple[str, ...]
     version: str
     weights: str | None = None
     has_moved: bool = False
+
+    @property
+    def contents(self) -> Contents:
+        """What the files hold."""
+        return Contents(
+            measures=self.measures,
+            config=self.config,
+            embeddings=self.embeddings,
+            sources=self.sources,
+        )
 
     def place(self) -> str:
         """Return `root`, to read shards there. Raises InputError."""
@@ -51,9 +66,10 @@ class StageTimes(Document):
 
 
 class RunSummary(Document):
-    """What `_summary.json` holds: counts of all shards, and the pace of the last run.
+    """`_summary.json`: counts of all shards, and the pace of the last run.
 
-    `manifest` is the SHA-256 of the manifest that the counts are of.
+    `means` are those of further columns of fractions. `manifest` is the SHA-256 of the manifest
+    that the counts are of.
     """
 
     shards: int
@@ -63,6 +79,7 @@ class RunSummary(Document):
     errors: dict[str, int]
     passed_over: dict[str, int]
     quality_quantiles: dict[str, float] | None
+    means: dict[str, float]
     manifest: str
     fingerprint: str
     actors: int

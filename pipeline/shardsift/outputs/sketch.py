@@ -54,7 +54,8 @@ class QuantileMerger:
 
     Weighted values are kept as they come, so that equal sketches in equal order give equal
     answers, which DataSketches' own merge doesn't. Of many, blocks are thinned by rank, four into
-    one, and four of those again: memory and error grow with the logarithm of their number.
+    one, and four of those again: memory and error grow with the logarithm of their number. `values`
+    counts what the sketches were made of.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class QuantileMerger:
         self._held = 0
         self._levels: list[list[_Piece]] = []
         self._error = 0.0
+        self.values = 0
         self._low, self._high = np.inf, -np.inf
 
     def add(self, sketch: bytes) -> None:
@@ -69,6 +71,7 @@ class QuantileMerger:
         low, high, pieces = _parse(sketch)
         if not pieces:
             return
+        self.values += _count(pieces)
         _, heaviest = pieces[-1]
         self._error += heaviest / 2 if heaviest > 1 else 0.0
         self._low, self._high = min(self._low, low), max(self._high, high)
@@ -145,6 +148,11 @@ def count_of(sketch: bytes) -> int:
         raise ValueError(f"the sketch is damaged: {error}") from error
     if not all(np.isfinite(values_N).all() for values_N in ([low, high], *(v for v, _ in pieces))):
         raise ValueError("the sketch has a value that is not finite")
+    return _count(pieces)
+
+
+def _count(pieces: Sequence[_Piece]) -> int:
+    """Count the values that weighted ones stand for."""
     return int(sum(len(values_N) * weight for values_N, weight in pieces))
 
 

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from shardsift.outputs.folder import OutputFolder, find_annotations
-from shardsift.outputs.manifest import QUANTILE_RANKS
-from shardsift.outputs.sketch import QuantileMerger, shortest
-from shardsift.outputs.survey import without_annotation
-from shardsift.records import ShardReport, Spread
+from shardsift.outputs.beside import find_beside
+from shardsift.outputs.manifest import QUANTILE_RANKS, Totals
+from shardsift.outputs.output import (
+    OutputFolder,
+    find_annotations,
+    part_of,
+    without_annotation,
+)
+from shardsift.outputs.sketch import shortest
+from shardsift.records import ShardReport
+from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX
 from shardsift.threads import Track, no_track
 
 
 @dataclass(kw_only=True, slots=True)
-class Group:
+class Group(Totals):
     """Some shards together."""
 
     name: str
-    shards: int = 0
-    rows: int = 0
-    errors: Counter[str] = field(default_factory=Counter[str])
-    passed_over: Counter[str] = field(default_factory=Counter[str])
-    quality: QuantileMerger = field(default_factory=QuantileMerger)
-    attributes: dict[str, Spread] = field(default_factory=dict[str, Spread])
-
-    def add(self, report: ShardReport) -> None:
-        """Count one more shard."""
-        self.shards += 1
-        self.rows += report.rows
-        self.errors.update(report.errors)
-        self.passed_over.update(report.passed_over)
-        self.quality.add(report.sketch)
-        for name, spread in report.attributes.items():
-            known = self.attributes.get(name)
-            self.attributes[name] = known + spread if known else spread
-
-    @property
-    def scored(self) -> int:
-        """Rows that have a quality."""
-        return self.rows - self.errors.total()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON. Quantiles are named by their ranks; null if nothing is scored."""
@@ -60,13 +43,13 @@ class Group:
             "quality_quantiles": values
             and {name: shortest(value) for name, value in zip(names, values, strict=True)},
             "rank_error": self.quality.rank_error,
-            "attributes": {
+            "columns": {
                 name: {
-                    "mean": spread.mean(self.scored),
-                    "deviation": spread.deviation(self.scored),
+                    "mean": spread.mean,
+                    "deviation": spread.deviation,
                     "range": [shortest(spread.lowest), shortest(spread.highest)],
                 }
-                for name, spread in sorted(self.attributes.items())
+                for name, spread in sorted(self.spreads.items())
             },
         }
 
@@ -91,11 +74,13 @@ class Stats:
         }
 
 
-def read_stats(url: str, track: Track = no_track) -> Stats:
+def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) -> Stats:
     """Add up what the manifest of a finished run says, else the footers of all files.
 
+    Outputs that stand `beside` it add their columns.
+
     Raises:
-        InputError: if there are no annotations.
+        InputError: if there are no annotations, or an output stands beside others.
         AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
@@ -106,6 +91,13 @@ def read_stats(url: str, track: Track = no_track) -> Stats:
         prefix = prefixes[report.shard]
         for group in (total, groups.setdefault(prefix, Group(name=prefix))):
             group.add(report)
+    outputs = find_beside(beside)
+    names = sorted(folder.committed) if outputs else []
+    for footer in track(folder.read_footers(names), "comparing rows", len(names)):
+        part = part_of(annotation_name(footer.shard.path), footer)
+        for report in filter(None, (output.report(part) for output in outputs)):
+            total.add_spreads(report.spreads)
+            groups[prefixes[part.shard]].add_spreads(report.spreads)
     failed, missing = without_annotation(folder)
     return Stats(
         total=total,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.config import ATTRIBUTE_PREFIX
+from shardsift.columns import is_known, named
 from shardsift.report.gather import RunData
 from shardsift.shards.plan import TOP
 
@@ -72,22 +72,22 @@ class Labels:
 def make_axes(run: RunData) -> list[Axis]:
     """Cut whatever numbers the rows have."""
     width_N, height_N = run.numbers("width"), run.numbers("height")
-    names = {
-        "quality": "quality",
-        "q_sim": "q_sim, the similarity cue",
-        "q_mag": "q_mag, the magnitude cue",
-        "quality_min": "quality of the lowest crop",
-        "quality_std": "spread of quality over the crops",
-    }
-    attributes = [name for name in run.table.column_names if name.startswith(ATTRIBUTE_PREFIX)]
-    names |= {name: name.removeprefix(ATTRIBUTE_PREFIX) for name in attributes}
+    declared = [
+        *named("quality", "q_sim", "q_mag", "quality_min", "quality_std"),
+        *(column for column in run.further if column.is_number),
+    ]
     sizes = {
         "side": ("shorter side, px", "least(width, height)", np.minimum(width_N, height_N), 1),
         "area": ("megapixels", "width * height", width_N * height_N, 1_000_000),
     }
     axes = [
-        _axis(name, label, f'"{name}"' if name in attributes else name, run.numbers(name))
-        for name, label in names.items()
+        _axis(
+            column.name,
+            column.title,
+            column.name if is_known(column) else f'"{column.name}"',
+            run.numbers(column.name),
+        )
+        for column in declared
     ]
     axes += [_size_axis(name, *about) for name, about in sizes.items()]
     return [axis for axis in axes if (axis.codes_N != NO_VALUE).any()]

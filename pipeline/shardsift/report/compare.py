@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shardsift.errors import InputError
-from shardsift.outputs.folder import OutputFolder
+from shardsift.measures import MACLIP
+from shardsift.outputs.beside import Beside, find_beside
+from shardsift.outputs.output import OutputFolder, find_scores
 from shardsift.outputs.records import RunRecord
 from shardsift.report.pairs import Pairs, read_pairs
 
@@ -96,12 +98,17 @@ def compare(url_a: str, url_b: str, keep_tops: Sequence[float]) -> Comparison:
     return compare_pairs(pair_up(url_a, url_b), keep_tops)
 
 
-def pair_up(url_a: str, url_b: str) -> Pairs:
-    """Pair the samples of two folders of annotations. Raises InputError if they share none."""
-    folders = OutputFolder(url_a), OutputFolder(url_b)
+def pair_up(url_a: str, url_b: str, beside: Sequence[str] = ()) -> Pairs:
+    """Pair the samples of two folders of annotations. Raises InputError if they share none.
+
+    Columns that one of them lacks are those of outputs that stand `beside` both.
+    """
+    folders = find_scores(url_a), find_scores(url_b)
+    outputs = find_beside(beside)
     if not folders[0].committed & folders[1].committed:
         raise InputError(f"{url_a} and {url_b} have no annotation file of the same shard")
-    return read_pairs(folders, ["quality", *_shared_attributes(*folders)])
+    shared = _shared_columns(folders, outputs)
+    return read_pairs(folders, ["quality", *shared], outputs)
 
 
 def compare_pairs(pairs: Pairs, keep_tops: Sequence[float]) -> Comparison:
@@ -115,7 +122,6 @@ def compare_pairs(pairs: Pairs, keep_tops: Sequence[float]) -> Comparison:
         )
     a, b = (values_CN[0][both_N].astype(np.float64) for values_CN in (pairs.a_CN, pairs.b_CN))
     records = folder_a.record, folder_b.record
-    attributes = _shared_attributes(folder_a, folder_b)
     return Comparison(
         samples=len(both_N),
         scored=len(a),
@@ -137,7 +143,9 @@ def compare_pairs(pairs: Pairs, keep_tops: Sequence[float]) -> Comparison:
         largest=_largest(pairs),
         attributes={
             name: _difference(own_a[both_N], own_b[both_N])
-            for name, own_a, own_b in zip(attributes, pairs.a_CN[1:], pairs.b_CN[1:], strict=True)
+            for name, own_a, own_b in zip(
+                pairs.compared[1:], pairs.a_CN[1:], pairs.b_CN[1:], strict=True
+            )
         },
     )
 
@@ -156,9 +164,13 @@ def measure_overlap(a_N: NDArray[np.float64], b_N: NDArray[np.float64], keep_top
     )
 
 
-def _shared_attributes(folder_a: OutputFolder, folder_b: OutputFolder) -> list[str]:
-    own = [folder.record.extras.columns if folder.record else [] for folder in (folder_a, folder_b)]
-    return sorted({*own[0]} & {*own[1]})
+def _shared_columns(
+    folders: tuple[OutputFolder, OutputFolder], outputs: Sequence[Beside]
+) -> list[str]:
+    """Name the further columns that both folders have, or that one has and an output beside it."""
+    own = [{c.name for c in folder.contents.further if c.is_fraction} for folder in folders]
+    beside = {column.name for output in outputs for column in output.columns}
+    return sorted((own[0] & own[1]) | ((own[0] | own[1]) & beside))
 
 
 def _difference(a_N: NDArray[np.float32], b_N: NDArray[np.float32]) -> AttributeDifference:
@@ -193,7 +205,10 @@ def _largest(pairs: Pairs) -> list[Difference]:
 
 def _settings(record: RunRecord | None) -> dict[str, Any]:
     """Return what annotations were made with, and what they hold beside scores."""
-    return record.config | record.extras.model_dump(mode="json") if record else {}
+    if record is None:
+        return {}
+    further = {name: own.settings for name, own in record.measures.items() if name != MACLIP}
+    return record.config | further | {"embeddings": list(record.embeddings)}
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -16,16 +16,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.config import Extras
+from shardsift.columns import Column
 from shardsift.config.filter import PREFIX
 from shardsift.errors import UserError
-from shardsift.outputs.folder import MANIFEST, SUMMARY, OutputFolder, find_annotations
+from shardsift.outputs.beside import Beside, add_columns, contents_with, find_beside
+from shardsift.outputs.folder import SUMMARY
 from shardsift.outputs.manifest import Totals, read_manifest
+from shardsift.outputs.output import MANIFEST, OutputFolder, find_scores, part_of
 from shardsift.outputs.records import RunRecord, RunSummary
 from shardsift.outputs.sealed_table import count_values
 from shardsift.report.parts import Parting, part_by
 from shardsift.shards.plan import plan_shards
-from shardsift.storage.files import FAILED_FOLDER, join, modified
+from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
 from shardsift.threads import Track, no_track
 
 Floats = NDArray[np.float64]
@@ -43,7 +45,9 @@ class RunData:
     """A run as its report sees it.
 
     Attributes:
-        table: rows of the annotation files that were read, columns as in `annotations.SCHEMA`.
+        table: rows of the annotation files that were read, and of the outputs beside them.
+        further: columns that not every annotation has, of this output and of others.
+        flags: what `filter` has to be given so that it knows all columns.
         parting: the part of the corpus that each row belongs to.
         files_read, files: of annotation files. rows_there: of the files that were read.
         rows: of the whole run, None if no manifest says.
@@ -58,7 +62,9 @@ class RunData:
 
     url: str
     table: Any
+    further: Sequence[Column]
     parting: Parting
+    flags: Sequence[str] = ()
     files_read: int
     files: int
     rows_there: int
@@ -111,16 +117,20 @@ def gather(
     seed: int = 0,
     per: str = PREFIX,
     join: str | None = None,
+    beside: Sequence[str] = (),
     track: Track = no_track,
 ) -> RunData:
     """Read the run in a folder of annotations, whose parts a column of a file to `join` may tell.
 
+    Outputs that stand `beside` it add columns.
+
     Raises:
-        InputError: if there are none, or the file can't be joined.
+        InputError: if there are none, the file can't be joined, or an output stands beside others.
         ConfigError: if there is no such column.
         AnnotationError: if a file isn't one of ours.
     """
-    folder = find_annotations(url)
+    folder = find_scores(url)
+    outputs = find_beside(beside)
     folder.check_manifest()
     found, names = folder.files, sorted(folder.committed)
     summary = folder.read_summary()
@@ -129,14 +139,17 @@ def gather(
     rows = totals.rows if totals else None
     most = limit if rows is None or rows > limit else None
     chosen = names if most is None else _draw(names, seed)
-    thinned = list(_read_rows(folder, chosen, most, seed, track))
+    thinned = list(_read_rows(folder, outputs, chosen, most, seed, track))
     table = pa.concat_tables(rows for rows, _ in thinned).unify_dictionaries()
-    extras = folder.record.extras if folder.record else Extras()
+    contents = contents_with(folder.contents, outputs)
+    flags = [word for output in outputs for word in ("--with", absolute(output.url))]
     is_running = folder.is_held
     return RunData(
         url=url,
         table=table,
-        parting=part_by(table, per, join, extras),
+        further=contents.further,
+        flags=flags,
+        parting=part_by(table, per, join, contents),
         files_read=len(chosen),
         files=len(names),
         rows_there=sum(there for _, there in thinned),
@@ -186,13 +199,19 @@ def _draw(names: Sequence[str], seed: int) -> Sequence[str]:
 
 
 def _read_rows(
-    folder: OutputFolder, names: Sequence[str], limit: int | None, seed: int, track: Track
+    folder: OutputFolder,
+    outputs: Sequence[Beside],
+    names: Sequence[str],
+    limit: int | None,
+    seed: int,
+    track: Track,
 ) -> Iterable[tuple[Any, int]]:
     """Read the tables of files, with a limit none with more than its share; and what they hold."""
     share = None if limit is None else -(-limit // len(names))
 
     def read_one(name: str) -> tuple[Any, int]:
-        table = folder.annotations.read(name)
+        footer, table = folder.annotations.read_with_footer(name)
+        table = add_columns(table, part_of(name, footer), outputs)
         if share is None or len(table) <= share:
             return table, len(table)
         # the file's own dice: threads come in any order

@@ -10,7 +10,7 @@ import pyarrow.compute
 
 from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import InputError
-from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.output import OutputFolder
 from shardsift.records import RgbImage
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.names import annotation_name

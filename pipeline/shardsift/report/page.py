@@ -126,7 +126,7 @@ class Report:
         url = absolute(run.url)
         return {
             "command": {
-                "filter": command("filter", url),
+                "filter": command("filter", url, *run.flags),
                 "into": shlex.join(["--output", beside(url, "kept")]),
                 "joining": run.parting.flags,
                 "sampled": run.is_sampled,

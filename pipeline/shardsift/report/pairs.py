@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.beside import Beside
+from shardsift.outputs.output import OutputFolder, part_of
 from shardsift.threads import map_ordered
 
 Values = NDArray[np.float32]
@@ -32,13 +33,15 @@ class Pairs:
 
     Attributes:
         names: of the annotation files that both have; begins: where each one's pairs begin.
-        a_CN, b_CN: the compared columns, quality first.
+        compared: names of the compared columns, quality first.
+        a_CN, b_CN: their values.
     """
 
     folders: tuple[OutputFolder, OutputFolder]
     names: Sequence[str]
     begins: NDArray[np.int64]
     row_2N: Rows
+    compared: Sequence[str]
     a_CN: Values
     b_CN: Values
 
@@ -61,16 +64,20 @@ class Pairs:
         return [found[place] for place in places]
 
 
-def read_pairs(folders: tuple[OutputFolder, OutputFolder], compared: Sequence[str]) -> Pairs:
+def read_pairs(
+    folders: tuple[OutputFolder, OutputFolder],
+    compared: Sequence[str],
+    outputs: Sequence[Beside] = (),
+) -> Pairs:
     """Read the compared columns of the files that both folders have.
 
-    Holds two numbers a column and sample, and two places. Raises AnnotationError.
+    Columns that a folder lacks are those of the outputs beside it. Holds two numbers a column and
+    sample, and two places. Raises AnnotationError, and InputError as `Beside.read`.
     """
     names = sorted(folders[0].committed & folders[1].committed)
-    columns = ["key", "index", *compared]
 
     def pair(name: str) -> tuple[Rows, Values, Values]:
-        table_a, table_b = (folder.annotations.read(name, columns) for folder in folders)
+        table_a, table_b = (_read(folder, name, compared, outputs) for folder in folders)
         row_2N = _match(table_a, table_b)
         a_CN, b_CN = _values(table_a, compared), _values(table_b, compared)
         return row_2N, a_CN[:, row_2N[0]], b_CN[:, row_2N[1]]
@@ -83,9 +90,25 @@ def read_pairs(folders: tuple[OutputFolder, OutputFolder], compared: Sequence[st
         names=names,
         begins=np.cumsum([0, *sizes[:-1]]),
         row_2N=row_2N,
+        compared=compared,
         a_CN=a_CN,
         b_CN=b_CN,
     )
+
+
+def _read(
+    folder: OutputFolder, name: str, compared: Sequence[str], outputs: Sequence[Beside]
+) -> Any:
+    own = {column.name for column in folder.contents.columns}
+    names = ["key", "index", *(column for column in compared if column in own)]
+    footer, table = folder.annotations.read_with_footer(name, names)
+    for output in outputs:
+        theirs = {column.name for column in output.columns}
+        lacking = [c for c in compared if c in theirs and c not in table.column_names]
+        added = output.read(part_of(name, footer), lacking)
+        for column in lacking:
+            table = table.append_column(column, added[column])
+    return table
 
 
 def _match(table_a: Any, table_b: Any) -> Rows:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from shardsift.config import Extras
 from shardsift.config.filter import PREFIX
 from shardsift.filter.rows import UNMATCHED, label_rows
+from shardsift.measures import Contents
 from shardsift.shards.plan import TOP, prefix_pattern
 from shardsift.storage.files import absolute
 
@@ -33,7 +33,7 @@ class Parting:
     flags: tuple[str, ...] = ()
 
 
-def part_by(table: Any, per: str, join: str | None, extras: Extras) -> Parting:
+def part_by(table: Any, per: str, join: str | None, contents: Contents) -> Parting:
     """Tell the parts of rows, a table of annotations.
 
     Raises:
@@ -42,7 +42,7 @@ def part_by(table: Any, per: str, join: str | None, extras: Extras) -> Parting:
     """
     if per == PREFIX:
         return _by_prefix(table)
-    values, expression = label_rows(table, "--per", per, join, extras)
+    values, expression = label_rows(table, "--per", per, join, contents)
     if expression.kind not in _LABELS:
         raise expression.refusal(f"is {expression.kind}; name text or whole numbers")
     flags = ("--join", join) if join is not None and expression.is_joined else ()

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from shardsift.columns import COLUMNS
 from shardsift.commands import beside, command
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.progress import byte_size
 from shardsift.report.pictures import CUT_SIDE, Patches, Picture
 from shardsift.storage.files import absolute
+
+_EVERY = frozenset(column.name for column in COLUMNS)
 
 
 def show(
@@ -61,10 +64,10 @@ def _heat(patches: Patches | None) -> dict[str, Any] | None:
 
 def describe(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str, str]]:
     """Yield all that is known of a picture, for people."""
-    attributes = {
+    further = {
         name.removeprefix(ATTRIBUTE_PREFIX): value
         for name, value in row.items()
-        if name.startswith(ATTRIBUTE_PREFIX)
+        if name not in _EVERY and isinstance(value, (int, float))
     }
     numbers = {
         "quality": row["quality"],
@@ -74,7 +77,7 @@ def describe(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str
         "lowest crop": row["quality_min"],
         "best patch": None if patches is None else patches.quality.max(),
         "spread over crops": row["quality_std"],
-    } | attributes
+    } | further
     for name, value in numbers.items():
         if value is not None:
             yield name, f"{value:.4f}"

@@ -62,14 +62,8 @@ class ReshardFolder(RunFolder):
             OutputError: if the folder holds tars of something else.
         """
         tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
-        theirs = tars | ({SIZES, META} & self.files)
-        if RECORD in self.files:
-            theirs -= self._own_files(tars, intent.root) - self.behind_links(theirs)
-        if theirs:
-            raise OutputError(
-                f"{self.url}: holds files that no reshard here has recorded "
-                f"({min(theirs)}); choose another --output"
-            )
+        own = self._own_files(tars, intent.root) if RECORD in self.files else set[str]()
+        self.check_own("reshard", tars | ({SIZES, META} & self.files), own.__contains__)
         if RECORD not in self.files:
             return
         if overwrite:

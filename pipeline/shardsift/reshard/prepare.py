@@ -9,16 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shardsift.config import Extras, did_you_mean
+from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
 from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
-from shardsift.outputs.folder import (
-    OutputFolder,
-    check_apart,
-    check_output,
-    find_annotations,
-    local_folder,
-)
+from shardsift.outputs.folder import check_apart, check_output, local_folder
+from shardsift.outputs.output import OutputFolder, find_scores
 from shardsift.outputs.sealed_table import schema_of
 from shardsift.reshard.documents import ReshardIntent
 from shardsift.reshard.folder import ReshardFolder
@@ -60,7 +55,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
         raise ConfigError("no --output; name a folder or URL for the new tars")
     filtered = read_filtered(config.keep)
     recorded = filtered.record.annotations
-    scores = find_annotations(config.annotations or followed(recorded, "--annotations"))
+    scores = find_scores(config.annotations or followed(recorded, "--annotations"))
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
         raise InputError(f"{config.keep}: has no keep-list; filter with --emit keep-list")
@@ -85,7 +80,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
 
 
 def _check_columns(config: ReshardConfig, scores: OutputFolder) -> None:
-    known = schema_of(scores.record.extras if scores.record else Extras()).names
+    known = schema_of(scores.contents).names
     for name in config.merged:
         if name not in known:
             hint = did_you_mean(name, known, f"there are {', '.join(known)}")

@@ -162,11 +162,11 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
         AnnotationError: if one of them is damaged.
     """
     kept = inputs.filtered.read(name)
-    scored = inputs.annotations.scored(name)
+    footer = inputs.annotations.footer(name)
     rows = inputs.annotations.read(name, columns)
     index_N, keys = kept.table["index"].to_numpy(), kept.table["key"].combine_chunks()
     if (
-        kept.footer.fingerprint != scored.fingerprint
+        kept.footer.fingerprint != footer.contents.fingerprint
         or kept.footer.annotation != digest_in(rows)
         or int(index_N.min(initial=0)) < 0
         or int(index_N.max(initial=-1)) >= len(rows)
@@ -176,7 +176,7 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
             f"{inputs.annotations.url}: {name} is not of the annotations that were "
             "filtered; filter them again, or name the others with --annotations"
         )
-    return KeptOfShard(scored.shard, index_N, keys, rows)
+    return KeptOfShard(footer.shard, index_N, keys, rows)
 
 
 def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:

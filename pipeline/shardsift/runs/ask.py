@@ -1,17 +1,163 @@
-"""An ask run: every shard that has no answers yet, on Ray."""
+"""An ask run: new questions to embeddings, every shard that has no answers yet, on Ray."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from shardsift.asking.answers import AnswerReport, AskInputs, AskTask, answer_shard
-from shardsift.asking.prepare import Ask
+from shardsift.annotations.ask import AskInputs, answer_shard
+from shardsift.config import Attributes, ScoreConfig
+from shardsift.config.ask import AskConfig
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
+from shardsift.errors import ConfigError, InputError
+from shardsift.measures import MACLIP, AttributesMeasure, Contents, Measure
+from shardsift.outputs.folder import check_apart, check_output
+from shardsift.outputs.manifest import ManifestWriter
+from shardsift.outputs.output import (
+    OutputFolder,
+    TaskList,
+    complete,
+    find_scores,
+    is_answer_of,
+    survey,
+)
+from shardsift.outputs.records import RunRecord, RunSummary, recorded_config
+from shardsift.outputs.sealed_table import AnnotationFiles
 from shardsift.progress import Display, Meter
+from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
+from shardsift.runs.score import find_committed
+from shardsift.threads import Track, no_track
+
+if TYPE_CHECKING:  # a mistake is told before torch is loaded
+    from shardsift.scoring.questions import Questions
+
+LoadQuestions = Callable[[ScoreConfig, Attributes], "Questions"]
+"""Lets the model of a run read what is asked, which takes seconds. Raises ModelError."""
+
+
+def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:
+    """Load the model's text tower, and let it read what is asked."""
+    from shardsift.scoring import questions  # imports torch
+
+    return questions.load_questions(config, attributes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A run that passed its checks; `reopened` are names of answers that will be replaced."""
+
+    config: AskConfig
+    folder: OutputFolder
+    annotations: AnnotationFiles
+    plan: TaskList
+    measures: Sequence[Measure]
+    contents: Contents
+    reopened: frozenset[str]
+
+    @property
+    def open_tasks(self) -> list[ShardTask]:
+        """The shards that have no answers yet."""
+        return [task for task in self.plan if task.annotation not in self.folder.committed]
+
+    @property
+    def inputs(self) -> AskInputs:
+        """What actors need."""
+        return AskInputs(
+            annotations=self.annotations,
+            measures=self.measures,
+            contents=self.contents,
+            output=self.folder.url,
+            lease=self.folder.lease,
+        )
+
+    def begin(self) -> None:
+        """Delete what is to be replaced, and write the record, before the first answer."""
+        self.folder.begin(self.plan, self.contents, annotations=self.plan.inputs[0])
+
+    def finish(self, manifest: ManifestWriter, actors: int, seconds: float) -> RunSummary:
+        """Sum up all shards. Raises as `complete` does."""
+        return complete(
+            self.folder,
+            self.plan,
+            manifest,
+            contents=self.contents,
+            actors=actors,
+            seconds=seconds,
+        )
+
+
+def prepare(
+    config: AskConfig, track: Track = no_track, load: LoadQuestions = load_questions
+) -> Ask:
+    """Check that annotations have embeddings, and the output can be written; load the model.
+
+    Changes nothing on disk but for a probe that it removes.
+
+    Raises:
+        UserError: with one line that says what to do.
+        AnnotationError: if an annotation is damaged.
+    """
+    attributes = config.asked()
+    if not attributes:
+        raise ConfigError("nothing is asked; name an --attribute, or a file of them")
+    if config.output is None:
+        raise ConfigError("no --output; name a folder or URL for the answers")
+    source = find_scores(config.annotations)
+    scored = _record_with_embeddings(source)
+    check_apart(config.output, source.url)
+    check_output(config.output, ())
+    found = survey(source, track=track)
+    asked = AttributesMeasure(attributes, scored.fingerprint, of="embeddings")
+    contents = Contents(measures={asked.name: asked.record}, sources=(MACLIP,))
+    folder = OutputFolder(config.output)
+    folder.claim(contents, overwrite=config.overwrite)
+    plan = found.tasks
+    committed = frozenset(folder.committed)
+    parts = {part.name: part for part in found.parts}
+    folder.reopen(plan, lambda task, footer: not is_answer_of(footer, parts[task.annotation]))
+    is_done = all(part.name in folder.committed for part in found.parts)
+    return Ask(
+        config=config,
+        folder=folder,
+        annotations=source.annotations,
+        plan=plan,
+        measures=[] if is_done else [_read_questions(config, scored, load)],
+        contents=contents,
+        reopened=committed - folder.committed,
+    )
+
+
+def _record_with_embeddings(source: OutputFolder) -> RunRecord:
+    if source.is_compacted:
+        raise InputError(
+            f"{source.url}: holds compacted annotations; their embeddings lie beside those that "
+            "were compacted: name that folder"
+        )
+    if source.record is None:
+        raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
+    if MACLIP not in source.record.embeddings:
+        raise InputError(
+            f"{source.url}: has no embeddings to ask; score with --embeddings {MACLIP}, or ask "
+            "with --attribute while scoring"
+        )
+    return source.record
+
+
+def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
+    """Let the model of a run read what is asked. Raises ConfigError if it is another model."""
+    moved = {"model": config.model, "pretrained": config.pretrained}
+    questions = load(recorded_config(scored, **moved), config.asked())
+    if questions.fingerprint != scored.fingerprint:
+        raise ConfigError(
+            f"these are not the weights that made {config.annotations} (fingerprint "
+            f"{questions.fingerprint} here, {scored.fingerprint} there); name those with "
+            "--pretrained, and a model config that has moved with --model"
+        )
+    return questions
 
 
 @dataclass
@@ -23,17 +169,17 @@ class AskTally(Tally):
     def add(self, outcome: Outcome) -> None:
         """Count a shard and its rows."""
         super().add(outcome)
-        if isinstance(outcome, AnswerReport):
+        if isinstance(outcome, ShardReport):
             self.items += outcome.rows
             self.work += outcome.rows
 
 
-def _answer(inputs: AskInputs, task: AskTask, meter: Meter) -> AnswerReport:
+def _answer(inputs: AskInputs, task: ShardTask, meter: Meter) -> ShardReport:
     return answer_shard(task, inputs, meter)
 
 
 def asking(inputs: AskInputs, cpus: float) -> CpuSpec:
-    """Tell how to make an actor that asks."""
+    """Describe an actor that asks."""
     return CpuSpec(do=partial(_answer, inputs), cpus=cpus, get_ready=partial(_compute_on, cpus))
 
 
@@ -43,18 +189,23 @@ def _compute_on(cpus: float) -> None:
     use_cores(cpus)
 
 
-def answer(run: Ask, display: Display) -> CpuResult:
-    """Let actors ask all shards that have no answers yet."""
-    if run.inputs is None:  # an earlier run ended between its last shard and its summary
-        return CpuResult(tally=AskTally(0))
-    return run_on_cpus(
-        run.open_tasks,
-        asking(replace(run.inputs, lease=run.folder.lease), run.config.cpus_per_actor),
-        AskTally(len(run.open_tasks)),
-        run.config,
-        run.folder,
-        display,
-        doing="asking",
-        begin=partial(run.folder.begin, run.record),
-        find_committed=run.folder.find_committed,
-    )
+def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
+    """Let actors ask all shards that have no answers yet; sum up once every shard has some."""
+    tasks = run.open_tasks
+    result = CpuResult(tally=AskTally(len(tasks)))
+    with ManifestWriter() as manifest:
+        run_on_cpus(
+            tasks,
+            asking(run.inputs, run.config.cpus_per_actor),
+            result,
+            run.config,
+            run.folder,
+            display,
+            doing="asking",
+            begin=run.begin,
+            find_committed=partial(find_committed, run.folder.url, run.reopened),
+            keep=manifest.add,
+        )
+        if result.failed or result.tally.shards < result.tally.shards_total:
+            return result, None
+        return result, run.finish(manifest, 0, result.tally.seconds)

@@ -24,7 +24,7 @@ class MaClip:
         use_cores(config.cpus_per_actor or 1)
         scorer = Scorer(
             config.scoring(),
-            embeddings=config.embeddings,
+            embeddings=bool(config.embeddings),
             device=device,
             batch_size=config.batch_size,
             model=self.model,
@@ -37,7 +37,7 @@ class MaClip:
 def load_maclip(config: RunConfig) -> MaClip:
     """Load the model that a run scores by. Raises ModelError."""
     scoring = config.scoring()
-    model = load_clip(scoring, config.extras().attributes)
+    model = load_clip(scoring, config.asked())
     return MaClip(
         fingerprint=scoring.fingerprint(model.digest),
         model=model,

@@ -57,24 +57,16 @@ class CpuWork:
 
 @dataclass(kw_only=True)
 class CpuResult:
-    """What a run came to: counts, and the outcome of each task."""
+    """What a run came to: counts, and the shards that were given up."""
 
     tally: Tally
-    reports: list[Any] = field(default_factory=list[Any])
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
-
-    def record(self, outcome: Outcome) -> None:
-        """Keep what is told and summed up at the end."""
-        if isinstance(outcome, FailedShard):
-            self.failed.append(outcome)
-        else:
-            self.reports.append(outcome)
 
 
 def run_on_cpus(
     tasks: Sequence[Task],
     spec: CpuSpec,
-    tally: Tally,
+    result: CpuResult,
     config: RayConfig,
     folder: RunFolder,
     display: Display,
@@ -82,15 +74,24 @@ def run_on_cpus(
     doing: str,
     begin: Callable[[], None],
     find_committed: Callable[[Any], Report | None],
-) -> CpuResult:
-    """Let actors do all tasks.
+    keep: Callable[[Any], object],
+) -> None:
+    """Let actors do all tasks, and count them in `result`; without any, do nothing.
 
     Args:
         doing: what they do, as in `scoring`.
         begin: prepares the folder, once it is known that actors fit.
         find_committed: finds what a task has left behind, though nobody heard of it.
+        keep: is given the outcome of each task.
     """
-    result = CpuResult(tally=tally)
+    if not tasks:
+        return
+
+    def record(outcome: Outcome) -> None:
+        if isinstance(outcome, FailedShard):
+            result.failed.append(outcome)
+        keep(outcome)
+
     with connected(config.address):
         may_grow = is_joined(config.address)
         fitting = choose_actors(config.actors, spec.gpus, spec.cpus, may_grow=may_grow)
@@ -102,6 +103,5 @@ def run_on_cpus(
             shard_timeout=config.shard_timeout,
             find_committed=find_committed,
         )
-        watch = Watch(coordinator, tally, doing)
-        drive(coordinator, tasks, watch, folder, result.record, display)
-    return result
+        watch = Watch(coordinator, result.tally, doing)
+        drive(coordinator, tasks, watch, folder, record, display)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from shardsift.annotations.annotate import contents_of
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
-from shardsift.outputs.folder import OutputFolder, check_output
-from shardsift.outputs.made import Made
+from shardsift.measures import Contents, Measure
+from shardsift.outputs.folder import check_output
+from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import Footer
 from shardsift.progress import Display
 from shardsift.records import ShardTask, has_changed
 from shardsift.scoring.weights import sum_of_files
+from shardsift.shards.hashes import Hashes
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import identify
 from shardsift.version import __version__
@@ -53,7 +56,8 @@ class Run:
     config: RunConfig
     plan: ShardPlan
     folder: OutputFolder
-    made: Made
+    contents: Contents
+    measures: Sequence[Measure]
     weights: str | None
     shards_to_score: int
     reopened: Collection[str]
@@ -86,15 +90,17 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         folder = OutputFolder(config.output)
     config = _with_dtype(config)
     weights = sum_of_files(config.scoring())
+    measures = [Hashes(config.hashes)] if config.hashes else []
     model = None
-    fingerprint = _fingerprint_if_done(config, folder, plan, weights)
+    fingerprint = _fingerprint_if_done(config, measures, folder, plan, weights)
     if fingerprint is None:
         with display.busy("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
         fingerprint = model.fingerprint
-    made = Made(fingerprint, config.scoring().model_dump(mode="json"), config.extras())
-    plan = folder.claim(plan, made, overwrite=config.overwrite, may_have_moved=config.check_inputs)
+    contents = _contents(config, fingerprint, measures)
+    folder.claim(contents, overwrite=config.overwrite)
+    plan = folder.placed(plan, may_have_moved=config.check_inputs)
     committed = frozenset(folder.committed)
     if config.retry_errors or config.check_inputs:
         with display.busy("looking for shards to score again"):
@@ -103,12 +109,18 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         config=config,
         plan=plan,
         folder=folder,
-        made=made,
+        contents=contents,
+        measures=measures,
         weights=weights,
         shards_to_score=sum(task.annotation not in folder.committed for task in plan),
         reopened=committed - folder.committed,
         model=model,
     )
+
+
+def _contents(config: RunConfig, fingerprint: str, measures: Sequence[Measure]) -> Contents:
+    scored = config.scoring(), fingerprint, config.asked()
+    return contents_of(*scored, embeddings=config.embeddings, measures=measures)
 
 
 def _with_dtype(config: RunConfig) -> RunConfig:
@@ -129,18 +141,21 @@ def _with_dtype(config: RunConfig) -> RunConfig:
 
 
 def _fingerprint_if_done(
-    config: RunConfig, folder: OutputFolder, plan: ShardPlan, weights: str | None
+    config: RunConfig,
+    measures: Sequence[Measure],
+    folder: OutputFolder,
+    plan: ShardPlan,
+    weights: str | None,
 ) -> str | None:
     """Return the fingerprint of an output that needs no more scores, for which no model is loaded.
 
-    Its settings are these and its weights are, too, as far as they are files.
+    The recorded settings match, and so does the hash of local weight files.
     """
     record = folder.record
     if record is None or config.overwrite or config.retry_errors or config.check_inputs:
         return None
-    made_with = record.config, record.extras, record.weights, record.version
-    settings = config.scoring().model_dump(mode="json")
-    if made_with != (settings, config.extras(), weights, __version__):
+    contents = _contents(config, record.fingerprint, measures)
+    if (record.contents, record.weights, record.version) != (contents, weights, __version__):
         return None
     is_done = all(task.annotation in folder.committed for task in plan.below(record.root))
     return record.fingerprint if is_done else None

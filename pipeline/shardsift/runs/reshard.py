@@ -40,18 +40,23 @@ def copying(inputs: ReshardInputs, cpus: float) -> CpuSpec:
     return CpuSpec(do=partial(_write, inputs), cpus=cpus)
 
 
-def write_tars(run: Reshard, tasks: Sequence[ReshardTask], display: Display) -> CpuResult:
+def write_tars(
+    run: Reshard, tasks: Sequence[ReshardTask], display: Display
+) -> tuple[CpuResult, list[ReshardReport]]:
     """Let actors write the tars of these tasks."""
-    if not tasks:  # an earlier run ended between its last tar and its summary
-        return CpuResult(tally=CopyTally(0))
-    return run_on_cpus(
+    total = sum(task.bytes for task in tasks)
+    result = CpuResult(tally=CopyTally(len(tasks), work_total=total))
+    reports: list[ReshardReport] = []
+    run_on_cpus(
         tasks,
         copying(replace(run.inputs, lease=run.folder.lease), run.config.cpus_per_actor),
-        CopyTally(len(tasks), work_total=sum(task.bytes for task in tasks)),
+        result,
         run.config,
         run.folder,
         display,
         doing="writing shards",
         begin=partial(run.folder.begin, run.intent, run.plan),
         find_committed=run.folder.find_committed,
+        keep=reports.append,
     )
+    return result, reports

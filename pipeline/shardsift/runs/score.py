@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -16,7 +17,7 @@ from shardsift.engine.fleet import RayFleet
 from shardsift.engine.watch import Watch
 from shardsift.errors import AnnotationError
 from shardsift.outputs.manifest import ManifestWriter
-from shardsift.outputs.results import complete
+from shardsift.outputs.output import complete
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.progress import Display, count
 from shardsift.records import FailedShard, ShardReport, ShardTask
@@ -105,14 +106,14 @@ def _choose_actors(config: RunConfig) -> int:
 def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
     result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
     config = run.config
-    run.folder.begin(run.plan, run.made, run.weights)
+    run.folder.begin(run.plan, run.contents, weights=run.weights)
     coordinator = Coordinator(
         RayFleet(_spec(run)),
         actors,
         max_attempts=config.max_attempts,
         shard_timeout=config.shard_timeout,
         stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
-        find_committed=partial(_find_committed, run),
+        find_committed=partial(find_committed, run.folder.url, run.reopened),
     )
     first_scores = FirstScores(config)
     logger.info("scoring %s with %s", count(run.shards_to_score, "shard"), count(actors, "actor"))
@@ -139,7 +140,7 @@ def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int
         run.folder,
         run.plan,
         manifest,
-        made=run.made,
+        contents=run.contents,
         actors=actors,
         seconds=tally.seconds,
     )
@@ -153,18 +154,18 @@ def _spec(run: Run) -> ScoringSpec:
         output=run.folder.url,
         decode_workers=config.decode_workers_of_actor(),
         picture_timeout=config.picture_timeout,
-        hashes=run.made.extras.hashes,
+        measures=run.measures,
         lease=run.folder.lease,
         gpus=config.gpus_per_actor,
         cpus=config.cpus_per_actor or 1,
     )
 
 
-def _find_committed(run: Run, task: ShardTask) -> ShardReport | None:
-    """Return the report of a shard that was committed in this run, though nobody heard of it."""
-    if task.annotation in run.reopened:
+def find_committed(output: str, reopened: Collection[str], task: ShardTask) -> ShardReport | None:
+    """Return the report of a shard committed by an actor that died before replying."""
+    if task.annotation in reopened:
         return None
     try:
-        return read_footer(join(run.folder.url, task.annotation)).report
+        return read_footer(join(output, task.annotation)).report
     except AnnotationError:
         return None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.config import PICTURE_SECONDS, HashName
+from shardsift.config import PICTURE_SECONDS
 from shardsift.errors import ShardError
+from shardsift.measures import Measure
 from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.metrics import ActorMetrics
@@ -35,7 +36,7 @@ class ScoringSpec:
     gpus: float
     cpus: float
     picture_timeout: float = PICTURE_SECONDS
-    hashes: tuple[HashName, ...] = ()
+    measures: Sequence[Measure] = ()
     lease: Lease | None = None
 
     @property
@@ -79,7 +80,7 @@ class Scoring:
                 self._decoder,
                 self._turn,
                 self.meter,
-                self._spec.hashes,
+                self._spec.measures,
                 self._spec.picture_timeout,
                 self._spec.lease,
             )

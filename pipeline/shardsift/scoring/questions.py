@@ -5,49 +5,47 @@ Shapes in names: N embeddings, D values of each, Q prompt pairs of A attributes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig
-from shardsift.records import Embedding
+from shardsift.measures import AttributesMeasure
 from shardsift.scoring.clip import load_clip
 
 _AT_A_TIME = 1024
-"""Whose float32 copies stay in a core's cache."""
+"""Embeddings whose float32 copies fit a core's cache."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Questions:
-    """Attributes, ready to be asked; can be pickled.
+class Questions(AttributesMeasure):
+    """Attributes, ready to be asked of embeddings; can be pickled.
 
     Attributes:
-        attributes: what is asked.
         towards_QD: from the second prompt of each pair to the first, times the factor on cosines.
         fingerprint: of scores by the model whose text tower has read the prompts.
     """
 
-    attributes: Attributes
-    towards_QD: Tensor
-    fingerprint: str
+    def __init__(self, attributes: Attributes, towards_QD: Tensor, fingerprint: str) -> None:
+        super().__init__(attributes, fingerprint, of="embeddings")
+        self.towards_QD = towards_QD
+        self.fingerprint = fingerprint
 
     @torch.inference_mode()
-    def ask(self, embeddings_ND: Embedding) -> NDArray[np.float32]:
-        """Compute the attributes of embeddings, 0..1, shape (A, N); NaN for one of zeros.
+    def measure(self, batch: Any) -> Sequence[Any]:
+        """Compute the attributes of embeddings, shape (N, D), 0..1, shape (A, N); NaN for zeros.
 
         The softmax over two logits is the sigmoid of their difference, so a pair takes one product.
         """
         pairs_A = [len(pairs) for pairs in self.attributes.values()]
         found: list[Tensor] = []
-        for part_ND in torch.from_numpy(embeddings_ND).split(_AT_A_TIME):
+        for part_ND in torch.from_numpy(batch).split(_AT_A_TIME):
             features_ND = part_ND.float()
             logits_QN = self.towards_QD @ features_ND.T / features_ND.norm(dim=1)
             parts = logits_QN.sigmoid().split(pairs_A)
             found.append(torch.stack([own_PN.mean(dim=0) for own_PN in parts]))
-        return torch.cat(found, dim=1).numpy()
+        return list(torch.cat(found, dim=1).numpy())
 
 
 def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:

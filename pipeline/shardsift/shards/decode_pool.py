@@ -30,10 +30,10 @@ from shardsift.shards.decoding import (
     Decoded,
     Decoder,
     Picture,
+    Prepared,
     Unloaded,
     Wanted,
 )
-from shardsift.shards.hashes import Hashes, hash_image
 from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
 
 _DEATHS = 3
@@ -74,16 +74,16 @@ class DecodePool:
         job = Job(number, self._write(files, number), wanted)
         answer = self._answer(job, slab) if job.files else Answer([], 0.0)
         records = iter(answer.records)
-        found: list[tuple[Picture, Hashes]] = []
+        found: list[tuple[Picture, Prepared]] = []
         for file in files:
             if isinstance(file, ImageError):
-                found.append((file, Hashes()))
+                found.append((file, wanted.unprepared()))
             elif record := next(records, None):
                 found.append((_picture(record[0], slab), record[1]))
             else:
                 break
-        pictures, hashes = zip(*found, strict=True)
-        return Decoded(list(pictures), list(hashes), answer.seconds)
+        pictures, prepared = zip(*found, strict=True)
+        return Decoded(list(pictures), list(prepared), answer.seconds)
 
     def close(self) -> None:
         """End the processes, and let go of the memory once nobody holds an image."""
@@ -191,7 +191,7 @@ def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
 
 def _error_of_first(job: Job, slab: Bytes, error: ImageError) -> Answer:
     begin, end = job.files[0]
-    return Answer([(error, hash_image(slab[begin:end].data, None, job.wanted.hashes))], 0.0)
+    return Answer([(error, job.wanted.prepare(slab[begin:end].data, error))], 0.0)
 
 
 def _picture(record: Pixels | ImageError, slab: Bytes) -> Picture:

@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardsift.errors import ImageError
-from shardsift.shards.decoding import Wanted, decode_until_full
-from shardsift.shards.hashes import Hashes
+from shardsift.shards.decoding import Prepared, Wanted, decode_until_full
 from shardsift.shards.slabs import Bytes, map_slab
 
 HEAD_BYTES = 8
@@ -51,7 +50,7 @@ class Pixels:
 class Answer:
     """A record for each of the first files of a job, one at least, and the seconds it took."""
 
-    records: list[tuple[Pixels | ImageError, Hashes]]
+    records: list[tuple[Pixels | ImageError, Prepared]]
     seconds: float
 
 
@@ -101,7 +100,7 @@ def _end_with_asker(jobs: int) -> None:
     os._exit(0)
 
 
-def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Hashes]]:
+def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Prepared]]:
     reached = reached_in(slab)
 
     def files() -> Iterator[memoryview]:
@@ -112,11 +111,11 @@ def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Hashes]]:
             yield slab[begin:end].data
 
     at = job.files[-1][1]
-    for picture, hashes in decode_until_full(files(), job.wanted):
+    for picture, prepared in decode_until_full(files(), job.wanted):
         if isinstance(picture, ImageError):
-            yield picture, hashes
+            yield picture, prepared
             continue
         height, width, _ = picture.shape
         slab[at : at + picture.size] = picture.reshape(-1)
-        yield Pixels(at, height, width), hashes
+        yield Pixels(at, height, width), prepared
         at += picture.size

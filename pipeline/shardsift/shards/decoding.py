@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, thread_time
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from shardsift.config import PICTURE_SECONDS, HashName
+from shardsift.config import PICTURE_SECONDS
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.measures import Measure
+from shardsift.measures import Picture as Measurable
 from shardsift.records import RgbImage, Sample
-from shardsift.shards.hashes import Hashes, hash_image
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import SUPPORTED_EXTENSIONS
 from shardsift.threads import map_ordered
@@ -32,24 +33,43 @@ Unloaded = ImageError
 Picture = RgbImage | ImageError
 
 
+Prepared = tuple[Any, ...]
+"""What each measure has prepared of a picture; None if it was not asked."""
+
+
 class Decoded(NamedTuple):
     """What became of the first files of a chunk, one at least, and the seconds that it took."""
 
     pictures: list[Picture]
-    hashes: list[Hashes]
+    prepared: list[Prepared]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Settings of decoding: images of more pixels are refused, and these hashes are made.
+    """Settings of decoding: images of more pixels are refused, and these measures are asked.
 
     An image that takes more than `seconds` of processor time is refused, too.
     """
 
     max_pixels: int
-    hashes: tuple[HashName, ...] = ()
+    measures: tuple[Measure, ...] = ()
     seconds: float = PICTURE_SECONDS
+
+    def prepare(self, file: bytes | memoryview, picture: Picture) -> Prepared:
+        """Let all measures that can prepare what they need of a picture."""
+        if not self.measures:
+            return ()
+        pixels = None if isinstance(picture, ImageError) else picture
+        about = Measurable(file, pixels)
+        return tuple(
+            each.prepare(about) if pixels is not None or "file" in each.needs else None
+            for each in self.measures
+        )
+
+    def unprepared(self) -> Prepared:
+        """Return what measures have of a picture whose file wasn't loaded."""
+        return (None,) * len(self.measures)
 
     def too_slow(self) -> ImageError:
         """Return the error of an image that took too long."""
@@ -86,8 +106,8 @@ class ThreadDecoder:
     def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:
         """Decode files until their images fill the room."""
         began = perf_counter()
-        pictures, hashes = zip(*decode_until_full(files, wanted), strict=True)
-        return Decoded(list(pictures), list(hashes), perf_counter() - began)
+        pictures, prepared = zip(*decode_until_full(files, wanted), strict=True)
+        return Decoded(list(pictures), list(prepared), perf_counter() - began)
 
     def close(self) -> None:
         """Do nothing: the threads are their owner's."""
@@ -131,20 +151,20 @@ def decode_in_order(
 
 def decode_until_full(
     files: Iterable[bytes | Unloaded | memoryview], wanted: Wanted
-) -> Iterator[tuple[Picture, Hashes]]:
-    """Yield an image or its error for each file, and hashes, until the images fill the room."""
+) -> Iterator[tuple[Picture, Prepared]]:
+    """Yield an image or its error for each file, and what measures have prepared of it, until the
+    images fill the room."""
     room = ROOM_BYTES
     for file in files:
         if isinstance(file, ImageError):
-            yield file, Hashes()
+            yield file, wanted.unprepared()
             continue
         began = thread_time()
         picture = decode_or_error(file, wanted.max_pixels)
         if thread_time() - began > wanted.seconds:
             picture = wanted.too_slow()
-        pixels = None if isinstance(picture, ImageError) else picture
-        yield picture, hash_image(file, pixels, wanted.hashes)
-        room -= 0 if pixels is None else pixels.nbytes
+        yield picture, wanted.prepare(file, picture)
+        room -= 0 if isinstance(picture, ImageError) else picture.nbytes
         if room <= 0:
             return
 

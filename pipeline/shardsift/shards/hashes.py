@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from shardsift.columns import named
 from shardsift.config import HashName
+from shardsift.measures import Measure, Picture
 from shardsift.records import RgbImage
 
 _SIDE = 32
 _LOWEST = 8
 
 
-class Hashes(NamedTuple):
-    """Of one image; None if it isn't asked for, or there is nothing to make it of."""
+class Hashes(Measure):
+    """Hashes of an image: `sha256` of its file, `phash` of what it shows."""
 
-    sha256: bytes | None = None
-    phash: int | None = None
+    name = "hashes"
+
+    def __init__(self, names: Iterable[HashName]) -> None:
+        self._names = sorted({*names})
+        self.columns = named(*self._names)
+        self.needs = ("file", "pixels") if "phash" in self._names else ("file",)
+
+    @property
+    def settings(self) -> Sequence[str]:
+        """The hashes that are made."""
+        return self._names
+
+    def prepare(self, picture: Picture) -> Any:
+        """Hash the file, and the picture if it can be decoded."""
+        found = [_hash(name, picture) for name in self._names]
+        return tuple(found) if len(found) > 1 else found[0]
 
 
-def hash_image(
-    file: bytes | memoryview, picture: RgbImage | None, wanted: Collection[HashName]
-) -> Hashes:
-    """Hash a file, and the picture that it was decoded to, if it was."""
-    return Hashes(
-        sha256=hashlib.sha256(file).digest() if "sha256" in wanted else None,
-        phash=perceptual_hash(picture) if "phash" in wanted and picture is not None else None,
-    )
+def _hash(name: str, picture: Picture) -> bytes | int | None:
+    if name == "sha256":
+        return hashlib.sha256(picture.file).digest()
+    return None if picture.pixels is None else perceptual_hash(picture.pixels)
 
 
 def perceptual_hash(picture: RgbImage) -> int:

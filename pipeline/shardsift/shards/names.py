@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from shardsift.columns import COLUMNS
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
-from shardsift.records import COLUMNS
 from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
 
+_COLUMNS = frozenset(column.name for column in COLUMNS)
 _MOST_BYTES = 255
 """Of a file's or folder's name, on nearly every filesystem."""
 
@@ -54,7 +55,7 @@ def _folder_problems(part: str) -> Iterator[str]:
         yield f"a folder {part} would be taken for a file"
     column, equals, _ = part.partition("=")
     known = column.lower()
-    if equals and (known in COLUMNS or known.startswith(ATTRIBUTE_PREFIX)):
+    if equals and (known in _COLUMNS or known.startswith(ATTRIBUTE_PREFIX)):
         yield f"readers take a folder {part} for a column {column}, and annotations have one"
 
 

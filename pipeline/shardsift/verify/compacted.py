@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shardsift.documents import DocumentError
-from shardsift.outputs.folder import OutputFolder, RunFolder
+from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.records import COMPACTING, CompactRecord
 from shardsift.storage.files import join, read_bytes, sum_of
 from shardsift.verify.findings import Findings, Problem, leftovers, strangers, unfinished

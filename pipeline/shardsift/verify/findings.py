@@ -1,18 +1,19 @@
-"""What a verification finds: problems, and what to do about them."""
+"""What a verification finds, and the walk that finds it: problems, and what to do about them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from shardsift.outputs.folder import (
-    SUMMARY,
-    RunFolder,
-    failed_name,
-    is_passing,
-    local_folder,
-)
+from shardsift.errors import OutputError
+from shardsift.outputs.folder import SUMMARY, RunFolder, failed_name, is_passing, local_folder
+from shardsift.redaction import reason
 from shardsift.storage.local import is_leftover, is_temporary
+from shardsift.threads import Track, map_ordered
+
+ItemT = TypeVar("ItemT")
+FoundT = TypeVar("FoundT")
 
 
 class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
@@ -40,11 +41,50 @@ class Problem:
 
 @dataclass(kw_only=True, slots=True)
 class Findings:
-    """What was looked at, by its name, all problems, and what couldn't be compared."""
+    """Result of a verification.
+
+    Attributes:
+        counts: how much was looked at, by its name.
+        given_up: how many shards are recorded as failed.
+        unchecked: what couldn't be compared, and why.
+    """
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    given_up: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
     unchecked: list[str] = field(default_factory=list[str])
+
+
+def walk(
+    found: Findings,
+    items: Iterable[ItemT],
+    check: Callable[[ItemT], FoundT],
+    wrong: Callable[[ItemT, Unsound], Problem],
+    track: Track,
+    title: str,
+    total: int,
+    threads: int,
+) -> Iterator[FoundT]:
+    """Check items by many threads, and yield what is found of sound ones, in their order.
+
+    `check` raises Unsound for an item that isn't, of which `wrong` makes a problem. Raises
+    OutputError if a file can't be fetched, which says nothing about the file.
+    """
+
+    def look(item: ItemT) -> FoundT | Problem:
+        try:
+            return check(item)
+        except Unsound as fault:
+            return wrong(item, fault)
+        except OSError as error:
+            place = getattr(item, "shard", item)
+            raise OutputError(f"{place}: can't be read: {reason(error)}") from error
+
+    for outcome in track(map_ordered(look, items, threads), title, total):
+        if isinstance(outcome, Problem):
+            found.problems.append(outcome)
+        else:
+            yield outcome
 
 
 def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
@@ -62,7 +102,7 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
 
 
 def leftovers(folder: RunFolder) -> Iterator[Problem]:
-    """List what killed processes left half-written, and probes of what can be written."""
+    """Report what killed processes left half-written, and probes of what can be written."""
     local = local_folder(folder.url)
     for name in sorted(filter(is_passing, folder.files)):
         if local is None or not is_temporary(name) or is_leftover(local / name):
@@ -71,7 +111,7 @@ def leftovers(folder: RunFolder) -> Iterator[Problem]:
 
 
 def strangers(names: Iterable[str], trouble: str) -> Iterator[Problem]:
-    """Tell of files that no command has written here, but for those that are passing."""
+    """Report files that no command has written here, but for those that are passing."""
     for name in sorted(names):
         if not is_passing(name):
             yield Problem(place=name, trouble=trouble, remedy="delete it yourself")
@@ -93,7 +133,7 @@ def failures(
 
 
 def unfinished(command: str) -> Problem:
-    """Say that nobody has come to an end in a folder."""
+    """Problem: the run never finished."""
     return Problem(
         place=SUMMARY,
         trouble="is missing: no run has come to its end here",

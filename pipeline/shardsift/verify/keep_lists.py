@@ -17,20 +17,15 @@ from shardsift.filter.output import (
     KeepListFile,
     read_filtered,
 )
-from shardsift.outputs.digest import digest_of
-from shardsift.outputs.folder import (
-    SUMMARY,
-    OutputFolder,
-    RunFolder,
-    find_annotations,
-    is_passing,
-)
-from shardsift.outputs.seal import is_broken
+from shardsift.outputs.beside import Beside
+from shardsift.outputs.digest import digest_of, is_broken
+from shardsift.outputs.folder import SUMMARY, RunFolder, is_passing
+from shardsift.outputs.output import OutputFolder, Part, find_annotations, part_of
 from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.redaction import reason
 from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of
-from shardsift.threads import Track, map_ordered, no_track
-from shardsift.verify.findings import Findings, Problem, Unsound, leftovers, strangers
+from shardsift.threads import Track, no_track
+from shardsift.verify.findings import Findings, Problem, Unsound, leftovers, strangers, walk
 
 _AGAIN = "filter again, with --overwrite"
 _THREADS = 16
@@ -39,8 +34,7 @@ _THREADS = 16
 def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
     """Check records, keep-lists and uids, and the kept rows by the annotations, if these are there.
 
-    Raises:
-        OSError: if a file can't be fetched.
+    Raises OutputError if a file can't be fetched.
     """
     found = Findings(problems=list(leftovers(folder)))
     try:
@@ -50,23 +44,25 @@ def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
         return found
     files = {name for name in folder.files if not is_passing(name)}
     scores = _find_annotations(filtered, found)
+    beside = _find_beside(filtered, found)
     prefix = f"{KEEP_LIST}/"
     names = sorted(name.removeprefix(prefix) for name in files if name.startswith(prefix))
     lists = [name for name in names if is_annotation(name)]
 
-    def check(name: str) -> int | Problem:
-        try:
-            return _check_file(filtered, name, scores and scores.annotations)
-        except Unsound as fault:
-            return Problem(place=f"{prefix}{name}", trouble=str(fault), remedy=_AGAIN)
-
-    rows = sound = 0
-    for checked in track(map_ordered(check, lists, _THREADS), "checking keep-lists", len(lists)):
-        if isinstance(checked, Problem):
-            found.problems.append(checked)
-        else:
-            rows, sound = rows + checked, sound + 1
-    found.problems += _check_totals(filtered, files, lists, rows)
+    annotations = scores and scores.annotations
+    rows = [
+        *walk(
+            found,
+            lists,
+            lambda name: _check_file(filtered, name, annotations, beside),
+            lambda name, fault: Problem(place=f"{prefix}{name}", trouble=str(fault), remedy=_AGAIN),
+            track,
+            "checking keep-lists",
+            len(lists),
+            _THREADS,
+        )
+    ]
+    found.problems += _check_totals(filtered, files, lists, sum(rows))
     if scores and "keep-list" in filtered.summary.emitted:
         trouble = "is missing, though there is an annotation"
         found.problems += (
@@ -75,8 +71,8 @@ def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
         )
     found.counts = {
         "keep-lists": len(lists),
-        "rows checked": rows,
-        "keep-lists compared with annotations": sound if scores else 0,
+        "rows checked": sum(rows),
+        "keep-lists compared with annotations": len(rows) if scores else 0,
     }
     return found
 
@@ -89,7 +85,19 @@ def _find_annotations(filtered: Filtered, found: Findings) -> OutputFolder | Non
         return None
 
 
-def _check_file(filtered: Filtered, name: str, annotations: AnnotationFiles | None) -> int:
+def _find_beside(filtered: Filtered, found: Findings) -> Sequence[Beside]:
+    """Open the outputs of `--with`; none if one of them is gone."""
+    try:
+        places = [followed(url, "filter again") for url in filtered.record.beside]
+        return [Beside(find_annotations(url), "", may_lack=True) for url in places]
+    except (UserError, AnnotationError) as error:
+        found.unchecked.append(f"kept rows were not compared with what chose them: {error}")
+        return []
+
+
+def _check_file(
+    filtered: Filtered, name: str, annotations: AnnotationFiles | None, beside: Sequence[Beside]
+) -> int:
     """Return the number of rows of a keep-list. Raises Unsound."""
     data = read_bytes(join(join(filtered.url, KEEP_LIST), name))
     try:
@@ -102,6 +110,7 @@ def _check_file(filtered: Filtered, name: str, annotations: AnnotationFiles | No
         raise Unsound("its rows name another shard")
     if annotations:
         _compare(kept, name, annotations)
+        _compare_beside(kept, part_of(name, annotations.footer(name)), beside)
     return len(kept.table)
 
 
@@ -118,6 +127,17 @@ def _compare(kept: KeepListFile, name: str, annotations: AnnotationFiles) -> Non
         raise Unsound("its rows are out of order, or not the annotation's")
     if digest_of(rows.replace_schema_metadata(None).take(index_N)) != kept.footer.digest:
         raise Unsound("its rows are not those of the annotation")
+
+
+def _compare_beside(kept: KeepListFile, part: Part, beside: Sequence[Beside]) -> None:
+    """Raise Unsound unless the outputs that the rows were chosen by are as they were."""
+    for output, digest in zip(beside, kept.footer.beside, strict=False):
+        try:
+            report = output.report(part)
+        except (AnnotationError, InputError) as error:
+            raise Unsound(f"what it was chosen by can't stand any more: {reason(error)}") from error
+        if digest is not None and (report is None or report.digest != digest):
+            raise Unsound(f"{output.url}, which it was chosen by, has changed since")
 
 
 def _check_totals(

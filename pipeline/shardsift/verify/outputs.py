@@ -1,83 +1,93 @@
-"""Tell whether an output folder is complete and consistent, and what to delete if it isn't.
+"""Proof that an output is complete and consistent, and what to delete if it isn't.
 
-Every planned shard has one sound annotation, or one record of its failure; nothing else is there.
+Every planned shard has one sound file, or one record of its failure; nothing else is there.
 A file is deleted only if this folder has a `_run.json`, and the file is Shardsift's by its
 footer, by its name that begins with `_`, or, too damaged to tell, by the name of a planned shard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
-from shardsift.outputs.embeddings import embeddings_name, is_embeddings
-from shardsift.outputs.folder import MANIFEST, SUMMARY, OutputFolder, failed_name
+from shardsift.errors import AnnotationError, InputError, OutputError, ShardError, UserError
+from shardsift.outputs.embeddings import EMBEDDINGS_FOLDER, embeddings_name
+from shardsift.outputs.folder import SUMMARY, failed_name
 from shardsift.outputs.manifest import Totals, read_outcomes
+from shardsift.outputs.output import (
+    MANIFEST,
+    OutputFolder,
+    Part,
+    Plan,
+    TaskList,
+    find_annotations,
+    is_answer_of,
+    survey,
+)
 from shardsift.outputs.records import RunRecord
 from shardsift.outputs.sealed_table import Footer
-from shardsift.records import ShardIdentity, ShardReport, ShardTask, has_changed
+from shardsift.records import FailedShard, ShardIdentity, ShardReport, ShardTask, has_changed
 from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX, identify, join, sum_of
+from shardsift.storage.files import (
+    ANNOTATION_SUFFIX,
+    SHARD_SUFFIX,
+    followed,
+    identify,
+    join,
+    sum_of,
+)
 from shardsift.storage.finding import lone_folder
-from shardsift.threads import Track, map_ordered, no_track
+from shardsift.threads import Track, no_track
 from shardsift.verify.files import (
     check_annotation,
     check_embeddings,
     check_failure,
     check_summary,
 )
-from shardsift.verify.findings import Problem, Unsound, leftovers, unfinished
+from shardsift.verify.findings import Findings, Problem, Unsound, leftovers, unfinished, walk
 from shardsift.verify.sources import compare_samples
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
+_MISSING = "has neither an annotation nor a record of its failure"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """An output folder, and the shards that it should hold the annotations of."""
+    """An output folder, and the shards that it should hold files of.
+
+    Attributes:
+        parts: the files whose embeddings answers are of, by name; None if pictures were read, or
+            if these files can't be read, in which case `unchecked` says why.
+    """
 
     folder: OutputFolder
     record: RunRecord
-    plan: ShardPlan
-
-
-@dataclass(kw_only=True, slots=True)
-class Verification:
-    """What was found: counts of what is sound, and all problems."""
-
-    shards: int
-    annotated: int = 0
-    failed: list[str] = field(default_factory=list[str])
-    rows: int = 0
-    recounted: int = 0
-    problems: list[Problem] = field(default_factory=list[Problem])
-    unchecked: list[str] = field(default_factory=list[str])
+    plan: Plan
+    parts: Mapping[str, Part] | None = None
+    unchecked: Sequence[str] = ()
 
     @property
-    def counts(self) -> dict[str, int]:
-        """What was looked at, by its name."""
-        return {
-            "shards planned": self.shards,
-            "with a sound annotation": self.annotated,
-            "given up, see _failed": len(self.failed),
-            "rows checked": self.rows,
-            "tars read again": self.recounted,
-        }
+    def verb(self) -> str:
+        """The command that makes such files."""
+        return "ask" if self.record.sources else "score"
+
+    def embeddings_of(self, task: ShardTask) -> set[str]:
+        """Name the embeddings that lie beside a file."""
+        towers = self.record.embeddings
+        return {embeddings_name(task.annotation, tower) for tower in towers} & self.folder.files
 
 
 @dataclass(kw_only=True, slots=True)
 class _Shard:
-    """One planned shard; `report` is None unless its annotation is sound."""
+    """One planned shard: `report` is None if it was given up."""
 
     task: ShardTask
     report: ShardReport | None = None
-    is_failed: bool = False
     recounted: bool = False
     problems: list[Problem] = field(default_factory=list[Problem])
 
@@ -94,7 +104,24 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
         raise OutputError(f"{output}: no _run.json here; name the --output of a run")
     if folder.is_compacted:
         raise OutputError(f"{output}: holds compacted annotations, which are verified otherwise")
+    if folder.record.annotations is not None:
+        return _claim_answers(folder, folder.record, folder.record.annotations)
     return Claim(folder=folder, record=folder.record, plan=_plan(folder, folder.record, shards))
+
+
+def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) -> Claim:
+    """Find what answers should be of; if that is gone, they are compared with nothing."""
+    try:
+        source = find_annotations(followed(annotations, "ask again"))
+        found = survey(source, allow_missing=True)
+    except (UserError, AnnotationError) as error:
+        shards = {n: n.removesuffix(ANNOTATION_SUFFIX) + SHARD_SUFFIX for n in folder.committed}
+        tasks = [ShardTask(url=n, shard=s, annotation=n) for n, s in sorted(shards.items())]
+        plan = TaskList(tasks=tasks, root=record.root, inputs=record.inputs)
+        unchecked = f"answers were not compared with their annotations: {error}"
+        return Claim(folder=folder, record=record, plan=plan, unchecked=[unchecked])
+    parts = {part.name: part for part in found.parts}
+    return Claim(folder=folder, record=record, plan=found.tasks, parts=parts)
 
 
 def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
@@ -115,60 +142,70 @@ def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> Sha
     )
 
 
-def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> Verification:
+def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> Findings:
     """Check everything; `recount` reads the tars, too. `track` shows the shards that are done.
 
     Raises:
         OutputError: if a file can't be fetched, which says nothing about the file.
     """
-    found = Verification(shards=claim.plan.count)
-    outcomes: dict[str, ShardReport | None] = {}
-    unplanned = claim.folder.committed | claim.folder.failed
-    if claim.record.extras.embeddings:
-        unplanned |= set(filter(is_embeddings, claim.folder.files))
-    check = partial(_check_shard, claim, recount)
+    found = Findings(unchecked=[*claim.unchecked])
     threads = _THREADS_THAT_RECOUNT if recount else _THREADS
-    for shard in track(
-        map_ordered(check, claim.plan, threads), "checking shards", claim.plan.count
-    ):
-        unplanned -= {shard.task.annotation, failed_name(shard.task.shard)}
-        unplanned -= {embeddings_name(shard.task.annotation)}
-        _count(found, shard)
-        if shard.is_failed or shard.report:
-            outcomes[shard.task.shard] = shard.report
-    found.problems += (_unplanned(name) for name in sorted(unplanned))
+    shards = walk(
+        found,
+        claim.plan,
+        partial(_check_shard, claim, recount),
+        partial(_wrong, claim),
+        track,
+        "checking shards",
+        claim.plan.count,
+        threads,
+    )
+    outcomes: dict[str, ShardReport | None] = {}
+    recounted = 0
+    for shard in shards:
+        found.problems += shard.problems
+        outcomes[shard.task.shard] = shard.report
+        recounted += shard.recounted
+    reports = [report for report in outcomes.values() if report]
+    found.given_up = len(outcomes) - len(reports)
+    found.counts = {
+        "shards planned": claim.plan.count,
+        "with a sound annotation": len(reports),
+        "given up, see _failed": found.given_up,
+        "rows checked": sum(report.rows for report in reports),
+        "tars read again": recounted,
+    }
+    found.problems += _unplanned(claim)
     found.problems += leftovers(claim.folder)
     found.problems += _check_results(claim, outcomes)
     return found
 
 
 def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
+    """Return what is there of a shard. Raises Unsound if that is damaged, or nothing."""
     shard = _Shard(task=task)
     record = failed_name(task.shard)
     is_recorded = record in claim.folder.failed
-    try:
-        if task.annotation in claim.folder.committed:
-            footer, rows = check_annotation(claim.folder.url, task, claim.record)
-            check_embeddings(claim.folder.url, task, footer, rows)
-            shard.report = footer.report
-            if is_recorded:
-                shard.problems.append(_stale(task))
-            if recount:
+    if task.annotation in claim.folder.committed:
+        footer, rows = check_annotation(claim.folder.url, task, claim.record)
+        check_embeddings(claim.folder.url, task, footer, rows)
+        if claim.parts and not is_answer_of(footer, claim.parts[task.annotation]):
+            raise Unsound("its annotations or embeddings were made anew since it was asked")
+        shard.report = footer.report
+        if is_recorded:
+            trouble = f"is annotated, and yet {record} says that it failed"
+            shard.problems.append(_stray(task.shard, trouble, record))
+        if recount and not claim.record.sources:
+            try:
                 _recount(shard, footer, rows, has_moved=claim.folder.has_moved(claim.plan))
-        elif is_recorded:
-            if fault := check_failure(join(claim.folder.url, record), task.shard):
-                raise fault
-            shard.is_failed = True
-            has_embeddings = claim.record.extras.embeddings
-            if has_embeddings and embeddings_name(task.annotation) in claim.folder.files:
-                shard.problems.append(_stray(task))
-        else:
-            shard.problems.append(_missing(task))
-    except Unsound as fault:
-        shard.report = None
-        shard.problems.append(_unsound(task, fault, claim.record))
-    except OSError as error:
-        raise OutputError(f"{task.annotation}: can't be read: {reason(error)}") from error
+            except Unsound as fault:  # beside what was found before
+                shard.problems.append(_wrong(claim, task, fault))
+    elif is_recorded:
+        check_failure(join(claim.folder.url, record), task.shard)
+        for name in sorted(claim.embeddings_of(task)):
+            shard.problems.append(_stray(name, "has no annotation", name))
+    else:
+        raise Unsound(_MISSING)
     return shard
 
 
@@ -188,21 +225,11 @@ def _recount(shard: _Shard, footer: Footer, rows: Any, *, has_moved: bool) -> No
     shard.recounted = True
 
 
-def _count(found: Verification, shard: _Shard) -> None:
-    found.problems += shard.problems
-    found.recounted += shard.recounted
-    if shard.is_failed:
-        found.failed.append(shard.task.shard)
-    if shard.report:
-        found.annotated += 1
-        found.rows += shard.report.rows
-
-
 def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Generator[Problem]:
     """Compare manifest and files if these are sound, and the summary with the manifest."""
     files, url = claim.folder.files, claim.folder.url
     if SUMMARY not in files:
-        yield unfinished("score")
+        yield unfinished(claim.verb)
         return
     totals = Totals()
     manifest = ""
@@ -215,13 +242,12 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
             raise AnnotationError(f"disagrees with {len(wrong):,} shards, such as {wrong[0]}")
     except AnnotationError as error:
         trouble = str(error).removeprefix(f"{join(url, MANIFEST)}: ")
-        yield _rewritten(MANIFEST, trouble, MANIFEST, SUMMARY)
+        yield _rewritten(claim, MANIFEST, trouble)
         return
     try:
         check_summary(join(url, SUMMARY), totals, claim.record, manifest)
     except Unsound as fault:
-        # Which of them is wrong, if only the sum differs, nobody knows.
-        yield _rewritten(SUMMARY, str(fault), MANIFEST, SUMMARY)
+        yield _rewritten(claim, SUMMARY, str(fault))
 
 
 def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: Totals) -> list[str]:
@@ -229,10 +255,7 @@ def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: T
     wrong: list[str] = []
     planned = {task.shard for task in claim.plan}
     for shard, report in read_outcomes(join(claim.folder.url, MANIFEST)):
-        if report is None:
-            totals.failed_shards += 1
-        else:
-            totals.add(report)
+        totals.add(report or FailedShard(shard=shard, url="", reason="", attempts=0))
         if shard in outcomes:
             if not _agree(outcomes.pop(shard), report):
                 wrong.append(shard)
@@ -253,42 +276,25 @@ def _agree(found: ShardReport | None, told: ShardReport | None) -> bool:
     return replace(found, seconds=told.seconds, stages=told.stages) == told
 
 
-def _missing(task: ShardTask) -> Problem:
-    return Problem(
-        place=task.shard,
-        trouble="has neither an annotation nor a record of its failure",
-        remedy="run the same score command again",
-        rescores=True,
-    )
-
-
-def _unsound(task: ShardTask, fault: Unsound, record: RunRecord) -> Problem:
+def _wrong(claim: Claim, task: ShardTask, fault: Unsound) -> Problem:
+    trouble, verb = str(fault), claim.verb
+    if trouble == _MISSING:
+        remedy = f"run the same {verb} command again"
+        return Problem(place=task.shard, trouble=trouble, remedy=remedy, rescores=True)
     if not fault.is_ours:
-        remedy = f"move {task.annotation} elsewhere, then score again"
-        return Problem(place=task.shard, trouble=str(fault), remedy=remedy)
+        remedy = f"move {task.annotation} elsewhere, then {verb} again"
+        return Problem(place=task.shard, trouble=trouble, remedy=remedy)
     return Problem(
         place=task.shard,
-        trouble=str(fault),
-        remedy="--repair, then score again",
-        deletes=(
-            task.annotation,
-            failed_name(task.shard),
-            *([embeddings_name(task.annotation)] if record.extras.embeddings else []),
-        ),
+        trouble=trouble,
+        remedy=f"--repair, then {verb} again",
+        deletes=(task.annotation, failed_name(task.shard), *claim.embeddings_of(task)),
         rescores=True,
     )
 
 
-def _stale(task: ShardTask) -> Problem:
-    record = failed_name(task.shard)
-    trouble = f"is annotated, and yet {record} says that it failed"
-    return Problem(place=task.shard, trouble=trouble, remedy="--repair", deletes=(record,))
-
-
-def _stray(task: ShardTask) -> Problem:
-    name = embeddings_name(task.annotation)
-    trouble = "has no annotation"
-    return Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
+def _stray(place: str, trouble: str, name: str) -> Problem:
+    return Problem(place=place, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
 def _changed(task: ShardTask, footer: Footer, now: ShardIdentity) -> Problem:
@@ -301,12 +307,19 @@ def _changed(task: ShardTask, footer: Footer, now: ShardIdentity) -> Problem:
     )
 
 
-def _unplanned(name: str) -> Problem:
-    trouble = "belongs to no shard of this run"
+def _unplanned(claim: Claim) -> Iterator[Problem]:
+    """Report files of shards that are not planned."""
+    folder = claim.folder
+    names = folder.committed | folder.failed
+    names |= {name for name in folder.files if name.startswith(f"{EMBEDDINGS_FOLDER}/")}
+    for task in claim.plan:
+        names -= {task.annotation, failed_name(task.shard), *claim.embeddings_of(task)}
     remedy = "name all shards with --shards, or delete it yourself"
-    return Problem(place=name, trouble=trouble, remedy=remedy)
+    for name in sorted(names):
+        yield Problem(place=name, trouble="belongs to no shard of this run", remedy=remedy)
 
 
-def _rewritten(place: str, trouble: str, *deletes: str) -> Problem:
-    remedy = "--repair, then score again: that writes it anew"
-    return Problem(place=place, trouble=trouble, remedy=remedy, deletes=deletes)
+def _rewritten(claim: Claim, place: str, trouble: str) -> Problem:
+    # If only the checksum differs, either file may be at fault.
+    remedy = f"--repair, then {claim.verb} again: that writes it anew"
+    return Problem(place=place, trouble=trouble, remedy=remedy, deletes=(MANIFEST, SUMMARY))

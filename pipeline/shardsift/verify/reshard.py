@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
 from shardsift.filter.output import read_filtered
-from shardsift.outputs.folder import SUMMARY, find_annotations
+from shardsift.outputs.folder import SUMMARY
+from shardsift.outputs.output import find_annotations
 from shardsift.reshard.documents import ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.folder import (
     META,
@@ -23,7 +23,7 @@ from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardInputs, samples_of
 from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
-from shardsift.threads import Track, map_ordered, no_track
+from shardsift.threads import Track, no_track
 from shardsift.verify.findings import (
     Findings,
     Problem,
@@ -32,19 +32,11 @@ from shardsift.verify.findings import (
     leftovers,
     strangers,
     unfinished,
+    walk,
 )
 
 _THREADS = 4
 _AGAIN = "--repair, then run the same reshard command again"
-
-
-@dataclass(frozen=True, slots=True)
-class _Tar:
-    """A tar of the plan: its counts if it is sound, and why it wasn't compared with its sources."""
-
-    stats: ShardStats | None = None
-    problem: Problem | None = None
-    unchecked: str | None = None
 
 
 def verify_reshard(
@@ -61,17 +53,22 @@ def verify_reshard(
     plan = read_plan(join(folder.url, PLAN), record.plan, sources_now, folder.url)
     inputs = _find_inputs(record, found, in_place=sources is None)
 
-    def check(task: ReshardTask) -> _Tar:
-        return _check_tar(folder, task, inputs)
-
+    tars = walk(
+        found,
+        plan,
+        lambda task: _check_tar(folder, task, inputs),
+        _wrong,
+        track,
+        "checking tars",
+        len(plan),
+        _THREADS,
+    )
     sound: list[ShardStats] = []
     compared = 0
-    for tar in track(map_ordered(check, plan, _THREADS), "checking tars", len(plan)):
-        if tar.stats:
-            sound.append(tar.stats)
-            compared += tar.unchecked is None and inputs is not None
-        found.problems += [tar.problem] if tar.problem else []
-        found.unchecked += [tar.unchecked] if tar.unchecked else []
+    for stats, unchecked in tars:
+        sound.append(stats)
+        compared += inputs is not None and not unchecked
+        found.unchecked += unchecked
     found.problems += _check_records(folder, plan, sound)
     found.problems += _check_strangers(folder, plan)
     found.counts = {
@@ -103,22 +100,24 @@ def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> R
     )
 
 
-def _check_tar(folder: ReshardFolder, task: ReshardTask, inputs: ReshardInputs | None) -> _Tar:
-    unchecked = None
+def _check_tar(
+    folder: ReshardFolder, task: ReshardTask, inputs: ReshardInputs | None
+) -> tuple[ShardStats, list[str]]:
+    """Return a tar's counts, and why it wasn't compared with its sources. Raises Unsound."""
+    stats = _check_counts(folder, task)
     try:
-        stats = _check_counts(folder, task)
-        try:
-            if inputs:
-                _compare(task, inputs)
-        except ShardError as error:
-            unchecked = f"{task.shard} was not compared: {error.problem}"
-    except Unsound as fault:
-        names = task.shard, stats_name(task.shard)
-        problem = Problem(
-            place=task.shard, trouble=str(fault), remedy=_AGAIN, deletes=names, rescores=True
-        )
-        return _Tar(problem=problem)
-    return _Tar(stats=stats, unchecked=unchecked)
+        if inputs:
+            _compare(task, inputs)
+    except ShardError as error:
+        return stats, [f"{task.shard} was not compared: {error.problem}"]
+    return stats, []
+
+
+def _wrong(task: ReshardTask, fault: Unsound) -> Problem:
+    names = task.shard, stats_name(task.shard)
+    return Problem(
+        place=task.shard, trouble=str(fault), remedy=_AGAIN, deletes=names, rescores=True
+    )
 
 
 def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:

@@ -14,11 +14,10 @@ import pytest
 from PIL import Image
 
 from shardsift import annotate_shards
-from shardsift.annotations.annotate import annotate
+from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.errors import InputError, OutputError
-from shardsift.outputs.folder import OutputFolder
-from shardsift.outputs.made import Made
 from shardsift.outputs.manifest import read_manifest
+from shardsift.outputs.output import OutputFolder
 from shardsift.records import FailedShard, ImageScore, RgbImage
 from shardsift.shards.plan import plan_shards
 from shardsift.verify.outputs import claim_output, verify
@@ -64,7 +63,7 @@ def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path)
     # what `score --check-inputs` does, stopped after its first shard
     folder, plan = OutputFolder(str(out)), plan_shards([str(shards)])
     folder.reopen(plan, lambda task, footer: True)
-    folder.begin(plan, Made(FakeScorer.fingerprint, FakeScorer.config.model_dump(mode="json")))
+    folder.begin(plan, contents_by(FakeScorer()))
     annotate(next(iter(plan)), FakeScorer(), str(out))
 
     assert annotate_shards(str(shards), FakeScorer(), str(out)) == []

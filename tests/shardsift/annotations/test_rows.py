@@ -11,7 +11,7 @@ from shardsift.errors import ErrorCode, ImageError
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import ImageScore, Sample, ShardIdentity
 from shardsift.shards.decoding import Picture
-from shardsift.shards.hashes import Hashes
+from tests.generated import contents
 
 WHITE = np.full((3, 4, 3), 255, np.uint8)
 
@@ -20,10 +20,10 @@ def rows_of(
     pictures: list[Picture], scores: list[ImageScore], at_once: int = 64
 ) -> list[dict[str, object]]:
     """The rows of a shard of these pictures, scored some at once."""
-    encoder = AnnotationEncoder(ShardIdentity(path="a.tar", size=1, version="1"), "f", {})
+    encoder = AnnotationEncoder(ShardIdentity(path="a.tar", size=1, version="1"), contents())
     rows = OpenRows(encoder)
     samples = [Sample(key=f"k{n}", index=n) for n in range(len(pictures))]
-    rows.add(samples, pictures, [Hashes()] * len(pictures))
+    rows.add(samples, pictures, [()] * len(pictures))
     for begin in range(0, len(scores), at_once):
         rows.set_scores(scores[begin : begin + at_once])
     rows.close()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.config import Extras
+from shardsift.config import Attributes
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
 from shardsift.filter.query import FilterResult, curate
@@ -18,7 +18,7 @@ from shardsift.outputs.folder import RunFolder
 from shardsift.verify.keep_lists import verify_filtered
 from tests.generated import row, write_annotations
 
-TEXT = Extras(attributes={"text": (("text", "no text"),)})
+TEXT: Attributes = {"text": (("text", "no text"),)}
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def scores(tmp_path: Path) -> Path:
     """Qualities rise, the attribute falls; the fourth row has no score."""
     rows = [row(n, n / 10, attributes={"text": 1 - n / 10}) for n in range(8)]
     rows[3] = row(3, ErrorCode.TRUNCATED)
-    return write_annotations(tmp_path / "scores", {"a.tar": rows}, extras=TEXT)
+    return write_annotations(tmp_path / "scores", {"a.tar": rows}, attributes=TEXT)
 
 
 def keep(scores: Path, output: Path, **settings: Any) -> FilterResult:

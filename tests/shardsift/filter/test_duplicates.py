@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
 from shardsift.filter.query import FilterResult, curate
 from tests.generated import Annotation, row, write_annotations
 
-PHASHES = Extras(hashes=("phash", "sha256"))
 Sample = tuple[float | ErrorCode, int | None]
 """A quality and a phash."""
 
@@ -41,7 +39,7 @@ def rows_of(samples: Sequence[Sample]) -> list[Annotation]:
 
 def written(folder: Path, shards: Mapping[str, Sequence[Sample]]) -> Path:
     rows = {shard: rows_of(samples) for shard, samples in shards.items()}
-    return write_annotations(folder, rows, extras=PHASHES)
+    return write_annotations(folder, rows)
 
 
 def keep(scores: Path, output: Path | None, **settings: Any) -> FilterResult:
@@ -138,7 +136,7 @@ def test_any_column_of_text_or_integers_makes_groups(column: str, tmp_path: Path
         row(n, 0.5 + n / 10, **({} if column == "cluster" else {column: values[column][n]}))
         for n in range(3)
     ]
-    scores = write_annotations(tmp_path / "scores", {"a.tar": rows}, extras=PHASHES)
+    scores = write_annotations(tmp_path / "scores", {"a.tar": rows})
     joined = pa.table({"key": ["k0", "k1", "k2"], "cluster": values["cluster"]})
     pq.write_table(joined, tmp_path / "clusters.parquet")
     files = {"join": str(tmp_path / "clusters.parquet")} if column == "cluster" else {}

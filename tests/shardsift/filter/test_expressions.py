@@ -11,13 +11,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode
 from shardsift.filter.database import Database, QueryError
 from shardsift.filter.expressions import Expression
 from shardsift.filter.query import curate
 from shardsift.filter.tables import OWN, Columns, select
+from shardsift.measures import Contents
 from shardsift.outputs.sealed_table import read
 from tests.generated import row, write_annotations
 
@@ -38,7 +38,7 @@ def scored_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def parsed(condition: str) -> Expression:
-    return Expression("--where", condition, Columns(Extras()).resolve)
+    return Expression("--where", condition, Columns(Contents(measures={})).resolve)
 
 
 def picked(condition: str, url: str) -> list[int]:

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.config import Extras
+from shardsift.config import Attributes
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ErrorCode, InputError
 from shardsift.filter.query import curate
 from tests.generated import row, write_annotations
 
-TEXT = Extras(attributes={"text": (("text", "no text"),)})
+TEXT: Attributes = {"text": (("text", "no text"),)}
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def scores(tmp_path: Path) -> Path:
     rows = [row(n, (n % 4) / 4, attributes={"text": n / 10}) for n in range(9)]
     rows[3] = row(3, ErrorCode.TRUNCATED)
     shards = {"a/0.tar": rows, "b/1.tar": rows[:5]}
-    return write_annotations(tmp_path / "scores", shards, extras=TEXT)
+    return write_annotations(tmp_path / "scores", shards, attributes=TEXT)
 
 
 def keep(annotations: Path | str, output: Path, **rule: Any) -> tuple[Any, list[Any]]:

@@ -303,7 +303,7 @@ def test_a_file_of_others_among_keep_lists_is_told_and_stays(some: Path, tmp_pat
     curate(config(some, kept, keep_top=0.5))
     mine = kept / "keep-list" / "mine.parquet"
     mine.write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"keep-list/mine\.parquet, which is no keep-list"):
+    with pytest.raises(OutputError, match=r"keep-list/mine\.parquet, which no filter here"):
         curate(config(some, kept, keep_count=1, overwrite=True))
     assert mine.read_bytes() == b"precious"
 

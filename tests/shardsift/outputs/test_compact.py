@@ -18,16 +18,15 @@ from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
 from shardsift.filter.query import curate
 from shardsift.outputs import compact as module
 from shardsift.outputs.compact import Compaction, compact
-from shardsift.outputs.folder import OutputFolder, RunFolder
-from shardsift.outputs.made import Made
+from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA
 from shardsift.outputs.stats import read_stats
 from shardsift.report.compare import compare
 from shardsift.report.gather import gather
-from shardsift.shards.plan import plan_shards
 from shardsift.verify.compacted import verify_compacted
 from shardsift.verify.outputs import claim_output
-from tests.generated import damage_row_group, write_annotations, write_many
+from tests.generated import contents, damage_row_group, write_annotations, write_many
 from tests.outputs import edit_rows, left_by_a_dead_process
 from tests.shardsift.reshard.corpora import plain_corpus
 
@@ -159,9 +158,8 @@ def test_nothing_is_added_to_them(scores: Path, tmp_path: Path) -> None:
     corpus = plain_corpus(tmp_path / "corpus")
     few = str(tmp_path / "few")
     compact(str(corpus.scores), few)
-    plan = plan_shards([str(corpus.shards)])
     with pytest.raises(OutputError, match="to which nothing can be added"):
-        OutputFolder(few).claim(plan, Made("fake-scorer", {}), overwrite=True)
+        OutputFolder(few).claim(contents(), overwrite=True)
     with pytest.raises(OutputError, match="holds compacted annotations"):
         claim_output(few)
 

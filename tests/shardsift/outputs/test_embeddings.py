@@ -52,7 +52,7 @@ def scores(shards: Path, tmp_path: Path) -> Path:
 
 
 def embeddings_of(folder: Path, name: str = "0") -> Any:
-    return np.load(folder / "embeddings" / f"{name}.npy")
+    return np.load(folder / "_embeddings" / "maclip" / f"{name}.npy")
 
 
 def all_files(folder: Path) -> dict[str, bytes]:
@@ -76,12 +76,12 @@ def test_every_row_has_one_in_its_place_and_zeros_without_a_score(
     annotate_shards(shards, FakeScorer(), tmp_path / "plain")
     plain = pq.read_table(tmp_path / "plain" / "0.parquet")
     assert plain.equals(pq.read_table(scores / "0.parquet"))
-    assert not (tmp_path / "plain" / "embeddings").exists()
+    assert not (tmp_path / "plain" / "_embeddings" / "maclip").exists()
 
 
 def test_embedding_reader_pairs_them_with_their_rows(scores: Path) -> None:
     reader: Any = EmbeddingReader(
-        embeddings_folder=str(scores / "embeddings"),
+        embeddings_folder=str(scores / "_embeddings" / "maclip"),
         metadata_folder=str(scores),
         file_format="parquet_npy",
         meta_columns=["shard", "key", "quality"],
@@ -103,13 +103,13 @@ def test_a_shard_without_samples_has_none_in_a_file_of_their_shape(tmp_path: Pat
 
 
 def test_they_are_recorded_and_a_run_without_them_is_refused(shards: Path, scores: Path) -> None:
-    assert json.loads((scores / "_run.json").read_text())["extras"]["embeddings"] is True
+    assert json.loads((scores / "_run.json").read_text())["embeddings"] == ["maclip"]
     footer = read_footer(str(scores / "0.parquet"))
-    assert footer.fingerprint == FakeScorer.fingerprint
-    assert footer.embeddings
-    assert footer.embeddings.values == VALUES
+    assert footer.contents.fingerprint == FakeScorer.fingerprint
+    assert footer.embeddings["maclip"].values == VALUES
+    assert "no CLIP embedding" in footer.embeddings["maclip"].meaning
     before = all_files(scores)
-    with pytest.raises(OutputError, match=r"other extras \(embeddings: True there, False here\)"):
+    with pytest.raises(OutputError, match=r"with other embeddings \(maclip there, none here\)"):
         annotate_shards(shards, FakeScorer(), scores)
     assert all_files(scores) == before
     annotate_shards(shards, FakeScorer(), scores, overwrite=True)
@@ -171,9 +171,9 @@ def test_an_annotation_says_that_its_embeddings_are_there(
 def test_embeddings_whose_shard_was_given_up_are_swept(shards: Path, tmp_path: Path) -> None:
     """As after a process that was killed between the two, and a tar that is broken by now."""
     out = tmp_path / "new"
-    (out / "embeddings").mkdir(parents=True)
-    np.save(out / "embeddings" / "0.npy", np.ones((3, VALUES), np.float16))
-    np.save(out / "embeddings" / "mine.npy", np.ones(3))
+    (out / "_embeddings" / "maclip").mkdir(parents=True)
+    np.save(out / "_embeddings" / "maclip" / "0.npy", np.ones((3, VALUES), np.float16))
+    np.save(out / "_embeddings" / "maclip" / "mine.npy", np.ones(3))
     data = (shards / "0.tar").read_bytes()
     (shards / "0.tar").write_bytes(data[:700])
     outcomes = annotate_shards(shards, Embedding(), out)
@@ -210,7 +210,7 @@ HARMS: list[tuple[Callable[[bytes], bytes | None], str]] = [
     (lambda data: data + b"0", "more follows behind them"),
     (saved(2, 1.0), "have the shape (2, 8), not (3, 8)"),
     (saved(3, 1.0, np.float32), "don't begin as numpy begins a table of float16"),
-    (saved(3, 1.0), "zeros though its row has"),
+    (saved(3, 1.0), "zeros and its row has"),
     (saved(3, np.inf), "isn't finite"),
 ]
 
@@ -221,7 +221,7 @@ def test_verify_finds_what_is_wrong_with_them_and_a_repair_makes_them_again(
 ) -> None:
     assert troubles(scores) == []
     before = all_files(scores)
-    path = scores / "embeddings" / "0.npy"
+    path = scores / "_embeddings" / "maclip" / "0.npy"
     harmed = harm(path.read_bytes())
     path.unlink() if harmed is None else path.write_bytes(harmed)
     claim = claim_output(str(scores))
@@ -235,18 +235,18 @@ def test_verify_finds_what_is_wrong_with_them_and_a_repair_makes_them_again(
 
 
 def test_verify_finds_embeddings_of_nothing(shards: Path, scores: Path) -> None:
-    np.save(scores / "embeddings" / "other.npy", np.ones((3, VALUES), np.float16))
-    assert troubles(scores) == [("embeddings/other.npy", "belongs to no shard of this run")]
+    np.save(scores / "_embeddings" / "maclip" / "other.npy", np.ones((3, VALUES), np.float16))
+    assert troubles(scores) == [("_embeddings/maclip/other.npy", "belongs to no shard of this run")]
 
 
 def test_verify_knows_a_footer_that_tells_of_what_was_not_asked_for(
     shards: Path, tmp_path: Path
 ) -> None:
     annotate_shards(shards, FakeScorer(), tmp_path / "plain")
-    told = json.dumps({"values": VALUES, "sha256": "0" * 64})
+    told = json.dumps({"maclip": {"values": VALUES, "sha256": "0" * 64}})
     edit_footer(tmp_path / "plain" / "0.parquet", embeddings=told)
-    trouble = "the footer of its annotation tells two things about its embeddings"
-    assert ("0.tar", trouble) in troubles(tmp_path / "plain")
+    trouble = "made with other embeddings (none there, maclip here)"
+    assert any(trouble in told for _, told in troubles(tmp_path / "plain"))
 
 
 def test_what_float16_cannot_hold_is_an_error_and_not_infinite(

@@ -10,14 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.errors import OutputError
-from shardsift.outputs.folder import OutputFolder, check_output
-from shardsift.outputs.made import Made
+from shardsift.outputs.folder import check_output
+from shardsift.outputs.output import OutputFolder
 from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import commit, list_files
-from tests.generated import encode
+from tests.generated import contents, encode
 from tests.outputs import left_by_a_dead_process
 from tests.samples import write_tar
+
+ONE, OTHER = contents("print-1", {"alpha": 1.0}), contents("print-2", {"alpha": 2.0})
 
 
 @pytest.fixture
@@ -35,19 +37,22 @@ def out(tmp_path: Path) -> Path:
 def start_run(out: Path, plan: ShardPlan) -> OutputFolder:
     """A folder as an interrupted run leaves it: recorded, with one shard of two annotated."""
     folder = OutputFolder(str(out))
-    folder.begin(plan, Made("print-1", {"alpha": 1.0}))
+    folder.begin(plan, ONE)
     identity = ShardIdentity(path="0.tar", size=1, version="v")
-    commit(str(out / "0.parquet"), encode([], shard=identity, fingerprint="print-1", config={}))
+    commit(str(out / "0.parquet"), encode([], shard=identity, holding=ONE))
     return OutputFolder(str(out))
 
 
 def test_a_new_folder_is_anybodys(out: Path, plan: ShardPlan) -> None:
-    assert OutputFolder(str(out)).claim(plan, Made("print-1", {}), overwrite=False) == plan
+    folder = OutputFolder(str(out))
+    folder.claim(ONE, overwrite=False)
+    assert folder.placed(plan) == plan
 
 
 def test_the_same_configuration_goes_on(out: Path, plan: ShardPlan) -> None:
     folder = start_run(out, plan)
-    assert folder.claim(plan, Made("print-1", {"alpha": 1.0}), overwrite=False) == plan
+    folder.claim(ONE, overwrite=False)
+    assert folder.placed(plan) == plan
     assert folder.committed == {"0.parquet"}
 
 
@@ -55,7 +60,7 @@ def test_another_configuration_is_refused_in_one_line_that_says_what_differs(
     out: Path, plan: ShardPlan
 ) -> None:
     with pytest.raises(OutputError, match=r"alpha: 1\.0 there, 2\.0 here.*--overwrite") as caught:
-        start_run(out, plan).claim(plan, Made("print-2", {"alpha": 2.0}), overwrite=False)
+        start_run(out, plan).claim(OTHER, overwrite=False)
     assert "\n" not in str(caught.value)
 
 
@@ -63,8 +68,8 @@ def test_somebody_elses_parquet_is_refused(out: Path, plan: ShardPlan) -> None:
     out.mkdir()
     pq.write_table(pa.table({"caption": ["a cat"]}), out / "0.parquet")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"no run here has recorded.*\(0\.parquet\)"):
-            OutputFolder(str(out)).claim(plan, Made("print-1", {}), overwrite=overwrite)
+        with pytest.raises(OutputError, match=r"holds 0\.parquet, which no run here has recorded"):
+            OutputFolder(str(out)).claim(ONE, overwrite=overwrite)
     assert list_files(str(out)) == {"0.parquet"}
 
 
@@ -74,10 +79,10 @@ def test_overwriting_deletes_our_files_and_no_others(out: Path, plan: ShardPlan)
     (out / "notes.txt").write_text("mine")
     folder = OutputFolder(str(out))
     before = list_files(str(out))
-    folder.claim(plan, Made("print-2", {"alpha": 2.0}), overwrite=True)
+    folder.claim(OTHER, overwrite=True)
     assert folder.committed == set()
     assert list_files(str(out)) == before
-    folder.begin(plan, Made("print-2", {"alpha": 2.0}))
+    folder.begin(plan, OTHER)
     assert list_files(str(out)) == {"notes.txt", "_run.json"}
 
 
@@ -108,7 +113,7 @@ def test_a_damaged_record_is_named(out: Path) -> None:
 def test_what_a_killed_writer_left_is_swept_up(out: Path, plan: ShardPlan) -> None:
     folder = start_run(out, plan)
     leftover = left_by_a_dead_process(out)
-    folder.begin(plan, Made("print-1", {"alpha": 1.0}))
+    folder.begin(plan, ONE)
     assert not leftover.exists()
     assert (out / "0.parquet").exists()
 

@@ -15,7 +15,7 @@ from shardsift.records import FailedShard, ShardReport
 
 
 def report(shard: str, rows: int = 10, **errors: int) -> ShardReport:
-    qualities = np.linspace(0, 1, rows, dtype=np.float32)
+    qualities = np.linspace(0, 1, rows - sum(errors.values()), dtype=np.float32)
     return ShardReport(shard=shard, rows=rows, errors=errors, sketch=quantile_sketch(qualities))
 
 

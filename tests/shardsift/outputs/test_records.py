@@ -18,7 +18,7 @@ from tests.samples import write_shards
 
 def record_of(**settings: Any) -> RunRecord:
     config = ScoreConfig(**settings).model_dump(mode="json")
-    return RunRecord(fingerprint="f", config=config, root="/c", inputs=("/c",), version="0")
+    return RunRecord(config=config, measures={}, root="/c", inputs=("/c",), version="0")
 
 
 def test_settings_are_those_of_the_run() -> None:

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shardsift.columns import COLUMNS
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.outputs.sealed_table import SCHEMA, read, read_footer
-from shardsift.records import COLUMNS, ShardIdentity
+from shardsift.records import ShardIdentity
 from shardsift.storage.files import commit
-from tests.generated import Annotation, encode
+from tests.generated import Annotation, contents, encode
 
 SHARD = ShardIdentity(path="a/00000.tar", size=10240, version="etag-1")
 
@@ -36,13 +37,13 @@ def bad_row(index: int) -> Annotation:
 def annotation_file(folder: Path, rows: list[Annotation]) -> str:
     url = str(folder / "00000.parquet")
     config = {"model": "RN50"}
-    commit(url, encode(rows, shard=SHARD, fingerprint="f" * 16, config=config))
+    commit(url, encode(rows, shard=SHARD, holding=contents("f" * 16, config)))
     return url
 
 
 def test_columns_have_the_published_names_and_types() -> None:
     label = pa.dictionary(pa.int32(), pa.string())
-    assert tuple(SCHEMA.names) == COLUMNS
+    assert SCHEMA.names == [column.name for column in COLUMNS]
     assert {field.name: field.type for field in SCHEMA} == {
         "key": pa.string(),
         "shard": label,
@@ -78,8 +79,8 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_the_footer_says_how_the_rows_came_about(tmp_path: Path) -> None:
     footer = read_footer(annotation_file(tmp_path, [scored_row(0), bad_row(1)]))
-    assert footer.fingerprint == "f" * 16
-    assert footer.config == {"model": "RN50"}
+    assert footer.contents.fingerprint == "f" * 16
+    assert footer.contents.config == {"model": "RN50"}
     assert footer.shard == SHARD
     assert (footer.report.rows, footer.report.errors) == (2, {"decode_error": 1})
 
@@ -93,7 +94,7 @@ def test_metadata_has_the_published_names(tmp_path: Path) -> None:
 
 def test_equal_rows_give_equal_bytes() -> None:
     first, second = (
-        encode([scored_row(n) for n in range(99)], shard=SHARD, fingerprint="f", config={"a": 1})
+        encode([scored_row(n) for n in range(99)], shard=SHARD, holding=contents("f", {"a": 1}))
         for _ in range(2)
     )
     assert first == second

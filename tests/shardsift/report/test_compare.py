@@ -11,6 +11,7 @@ from shardsift.errors import InputError
 from shardsift.records import ImageScore, RgbImage
 from shardsift.report.compare import compare, measure_overlap
 from tests.fakes import FakeScorer, fake_score
+from tests.generated import write_annotations
 from tests.outputs import write_run
 from tests.samples import write_shards
 
@@ -75,5 +76,8 @@ def test_overlap_is_what_sets_say() -> None:
 
 
 def test_runs_over_other_shards_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="same shard"):
+    with pytest.raises(InputError, match="no annotations here"):
         compare(str(runs[0]), str(tmp_path), KEEP_TOPS)
+    other = write_annotations(tmp_path / "other", {"another.tar": [0.5]})
+    with pytest.raises(InputError, match="same shard"):
+        compare(str(runs[0]), str(other), KEEP_TOPS)

@@ -64,6 +64,7 @@ def test_ranks_cut_as_the_table_does(pairs: Pairs) -> None:
         names=pairs.names,
         begins=pairs.begins,
         row_2N=pairs.row_2N,
+        compared=pairs.compared,
         a_CN=np.round(pairs.a_CN, 2),
         b_CN=np.round(pairs.b_CN, 2),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from shardsift import annotate_shards
-from shardsift.config import Extras
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
 from shardsift.report.copies import find_equal_pictures
@@ -25,7 +24,7 @@ def test_the_first_of_a_group_is_the_one_that_a_filter_keeps(tmp_path: Path) -> 
         shard: [row(n, (n // 3) / 10, phash=n % 4) for n in range(20)]
         for shard in ("a.tar", "b.tar")
     }
-    scores = write_annotations(tmp_path / "scores", shards, extras=Extras(hashes=("phash",)))
+    scores = write_annotations(tmp_path / "scores", shards)
     output = tmp_path / "kept"
     curate(FilterConfig(annotations=str(scores), output=str(output), keep_top=1, unique="phash"))
     data = gather(str(scores))

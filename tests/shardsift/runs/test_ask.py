@@ -10,7 +10,7 @@ import pytest
 
 from shardsift.cli.app import main
 from tests.outputs import annotation_files
-from tests.shardsift.asking.asked import BLURRY, TEXT, ask_here, rows_of, score_pictures
+from tests.shardsift.annotations.asked import BLURRY, TEXT, ask_here, rows_of, score_pictures
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -34,7 +34,7 @@ def test_embeddings_answer_what_the_pictures_would(
             assert row["attr_blurry"] == pytest.approx(scored["attr_blurry"], abs=2e-3)
             assert 0 <= row["attr_text"] <= 1
     summary = json.loads((out / "_summary.json").read_text())
-    assert (summary["shards"], summary["rows"], summary["answered"]) == (3, 12, 9)
+    assert (summary["shards"], summary["rows"], summary["scored"]) == (3, 12, 0)
     mean = np.mean([row["attr_text"] for row in rows_of(out) if row["attr_text"] is not None])
     assert summary["means"]["attr_text"] == pytest.approx(mean)
     assert main(["verify", str(out)]) == 0
@@ -48,7 +48,7 @@ def test_a_shard_whose_embeddings_are_damaged_fails_alone_and_is_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores, out = score_pictures(tmp_path), tmp_path / "answers"
-    path = scores / "embeddings" / "1.npy"
+    path = scores / "_embeddings" / "maclip" / "1.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     assert ask(scores, out, "--attribute", TEXT) == 1

@@ -150,7 +150,7 @@ def test_attributes_and_hashes_go_with_a_run(corpus: Corpus) -> None:
     assert "nothing to do" in corpus.said.getvalue()
     others: list[tuple[dict[str, Any], str]] = [
         (asked | {"attribute": ("text=text|nothing",)}, "with other attributes .text: "),
-        (asked | {"hashes": "sha256"}, "with other extras .hashes: "),
+        (asked | {"hashes": "sha256"}, "with other hashes .hashes: "),
         ({}, "with other attributes .text: .*None here"),
     ]
     for other, says in others:
@@ -221,15 +221,15 @@ def test_shards_with_chosen_errors_are_scored_again(corpus: Corpus) -> None:
 def test_embeddings_keep_step_with_what_is_scored_again(corpus: Corpus) -> None:
     bad = corpus.shards / "00001.tar"
     write_tar(bad, [("1.jpg", encoded()[:900])])
-    corpus.score(embeddings=True)
+    corpus.score(embeddings="maclip")
     write_tar(bad, [("1.jpg", encoded()), ("2.jpg", encoded())])
     settings: list[dict[str, Any]] = [{"retry_errors": ["truncated"]}, {"overwrite": True}, {}]
     for again in settings:
-        corpus.score(embeddings=True, **again)
-        rows_ND = np.load(corpus.out / "embeddings" / "00001.npy")
+        corpus.score(embeddings="maclip", **again)
+        rows_ND = np.load(corpus.out / "_embeddings" / "maclip" / "00001.npy")
         assert (rows_ND.shape, rows_ND.any()) == ((2, 4), True)
         assert verify(claim_output(str(corpus.out))).problems == []
-    with pytest.raises(OutputError, match="embeddings: True there, False here"):
+    with pytest.raises(OutputError, match=r"other embeddings \(maclip there, none here\)"):
         corpus.score()
 
 

@@ -105,43 +105,49 @@ def test_a_batch_of_ray_data_gets_their_columns() -> None:
 
 def test_they_are_typed_or_come_from_a_file_or_both(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("attributes:\n  text: [[words, nothing written], letters|no letters]\n")
+    file.write_text(
+        "measures:\n  attributes:\n    text: [[words, nothing written], letters|no letters]\n"
+    )
     config = load_config(
         RunConfig,
-        overrides={"attributes": str(file), "attribute": ("logo=a logo|no logo", "logo=x|y")},
+        overrides={"attribute": ("logo=a logo|no logo", str(file), "logo=x|y")},
     )
-    assert config.extras().attributes == {
+    assert config.asked() == {
         "logo": (("a logo", "no logo"), ("x", "y")),
         "text": (("words", "nothing written"), ("letters", "no letters")),
     }
 
 
 def test_clip_iqa_comes_with_the_package() -> None:
-    config = load_config(RunConfig, overrides={"attributes": "clip-iqa"})
-    assert len(config.extras().attributes) == 10
-    assert config.extras().attributes["sharpness"] == (("Sharp photo.", "Blurry photo."),)
+    config = load_config(RunConfig, overrides={"attribute": ["clip-iqa"]})
+    assert len(config.asked()) == 10
+    assert config.asked()["sharpness"] == (("Sharp photo.", "Blurry photo."),)
 
 
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
-        ({"attribute": ("watermark",)}, "is no attribute; write NAME=PROMPT|OPPOSITE"),
+        ({"attribute": ("watermark",)}, "neither a file nor one of .*; or write NAME=PROMPT"),
         ({"attribute": ("watermark=only one",)}, "is no pair of prompts"),
         ({"attribute": ("watermark=a|b|c",)}, "is no pair of prompts"),
         ({"attribute": ("watermark= |b",)}, "is no pair of prompts"),
         ({"attribute": ("watermark=same|same",)}, "both prompts are 'same'"),
         ({"attribute": ("Water mark=a|b",)}, "it becomes a column"),
         ({"attribute": ("=a|b",)}, "it becomes a column"),
-        ({"attributes": "clip-iqaa"}, "clip-iqaa: neither a file nor one of .*clip-iqa"),
-        ({"attributes": "laptop"}, "that file has no attributes"),
-        ({"attributes": {"text": []}}, "attribute text has no pairs of prompts"),
-        ({"attributes": {"text": "a|b"}, "attribute": ("text=c|d",)}, "give it another name"),
+        ({"attribute": ("no/file.yaml",)}, "no/file.yaml: can't be read: No such file"),
+        ({"attribute": ("laptop",)}, "laptop: has no attributes under `measures`"),
+        ({"measures": {"attributes": {"text": []}}}, "attribute text has no pairs of prompts"),
+        (
+            {"measures": {"attributes": {"text": "a|b"}}, "attribute": ("text=c|d",)},
+            "attribute text is given twice; give one another name",
+        ),
+        ({"measures": {"colours": 1}}, "measures.colours"),
         ({"hashes": "md5"}, "hashes"),
     ],
 )
 def test_what_is_no_attribute_is_told(asked: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        load_config(RunConfig, overrides=asked).extras()
+        load_config(RunConfig, overrides=asked)
 
 
 def test_a_program_is_told_too() -> None:

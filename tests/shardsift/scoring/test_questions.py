@@ -19,7 +19,7 @@ def test_embeddings_answer_as_pictures_did_whose_whole_view_was_asked() -> None:
     scores = list(scorer.score(pictures(20)))
     questions = load_questions(CONFIG, ASKED)
     assert questions.fingerprint == scorer.fingerprint
-    found_AN = questions.ask(np.stack([score.embedding for score in scores]))
+    found_AN = np.stack(questions.measure(np.stack([score.embedding for score in scores])))
     expected_AN = np.stack([score.attributes[:, 0] for score in scores], axis=1)
     assert (found_AN.shape, found_AN.dtype) == ((2, 20), np.float32)
     np.testing.assert_allclose(found_AN, expected_AN, atol=2e-3)
@@ -34,11 +34,12 @@ def test_the_sigmoid_of_a_difference_is_the_softmax_of_a_pair() -> None:
     towards_QD = 100 * (text_Q2D[:, 0] - text_Q2D[:, 1])
     questions = Questions(attributes=asked, towards_QD=towards_QD, fingerprint="")
     expected = attribute_values(torch.from_numpy(embeddings_ND).float(), text_Q2D, [2, 1], 100.0)
-    np.testing.assert_allclose(questions.ask(embeddings_ND), torch.stack(expected), atol=1e-5)
+    found_AN = np.stack(questions.measure(embeddings_ND))
+    np.testing.assert_allclose(found_AN, torch.stack(expected), atol=1e-5)
 
 
 def test_no_embedding_gives_no_answer() -> None:
     embeddings_ND = np.ones((3, 256), np.float16)
     embeddings_ND[1] = 0
-    found_AN = load_questions(CONFIG, ASKED).ask(embeddings_ND)
+    found_AN = load_questions(CONFIG, ASKED).measure(embeddings_ND)
     np.testing.assert_array_equal(np.isnan(found_AN), [[False, True, False]] * 2)

@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from shardsift.measures import Picture
 from shardsift.records import RgbImage
 from shardsift.shards.decode_pool import DecodePool
 from shardsift.shards.decoding import ThreadDecoder, Wanted
-from shardsift.shards.hashes import Hashes, hash_image, perceptual_hash
+from shardsift.shards.hashes import Hashes, perceptual_hash
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.samples import encoded
 
 PHOTOS = Path(__file__).parents[4] / "shared" / "data" / "photos"
-WANTED = Wanted(10**8, ("phash", "sha256"))
+WANTED = Wanted(10**8, (Hashes(["phash", "sha256"]),))
 
 
 def by_imagehash(picture: RgbImage) -> int:
@@ -68,9 +69,10 @@ def test_a_smaller_copy_differs_in_few_bits() -> None:
 def test_only_what_is_asked_for_is_made() -> None:
     data = encoded()
     picture = decode_rgb(data, 10**6)
-    assert hash_image(data, picture, ()) == Hashes(None, None)
-    assert hash_image(data, picture, ["sha256"]) == Hashes(hashlib.sha256(data).digest(), None)
-    assert hash_image(data, None, ["phash"]) == Hashes(None, None)
+    sha256 = hashlib.sha256(data).digest()
+    assert Hashes(["sha256"]).prepare(Picture(data, picture)) == sha256
+    assert Hashes(["phash"]).prepare(Picture(data, picture)) == perceptual_hash(picture)
+    assert Hashes(["sha256", "phash"]).prepare(Picture(data, None)) == (None, sha256)
 
 
 def test_processes_and_threads_hash_alike_and_a_broken_file_has_its_sha256() -> None:
@@ -78,6 +80,7 @@ def test_processes_and_threads_hash_alike_and_a_broken_file_has_its_sha256() -> 
     threads = ThreadDecoder().decode(files, WANTED)
     with DecodePool(1) as pool:
         processes = pool.decode(files, WANTED)
-    assert threads.hashes == processes.hashes
-    assert [own.sha256 for own in threads.hashes] == [hashlib.sha256(f).digest() for f in files]
-    assert [own.phash is None for own in threads.hashes] == [False, True, False]
+    assert threads.prepared == processes.prepared
+    found = [own[0] for own in threads.prepared]
+    assert [sha256 for _, sha256 in found] == [hashlib.sha256(f).digest() for f in files]
+    assert [phash is None for phash, _ in found] == [False, True, False]

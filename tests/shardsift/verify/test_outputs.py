@@ -15,8 +15,8 @@ import pytest
 from shardsift import annotate_shards
 from shardsift.errors import InputError, OutputError
 from shardsift.storage.lease import held
-from shardsift.verify.findings import repair
-from shardsift.verify.outputs import Verification, claim_output, verify
+from shardsift.verify.findings import Findings, repair
+from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import (
     annotation_files,
@@ -40,7 +40,7 @@ class Output:
         (self.shards / "b" / "3.tar").write_bytes(b"no tar")
         score_again(self.shards, self.path)
 
-    def verify(self, *shards: str, recount: bool = False) -> Verification:
+    def verify(self, *shards: str, recount: bool = False) -> Findings:
         return verify(claim_output(str(self.path), shards), recount=recount)
 
     def troubles(self, *, recount: bool = False) -> list[str]:
@@ -63,8 +63,8 @@ def output(tmp_path: Path) -> Output:
 def test_a_finished_output_is_complete_and_consistent(output: Output) -> None:
     found = output.verify(recount=True)
     assert found.problems == []
-    assert (found.shards, found.annotated, found.rows, found.recounted) == (4, 3, 9, 3)
-    assert found.failed == ["b/3.tar"]
+    assert [*found.counts.values()] == [4, 3, 1, 9, 3]
+    assert found.given_up == 1
 
 
 def test_nothing_is_changed_by_looking(output: Output) -> None:
@@ -104,7 +104,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no column": (drop_column, "the rows of its annotation are damaged: "),
     "other run": (
         lambda path: edit_footer(path, fingerprint="another"),
-        "its annotation was made with another configuration",
+        "its annotation's footer is damaged: ",
     ),
     "other shard": (
         lambda path: path.write_bytes((path.parent / "1.parquet").read_bytes()),
@@ -160,7 +160,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "settings edited": (
         lambda path: edit_footer(path, config="{}"),
-        "its annotation tells of other settings than the run's record",
+        "its annotation was made with other settings, than the run's record says",
     ),
     "a bit of an index": (
         lambda path: flip(path, b"shardsift-sha256", b"shardsift-sha257"),
@@ -346,7 +346,7 @@ def test_recounting_compares_keys_and_places(output: Output) -> None:
 
 def test_named_shards_win_over_those_of_the_run(output: Output) -> None:
     found = output.verify(str(output.shards / "a"))
-    assert (found.shards, found.annotated) == (2, 2)
+    assert [*found.counts.values()][:2] == [2, 2]
     assert [problem.place for problem in found.problems] == ["_failed/b/3.json", "b/2.parquet"]
 
 
@@ -367,7 +367,7 @@ def test_a_corpus_that_has_moved_is_verified_where_it_lies(output: Output) -> No
     for tar in moved.rglob("*.tar"):
         os.utime(tar, (1, 1))  # as a copy has it
     found = output.verify(str(moved), recount=True)
-    assert (found.problems, found.annotated, found.recounted) == ([], 3, 3)
+    assert (found.problems, [*found.counts.values()]) == ([], [4, 3, 1, 9, 3])
     write_tar(moved / "a" / "1.tar", [("0.jpg", encoded())])
     (problem,) = output.verify(str(moved), recount=True).problems[:1]
     assert problem.place == "a/1.tar"

@@ -22,7 +22,7 @@ def run(config: CompareConfig, console: PlainConsole) -> int:
     """Compare, print, and write JSON and a page below the output; return the exit code."""
     run_a, run_b, output = config.run_a, config.run_b, config.output
     with console.busy("reading annotations"):
-        pairs = pair_up(run_a, run_b)
+        pairs = pair_up(run_a, run_b, config.beside)
         comparison = compare_pairs(pairs, config.keep_top)
     out = PlainConsole()
     content = {"a": run_a, "b": run_b} | asdict(comparison)

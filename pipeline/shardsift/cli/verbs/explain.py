@@ -12,7 +12,7 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.config import ScoreConfig
 from shardsift.errors import ImageError, InputError
-from shardsift.outputs.folder import find_annotations
+from shardsift.outputs.output import find_annotations
 from shardsift.outputs.records import recorded_config
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain

@@ -29,6 +29,7 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
         limit=config.rows,
         per=config.per,
         join=config.join,
+        beside=config.beside,
         track=console.track,
     )
     recorded = data.record.place() if data.record else None
@@ -51,7 +52,7 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
     if config.min_quality is not None:
         keep = ["--min-quality", f"{config.min_quality:g}"]
     url = config.annotations
-    console.suggest("filter", url, *keep, "--output", beside(url, "kept"))
+    console.suggest("filter", url, *data.flags, *keep, "--output", beside(url, "kept"))
     return DONE
 
 

@@ -41,14 +41,14 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
 
 
 def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConsole) -> int:
-    result = write_tars(prepared, tasks, console)
+    result, reports = write_tars(prepared, tasks, console)
     tally = result.tally
     speed = byte_size(tally.work / max(tally.seconds, 1e-9))
     numbers = [f"{tally.items:,} samples", byte_size(tally.work), f"{speed}/s"]
     again = ", and writes sizes.json once all are there"
     if code := tell(result, "wrote", numbers, prepared.folder.url, console, again):
         return code
-    summary = prepared.folder.finish(prepared.plan, result.reports)
+    summary = prepared.folder.finish(prepared.plan, reports)
     if made := summary.json_made:
         console.say(f"{count(made, 'sample')} had no .json, and got one")
     if left := summary.json_left:

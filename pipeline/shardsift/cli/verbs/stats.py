@@ -21,7 +21,7 @@ _Cells = Callable[[Group], list[str]]
 def run(config: StatsConfig, console: PlainConsole) -> int:
     """Tell what a folder of annotations holds; return the exit code. Numbers go to stdout."""
     results = PlainConsole()
-    stats = read_stats(config.annotations, console.track)
+    stats = read_stats(config.annotations, config.beside, console.track)
     if config.as_json:
         results.document(stats.as_dict())
         return DONE
@@ -33,8 +33,8 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
         )
     ranks = [f"{rank:.0%}" for rank in QUANTILE_RANKS]
     results.tabulate(_sheet(stats, "quantiles of quality", ranks, _quantiles))
-    if stats.total.attributes:
-        results.tabulate(_attributes(stats.total))
+    if stats.total.spreads:
+        results.tabulate(_columns(stats.total))
     if stats.total.scored:
         results.print(_exactness(stats.total.quality.rank_error))
     for line in told_of(stats.total.passed_over):
@@ -66,13 +66,13 @@ def _sheet(stats: Stats, title: str, headings: Sequence[str], cells: _Cells) -> 
     )
 
 
-def _attributes(group: Group) -> Sheet:
+def _columns(group: Group) -> Sheet:
     rows: list[list[str]] = []
-    for name, spread in sorted(group.attributes.items()):
-        values = spread.mean(group.scored), spread.deviation(group.scored)
+    for name, spread in sorted(group.spreads.items()):
+        values = spread.mean, spread.deviation
         rows.append([name, *(f"{v:.3f}" for v in (*values, spread.lowest, spread.highest))])
     headings = ["", "mean", "deviation", "lowest", "highest"]
-    return Sheet(title="attributes", headings=headings, rows=rows)
+    return Sheet(title="columns", headings=headings, rows=rows)
 
 
 def _counts(group: Group) -> list[str]:

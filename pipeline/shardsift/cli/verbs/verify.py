@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shardsift.asking.folder import RECORD as ASK_RECORD
-from shardsift.asking.folder import AskFolder
 from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
@@ -18,12 +16,12 @@ from shardsift.outputs.records import COMPACTING
 from shardsift.progress import count
 from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder
+from shardsift.shards.plan import ShardPlan
 from shardsift.threads import Track
-from shardsift.verify.answers import verify_asked
 from shardsift.verify.compacted import verify_compacted
 from shardsift.verify.findings import Findings, repair
 from shardsift.verify.keep_lists import verify_filtered
-from shardsift.verify.outputs import Verification, claim_output, verify
+from shardsift.verify.outputs import claim_output, verify
 from shardsift.verify.reshard import verify_reshard
 
 _MOST_UNCHECKED = 5
@@ -40,9 +38,6 @@ def run(config: VerifyConfig, console: PlainConsole) -> int:
         console.say(f"{folder.url}: a command writes here now, or was killed")
     if FILTER_RECORD in folder.files:
         return _tell(config, folder, verify_filtered(folder, console.track), results)
-    if ASK_RECORD in folder.files:
-        found = verify_asked(AskFolder(config.output), console.track)
-        return _tell(config, folder, found, results)
     if RESHARD_RECORD in folder.files:
         return _tell(config, folder, _verify_reshard(config, console.track), results)
     if COMPACTING in folder.files:
@@ -61,15 +56,14 @@ def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> in
     claim = claim_output(config.output, config.shards)
     found = verify(claim, recount=config.recount, track=track)
     code = _tell(config, claim.folder, found, results)
-    if not config.as_json and any("score" in problem.remedy for problem in found.problems):
-        again = command("score", *claim.plan.patterns, "--output", claim.folder.url)
+    if not config.as_json and any(claim.verb in problem.remedy for problem in found.problems):
+        inputs = claim.plan.patterns if isinstance(claim.plan, ShardPlan) else claim.plan.inputs
+        again = command(claim.verb, *inputs, "--output", claim.folder.url)
         results.print(f"to go on, with the settings of that run: {again}", soft_wrap=True)
     return code
 
 
-def _tell(
-    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: PlainConsole
-) -> int:
+def _tell(config: VerifyConfig, folder: RunFolder, found: Findings, results: PlainConsole) -> int:
     if config.as_json:
         return _print_json(config, folder, found, results)
     results.tabulate(_sheet(config, folder, found))
@@ -94,7 +88,7 @@ def _tell(
 
 
 def _print_json(
-    config: VerifyConfig, folder: RunFolder, found: Findings | Verification, results: PlainConsole
+    config: VerifyConfig, folder: RunFolder, found: Findings, results: PlainConsole
 ) -> int:
     deleted = repair(folder, found.problems) if config.repair and found.problems else []
     results.document(
@@ -109,15 +103,14 @@ def _print_json(
     return FAILED if found.problems else DONE
 
 
-def _clean_bill(found: Findings | Verification) -> str:
+def _clean_bill(found: Findings) -> str:
     if found.unchecked:
         return "consistent, as far as it could be compared"
-    failed = found.failed if isinstance(found, Verification) else ()
-    given_up = f" but for {count(len(failed), 'shard')}, given up when scored"
-    return f"complete and consistent{given_up if failed else ''}"
+    given_up = f" but for {count(found.given_up, 'shard')}, given up when scored"
+    return f"complete and consistent{given_up if found.given_up else ''}"
 
 
-def _sheet(config: VerifyConfig, folder: RunFolder, found: Findings | Verification) -> Sheet:
+def _sheet(config: VerifyConfig, folder: RunFolder, found: Findings) -> Sheet:
     rows: list[tuple[str, str]] = []
     for name, number in found.counts.items():
         is_asked_for = config.recount or name != "tars read again"

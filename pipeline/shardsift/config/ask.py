@@ -1,4 +1,4 @@
-"""What `ask` may be asked for."""
+"""Settings of `ask`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shardsift.config import AttributesConfig, Given, RayConfig
+from shardsift.config.base import Given
+from shardsift.config.measures import AttributesConfig
+from shardsift.config.run import RayConfig
 
 
 class AskConfig(AttributesConfig, RayConfig):
-    """What to ask, of which annotations, and where to write the answers."""
+    """Settings of `ask`: what to ask, of which annotations, and where to write the answers."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(
-        description="the output of a `score` run with `--embeddings`: a folder or URL"
+        description="the output of a `score` run with `--embeddings maclip`: a folder or URL"
     )
     output: str | None = Field(default=None, description="folder or URL for the answers")
     model: str | None = Field(

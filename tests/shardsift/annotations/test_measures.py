@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,20 @@ import pytest
 from PIL import Image
 
 from shardsift import annotate_shards
+from shardsift.cli.app import main
+from shardsift.columns import Column
 from shardsift.config import Attributes
-from shardsift.errors import InputError, OutputError
+from shardsift.errors import ConfigError, InputError, OutputError
+from shardsift.measures import Measure, Picture
 from shardsift.outputs.compact import compact
-from shardsift.outputs.folder import OutputFolder
+from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import SCHEMA, read_footer
 from shardsift.outputs.stats import read_stats
 from shardsift.report.compare import compare
 from shardsift.shards.images import decode_rgb
 from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeScorer
-from tests.outputs import annotation_files, edit_footer, edit_rows
+from tests.outputs import annotation_files, edit_footer, edit_rows, kept_rows
 from tests.samples import encoded, write_tar
 
 TEXT: Attributes = {"text": (("text", "no text"),)}
@@ -55,6 +59,11 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return pq.ParquetFile(folder / "0.parquet").read().to_pylist()
 
 
+def all_rows(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.glob("[!_]*.parquet"))
+    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+
+
 def test_they_are_columns_beside_the_same_scores(
     shards: Path, scores: Path, tmp_path: Path
 ) -> None:
@@ -77,16 +86,14 @@ def test_they_are_columns_beside_the_same_scores(
 
 def test_they_are_recorded_beside_the_fingerprint(scores: Path) -> None:
     footer = read_footer(str(scores / "0.parquet"))
-    assert footer.fingerprint == FakeScorer.fingerprint
-    assert footer.extras.attributes == TEXT
+    assert footer.contents.fingerprint == FakeScorer.fingerprint
     record = json.loads((scores / "_run.json").read_text())
-    assert record["extras"] == {
-        "attributes": {"text": [["text", "no text"]]},
-        "hashes": ["phash", "sha256"],
-        "embeddings": False,
-    }
+    assert record["measures"]["attributes"]["settings"] == {"text": [["text", "no text"]]}
+    assert record["measures"]["hashes"]["settings"] == ["phash", "sha256"]
     metadata = pq.read_schema(scores / "0.parquet").metadata
-    assert metadata[b"shardsift.extras_digest"].decode() == footer.extras.digest()
+    told = json.loads(metadata[b"shardsift.measures"])
+    assert {name: own["digest"] for name, own in told.items()} == footer.contents.digests
+    assert footer.contents.digests["maclip"] == FakeScorer.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -98,7 +105,7 @@ def test_they_are_recorded_beside_the_fingerprint(scores: Path) -> None:
             ["phash", "sha256"],
             "with other attributes .*no text.*there.*nothing.*here",
         ),
-        (TEXT, ["phash"], r"with other extras \(hashes: .*'sha256'.* there, \['phash'\] here"),
+        (TEXT, ["phash"], r"with other hashes \(hashes: .*'sha256'.* there, \['phash'\] here"),
     ],
 )
 def test_others_in_the_same_output_are_refused(
@@ -130,7 +137,7 @@ def test_a_folder_of_two_kinds_is_refused(shards: Path, scores: Path, tmp_path: 
     write_tar(tmp_path / "more" / "1.tar", FILES)
     annotate_shards(tmp_path / "more", FakeScorer(), tmp_path / "plain")
     (scores / "1.parquet").write_bytes((tmp_path / "plain" / "1.parquet").read_bytes())
-    with pytest.raises(InputError, match=r"0\.parquet and 1\.parquet have other attributes"):
+    with pytest.raises(InputError, match=r"0\.parquet and 1\.parquet were made with other"):
         compact(str(scores), str(tmp_path / "few"))
 
 
@@ -142,9 +149,9 @@ def problems(scores: Path, *, recount: bool = False) -> str:
 @pytest.mark.parametrize(
     ("row", "changes", "says"),
     [
-        (0, {"attr_text": None}, "a row with a score and no attr_text"),
-        (0, {"phash": None}, "a row with a score and no phash"),
-        (2, {"attr_text": 0.5}, "has attr_text in a row without a score"),
+        (0, {"attr_text": None}, "a row with one of crops and attr_text alone"),
+        (0, {"phash": None}, "are not those that its digest is of"),
+        (2, {"attr_text": 0.5}, "a row with one of crops and attr_text alone"),
         (0, {"attr_text": float("inf")}, "a attr_text that is not finite"),
         (1, {"phash": 1}, "are not those that its digest is of"),
     ],
@@ -175,14 +182,14 @@ def test_stats_tell_of_attributes_without_reading_a_row(
     values = np.concatenate([table["attr_text"].drop_null().to_numpy() for table in tables])
     for folder in (scores, tmp_path / "few"):
         found = read_stats(str(folder))
-        told = found.as_dict()["attributes"]["attr_text"]
+        told = found.as_dict()["columns"]["attr_text"]
         assert told["mean"] == pytest.approx(values.mean())
         assert told["deviation"] == pytest.approx(values.std(), abs=1e-6)
         assert told["range"] == [pytest.approx(values.min()), pytest.approx(values.max())]
         assert len(found.prefixes) == 2
     assert problems(scores) == ""
-    edit_footer(scores / "0.parquet", attributes='{"attr_text": [1, 1, 0, 1]}')
-    assert "the sums of attributes in its footer" in problems(scores)
+    edit_footer(scores / "0.parquet", spreads='{"attr_text": [1, 1, 1, 0, 1]}')
+    assert "the sums of columns in its footer" in problems(scores)
 
 
 def test_compare_compares_them_too(shards: Path, scores: Path, tmp_path: Path) -> None:
@@ -195,3 +202,81 @@ def test_compare_compares_them_too(shards: Path, scores: Path, tmp_path: Path) -
     assert difference.max_absolute == pytest.approx(text.max() / 2, abs=1e-6)
     assert found.max_absolute == 0
     assert found.settings.keys() == {"attributes", "hashes"}
+
+
+# --- a measure of one's own ----------------------------------------------------------------------
+
+
+class Brightness(Measure):
+    """The mean of all pixels."""
+
+    name = "brightness"
+    columns = (Column(name="brightness", type="float32", meaning="mean of all pixels, 0 to 255"),)
+
+    def prepare(self, picture: Picture) -> float:
+        assert picture.pixels is not None
+        return float(picture.pixels.mean())
+
+
+@pytest.fixture
+def measured(shards: Path, tmp_path: Path) -> Path:
+    write_tar(shards / "1.tar", [("d.png", encoded("PNG", seed=4))])
+    annotate_shards(shards, FakeScorer(), tmp_path / "own", measures=[Brightness()])
+    return tmp_path / "own"
+
+
+def test_a_measure_of_ones_own_is_a_column_like_every_other(
+    shards: Path, measured: Path, tmp_path: Path
+) -> None:
+    values = [row["brightness"] for row in rows_of(measured)]
+    means = [decode_rgb(data, 10**6).mean() for _, data in FILES[:2]]
+    assert values == [*map(pytest.approx, means), None]
+    assert problems(measured) == ""
+    whole = annotation_files(measured)
+    with pytest.raises(OutputError, match="with other brightness"):
+        annotate_shards(shards, FakeScorer(), measured)
+    (measured / "1.parquet").unlink()
+    annotate_shards(shards, FakeScorer(), measured, measures=[Brightness()], decode_workers=1)
+    assert annotation_files(measured) == whole
+    command = ["filter", str(measured), "--output", str(tmp_path / "kept"), "--keep-count", "1"]
+    assert main([*command, "--by", "brightness", "--where", "brightness < 1000"]) == 0
+    every = [(row["brightness"] or 0, row["shard"], row["index"]) for row in all_rows(measured)]
+    assert kept_rows(tmp_path / "kept") == {max(every)[1:]}
+    assert main(["report", str(measured), "--output", str(tmp_path)]) == 0
+    assert '"name": "brightness"' in (tmp_path / "report.html").read_text()
+    assert read_stats(str(measured)).total.spreads["brightness"].values == 3
+
+
+def test_no_bit_of_its_file_changes_unnoticed(measured: Path) -> None:
+    path, dice = measured / "0.parquet", random.Random(0)
+    data = path.read_bytes()
+    for bit in (dice.randrange(8 * len(data)) for _ in range(30)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        assert problems(measured), bit
+    edit_rows(path, lambda rows: rows[0].update(brightness=1.0))
+    assert "the sums of columns in its footer" in problems(measured)
+
+
+def test_a_value_is_null_or_finite(shards: Path, tmp_path: Path) -> None:
+    class Odd(Brightness):
+        def prepare(self, picture: Picture) -> float:
+            return float("nan") if picture.file == FILES[0][1] else float("inf")
+
+    annotate_shards(shards, FakeScorer(), tmp_path / "odd", measures=[Odd()])
+    assert [row["brightness"] for row in rows_of(tmp_path / "odd")] == [None, None, None]
+    assert problems(tmp_path / "odd") == ""
+
+
+def test_two_measures_of_one_name_or_column_are_refused(shards: Path, tmp_path: Path) -> None:
+    class Taken(Brightness):
+        name = "taken"
+        columns = (Column(name="width", type="int32", meaning="mine"),)
+
+    for measures, says in (
+        ([Brightness(), Brightness()], "two measures are called brightness"),
+        ([Taken()], "two measures have a column width"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            annotate_shards(shards, FakeScorer(), tmp_path / "o", measures=measures)

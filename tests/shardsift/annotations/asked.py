@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
-from shardsift.asking.answers import answer_shard
-from shardsift.asking.ask_config import AskConfig
-from shardsift.asking.documents import AskSummary
-from shardsift.asking.prepare import prepare
+from shardsift.annotations.ask import answer_shard
+from shardsift.config.ask import AskConfig
+from shardsift.outputs.manifest import ManifestWriter
+from shardsift.outputs.records import RunSummary
+from shardsift.runs.ask import prepare
 from tests.samples import encoded, write_tar
 
 BLURRY = "blurry=a blurry photo|a sharp photo"
@@ -32,6 +33,11 @@ def score_pictures(folder: Path) -> Path:
     """Leave a run of 12 rows in `out`, 9 with a score, an attribute and an embedding."""
     for number, shard in enumerate(SHARDS):
         write_tar(folder / "in" / shard, files(number))
+    return score_again(folder)
+
+
+def score_again(folder: Path) -> Path:
+    """Score the shards that have no annotation."""
     asked = {"blurry": (("a blurry photo", "a sharp photo"),)}
     config = ScoreConfig(model="compact", crops="global")
     scorer = Scorer(config, attributes=asked, embeddings=True)
@@ -39,14 +45,15 @@ def score_pictures(folder: Path) -> Path:
     return folder / "out"
 
 
-def ask_here(scores: Path, out: Path, *questions: str, **settings: Any) -> AskSummary:
+def ask_here(scores: Path, out: Path, *questions: str, **settings: Any) -> RunSummary:
     """Do what `shardsift ask` does, in this process."""
     values = {"annotations": str(scores), "output": str(out), "attribute": questions}
     run = prepare(AskConfig.model_validate(values | settings))
-    run.folder.begin(run.record)
-    assert run.inputs, "there is something to ask"
-    reports = [answer_shard(task, run.inputs) for task in run.open_tasks]
-    return run.folder.finish(run.tasks, reports)
+    run.begin()
+    with ManifestWriter() as manifest:
+        for task in run.open_tasks:
+            manifest.add(answer_shard(task, run.inputs))
+        return run.finish(manifest, 0, 1.0)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:

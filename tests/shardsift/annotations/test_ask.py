@@ -11,16 +11,24 @@ import numpy as np
 import pytest
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
-from shardsift.asking.ask_config import AskConfig
-from shardsift.asking.prepare import prepare
 from shardsift.cli.app import main
+from shardsift.config.ask import AskConfig
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError, UserError
 from shardsift.outputs.compact import compact
+from shardsift.runs.ask import prepare
 from tests.conftest import Golden
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer, edit_json, edit_rows
 from tests.samples import write_tar
-from tests.shardsift.asking.asked import BLURRY, TEXT, ask_here, files, rows_of, score_pictures
+from tests.shardsift.annotations.asked import (
+    BLURRY,
+    TEXT,
+    ask_here,
+    files,
+    rows_of,
+    score_again,
+    score_pictures,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def test_a_filter_goes_by_them(scores: Path, out: Path, tmp_path: Path) -> None:
     """Row by row as DuckDB joins them, though a key comes twice in each shard."""
     ask_here(scores, out, TEXT)
     command = ["filter", str(scores), "--output", str(tmp_path / "kept"), "--keep-count", "4"]
-    assert main([*command, "--by", "attr_text", "--join", str(out)]) == 0
+    assert main([*command, "--by", "attr_text", "--with", str(out)]) == 0
     rows = f"SELECT shard, \"index\" FROM '{tmp_path}/kept/keep-list/**/*.parquet' ORDER BY ALL"
     kept = duckdb.execute(rows).fetchall()
     rows = f"SELECT shard, \"index\" FROM '{out}/**/*.parquet' WHERE attr_text IS NOT NULL"
@@ -52,30 +60,36 @@ def test_a_filter_goes_by_them(scores: Path, out: Path, tmp_path: Path) -> None:
 
 def test_a_second_ask_goes_on_where_the_first_one_stopped(scores: Path, out: Path) -> None:
     ask_here(scores, out, TEXT)
-    whole, summary = annotation_files(out), (out / "_summary.json").read_bytes()
+    whole = annotation_files(out)
     (out / "more" / "2.parquet").unlink()
     (out / "_summary.json").unlink()
     kept = (out / "0.parquet").stat().st_ino
     ask_here(scores, out, TEXT)
-    assert (annotation_files(out), (out / "_summary.json").read_bytes()) == (whole, summary)
+    assert annotation_files(out) == whole
     assert (out / "0.parquet").stat().st_ino == kept
 
 
 def test_other_questions_are_refused_or_replace_the_first(scores: Path, out: Path) -> None:
     ask_here(scores, out, TEXT)
     before = annotation_files(out)
-    with pytest.raises(OutputError, match=r"something else \(attributes: blurry, text\)"):
+    with pytest.raises(OutputError, match=r"with other attributes \(blurry: .*; text: "):
         ask_here(scores, out, BLURRY)
     assert annotation_files(out) == before
     ask_here(scores, out, BLURRY, overwrite=True)
     assert "attr_blurry" in rows_of(out)[0]
 
 
-def test_annotations_that_were_scored_again_are_told(scores: Path, out: Path) -> None:
+def test_a_shard_that_was_scored_again_is_asked_again_alone(tmp_path: Path, out: Path) -> None:
+    scores = score_pictures(tmp_path)
     ask_here(scores, out, TEXT)
-    edit_json(scores / "_summary.json", manifest="0" * 64)
-    with pytest.raises(OutputError, match="the annotations are others, or were scored again"):
-        ask_here(scores, out, TEXT)
+    kept = {name: (out / name).stat().st_ino for name in annotation_files(out)}
+    write_tar(tmp_path / "in" / "0.tar", files(0)[::-1])
+    (scores / "0.parquet").unlink()
+    score_again(tmp_path)
+    ask_here(scores, out, TEXT)
+    changed = {name for name, inode in kept.items() if (out / name).stat().st_ino != inode}
+    assert changed == {"0.parquet"}
+    assert main(["verify", str(out)]) == 0
 
 
 def test_what_cannot_be_asked_is_one_line(
@@ -96,7 +110,7 @@ def test_what_cannot_be_asked_is_one_line(
         (tmp_path / "in", {}, InputError, "no annotations here"),
         (scores, others, ConfigError, "these are not the weights that made"),
         (scores, {"output": str(scores / "a")}, OutputError, "lies in the annotations"),
-        (scores, {"output": str(tmp_path / "plain")}, OutputError, "which no ask here has"),
+        (scores, {"output": str(tmp_path / "plain")}, OutputError, "holds annotations of pictures"),
     ]
     for folder, settings, kind, says in cases:
         values = {"annotations": str(folder), "output": str(out), "attribute": [TEXT]}
@@ -109,12 +123,14 @@ def test_what_cannot_be_asked_is_one_line(
 def test_embeddings_that_are_not_those_of_their_annotation_are_an_error(
     scores: Path, out: Path
 ) -> None:
-    path = scores / "embeddings" / "0.npy"
+    path = scores / "_embeddings" / "maclip" / "0.npy"
     np.save(path, np.zeros((4, 256), np.float16))
     with pytest.raises(ShardError, match=r"0\.tar: .*3 rows have a score, and not as many an emb"):
         ask_here(scores, out, TEXT)
     path.unlink()
-    with pytest.raises(ShardError, match=r"0\.tar: embeddings/0\.npy can't be read: No such file"):
+    with pytest.raises(
+        ShardError, match=r"0\.tar: _embeddings/maclip/0\.npy can't be read: No such file"
+    ):
         ask_here(scores, out, TEXT)
     shutil.copy(scores / "1.parquet", scores / "0.parquet")
     with pytest.raises(Exception, match=r"0\.parquet: is the annotation of 1\.tar"):
@@ -137,20 +153,32 @@ def flip(path: Path, place: int) -> None:
 
 
 HARMS: list[tuple[Callable[[Path], object], str]] = [
-    (lambda out: (out / "0.parquet").unlink(), "0.parquet: is missing"),
-    (lambda out: flip(out / "0.parquet", 40), "0.parquet: is damaged"),
-    (lambda out: shutil.copy(out / "1.parquet", out / "0.parquet"), "has the answers of 1.tar"),
-    (lambda out: shutil.copy(out / "1.parquet", out / "9.parquet"), "has the answers of 1.tar"),
+    (lambda out: (out / "0.parquet").unlink(), "0.tar: has neither an annotation nor a record"),
+    (lambda out: flip(out / "0.parquet", 40), "0.tar: the rows of its annotation are damaged"),
+    (
+        lambda out: shutil.copy(out / "1.parquet", out / "0.parquet"),
+        "0.tar: its annotation is that",
+    ),
+    (
+        lambda out: shutil.copy(out / "1.parquet", out / "9.parquet"),
+        "9.parquet: belongs to no shard",
+    ),
     (
         lambda out: edit_rows(out / "0.parquet", lambda rows: rows[0].update(attr_text=0.5)),
-        "0.parquet: is damaged: its bytes are not those",
+        "0.tar: the sums of columns in its footer are not those of its rows",
     ),
-    (lambda out: edit_footer(out / "0.parquet", answered="4"), "tells of other answers"),
-    (lambda out: edit_footer(out / "0.parquet", extras_digest="0"), "answers other questions"),
-    (lambda out: edit_footer(out / "0.parquet", embeddings="0" * 64), "made anew since"),
-    (lambda out: edit_json(out / "_summary.json", rows=11), "disagrees with the answers"),
+    (lambda out: edit_footer(out / "0.parquet", rows="5"), "its annotation has 4 rows, its footer"),
+    (lambda out: edit_footer(out / "0.parquet", measures="{}"), "was made with other attributes"),
+    (
+        lambda out: edit_footer(out / "0.parquet", sources='{"maclip": "0"}'),
+        "0.tar: its annotations or embeddings were made anew since it was asked",
+    ),
+    (
+        lambda out: edit_footer(out / "0.parquet", rows_digest="0"),
+        "0.tar: its annotations or embeddings were made anew since it was asked",
+    ),
+    (lambda out: edit_json(out / "_summary.json", rows=11), "disagrees with the manifest: rows"),
     (lambda out: (out / "_summary.json").write_text("{"), "_summary.json: not JSON"),
-    (lambda out: (out / "notes.txt").write_text("mine"), "notes.txt: is none of ask's files"),
 ]
 
 

@@ -1,19 +1,18 @@
-"""What annotations hold beside scores: attributes, hashes, embeddings. They change no score.
+"""Settings of what is computed beside the score, which it doesn't change: attributes, hashes.
 
 An attribute is a named question put to CLIP in pairs of opposite prompts.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from shardsift.config.base import CommaSeparated, Config
+from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore
 from shardsift.config.files import find_config, read_yaml
 from shardsift.errors import ConfigError
 
@@ -22,6 +21,7 @@ Attributes = Mapping[str, PromptPairs]
 """Pairs of prompts by the name of the attribute, sorted; the first prompt of a pair counts."""
 
 HashName = Literal["sha256", "phash"]
+Tower = Literal["maclip"]
 
 ATTRIBUTE_PREFIX = "attr_"
 """Of the columns that have attributes."""
@@ -35,19 +35,48 @@ def attribute_columns(attributes: Attributes) -> list[str]:
     return [ATTRIBUTE_PREFIX + name for name in attributes]
 
 
-def _parse_attributes(words: Sequence[str]) -> dict[str, PromptPairs]:
-    """Parse attributes as they are typed, `NAME=PROMPT|OPPOSITE`; several of one name are one.
+def _read_words(words: Sequence[str]) -> dict[str, PromptPairs]:
+    """Read attributes as they are typed: `NAME=PROMPT|OPPOSITE`, or the name of a file of them.
+
+    Several pairs of one name are one attribute.
 
     Raises:
-        ValueError: if a word has another form.
+        ValueError: if a word is neither, or names an attribute of a file.
     """
-    found: dict[str, PromptPairs] = {}
+    typed: dict[str, PromptPairs] = {}
+    read: dict[str, PromptPairs] = {}
     for word in words:
         name, equals, prompts = word.partition("=")
-        if not equals:
-            raise ValueError(f"{word!r} is no attribute; write {_FORM}")
-        found[name.strip()] = (*found.get(name.strip(), ()), _pair(name.strip(), prompts))
-    return _checked(found)
+        name = name.strip()
+        if equals and not _is_file(word):
+            typed[name] = (*typed.get(name, ()), _pair(name, prompts))
+        else:
+            read = _united(read, _read_file(word))
+    return _checked(_united(typed, read))
+
+
+def _is_file(word: str) -> bool:
+    return "|" not in word and Path(word).is_file()
+
+
+def _read_file(name: str) -> dict[str, PromptPairs]:
+    """Read the attributes of a config file. Raises ValueError."""
+    try:
+        content = read_yaml(find_config(name))
+    except ConfigError as error:
+        problem = str(error).removeprefix("--config ")
+        raise ValueError(f"{problem}; or write {_FORM}") from error
+    measures = content.get("measures")
+    attributes = cast(Any, measures).get("attributes") if isinstance(measures, Mapping) else None
+    if attributes is None:
+        raise ValueError(f"{name}: has no attributes under `measures`")
+    return _read_attributes(attributes)
+
+
+def _united(some: Attributes, others: Attributes) -> dict[str, PromptPairs]:
+    if twice := some.keys() & others.keys():
+        raise ValueError(f"attribute {min(twice)} is given twice; give one another name")
+    return {**some, **others}
 
 
 def checked_attributes(value: Any) -> dict[str, PromptPairs]:
@@ -59,14 +88,6 @@ def checked_attributes(value: Any) -> dict[str, PromptPairs]:
 
 
 def _read_attributes(value: Any) -> dict[str, PromptPairs]:
-    """Take a mapping, or the name of a file that has one under `attributes`."""
-    if isinstance(value, str):
-        try:
-            value = read_yaml(find_config(value)).get("attributes")
-        except ConfigError as error:
-            raise ValueError(str(error).removeprefix("--config ")) from error
-        if value is None:
-            raise ValueError("that file has no attributes")
     if not isinstance(value, Mapping):
         raise ValueError("attributes are a mapping of names to pairs of prompts")
     mapping = cast(Mapping[Any, Any], value)
@@ -105,35 +126,39 @@ def _checked(attributes: Attributes) -> dict[str, PromptPairs]:
     return dict(sorted(attributes.items()))
 
 
+class MeasureSettings(Config):
+    """What stands under `measures` in a config file."""
+
+    attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
+        default={}
+    )
+
+
 class AttributesConfig(Config):
     """What CLIP is asked beside quality."""
 
-    attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
-        default={},
-        description="a file with further questions to CLIP under `attributes`, or `clip-iqa` for "
-        "CLIP-IQA's; in a config file also the questions themselves: pairs of opposite prompts by "
-        "name. Each is a column `attr_NAME`, the probability of the first prompt",
-    )
-    attribute: tuple[str, ...] = Field(
+    attribute: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),
-        description="one more attribute, as `NAME=PROMPT|OPPOSITE`; may be repeated, and several "
-        "pairs of one name are averaged",
+        description="one more question to CLIP, as `NAME=PROMPT|OPPOSITE`, or a file with "
+        "questions, or `clip-iqa` for CLIP-IQA's; may be repeated, and several pairs of one name "
+        "are averaged. Each is a column `attr_NAME`, the probability of the first prompt",
+    )
+    measures: Annotated[MeasureSettings, Given.IN_FILE] = Field(
+        default=MeasureSettings(),
+        description="the same in full: `attributes`, pairs of opposite prompts by name",
     )
 
     @model_validator(mode="after")
     def _attributes_have_one_meaning(self) -> Self:
-        if twice := self.attributes.keys() & _parse_attributes(self.attribute).keys():
-            raise ValueError(
-                f"attribute {min(twice)} is one of `attributes`, too; give it another name"
-            )
+        self.asked()
         return self
 
     def asked(self) -> dict[str, PromptPairs]:
         """Put together what is asked in both ways."""
-        return _checked({**self.attributes, **_parse_attributes(self.attribute)})
+        return _checked(_united(self.measures.attributes, _read_words(self.attribute)))
 
 
-class ExtrasConfig(AttributesConfig):
+class MeasuresConfig(AttributesConfig):
     """What annotations are to hold beside scores."""
 
     hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
@@ -142,37 +167,9 @@ class ExtrasConfig(AttributesConfig):
         "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
     )
 
-    embeddings: bool = Field(
-        default=False,
-        description="keep the image feature of each picture's whole view, before normalisation, as "
-        "float16, in `embeddings/` beside the annotations: 2 kB a picture with RN50",
+    embeddings: Annotated[tuple[Tower, ...], CommaSeparated] = Field(
+        default=(),
+        description="keep the features of an image tower, in `_embeddings/TOWER/` beside the "
+        "annotations, as float16: `maclip`, which is MA-CLIP's feature of each picture's whole "
+        "view, before normalisation, for `ask`; it is no CLIP embedding. 2 kB a picture with RN50",
     )
-
-    def extras(self) -> Extras:
-        """Return what is asked for in any way."""
-        return Extras(attributes=self.asked(), hashes=self.hashes, embeddings=self.embeddings)
-
-
-def _sorted(names: tuple[HashName, ...]) -> tuple[HashName, ...]:
-    return tuple(sorted(set(names)))
-
-
-class Extras(Config):
-    """What annotations hold beside scores, as their footers record it."""
-
-    attributes: dict[str, PromptPairs] = Field(default={})
-    hashes: Annotated[tuple[HashName, ...], AfterValidator(_sorted)] = ()
-    embeddings: bool = False
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns that annotations have for these alone."""
-        return attribute_columns(self.attributes)
-
-    def digest(self) -> str:
-        """Hash them: 16 hexadecimal digits. The fingerprint of scores knows nothing of them."""
-        return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
-
-    def as_json(self) -> str:
-        """Write them down; equal ones in equal letters."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -1,0 +1,230 @@
+"""Measures: each computes columns, for every sample of a shard.
+
+`maclip` is the score. A measure of the pictures has `prepare`, which is called where they are
+decoded, and `measure`, which is called in the actor; one of a tower's features has `measure` alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from shardsift.columns import Column, RecordedColumn, is_known, named, with_further
+from shardsift.config import ATTRIBUTE_PREFIX, Attributes
+from shardsift.records import RgbImage
+
+MACLIP = "maclip"
+"""The measure that gives `quality`, and the tower whose features it is made of."""
+
+FEATURES = f"features:{MACLIP}"
+"""What a measure needs that works on the features of that tower."""
+
+MACLIP_COLUMNS = named("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std")
+
+
+_MEASURED = frozenset(c.name for c in (*MACLIP_COLUMNS, *named("sha256", "phash")))
+
+
+def is_measured(column: Column) -> bool:
+    """Return whether a column of every annotation is that of a measure."""
+    return column.name in _MEASURED
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file, and the RGB pixels that it was decoded to; None if it can't be."""
+
+    file: bytes | memoryview
+    pixels: RgbImage | None
+
+
+class Measure:
+    """Base of measures; instances are pickled to the processes that use them.
+
+    Attributes:
+        name: `[a-z][a-z0-9_]*`, once in a run.
+        columns: the columns that it computes.
+        needs: `file` or `pixels` of the picture, or `features:TOWER`. One that needs a `file` is
+            asked of every file; one that needs `pixels` alone of those that can be decoded.
+        version: changes whenever equal settings give other values.
+    """
+
+    name: ClassVar[str]
+    columns: Sequence[Column] = ()
+    needs: Sequence[str] = ("pixels",)
+    version: ClassVar[int] = 1
+
+    @property
+    def settings(self) -> Any:
+        """What it was asked for, as JSON."""
+        return {}
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that decides its values: 16 hexadecimal digits."""
+        return short_digest(self.name, self.version, self.settings)
+
+    def prepare(self, picture: Picture) -> Any:
+        """Return what is kept of a picture: its value, or, of several columns, a tuple of them.
+
+        Called where pictures are decoded, without torch; pickled, so it should be small.
+        """
+        raise NotImplementedError
+
+    def measure(self, batch: Any) -> Sequence[Any]:
+        """Return the values of each column, a value for each item of a batch; None for none.
+
+        Called in the actor with what `prepare` has returned. No value may depend on the others.
+        """
+        return [batch] if len(self.columns) == 1 else list(zip(*batch, strict=True))
+
+    @property
+    def record(self) -> MeasureRecord:
+        """Describe it for footers and records."""
+        return MeasureRecord(
+            digest=self.digest,
+            columns=tuple(self.columns),
+            needs=tuple(self.needs),
+            settings=self.settings,
+        )
+
+
+class AttributesMeasure(Measure):
+    """Questions to CLIP: `attr_NAME` is the probability of the first prompt of a pair, 0 to 1."""
+
+    name = "attributes"
+    needs = (FEATURES,)
+
+    def __init__(self, attributes: Attributes, fingerprint: str, of: str = "crops") -> None:
+        """Declare the columns.
+
+        Args:
+            attributes: the pairs of prompts.
+            fingerprint: of `maclip`, whose features are asked.
+            of: the views whose features these are: `crops`, or `embeddings`.
+        """
+        self.attributes = attributes
+        self._features = [of, fingerprint]
+        self.columns = [
+            Column(
+                name=ATTRIBUTE_PREFIX + name,
+                type="float32",
+                label=name,
+                meaning=f"0 to 1: {pairs[0][0]!r} rather than {pairs[0][1]!r}",
+                low=0,
+                high=1,
+            )
+            for name, pairs in attributes.items()
+        ]
+
+    @property
+    def settings(self) -> Any:
+        """The pairs of prompts by name."""
+        return dict(self.attributes)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the prompts and of what decides the features."""
+        return short_digest(self.name, self.version, self.settings, self._features)
+
+
+def _as_read(settings: Any) -> Any:
+    """Return settings as they are once they were written as JSON and read."""
+    return json.loads(json.dumps(settings))
+
+
+class MeasureRecord(BaseModel):
+    """A measure, as footers and records describe it. The settings of `maclip` are `config`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+    columns: tuple[RecordedColumn, ...]
+    needs: tuple[str, ...]
+    settings: Annotated[Any, BeforeValidator(_as_read)] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What the files of an output hold, and how that was computed.
+
+    Attributes:
+        measures: by name.
+        config: settings of `maclip`.
+        embeddings: the towers whose embeddings lie beside the files.
+        sources: the towers whose embeddings the rows are answers of; none if pictures were read.
+    """
+
+    measures: Mapping[str, MeasureRecord]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    embeddings: Sequence[str] = ()
+    sources: Sequence[str] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of `maclip`; empty without it."""
+        return self.measures[MACLIP].digest if MACLIP in self.measures else ""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The digest of each measure."""
+        return {name: measure.digest for name, measure in self.measures.items()}
+
+    @property
+    def further(self) -> Sequence[Column]:
+        """The columns that not every annotation has."""
+        every = (column for measure in self.measures.values() for column in measure.columns)
+        return [column for column in every if not is_known(column)]
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """All columns, in order: answers are told by `shard` and `index` alone."""
+        if self.sources:
+            return [*named("shard", "index"), *self.further]
+        return with_further(self.further)
+
+    @property
+    def unmeasured(self) -> Sequence[str]:
+        """The columns of every annotation that are null here, for no measure computes them."""
+        own = {column.name for measure in self.measures.values() for column in measure.columns}
+        return [] if self.sources else sorted(_MEASURED - own)
+
+    def difference(self, other: Contents) -> str | None:
+        """Describe in what other contents differ from these; None if they don't."""
+        if bool(self.sources) != bool(other.sources):
+            there, here = ("of embeddings" if c.sources else "of pictures" for c in (self, other))
+            return f"{there}, and these would be {here}"
+        if self.fingerprint != other.fingerprint:
+            changes = _changes(self.config, other.config) or "the weights differ"
+            return f"made with another configuration ({changes})"
+        ours, theirs = (each.measures for each in (self, other))
+        for name in (*ours, *(name for name in theirs if name not in ours)):
+            one, two = ours.get(name), theirs.get(name)
+            if (one and one.digest) != (two and two.digest):
+                settings = [_settings(name, record) for record in (one, two)]
+                changes = _changes(*settings) or "its version or weights differ"
+                return f"with other {name} ({changes})"
+        if tuple(self.embeddings) != tuple(other.embeddings):
+            there, here = (", ".join(c.embeddings) or "none" for c in (self, other))
+            return f"with other embeddings ({there} there, {here} here)"
+        return None
+
+
+def short_digest(*parts: Any) -> str:
+    """Hash JSON values to 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _settings(name: str, record: MeasureRecord | None) -> Mapping[str, Any]:
+    settings = record.settings if record else None
+    return settings if isinstance(settings, Mapping) and settings else {name: settings}
+
+
+def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    keys = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    return "; ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)[:200]

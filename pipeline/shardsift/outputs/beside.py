@@ -1,0 +1,136 @@
+"""Another output whose files stand row for row beside those of annotations: `--with`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from shardsift.columns import Column
+from shardsift.errors import ConfigError, InputError
+from shardsift.measures import Contents
+from shardsift.outputs.output import OutputFolder, Part, find_annotations, is_answer_of
+from shardsift.outputs.sealed_table import Footer, schema_of
+from shardsift.records import ShardReport
+
+NAMED = re.compile(r"(?P<url>.*\S)\s+AS\s+(?P<alias>[a-z]\w*)\s*", re.IGNORECASE | re.DOTALL)
+"""A location with a name for SQL: `answers AS ai`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """An output that adds columns to those of annotations.
+
+    Attributes:
+        alias: names it in SQL.
+        columns: the columns of its measures.
+        may_lack: whether shards that it doesn't have are null, and no error.
+        digests: of the rows of the files that were read, by name.
+    """
+
+    folder: OutputFolder
+    alias: str
+    may_lack: bool = False
+    digests: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.folder.url
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The columns of its measures."""
+        measures = self.folder.contents.measures.values()
+        return [column for measure in measures for column in measure.columns]
+
+    def read(self, part: Part, names: Sequence[str]) -> Any:
+        """Read columns of the rows that stand beside those of a part, as a `pyarrow.Table`.
+
+        Raises:
+            InputError: if they don't stand row for row, or answer other embeddings.
+            AnnotationError: if the file is damaged.
+        """
+        if part.name not in self.folder.committed:
+            self._check_lacking(part)
+            schema = schema_of(self.folder.contents, names)
+            return pa.table([pa.nulls(part.rows, each.type) for each in schema], schema=schema)
+        footer, table = self.folder.annotations.read_with_footer(part.name, ["index", *names])
+        self._check(part, footer)
+        return table.select(names)
+
+    def report(self, part: Part) -> ShardReport | None:
+        """Return what the file beside a part reports; None if there is none. Raises as `read`."""
+        if part.name not in self.folder.committed:
+            self._check_lacking(part)
+            return None
+        footer = self.folder.annotations.footer(part.name)
+        self._check(part, footer)
+        return footer.report
+
+    def _check_lacking(self, part: Part) -> None:
+        if not self.may_lack:
+            raise InputError(
+                f"{self.url}: has no file of {part.shard}; run its command again, or take nulls "
+                "for it with --allow-missing"
+            )
+
+    def _check(self, part: Part, footer: Footer) -> None:
+        if not is_answer_of(footer, part):
+            sources = part.rows_digest == footer.rows_digest
+            what = "answers other embeddings than it has" if sources else "is of other samples"
+            verb = "ask" if self.folder.contents.sources else "score"
+            raise InputError(
+                f"{self.url}: the file of {part.shard} {what} now: one of both was made anew "
+                f"since; {verb} again into {self.url}"
+            )
+        self.digests[part.name] = footer.report.digest
+
+
+def find_beside(given: Sequence[str], *, may_lack: bool = False) -> Sequence[Beside]:
+    """Open outputs, each as `URL` or `URL AS name`; without a name it is `other`, then `other2`.
+
+    Raises:
+        InputError: if one isn't there.
+        AnnotationError: if its record is damaged.
+        ConfigError: if two have one name.
+    """
+    found: dict[str, Beside] = {}
+    for number, word in enumerate(given, start=1):
+        named = NAMED.fullmatch(word)
+        alias = named["alias"] if named else f"other{number if number > 1 else ''}"
+        if alias.lower() in found:
+            raise ConfigError(f"--with {word}: there is another output {alias}")
+        folder = find_annotations(named["url"] if named else word)
+        if folder.record is None:
+            raise InputError(f"{folder.url}: no _run.json here; name an output")
+        found[alias.lower()] = Beside(folder, alias, may_lack)
+    return list(found.values())
+
+
+def contents_with(contents: Contents, outputs: Sequence[Beside]) -> Contents:
+    """Describe annotations to which the columns of outputs are added, see `add_columns`."""
+    measures = {
+        f"{output.alias}.{name}": measure
+        for output in outputs
+        for name, measure in output.folder.contents.measures.items()
+    }
+    return replace(contents, measures={**contents.measures, **measures})
+
+
+def add_columns(table: Any, part: Part, outputs: Sequence[Beside]) -> Any:
+    """Append the further columns of outputs to all rows of a part.
+
+    Raises as `Beside.read`, and InputError if a column of that name is there.
+    """
+    for output in outputs:
+        names = [column.name for column in output.folder.contents.further]
+        if twice := {*names} & {*table.column_names}:
+            raise InputError(f"{output.url}: {min(twice)} is a column of the annotations, too")
+        own = output.read(part, names)
+        for name in names:
+            table = table.append_column(own.schema.field(name), own[name])
+    return table
