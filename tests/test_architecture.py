@@ -16,7 +16,7 @@ OWNERS = {
     "brisque": ["evaluation/baselines.py"],
     "datasketches": ["outputs/sketch.py"],
     "duckdb": ["filter/database.py", "filter/expressions.py"],
-    "fsspec": ["storage/filesystems.py", "storage/reading.py"],
+    "fsspec": ["storage/files.py", "storage/reading.py"],
     "huggingface_hub": ["scoring/hub.py"],
     "jinja2": ["report/html.py"],
     "matplotlib": ["drawing.py"],

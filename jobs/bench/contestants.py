@@ -27,8 +27,7 @@ from torch import Tensor
 
 from jobs.bench.corpus import MODEL
 from jobs.bench.peak import count_flops, measure_peak
-from shardsift.annotations.annotate import annotate
-from shardsift.annotations.clock import StageClock
+from shardsift.annotations.annotate import StageClock, annotate
 from shardsift.config import Dtype, ScoreConfig
 from shardsift.records import ShardTask
 from shardsift.scoring.crops import count_crops, cut_crops

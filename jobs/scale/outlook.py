@@ -11,8 +11,7 @@ from jobs.scale.scale_config import ScaleConfig
 from jobs.scale.simulated import SimulatedFleet, Timing
 from shardsift.engine.coordinator import Coordinator
 from shardsift.records import FailedShard, ShardTask
-from shardsift.storage.ahead import BLOCKS_AHEAD
-from shardsift.storage.remote import READ_BLOCK_BYTES
+from shardsift.storage.remote import BLOCKS_AHEAD, READ_BLOCK_BYTES
 
 _UNEVEN = 0.1
 """Shards take up to so much more or less than the mean."""

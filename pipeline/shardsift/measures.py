@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from shardsift.columns import Column, RecordedColumn, is_known, named, with_further
-from shardsift.config import ATTRIBUTE_PREFIX, Attributes
+from shardsift.columns import COLUMNS, Column, RecordedColumn, is_known, named, with_further
+from shardsift.config import ATTRIBUTE_PREFIX, Attributes, ScoreConfig
+from shardsift.errors import ConfigError
 from shardsift.records import RgbImage
 
 MACLIP = "maclip"
@@ -27,12 +30,8 @@ FEATURES = f"features:{MACLIP}"
 MACLIP_COLUMNS = named("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std")
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MEASURED = frozenset(c.name for c in (*MACLIP_COLUMNS, *named("sha256", "phash")))
-
-
-def is_measured(column: Column) -> bool:
-    """Return whether a column of every annotation is that of a measure."""
-    return column.name in _MEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +212,39 @@ class Contents:
             there, here = (", ".join(c.embeddings) or "none" for c in (self, other))
             return f"with other embeddings ({there} there, {here} here)"
         return None
+
+
+def contents_of(
+    config: ScoreConfig,
+    fingerprint: str,
+    attributes: Attributes,
+    *,
+    embeddings: Sequence[str] = (),
+    measures: Sequence[Measure] = (),
+) -> Contents:
+    """Describe annotations whose score has a configuration and a fingerprint.
+
+    Raises:
+        ConfigError: if two measures have one name, or columns of one name, or an odd one.
+    """
+    maclip = MeasureRecord(digest=fingerprint, columns=MACLIP_COLUMNS, needs=(FEATURES,))
+    records = {MACLIP: maclip}
+    if attributes:
+        records["attributes"] = AttributesMeasure(attributes, fingerprint).record
+    for measure in measures:
+        for name in (measure.name, *(column.name for column in measure.columns)):
+            if not _NAME.fullmatch(name):
+                raise ConfigError(f"a measure or column can't be called {name!r}: use a-z, 0-9, _")
+        if measure.name in records:
+            raise ConfigError(f"two measures are called {measure.name}; rename one")
+        records[measure.name] = measure.record
+    names = Counter(column.name for record in records.values() for column in record.columns)
+    names.update(column.name for column in COLUMNS if column.name not in _MEASURED)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise ConfigError(f"two measures have a column {twice[0]}; rename one")
+    return Contents(
+        measures=records, config=config.model_dump(mode="json"), embeddings=tuple(embeddings)
+    )
 
 
 def short_digest(*parts: Any) -> str:

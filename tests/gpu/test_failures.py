@@ -23,7 +23,7 @@ import torch
 from shardsift import ScoreConfig, Scorer
 from shardsift.annotations.annotate import annotate
 from shardsift.records import ShardTask
-from shardsift.runs.maclip import load_maclip
+from shardsift.runs.scoring import load_maclip
 from shardsift.config import RunConfig
 
 device, tar, out = sys.argv[1:4]

@@ -17,8 +17,7 @@ from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.fleet import RayFleet
 from shardsift.outputs.sealed_table import read
 from shardsift.records import FailedShard
-from shardsift.runs.maclip import load_maclip
-from shardsift.runs.scoring import ScoringSpec
+from shardsift.runs.scoring import ScoringSpec, load_maclip
 from shardsift.shards.plan import plan_shards
 from tests.samples import write_shards
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from shardsift.annotations.clock import StageClock
 from shardsift.annotations.rows import OpenRows
-from shardsift.columns import COLUMNS
-from shardsift.config import PICTURE_SECONDS, Attributes, ScoreConfig
-from shardsift.errors import AnnotationError, ConfigError, ImageError, OutputError, ShardError
-from shardsift.measures import (
-    FEATURES,
-    MACLIP,
-    MACLIP_COLUMNS,
-    AttributesMeasure,
-    Contents,
-    Measure,
-    MeasureRecord,
-    is_measured,
-)
+from shardsift.config import PICTURE_SECONDS
+from shardsift.errors import AnnotationError, ImageError, OutputError, ShardError
+from shardsift.measures import MACLIP, Contents, Measure, contents_of
 from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.outputs.encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.sealed_table import read_footer
@@ -46,8 +35,50 @@ from shardsift.storage.lease import Lease
 from shardsift.storage.local import Guard, no_guard
 from shardsift.threads import prefetch
 
-if TYPE_CHECKING:  # what annotates needs no torch; what scores does
+if TYPE_CHECKING:
     from shardsift.scoring.scorer import ImageScorer
+
+ItemT = TypeVar("ItemT")
+
+
+class StageClock:
+    """Adds up seconds by stage, from any thread; stages overlap, so do their seconds."""
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = Lock()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Stage to seconds, in the order in which stages were first measured."""
+        with self._lock:
+            return dict(self._seconds)
+
+    @contextmanager
+    def measure(self, stage: str) -> Generator[None]:
+        """Count the block's time."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, perf_counter() - started)
+
+    def iterate(self, stage: str, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Pass the items on, and count the time that it takes to get each of them."""
+        iterator = iter(items)
+        while True:
+            with self.measure(stage):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds that were measured elsewhere."""
+        with self._lock:
+            self._seconds[stage] += seconds
+
 
 _CHUNKS_AHEAD = 2
 _SUMMED_UP = 64
@@ -114,36 +145,6 @@ def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Conten
     towers = (MACLIP,) if scorer.embedding_values else ()
     scored = scorer.config, scorer.fingerprint, scorer.attributes
     return contents_of(*scored, embeddings=towers, measures=measures)
-
-
-def contents_of(
-    config: ScoreConfig,
-    fingerprint: str,
-    attributes: Attributes,
-    *,
-    embeddings: Sequence[str] = (),
-    measures: Sequence[Measure] = (),
-) -> Contents:
-    """Describe annotations whose score has a configuration and a fingerprint.
-
-    Raises:
-        ConfigError: if two measures have one name, or columns of one name.
-    """
-    maclip = MeasureRecord(digest=fingerprint, columns=MACLIP_COLUMNS, needs=(FEATURES,))
-    records = {MACLIP: maclip}
-    if attributes:
-        records["attributes"] = AttributesMeasure(attributes, fingerprint).record
-    for measure in measures:
-        if measure.name in records:
-            raise ConfigError(f"two measures are called {measure.name}; rename one")
-        records[measure.name] = measure.record
-    names = Counter(column.name for record in records.values() for column in record.columns)
-    names.update(column.name for column in COLUMNS if not is_measured(column))
-    if twice := [name for name, times in names.items() if times > 1]:
-        raise ConfigError(f"two measures have a column {twice[0]}; rename one")
-    return Contents(
-        measures=records, config=config.model_dump(mode="json"), embeddings=tuple(embeddings)
-    )
 
 
 def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:

@@ -10,5 +10,4 @@ query.py        all of it together
 output.py       the output folder, and its keep-lists
 uids.py         DataComp's subset file
 loading.py      `keep`, for training loops
-verify.py       proof of an output
 """

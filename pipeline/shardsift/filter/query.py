@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
-from shardsift.filter.documents import BucketCounts, FilterSummary, UidCounts, Value
 from shardsift.filter.imported import imported, is_plain
-from shardsift.filter.output import KeptFolder
+from shardsift.filter.output import BucketCounts, FilterSummary, KeptFolder, UidCounts, Value
 from shardsift.filter.rows import THREADS, Rows, read_part
 from shardsift.filter.selection import BucketKey, Selection
 from shardsift.filter.tables import joined_tables

@@ -23,8 +23,8 @@ from shardsift.config import did_you_mean
 from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filter.database import Database, QueryError, quoted
-from shardsift.filter.documents import JoinCounts
 from shardsift.filter.expressions import Column, Expression
+from shardsift.filter.output import JoinCounts
 from shardsift.filter.tables import OWN, Table, joined_tables, open_tables, select
 from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shardsift.errors import InputError
 from shardsift.filter.database import Database, equal_runs
-from shardsift.filter.documents import Value
+from shardsift.filter.output import Value
 from shardsift.outputs.sketch import shortest
 
 BucketKey = str | int | None

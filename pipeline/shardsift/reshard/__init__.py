@@ -6,8 +6,6 @@ folder.py     the output folder
 prepare.py    inputs that belong together, found and checked, to a plan
 rows.py       the kept samples of a source shard: where they lie, how they were scored
 headers.py    tar headers as bytes
-pieces.py     what is read of a source shard, by byte range
-samples.py    samples in a piece of a tar
 source.py     the kept samples of a source shard, by byte range or front to back
 merge.py      their bytes in a new tar, with the scores in their `.json`
 write.py      one output shard: the core loop

@@ -16,12 +16,11 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 
-from shardsift.documents import DocumentError, as_json
+from shardsift.documents import Document, DocumentError, as_json
 from shardsift.errors import OutputError
 from shardsift.outputs.folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
-from shardsift.reshard.documents import ReshardIntent, ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.packing import SHARD_FORMAT, ReshardPlan, ReshardTask, read_plan, stats_name
-from shardsift.reshard.write import ReshardReport
+from shardsift.reshard.write import ReshardReport, ShardStats
 from shardsift.storage.files import (
     FAILED_FOLDER,
     SHARD_SUFFIX,
@@ -32,6 +31,7 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.local import prune
 from shardsift.threads import map_ordered
+from shardsift.version import __version__
 
 RECORD = "_reshard.json"
 PLAN = "_plan.parquet"
@@ -41,6 +41,49 @@ META = "meta.json"
 _THREADS = 32
 
 logger = logging.getLogger(__name__)
+
+
+class ReshardIntent(Document):
+    """What is asked for: from equal intents come equal tars.
+
+    `columns` are written into each `.json`. `keep_list` is a digest of what the filter says of
+    itself. Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep`
+    and `annotations` those of the others.
+    """
+
+    samples_per_shard: int | None
+    bytes_per_shard: int | None
+    columns: tuple[str, ...]
+    keep_list: str
+    fingerprint: str
+    root: str
+    keep: str
+    annotations: str
+    version: str = __version__
+
+
+class ReshardRecord(ReshardIntent):
+    """What `_reshard.json` holds: all tars of the folder come of this.
+
+    `plan` is the SHA-256 of the plan's file, which has so many `shards` and `samples`.
+    """
+
+    plan: str
+    shards: int
+    samples: int
+
+
+class ReshardSummary(Document):
+    """What `_summary.json` holds, DataComp's two keys first."""
+
+    output_shard_count: int
+    output_shard_format: str
+    shards: int
+    samples: int
+    bytes: int
+    json_made: int
+    json_left: int
+    split: int
 
 
 class ReshardFolder(RunFolder):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic_core import from_json
 
 from shardsift.reshard.headers import new_headers, padded, resized
-from shardsift.reshard.samples import RawSample
+from shardsift.reshard.source import RawSample
 
 _SPACE: Final = b" \t\r\n"
 _SPACES: Final = _SPACE.decode()

@@ -15,8 +15,7 @@ from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
 from shardsift.outputs.folder import check_apart, check_output, local_folder
 from shardsift.outputs.output import OutputFolder, find_scores
 from shardsift.outputs.sealed_table import schema_of
-from shardsift.reshard.documents import ReshardIntent
-from shardsift.reshard.folder import ReshardFolder
+from shardsift.reshard.folder import ReshardFolder, ReshardIntent
 from shardsift.reshard.headers import BLOCK
 from shardsift.reshard.packing import Packer, ReshardPlan
 from shardsift.reshard.reshard_config import ReshardConfig

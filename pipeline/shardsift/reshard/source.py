@@ -8,21 +8,176 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from tarfile import TarError
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
 
 from shardsift.errors import ShardError
 from shardsift.redaction import reason
 from shardsift.reshard.headers import BLOCK, Member, TarPiece, following
-from shardsift.reshard.pieces import Piece, read_pieces
 from shardsift.reshard.rows import KeptRow
-from shardsift.reshard.samples import RawSample, find_files, raw_sample
 from shardsift.shards.samples import key_and_extension
 from shardsift.shards.tars import unpacked
 from shardsift.storage.files import open_stream
-from shardsift.storage.ranges import open_ranges
+from shardsift.storage.ranges import Ranges, open_ranges
+from shardsift.threads import map_ordered
+
+PIECE_BYTES = 8 << 20
+"""A piece is as large at most, unless one sample is larger."""
+
+ANNOUNCED_BYTES = 32 << 20
+"""How far ahead the disk is told what will be read."""
+
+
+class Piece(NamedTuple):
+    """Bytes of a shard. Each row's are in one stretch, at `shift` less than in the shard."""
+
+    data: memoryview
+    rows: Sequence[tuple[KeptRow, int]]
+    """Rows, and their shifts."""
+
+
+class _Range(NamedTuple):
+    """Samples that are read in one go."""
+
+    begin: int
+    end: int
+    rows: Sequence[KeptRow]
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.end - self.begin
+
+
+def read_pieces(ranges: Ranges, rows: Sequence[KeptRow]) -> Iterator[Piece]:
+    """Read the bytes of all rows, in order. Raises OSError, or EOFError for a shorter shard."""
+    planned = _announced(_planned(_close_together(rows, ranges.gap), ranges.in_piece), ranges)
+    if ranges.threads == 1:
+        return (_read(ranges, parts) for parts in planned)
+    return map_ordered(lambda parts: _read(ranges, parts), planned, ranges.threads)
+
+
+def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[_Range]:
+    first = 0
+    for place in range(1, len(rows) + 1):
+        begin, end = rows[first].begin, rows[place - 1].end
+        if (
+            place == len(rows)
+            or rows[place].begin - end > gap
+            or rows[place].end - begin > PIECE_BYTES
+        ):
+            yield _Range(begin, end, rows[first:place])
+            first = place
+
+
+def _planned(parts: Iterable[_Range], most: int) -> Iterator[Sequence[_Range]]:
+    """Group ranges into pieces of at most so many."""
+    planned: list[_Range] = []
+    size = 0
+    for part in parts:
+        size += part.size
+        if planned and (size > PIECE_BYTES or len(planned) == most):
+            yield planned
+            planned, size = [], part.size
+        planned.append(part)
+    if planned:
+        yield planned
+
+
+def _announced(pieces: Iterable[Sequence[_Range]], ranges: Ranges) -> Iterator[Sequence[_Range]]:
+    """Announce the pieces to the disk, and pass each on a while later."""
+    waiting: deque[Sequence[_Range]] = deque()
+    ahead = 0
+    for parts in pieces:
+        for part in parts:
+            ranges.announce(part.begin, part.size)
+            ahead += part.size
+        waiting.append(parts)
+        while ahead > ANNOUNCED_BYTES:
+            first = waiting.popleft()
+            ahead -= sum(part.size for part in first)
+            yield first
+    yield from waiting
+
+
+def _read(ranges: Ranges, parts: Sequence[_Range]) -> Piece:
+    data = np.empty(sum(part.size for part in parts), np.uint8).data
+    rows: list[tuple[KeptRow, int]] = []
+    place = 0
+    for part in parts:
+        read = ranges.read_into(part.begin, data[place : place + part.size])
+        if read != part.size:
+            raise EOFError(f"gives {read} bytes for {part.size} at byte {part.begin}")
+        rows += [(row, part.begin - place) for row in part.rows]
+        place += part.size
+    return Piece(data, rows)
+
+
+class RawSample(NamedTuple):
+    """A kept sample, as it lies in a piece of a tar."""
+
+    data: memoryview
+    """The piece."""
+    fields: str
+    """Its scores, as `KeptRow` has them."""
+    spans: Sequence[tuple[int, int]]
+    """From where to where its files and their headers lie, in order."""
+    first: bytes
+    """The name of its first file."""
+    json: Member | None
+    is_split: bool
+    """True if other files of its key are left behind, as in `KeptRow`."""
+
+
+def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> RawSample:
+    """Make a sample of these files, which are in order."""
+    spans: list[tuple[int, int]] = []
+    for member in files.values():
+        begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
+        spans.append((begin, member.end))
+    first = next(iter(files.values())).name
+    return RawSample(data, row.fields, spans, first, files.get("json"), row.is_split)
+
+
+def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
+    """Find the files of a row's sample, by extension in lower case; none if its image isn't there.
+
+    `begin` is a place in the piece where a sample begins, `shift` how much less places in the
+    piece are than in the shard.
+    """
+    # The header of the next image, which is of another sample, needn't be looked at.
+    for key, files in samples_from(tar, begin, row.end - shift - BLOCK):
+        if key == row.key and any(m.data + shift == row.offset for m in files.values()):
+            return files
+    return {}
+
+
+def samples_from(
+    tar: TarPiece, begin: int = 0, stop: int | None = None
+) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Yield keys and files of the samples that begin from one place to before another."""
+    sample = ""
+    files: dict[str, Member] = {}
+    position, stop = begin, len(tar.data) if stop is None else stop
+    while position < stop and (member := tar.next_file(position)) is not None:
+        position = member.end
+        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+        if parts is None:
+            continue
+        key, extension = parts
+        if files and (key != sample or extension in files):
+            yield sample, files
+            files = {}
+        sample = key
+        files[extension] = member
+    if files:
+        yield sample, files
+
 
 _MOST_SAMPLE_BYTES = 1 << 30
 """A gzip'd tar of a megabyte can promise a gigabyte, which the new tar would hold."""

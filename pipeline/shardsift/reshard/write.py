@@ -10,23 +10,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shardsift.documents import Document
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
 from shardsift.filter.output import Filtered
 from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
-from shardsift.reshard.documents import ShardStats, StatusCounts
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import SampleChunks, sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
 from shardsift.reshard.rows import PLACES, kept_rows
-from shardsift.reshard.samples import RawSample
-from shardsift.reshard.source import read_kept
+from shardsift.reshard.source import RawSample, read_kept
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import commit, committing, identify
 from shardsift.storage.lease import Lease
 from shardsift.storage.local import no_guard
+
+
+class StatusCounts(Document):
+    """How many samples came to which end, in img2dataset's words."""
+
+    success: int
+
+
+class ShardStats(Document):
+    """What `….stats.json` of a tar holds: img2dataset's keys, and ours."""
+
+    count: int
+    successes: int
+    failed_to_download: int
+    failed_to_resize: int
+    duration: float
+    status_dict: StatusCounts
+    bytes: int
+    json_made: int
+    json_left: int
+    split: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from shardsift.annotations.annotate import contents_of
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
-from shardsift.measures import Contents, Measure
+from shardsift.measures import Contents, Measure, contents_of
 from shardsift.outputs.folder import check_output
 from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import Footer

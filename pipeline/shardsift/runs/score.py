@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
+from typing import ClassVar
 
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import choose_actors, connected, share_of_cores
@@ -14,20 +15,89 @@ from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.drive import drive
 from shardsift.engine.environment import is_joined
 from shardsift.engine.fleet import RayFleet
+from shardsift.engine.tally import Tally
 from shardsift.engine.watch import Watch
-from shardsift.errors import AnnotationError
+from shardsift.errors import AnnotationError, EngineError, ErrorCode
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output import complete
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.progress import Display, count
-from shardsift.records import FailedShard, ShardReport, ShardTask
-from shardsift.runs.first_scores import FirstScores
-from shardsift.runs.preflight import LoadedModel, LoadModel, Run, prepare
-from shardsift.runs.scoring import ScoringSpec
-from shardsift.runs.tally import ScoreTally
+from shardsift.records import FailedShard, PassedOver, ShardReport, ShardTask, StageSeconds
+from shardsift.runs.preflight import LoadModel, Run, prepare
+from shardsift.runs.scoring import ScoringSpec, load_maclip
 from shardsift.runs.weighing import Weighing
 from shardsift.storage.files import join
 from shardsift.storage.lease import check_free
+
+_SHARDS = 3
+
+
+class FirstScores:
+    """Watches a run until it has given a score; stops it if its first shards give none."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._shards = 0
+        self._is_settled = False
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in the next shard.
+
+        Raises:
+            EngineError: if it is the third of those that have pictures, and not one picture of
+                theirs has a finite score.
+        """
+        if self._is_settled or not isinstance(outcome, ShardReport):
+            return
+        not_finite = outcome.errors.get(ErrorCode.NON_FINITE, 0)
+        self._is_settled = outcome.rows > sum(outcome.errors.values())
+        self._shards += not_finite > 0
+        if self._shards == _SHARDS and not self._is_settled:
+            config = self._config
+            raise EngineError(
+                f"no picture of the first {_SHARDS} shards has a finite score: {config.model} "
+                f"can't compute in {config.dtype}, or its weights are damaged; change --dtype or "
+                "--pretrained, and pass --overwrite"
+            )
+
+
+@dataclass
+class ScoreTally(Tally):
+    """Counts of a run that scores; its work is the bytes of tars.
+
+    `further` are images that share a sample with the one that was scored.
+    """
+
+    noun: ClassVar[str] = "images"
+
+    further: int = 0
+    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a shard, its images and errors, and the seconds of its stages."""
+        super().add(outcome)
+        if not isinstance(outcome, ShardReport):
+            return
+        self.items += outcome.rows + outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
+        self.errors += sum(outcome.errors.values())
+        self.further += outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
+        self.work += outcome.bytes
+        for stage, seconds in outcome.stages.items():
+            self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
+
+    @property
+    def pace(self) -> str:
+        """How busy each stage was, and which one the others waited for; empty without a shard."""
+        if not self.stages:
+            return ""
+        shares = {stage: seconds.share for stage, seconds in self.stages.items()}
+        busy = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
+        return f"busy: {busy}; {max(shares, key=lambda stage: shares[stage])} sets the pace"
+
+    def notes(self, work_per_second: float | None) -> Sequence[str]:
+        """Tell of images without a score."""
+        return [f"{self.errors:,} without a score"] if self.errors else []
+
 
 _FAILURES_SHOWN = 20
 
@@ -41,13 +111,6 @@ class ScoreResult:
     tally: ScoreTally
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
     interrupted: bool = False
-
-
-def load_maclip(config: RunConfig) -> LoadedModel:
-    """Load MA-CLIP, the model of every real run."""
-    from shardsift.runs import maclip  # imports torch
-
-    return maclip.load_maclip(config)
 
 
 def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) -> ScoreResult:

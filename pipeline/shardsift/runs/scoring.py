@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
-from shardsift.config import PICTURE_SECONDS
+from shardsift.config import PICTURE_SECONDS, RunConfig
 from shardsift.errors import ShardError
 from shardsift.measures import Measure
 from shardsift.progress import Meter
@@ -20,7 +20,9 @@ from shardsift.shards.decoding import Decoder
 from shardsift.storage.lease import Lease
 
 if TYPE_CHECKING:
-    from shardsift.scoring.scorer import ImageScorer
+    from shardsift.scoring.clip import ClipModel
+    from shardsift.scoring.scorer import ImageScorer, Scorer
+    from shardsift.scoring.warm_up import WarmUp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,3 +91,47 @@ class Scoring:
             raise
         self._metrics.add_committed(report)
         return report
+
+
+# --- MA-CLIP: loaded by the driver, put to work by actors; torch is imported where it is used -----
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaClip:
+    """A model, and what it gives for the pictures of the warm-up."""
+
+    fingerprint: str
+    model: ClipModel
+    expected: WarmUp
+
+    def scorer(self, config: RunConfig, device: str) -> Scorer:
+        """Make a scorer on a device, and try it. Raises DeviceError."""
+        from shardsift.scoring.devices import use_cores
+        from shardsift.scoring.scorer import Scorer
+        from shardsift.scoring.warm_up import warm_up
+
+        use_cores(config.cpus_per_actor or 1)
+        scorer = Scorer(
+            config.scoring(),
+            embeddings=bool(config.embeddings),
+            device=device,
+            batch_size=config.batch_size,
+            model=self.model,
+        )
+        if device != "cpu":
+            warm_up(scorer, self.expected)
+        return scorer
+
+
+def load_maclip(config: RunConfig) -> MaClip:
+    """Load the model that a run scores by. Raises ModelError."""
+    from shardsift.scoring.clip import load_clip
+    from shardsift.scoring.warm_up import rehearse
+
+    scoring = config.scoring()
+    model = load_clip(scoring, config.asked())
+    return MaClip(
+        fingerprint=scoring.fingerprint(model.digest),
+        model=model,
+        expected=rehearse(scoring, model),
+    )

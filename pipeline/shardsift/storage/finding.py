@@ -12,14 +12,16 @@ from braceexpand import braceexpand
 
 from shardsift.errors import InputError
 from shardsift.redaction import reason, redact, shown_cause
-from shardsift.storage.files import SHARD_SUFFIX, absolute, open_read
-from shardsift.storage.filesystems import (
+from shardsift.storage.files import (
     PAGE_ATTEMPTS,
     S3_PROTOCOLS,
+    SHARD_SUFFIX,
+    absolute,
     ask,
     find_below,
     is_local,
     locate,
+    open_read,
     pattern_of,
     place_of,
     with_protocol,

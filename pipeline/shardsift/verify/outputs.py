@@ -7,14 +7,18 @@ footer, by its name that begins with `_`, or, too damaged to tell, by the name o
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
+from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError, UserError
 from shardsift.outputs.embeddings import EMBEDDINGS_FOLDER, embeddings_name
-from shardsift.outputs.folder import SUMMARY, failed_name
+from shardsift.outputs.encoder import MOST_TAR_SIZE
+from shardsift.outputs.folder import SUMMARY, RunFolder, failed_name
 from shardsift.outputs.manifest import Totals, read_outcomes
 from shardsift.outputs.output import (
     MANIFEST,
@@ -26,9 +30,16 @@ from shardsift.outputs.output import (
     is_answer_of,
     survey,
 )
-from shardsift.outputs.records import RunRecord
+from shardsift.outputs.records import COMPACTING, CompactRecord, RunRecord
 from shardsift.outputs.sealed_table import Footer
-from shardsift.records import FailedShard, ShardIdentity, ShardReport, ShardTask, has_changed
+from shardsift.records import (
+    FailedShard,
+    Sample,
+    ShardIdentity,
+    ShardReport,
+    ShardTask,
+    has_changed,
+)
 from shardsift.redaction import reason
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.samples import read_samples
@@ -38,18 +49,21 @@ from shardsift.storage.files import (
     followed,
     identify,
     join,
+    read_bytes,
     sum_of,
 )
 from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, no_track
-from shardsift.verify.files import (
-    check_annotation,
-    check_embeddings,
-    check_failure,
-    check_summary,
+from shardsift.verify.files import check_annotation, check_embeddings, check_failure, check_summary
+from shardsift.verify.findings import (
+    Findings,
+    Problem,
+    Unsound,
+    leftovers,
+    strangers,
+    unfinished,
+    walk,
 )
-from shardsift.verify.findings import Findings, Problem, Unsound, leftovers, unfinished, walk
-from shardsift.verify.sources import compare_samples
 
 _THREADS = 32
 _THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
@@ -323,3 +337,67 @@ def _rewritten(claim: Claim, place: str, trouble: str) -> Problem:
     # If only the checksum differs, either file may be at fault.
     remedy = f"--repair, then {claim.verb} again: that writes it anew"
     return Problem(place=place, trouble=trouble, remedy=remedy, deletes=(MANIFEST, SUMMARY))
+
+
+# --- tars and their rows -------------------------------------------------------------------------
+
+
+def compare_samples(samples: Iterable[Sample], rows: Any) -> None:
+    """Raise Unsound unless the rows, a `pyarrow.Table`, are of these samples of a tar."""
+    count = 0
+    different = ""
+    names = ["key", "uid", "image_ext", "tar_offset", "tar_size", "sha256"]
+    for sample, row in zip_longest(samples, rows.select(names).to_pylist()):
+        count += sample is not None
+        if not sample or not row or different:
+            continue
+        image = sample.image
+        size = image.size if image and image.size <= MOST_TAR_SIZE else None
+        found = {
+            "key": sample.key,
+            "uid": sample.uid,
+            "image_ext": image and image.extension,
+            "tar_offset": image and image.offset,
+            "tar_size": size,
+        }
+        if column := next((name for name in found if row[name] != found[name]), None):
+            told = f"{row[column]!r}, and the tar {found[column]!r}"
+            different = f"row {count - 1:,} has {column} {told}"
+        elif row["sha256"] is not None:
+            data = image and image.data
+            if data is None or hashlib.sha256(data).digest() != row["sha256"]:
+                different = f"row {count - 1:,} has the sha256 of another image than the tar holds"
+    if count != len(rows):
+        raise Unsound(f"{len(rows):,} rows, but the tar holds {count:,} samples")
+    if different:
+        raise Unsound(different)
+
+
+# --- compacted annotations -----------------------------------------------------------------------
+
+_AGAIN = "compact again, with --overwrite"
+
+
+def verify_compacted(folder: RunFolder) -> Findings:
+    """Check that each file of the folder is as `compact` wrote it, which had checked every row."""
+    found = Findings(problems=list(leftovers(folder)))
+    try:
+        sums = CompactRecord.decode(read_bytes(join(folder.url, COMPACTING))).sums
+    except DocumentError as error:
+        found.problems.append(Problem(place=COMPACTING, trouble=str(error), remedy=_AGAIN))
+        return found
+    for name, expected in sums.items():
+        trouble = "" if name in folder.files else "is missing"
+        if not trouble and sum_of(join(folder.url, name)) != expected:
+            trouble = "its bytes are not those that were written"
+        if trouble:
+            found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
+    if not sums:
+        found.problems.append(unfinished("compact"))
+    found.problems += strangers(folder.files - {*sums, COMPACTING}, "is none of compact's files")
+    found.counts = {"files": len(sums)}
+    if not found.problems:
+        places = OutputFolder(folder.url).annotations.places.values()
+        rows = sum(place.footer.report.rows for place in places)
+        found.counts |= {"shards": len(places), "rows checked": rows}
+    return found

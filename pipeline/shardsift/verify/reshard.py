@@ -9,19 +9,20 @@ from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
 from shardsift.filter.output import read_filtered
 from shardsift.outputs.folder import SUMMARY
 from shardsift.outputs.output import find_annotations
-from shardsift.reshard.documents import ReshardRecord, ReshardSummary, ShardStats
 from shardsift.reshard.folder import (
     META,
     PLAN,
     RECORD,
     SIZES,
     ReshardFolder,
+    ReshardRecord,
+    ReshardSummary,
     encode_meta,
     encode_sizes,
 )
 from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
-from shardsift.reshard.write import ReshardInputs, samples_of
+from shardsift.reshard.write import ReshardInputs, ShardStats, samples_of
 from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
 from shardsift.threads import Track, no_track
 from shardsift.verify.findings import (

@@ -12,7 +12,7 @@ from shardsift.engine.watch import Watch
 from shardsift.engine.weights import Kind, Weights, kind_of
 from shardsift.progress import Part, Snapshot
 from shardsift.records import FailedShard, ShardReport, StageSeconds
-from shardsift.runs.tally import ScoreTally
+from shardsift.runs.score import ScoreTally
 
 IMAGE_BYTES = 1000
 

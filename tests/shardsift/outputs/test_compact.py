@@ -24,8 +24,7 @@ from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA
 from shardsift.outputs.stats import read_stats
 from shardsift.report.compare import compare
 from shardsift.report.gather import gather
-from shardsift.verify.compacted import verify_compacted
-from shardsift.verify.outputs import claim_output
+from shardsift.verify.outputs import claim_output, verify_compacted
 from tests.generated import contents, damage_row_group, write_annotations, write_many
 from tests.outputs import edit_rows, left_by_a_dead_process
 from tests.shardsift.reshard.corpora import plain_corpus

@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from shardsift.errors import ShardError
 from shardsift.reshard.headers import Member, TarPiece
-from shardsift.reshard.pieces import read_pieces
 from shardsift.reshard.rows import KeptRow, kept_rows
-from shardsift.reshard.samples import find_files, samples_from
+from shardsift.reshard.source import find_files, read_pieces, samples_from
 from shardsift.shards.samples import read_samples
 from shardsift.storage.ranges import open_ranges
 from tests.fuzz import tars

@@ -11,7 +11,7 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.commands import beside
 from shardsift.config.filter import QUALITY, FilterConfig
-from shardsift.filter.documents import BucketCounts
+from shardsift.filter.output import BucketCounts
 from shardsift.filter.query import FilterResult, curate
 from shardsift.progress import at_most
 from shardsift.records import PassedOver, told_of

@@ -18,10 +18,9 @@ from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder
 from shardsift.shards.plan import ShardPlan
 from shardsift.threads import Track
-from shardsift.verify.compacted import verify_compacted
 from shardsift.verify.findings import Findings, repair
 from shardsift.verify.keep_lists import verify_filtered
-from shardsift.verify.outputs import claim_output, verify
+from shardsift.verify.outputs import claim_output, verify, verify_compacted
 from shardsift.verify.reshard import verify_reshard
 
 _MOST_UNCHECKED = 5

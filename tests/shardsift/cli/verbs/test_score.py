@@ -8,8 +8,7 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.records import FailedShard
-from shardsift.runs.score import ScoreResult
-from shardsift.runs.tally import ScoreTally
+from shardsift.runs.score import ScoreResult, ScoreTally
 
 
 def test_a_failed_shard_is_told_by_its_name_even_with_brackets() -> None:

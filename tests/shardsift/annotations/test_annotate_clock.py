@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from shardsift.annotations.clock import StageClock
+from shardsift.annotations.annotate import StageClock
 
 
 def test_stages_add_up_from_all_threads() -> None:

@@ -10,9 +10,8 @@ from threading import Barrier
 
 import pytest
 
-from shardsift.storage import ahead
-from shardsift.storage.ahead import BLOCKS_AHEAD, AheadReader
-from shardsift.storage.remote import Backoff, ResumingReader
+from shardsift.storage import remote
+from shardsift.storage.remote import BLOCKS_AHEAD, AheadReader, Backoff, ResumingReader
 
 BLOCK = 1000
 CONTENT = random.Random(0).randbytes(20 * BLOCK + 17)
@@ -20,7 +19,7 @@ CONTENT = random.Random(0).randbytes(20 * BLOCK + 17)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "READ_BLOCK_BYTES", BLOCK)
+    monkeypatch.setattr(remote, "READ_BLOCK_BYTES", BLOCK)
     monkeypatch.setattr("shardsift.storage.remote.BACKOFF", Backoff(tries=2, first_wait=0.001))
 
 
