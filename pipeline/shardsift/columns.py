@@ -35,7 +35,7 @@ class Column(BaseModel):
 
     @property
     def title(self) -> str:
-        """What people see."""
+        """The name for people."""
         return self.label or self.name
 
     @property

@@ -25,7 +25,7 @@ MACLIP = "maclip"
 """The measure that gives `quality`, and the tower whose features it is made of."""
 
 FEATURES = f"features:{MACLIP}"
-"""What a measure needs that works on the features of that tower."""
+"""Need of a measure that works on the features of that tower."""
 
 MACLIP_COLUMNS = named("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std")
 
@@ -60,7 +60,7 @@ class Measure:
 
     @property
     def settings(self) -> Any:
-        """What it was asked for, as JSON."""
+        """Its settings, as JSON."""
         return {}
 
     @property
@@ -150,7 +150,7 @@ class MeasureRecord(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What the files of an output hold, and how that was computed.
+    """Contents of the files of an output, and how they were computed.
 
     Attributes:
         measures: by name.

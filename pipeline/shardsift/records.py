@@ -95,7 +95,7 @@ def _no_embedding() -> Embedding:
 
 
 CUES = ("quality", "q_sim", "q_mag", "w_sim")
-"""What a score consists of."""
+"""Parts of a score."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -115,7 +115,7 @@ class ImageScore:
 
     @property
     def crops(self) -> int:
-        """How many views of the image were scored."""
+        """The number of views of the image that were scored."""
         return len(self.quality)
 
     def __repr__(self) -> str:
@@ -151,7 +151,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardIdentity:
-    """What a shard was when it was read: `version` is its etag, else its modification time."""
+    """A shard as it was when it was read: `version` is its etag, else its modification time."""
 
     path: str
     size: int
@@ -159,7 +159,7 @@ class ShardIdentity:
 
 
 def has_changed(now: ShardIdentity, then: ShardIdentity, *, has_moved: bool) -> bool:
-    """Tell whether a shard is another one than it was: of one that has moved its size decides."""
+    """Return whether a shard is another one than it was; of one that has moved its size decides."""
     return now.size != then.size if has_moved else now != then
 
 
@@ -184,13 +184,13 @@ class StageSeconds:
 
     @property
     def share(self) -> float:
-        """How much of its time it was busy, 0 to 1; near 1 in the stage that sets the pace."""
+        """The busy share of its time, 0 to 1; near 1 in the stage that sets the pace."""
         return self.busy / max(self.busy + self.waiting, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What some values add up to: enough for their mean and deviation."""
+    """Sums of some values: enough for their mean and deviation."""
 
     values: int
     total: float
@@ -220,7 +220,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ShardReport:
-    """What came of one shard that was committed: counts only, no images and no rows.
+    """Report of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `spreads` are
     those of further columns of fractions, if they have values; `measures` are the digests of those

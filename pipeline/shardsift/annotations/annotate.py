@@ -168,7 +168,7 @@ def _is_beside(annotation: str, embeddings: Mapping[str, EmbeddingsFile]) -> boo
 
 
 def _stages(clock: StageClock, seconds: float, decoders: int) -> dict[str, StageSeconds]:
-    """Tell how long each stage was busy, and how long it waited for the others."""
+    """Return how long each stage was busy, and how long it waited for the others."""
     busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
     del busy["turn"]
     wait_for_images = busy.pop("wait", 0.0)

@@ -28,7 +28,7 @@ from shardsift.storage.local import no_guard
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AskInputs:
-    """What is the same for all shards of a run.
+    """Inputs that all shards of a run share.
 
     Attributes:
         annotations: whose embeddings are asked.
@@ -44,7 +44,7 @@ class AskInputs:
     lease: Lease | None = None
 
 
-def answer_shard(task: ShardTask, inputs: AskInputs, meter: Meter | None = None) -> ShardReport:
+def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None) -> ShardReport:
     """Ask a shard's embeddings, which a meter counts, and commit the answers.
 
     Raises:

@@ -121,7 +121,7 @@ def _line(error: ImageError) -> str:
 
 
 def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
-    """Give values of `_SCORES`, and attributes, of each image; None if a crop's isn't finite."""
+    """Return `_SCORES` and attributes of each image; None if a crop's value isn't finite."""
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for place, score in enumerate(scores):
         alike[score.crops].append(place)

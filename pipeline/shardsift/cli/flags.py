@@ -96,7 +96,7 @@ def sentence(description: str | None) -> str:
 def default_of(field: FieldInfo) -> str | None:
     """Tell a field's default as one would type it; None if it has none, or nothing to show."""
     default = field.get_default()
-    if field.is_required() or default is None or isinstance(default, bool) or default in ((), {}):
+    if field.is_required() or default in (None, (), {}) or isinstance(default, (bool, Config)):
         return None
     if isinstance(default, tuple):
         words: tuple[object, ...] = default

@@ -24,7 +24,7 @@ HashName = Literal["sha256", "phash"]
 Tower = Literal["maclip"]
 
 ATTRIBUTE_PREFIX = "attr_"
-"""Of the columns that have attributes."""
+"""Prefix of the columns that have attributes."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _FORM = "NAME=PROMPT|OPPOSITE, such as 'watermark=a photo with a watermark|a photo without one'"
@@ -127,7 +127,7 @@ def _checked(attributes: Attributes) -> dict[str, PromptPairs]:
 
 
 class MeasureSettings(Config):
-    """What stands under `measures` in a config file."""
+    """Settings under `measures` in a config file."""
 
     attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
         default={}
@@ -135,7 +135,7 @@ class MeasureSettings(Config):
 
 
 class AttributesConfig(Config):
-    """What CLIP is asked beside quality."""
+    """Questions to CLIP beside quality."""
 
     attribute: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),
@@ -159,7 +159,7 @@ class AttributesConfig(Config):
 
 
 class MeasuresConfig(AttributesConfig):
-    """What annotations are to hold beside scores."""
+    """Settings of columns beside the score."""
 
     hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
         default=(),

@@ -1,1 +1,1 @@
-"""What every output is: a folder that mirrors the shards, a sealed table a shard, and records."""
+"""Outputs: folders that mirror the shards, with a sealed table a shard, and records."""

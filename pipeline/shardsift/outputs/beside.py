@@ -74,8 +74,8 @@ class Beside:
     def _check_lacking(self, part: Part) -> None:
         if not self.may_lack:
             raise InputError(
-                f"{self.url}: has no file of {part.shard}; run its command again, or take nulls "
-                "for it with --allow-missing"
+                f"{self.url}: has no file of {part.shard}; run its command again (`filter "
+                "--allow-missing` takes nulls for it)"
             )
 
     def _check(self, part: Part, footer: Footer) -> None:

@@ -1,4 +1,4 @@
-"""How a table proves itself: a digest of its values, and a checksum of its whole Parquet file.
+"""Two proofs of a table: a digest of its values, and a checksum of its whole Parquet file.
 
 The digest is of the values, whatever file they lie in and however that was written;
 `docs/reference/files.md` says how others can make it. The checksum stands in front of the footer,
@@ -98,7 +98,7 @@ def seal(data: bytes) -> bytes:
 
 
 def is_broken(data: bytes) -> bool:
-    """Tell whether a file was sealed, and is another one now; a copy by others has no seal."""
+    """Return whether a file was sealed, and was changed since; a copy by others has no seal."""
     body, footer = _split(data)
     content = body[: -len(_MARK) - _SUM_BYTES]
     mark, checksum = body[len(content) : -_SUM_BYTES], body[-_SUM_BYTES:]

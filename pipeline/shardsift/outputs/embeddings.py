@@ -37,7 +37,7 @@ _HEADER = re.compile(
     re.DOTALL,
 )
 _SIGN, _INFINITY = np.uint16(0x8000), 0x7C00
-"""Of float16's bits."""
+"""Bits of a float16."""
 
 _AT_A_TIME = 1024
 """Rows that are examined together, or what that takes would be as large as all of them."""
@@ -47,7 +47,7 @@ _CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingsIdentity:
-    """What an annotation says of its embeddings: values of each, and the SHA-256 of the file."""
+    """A file of embeddings as its annotation records it; `values` is the length of each."""
 
     values: int
     sha256: str
@@ -111,7 +111,7 @@ class EmbeddingRows:
 
 
 def examine(embeddings_ND: Embedding) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which embeddings are finite, and which are zeros; by their bits, which is quick."""
+    """Return which embeddings are finite, and which are zeros; by their bits, which is quick."""
     largest_N = (embeddings_ND.view(np.uint16) & ~_SIGN).max(axis=1, initial=0)
     return largest_N < _INFINITY, largest_N == 0
 

@@ -68,6 +68,7 @@ class AnnotationEncoder:
         self.contents = contents
         self.rows = 0
         self._schema = schema_of(contents)
+        self._further = {column.name for column in contents.further}
         self._shard = shard
         self._rows_digest = rows_digest
         self._sources = sources or {}
@@ -89,7 +90,7 @@ class AnnotationEncoder:
         arrays = [
             shard_column(self._shard.path, rows)
             if field.name == "shard"
-            else _array(field, columns[field.name])
+            else _array(field, columns[field.name], is_further=field.name in self._further)
             for field in self._schema
         ]
         self.add_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -133,12 +134,12 @@ class AnnotationEncoder:
         return Encoded(data, report, embeddings)
 
 
-def _array(field: Any, values: Sequence[Any]) -> Any:
+def _array(field: Any, values: Sequence[Any], *, is_further: bool) -> Any:
     if field.name == "tar_size":
         values = [None if size is None or size > MOST_TAR_SIZE else size for size in values]
     if field.type == LABEL:
         return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
-    if pa.types.is_floating(field.type):  # a value is null or finite
+    if is_further and pa.types.is_floating(field.type):  # those of `maclip` are finite
         array = pa.array(values, field.type, from_pandas=True)
         return pc.if_else(pc.is_finite(array), array, pa.scalar(None, field.type))
     return pa.array(values, field.type)

@@ -192,13 +192,13 @@ def check_output(output: str, shard_folders: Iterable[str], plan: ShardPlan | No
 
 
 def is_passing(name: str) -> bool:
-    """Tell whether a file of a folder is there for a moment alone: of a command that writes, or is
-    about to; or it was left by one that was killed."""
+    """Return whether a file is a temporary one, or a probe: of a command that writes, or that was
+    killed."""
     return is_temporary(name) or bool(_OWN_PROBE.fullmatch(name))
 
 
 def local_folder(url: str) -> Path | None:
-    """Tell where a folder lies on this machine; None if it doesn't."""
+    """Return the path of a folder on this machine; None if it lies elsewhere."""
     location = absolute(url)
     return None if "://" in location else Path(location)
 

@@ -56,7 +56,7 @@ QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 @dataclass(slots=True)
 class Totals:
-    """What the reports of some shards add up to."""
+    """Sums over the reports of some shards."""
 
     shards: int = 0
     failed_shards: int = 0

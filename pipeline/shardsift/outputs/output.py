@@ -62,7 +62,7 @@ class Plan(Protocol):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of shards."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Plan(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What was named."""
+        """The paths and patterns that were named."""
         ...
 
     def __iter__(self) -> Iterator[ShardTask]: ...
@@ -93,7 +93,7 @@ class OutputFolder(RunFolder):
 
     @property
     def contents(self) -> Contents:
-        """What its files hold; the columns of every annotation alone if no record says."""
+        """Contents of its files; without a record, the columns of every annotation alone."""
         return self.record.contents if self.record else Contents(measures={})
 
     def claim(self, contents: Contents, *, overwrite: bool) -> None:
@@ -160,7 +160,7 @@ class OutputFolder(RunFolder):
         return plan
 
     def has_moved(self, plan: Plan) -> bool:
-        """Tell whether the corpus of a claimed plan has moved since some of it was scored."""
+        """Return whether the corpus of a claimed plan has moved since some of it was scored."""
         record = self.record
         return record is not None and (record.has_moved or record.root != plan.root)
 
@@ -442,7 +442,7 @@ class TaskList:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of shards."""
         return len(self.tasks)
 
     def __iter__(self) -> Iterator[ShardTask]:
@@ -499,7 +499,7 @@ class Survey:
 
     @property
     def rows(self) -> int:
-        """Of all annotation files."""
+        """The number of rows of all files."""
         return sum(part.rows for part in self.parts)
 
     @property

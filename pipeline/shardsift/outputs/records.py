@@ -41,7 +41,7 @@ class RunRecord(Document):
 
     @property
     def contents(self) -> Contents:
-        """What the files hold."""
+        """Contents of the files."""
         return Contents(
             measures=self.measures,
             config=self.config,
@@ -94,7 +94,7 @@ anew."""
 
 
 class CompactRecord(Document):
-    """What `_compacting.json` holds: whose annotations these are, and SHA-256 sums of the files.
+    """`_compacting.json`: whose annotations these are, and SHA-256 sums of the files.
 
     There are no sums until all files are written.
     """

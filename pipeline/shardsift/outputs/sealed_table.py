@@ -49,7 +49,7 @@ PARQUET_OPTIONS: dict[str, Any] = {
     "write_page_index": True,
     "write_page_checksum": True,
 }
-"""How outputs are written."""
+"""Options of pyarrow for every output."""
 
 _THREADS = 32
 METADATA_PREFIX = "shardsift."

@@ -30,7 +30,7 @@ _MIN_LEVEL_SIZE = 8
 _HEADER = struct.Struct("<BBBBHBBQHBB")
 _LEVELS_BYTE = 18
 _SHORT_BYTES = 8
-"""Of the header of a sketch with one value or none."""
+"""Bytes of the header of a sketch with one value or none."""
 _PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL = 5, 1, 15
 
 
@@ -97,7 +97,7 @@ class QuantileMerger:
 
     @property
     def rank_error(self) -> float:
-        """How far the true rank of a quantile can be from the one asked for, 0..1."""
+        """The largest distance of a quantile's true rank from the one asked for, 0..1."""
         _, weights_N = self._ordered()
         if not len(weights_N):
             return 0.0

@@ -18,10 +18,10 @@ from shardsift.outputs.records import RunRecord
 from shardsift.report.pairs import Pairs, read_pairs
 
 LARGEST = 10
-"""How many of the largest differences are named."""
+"""Number of the largest differences that are named."""
 
 _MOST_TIES = 100
-"""Of differences as large as the last of them so many are looked at."""
+"""Most differences as large as the last of them that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
-    """What both runs keep when each keeps its best share of the samples scored by both.
+    """Samples that both runs keep when each keeps its best share of those scored by both.
 
     `of_kept` is the part of a run's choice that the other shares, `jaccard` the part of what
     either keeps.
@@ -51,7 +51,7 @@ class Overlap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttributeDifference:
-    """How far an attribute that both runs have differs, over samples scored by both."""
+    """Difference of an attribute that both runs have, over samples scored by both."""
 
     mean: float
     mean_absolute: float
@@ -61,7 +61,7 @@ class AttributeDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came out of comparing runs A and B.
+    """Result of comparing runs A and B.
 
     Attributes:
         samples: in both. scored: in both with a score; only_a, only_b: scored there alone.

@@ -1,4 +1,4 @@
-"""What a report shows of a run: exact counts from its manifest, rows from a sample of its files.
+"""Data of a report: exact counts from the manifest of a run, rows from a sample of its files.
 
 A run of 10^8 images has a report as quickly as one of 10^5: no more than `limit` rows are read, of
 files picked at random, and the report says so.
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 ROW_LIMIT = 200_000
 MAX_FILES = 512
-"""How many files are read at most of a run that is sampled."""
+"""Most files that are read of a run that is sampled."""
 
 ERROR_EXAMPLES = 5
 _THREADS = 16
@@ -80,18 +80,18 @@ class RunData:
 
     @property
     def rows_read(self) -> int:
-        """How many rows the pictures and distributions come of."""
+        """The number of rows that pictures and distributions come of."""
         return len(self.table)
 
     @property
     def is_sampled(self) -> bool:
-        """Whether there are rows that were not read, as far as is known."""
+        """True if there are rows that were not read, as far as is known."""
         there = self.rows_there if self.rows is None else self.rows
         return self.files_read < self.files or there > self.rows_read
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """True if the run has come to its end."""
         return self.summary is not None and not self.is_running
 
     @property

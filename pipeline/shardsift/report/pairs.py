@@ -29,7 +29,7 @@ _THREADS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """What two runs say of the same samples, file by file.
+    """Rows of two runs for the same samples, file by file.
 
     Attributes:
         names: of the annotation files that both have; begins: where each one's pairs begin.

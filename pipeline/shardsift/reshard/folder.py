@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class ReshardIntent(Document):
-    """What is asked for: from equal intents come equal tars.
+    """Settings of a reshard: from equal intents come equal tars.
 
     `columns` are written into each `.json`. `keep_list` is a digest of what the filter says of
     itself. Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep`
@@ -63,7 +63,7 @@ class ReshardIntent(Document):
 
 
 class ReshardRecord(ReshardIntent):
-    """What `_reshard.json` holds: all tars of the folder come of this.
+    """`_reshard.json`: all tars of the folder come of this.
 
     `plan` is the SHA-256 of the plan's file, which has so many `shards` and `samples`.
     """
@@ -74,7 +74,7 @@ class ReshardRecord(ReshardIntent):
 
 
 class ReshardSummary(Document):
-    """What `_summary.json` holds, DataComp's two keys first."""
+    """`_summary.json`, DataComp's two keys first."""
 
     output_shard_count: int
     output_shard_format: str

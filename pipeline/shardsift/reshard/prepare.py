@@ -155,7 +155,7 @@ def _some(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is kept of a source shard, the bytes that it takes, and what is wrong with it."""
+    """Kept samples of a source shard, the bytes that they take, and what is wrong with it."""
 
     kept: KeptOfShard
     sizes_N: Sequence[int]

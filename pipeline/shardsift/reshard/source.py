@@ -30,7 +30,7 @@ PIECE_BYTES = 8 << 20
 """A piece is as large at most, unless one sample is larger."""
 
 ANNOUNCED_BYTES = 32 << 20
-"""How far ahead the disk is told what will be read."""
+"""Bytes that the disk is told of before they are read."""
 
 
 class Piece(NamedTuple):

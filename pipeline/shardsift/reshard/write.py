@@ -29,13 +29,13 @@ from shardsift.storage.local import no_guard
 
 
 class StatusCounts(Document):
-    """How many samples came to which end, in img2dataset's words."""
+    """Counts of samples by outcome, in img2dataset's words."""
 
     success: int
 
 
 class ShardStats(Document):
-    """What `….stats.json` of a tar holds: img2dataset's keys, and ours."""
+    """`…_stats.json` of a tar: img2dataset's keys, and ours."""
 
     count: int
     successes: int
@@ -51,7 +51,7 @@ class ShardStats(Document):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardInputs:
-    """What is the same for all output shards of a run.
+    """Inputs that all output shards of a run share.
 
     `filtered` is what was kept, `annotations` are those that were filtered, of which `columns` are
     written into each `.json`; `in_place` says that the sources lie where they were scored, so that
@@ -67,7 +67,7 @@ class ReshardInputs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardReport:
-    """What came of an output shard: `json_made` samples got a `.json` that they hadn't, and of
+    """Report of an output shard: `json_made` samples got a `.json` that they hadn't, and of
     `json_left` it was left as it was, for it isn't a JSON object. `split` samples lost files, which
     stand elsewhere in their source. `bytes` is the tar's size."""
 
@@ -96,7 +96,7 @@ class ReshardReport:
 
 
 def write_shard(
-    task: ReshardTask, inputs: ReshardInputs, meter: Meter | None = None
+    inputs: ReshardInputs, task: ReshardTask, meter: Meter | None = None
 ) -> ReshardReport:
     """Copy the samples of an output shard, which a meter counts, and commit it.
 
@@ -164,7 +164,7 @@ def _samples_of(segment: Segment, shard: str, inputs: ReshardInputs) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class KeptOfShard:
-    """What is kept of a source shard: indices and keys, and all rows of its annotation."""
+    """Kept samples of a source shard: indices and keys, and all rows of its annotation."""
 
     scored: ShardIdentity
     index_N: NDArray[np.int32]

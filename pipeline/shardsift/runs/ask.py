@@ -26,7 +26,7 @@ from shardsift.outputs.output import (
 )
 from shardsift.outputs.records import RunRecord, RunSummary, recorded_config
 from shardsift.outputs.sealed_table import AnnotationFiles
-from shardsift.progress import Display, Meter
+from shardsift.progress import Display
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
 from shardsift.runs.score import find_committed
@@ -40,7 +40,7 @@ LoadQuestions = Callable[[ScoreConfig, Attributes], "Questions"]
 
 
 def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:
-    """Load the model's text tower, and let it read what is asked."""
+    """Load the model's text tower, and have it read what is asked."""
     from shardsift.scoring import questions  # imports torch
 
     return questions.load_questions(config, attributes)
@@ -65,7 +65,7 @@ class Ask:
 
     @property
     def inputs(self) -> AskInputs:
-        """What actors need."""
+        """Inputs of the actors."""
         return AskInputs(
             annotations=self.annotations,
             measures=self.measures,
@@ -78,15 +78,11 @@ class Ask:
         """Delete what is to be replaced, and write the record, before the first answer."""
         self.folder.begin(self.plan, self.contents, annotations=self.plan.inputs[0])
 
-    def finish(self, manifest: ManifestWriter, actors: int, seconds: float) -> RunSummary:
+    def finish(self, manifest: ManifestWriter, seconds: float) -> RunSummary:
         """Sum up all shards. Raises as `complete` does."""
+        contents = self.contents
         return complete(
-            self.folder,
-            self.plan,
-            manifest,
-            contents=self.contents,
-            actors=actors,
-            seconds=seconds,
+            self.folder, self.plan, manifest, contents=contents, actors=0, seconds=seconds
         )
 
 
@@ -148,7 +144,7 @@ def _record_with_embeddings(source: OutputFolder) -> RunRecord:
 
 
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
-    """Let the model of a run read what is asked. Raises ConfigError if it is another model."""
+    """Have the model of a run read what is asked. Raises ConfigError if it is another model."""
     moved = {"model": config.model, "pretrained": config.pretrained}
     questions = load(recorded_config(scored, **moved), config.asked())
     if questions.fingerprint != scored.fingerprint:
@@ -174,13 +170,11 @@ class AskTally(Tally):
             self.work += outcome.rows
 
 
-def _answer(inputs: AskInputs, task: ShardTask, meter: Meter) -> ShardReport:
-    return answer_shard(task, inputs, meter)
-
-
 def asking(inputs: AskInputs, cpus: float) -> CpuSpec:
     """Describe an actor that asks."""
-    return CpuSpec(do=partial(_answer, inputs), cpus=cpus, get_ready=partial(_compute_on, cpus))
+    return CpuSpec(
+        do=partial(answer_shard, inputs), cpus=cpus, get_ready=partial(_compute_on, cpus)
+    )
 
 
 def _compute_on(cpus: float) -> None:
@@ -190,7 +184,7 @@ def _compute_on(cpus: float) -> None:
 
 
 def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
-    """Let actors ask all shards that have no answers yet; sum up once every shard has some."""
+    """Have actors ask all shards that have no answers yet; sum up unless the run is stopped."""
     tasks = run.open_tasks
     result = CpuResult(tally=AskTally(len(tasks)))
     with ManifestWriter() as manifest:
@@ -206,6 +200,6 @@ def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
             find_committed=partial(find_committed, run.folder.url, run.reopened),
             keep=manifest.add,
         )
-        if result.failed or result.tally.shards < result.tally.shards_total:
+        if result.tally.shards < result.tally.shards_total:
             return result, None
-        return result, run.finish(manifest, 0, result.tally.seconds)
+        return result, run.finish(manifest, result.tally.seconds)

@@ -23,7 +23,7 @@ from shardsift.scoring.heap import keep_heap
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CpuSpec:
-    """How to make an actor, and what it takes.
+    """An actor without an image model: its work, and the resources it takes.
 
     `do` does a task, which a meter counts, and raises ShardError if it can't be done; `get_ready`
     is called before, in the actor's process.
@@ -57,7 +57,7 @@ class CpuWork:
 
 @dataclass(kw_only=True)
 class CpuResult:
-    """What a run came to: counts, and the shards that were given up."""
+    """Result of a run: counts, and the shards that were given up."""
 
     tally: Tally
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
@@ -76,7 +76,7 @@ def run_on_cpus(
     find_committed: Callable[[Any], Report | None],
     keep: Callable[[Any], object],
 ) -> None:
-    """Let actors do all tasks, and count them in `result`; without any, do nothing.
+    """Have actors do all tasks, and count them in `result`; without any, do nothing.
 
     Args:
         doing: what they do, as in `scoring`.

@@ -1,4 +1,4 @@
-"""What is checked before a run begins, in seconds and not hours: a `Run` is what passed."""
+"""Checks before a run begins, in seconds and not hours: a `Run` has passed them."""
 
 from __future__ import annotations
 

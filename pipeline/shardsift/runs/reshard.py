@@ -8,7 +8,7 @@ from functools import partial
 
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.tally import Tally
-from shardsift.progress import Display, Meter, byte_size
+from shardsift.progress import Display, byte_size
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard
 from shardsift.reshard.write import ReshardInputs, ReshardReport, write_shard
@@ -27,23 +27,19 @@ class CopyTally(Tally):
             self.work += outcome.bytes
 
     def notes(self, work_per_second: float | None) -> Sequence[str]:
-        """Tell how many bytes are written a second."""
+        """Return how many bytes are written a second."""
         return [f"{byte_size(work_per_second)}/s"] if work_per_second else []
 
 
-def _write(inputs: ReshardInputs, task: ReshardTask, meter: Meter) -> ReshardReport:
-    return write_shard(task, inputs, meter)
-
-
 def copying(inputs: ReshardInputs, cpus: float) -> CpuSpec:
-    """Tell how to make an actor that writes tars."""
-    return CpuSpec(do=partial(_write, inputs), cpus=cpus)
+    """Describe an actor that writes tars."""
+    return CpuSpec(do=partial(write_shard, inputs), cpus=cpus)
 
 
 def write_tars(
     run: Reshard, tasks: Sequence[ReshardTask], display: Display
 ) -> tuple[CpuResult, list[ReshardReport]]:
-    """Let actors write the tars of these tasks."""
+    """Have actors write the tars of these tasks."""
     total = sum(task.bytes for task in tasks)
     result = CpuResult(tally=CopyTally(len(tasks), work_total=total))
     reports: list[ReshardReport] = []

@@ -87,7 +87,7 @@ class ScoreTally(Tally):
 
     @property
     def pace(self) -> str:
-        """How busy each stage was, and which one the others waited for; empty without a shard."""
+        """Busy shares of the stages, and the slowest of them; empty without a shard."""
         if not self.stages:
             return ""
         shares = {stage: seconds.share for stage, seconds in self.stages.items()}
@@ -95,7 +95,7 @@ class ScoreTally(Tally):
         return f"busy: {busy}; {max(shares, key=lambda stage: shares[stage])} sets the pace"
 
     def notes(self, work_per_second: float | None) -> Sequence[str]:
-        """Tell of images without a score."""
+        """Return the number of images without a score."""
         return [f"{self.errors:,} without a score"] if self.errors else []
 
 
@@ -106,7 +106,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class ScoreResult:
-    """What a run came to: counts, the first shards that it gave up, whether it was stopped."""
+    """Result of a run: counts, the first shards that it gave up, whether it was stopped."""
 
     tally: ScoreTally
     failed: list[FailedShard] = field(default_factory=list[FailedShard])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringSpec:
-    """How to make an actor that scores, and what it takes.
+    """An actor that scores: its work, and the resources it takes.
 
     `make_scorer` is called in the actor's process, once.
     """
@@ -43,7 +43,7 @@ class ScoringSpec:
 
     @property
     def overlaps(self) -> bool:
-        """Whether the next shard is opened and decoded before a GPU has ended one."""
+        """True if the next shard is opened and decoded before a GPU has ended one."""
         return self.gpus > 0
 
     def make_work(self) -> Scoring:

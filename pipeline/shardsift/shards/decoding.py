@@ -34,11 +34,11 @@ Picture = RgbImage | ImageError
 
 
 Prepared = tuple[Any, ...]
-"""What each measure has prepared of a picture; None if it was not asked."""
+"""Results of each measure's `prepare`; None if it was not asked."""
 
 
 class Decoded(NamedTuple):
-    """What became of the first files of a chunk, one at least, and the seconds that it took."""
+    """Results of the first files of a chunk, one at least, and the seconds that they took."""
 
     pictures: list[Picture]
     prepared: list[Prepared]
@@ -57,7 +57,7 @@ class Wanted:
     seconds: float = PICTURE_SECONDS
 
     def prepare(self, file: bytes | memoryview, picture: Picture) -> Prepared:
-        """Let all measures that can prepare what they need of a picture."""
+        """Have all measures that can prepare what they need of a picture."""
         if not self.measures:
             return ()
         pixels = None if isinstance(picture, ImageError) else picture

@@ -80,7 +80,7 @@ def _open(url: str, **options: Any) -> tuple[Any, str]:
 
 
 def _login_of(url: str) -> str:
-    """Say where fsspec looks for the login of a URL."""
+    """Describe where fsspec looks for the login of a URL."""
     protocol = url.partition("://")[0]
     if protocol.startswith("http"):
         return "put its header into FSSPEC_HTTP's headers instead"
@@ -89,7 +89,7 @@ def _login_of(url: str) -> str:
 
 
 def is_local(filesystem: Any) -> bool:
-    """Tell whether a filesystem is that of this machine."""
+    """Return whether a filesystem is that of this machine."""
     return isinstance(filesystem, LocalFileSystem)
 
 
@@ -337,7 +337,7 @@ def list_files(folder: str) -> set[str]:
 
 
 def is_annotation(name: str) -> bool:
-    """Tell whether a name from `list_files` is an annotation file and not one of ours."""
+    """Return whether a name from `list_files` is an annotation file and no record."""
     own = any(part.startswith(OWN_PREFIX) for part in name.split("/"))
     return name.endswith(ANNOTATION_SUFFIX) and not own
 
@@ -366,7 +366,7 @@ def followed(place: str, flag: str) -> str:
 
 
 def lies_in(location: str, folder: str) -> bool:
-    """Tell whether a location is an absolute folder or lies below it; links are followed."""
+    """Return whether a location is an absolute folder or lies below it; links are followed."""
     places = absolute(location), folder
     target, source = (p if "://" in p else os.path.realpath(p) for p in places)
     return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")

@@ -163,7 +163,7 @@ def _as_os_error(error: Exception, ending: str) -> OSError:
 
 
 class PlacedReader(io.RawIOBase):
-    """What is read from a place on, and from any place if it has a size.
+    """A file that is read from a place on, and from any place if it has a size.
 
     Attributes:
         size: in bytes; None if an HTTP server tells none, or can't give ranges.
@@ -176,11 +176,11 @@ class PlacedReader(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return true."""
         return True
 
     def seekable(self) -> bool:
-        """Tell whether there is a size."""
+        """Return whether there is a size."""
         return self.size is not None
 
     def tell(self) -> int:

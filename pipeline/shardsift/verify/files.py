@@ -1,4 +1,4 @@
-"""Whether single files of an output hold what they should."""
+"""Proof of single files of an output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verification finds, and the walk that finds it: problems, and what to do about them."""
+"""Problems that a verification finds, what to do about them, and the walk that finds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FoundT = TypeVar("FoundT")
 
 
 class Unsound(Exception):  # noqa: N818  # a finding, which never leaves the verification
-    """What is wrong with a file; `is_ours` is False if somebody else wrote it."""
+    """A fault of a file; `is_ours` is False if somebody else wrote it."""
 
     def __init__(self, trouble: str, *, is_ours: bool = True) -> None:
         super().__init__(" ".join(trouble.split())[:300])

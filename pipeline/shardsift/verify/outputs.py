@@ -279,7 +279,7 @@ def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: T
 
 
 def _is_there(claim: Claim, shard: str) -> bool:
-    """Tell whether a shard that was not asked for has left something."""
+    """Return whether a shard that was not asked for has left something."""
     names = {shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX, failed_name(shard)}
     return bool(names & claim.folder.files)
 

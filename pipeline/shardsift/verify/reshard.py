@@ -1,4 +1,4 @@
-"""Tell whether new tars are those of their plan, byte for byte what their sources give."""
+"""Proof that new tars are those of their plan, byte for byte what their sources give."""
 
 from __future__ import annotations
 

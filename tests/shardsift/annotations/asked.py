@@ -52,8 +52,8 @@ def ask_here(scores: Path, out: Path, *questions: str, **settings: Any) -> RunSu
     run.begin()
     with ManifestWriter() as manifest:
         for task in run.open_tasks:
-            manifest.add(answer_shard(task, run.inputs))
-        return run.finish(manifest, 0, 1.0)
+            manifest.add(answer_shard(run.inputs, task))
+        return run.finish(manifest, 1.0)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:

@@ -60,14 +60,14 @@ class Corpus:
         run = self.prepare(**settings)
         run.folder.begin(run.intent, run.plan)
         tasks = [task for task in run.plan if task.shard not in run.folder.committed]
-        reports = [write_shard(task, run.inputs) for task in tasks]
+        reports = [write_shard(run.inputs, task) for task in tasks]
         run.folder.finish(run.plan, reports)
         return reports
 
     def tasks(self, **settings: Any) -> tuple[list[ReshardTask], Callable[[ReshardTask], object]]:
         """The tasks of a run, and what writes one."""
         run = self.prepare(**settings)
-        return list(run.plan), lambda task: write_shard(task, run.inputs)
+        return list(run.plan), lambda task: write_shard(run.inputs, task)
 
     def kept_keys(self) -> list[str]:
         """In order; each once for every sample."""

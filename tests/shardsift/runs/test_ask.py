@@ -51,7 +51,7 @@ def test_a_shard_whose_embeddings_are_damaged_fails_alone_and_is_tried_again(
     path = scores / "_embeddings" / "maclip" / "1.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    assert ask(scores, out, "--attribute", TEXT) == 1
+    assert ask(scores, out, "--attribute", TEXT, "--max-attempts", "1") == 1
     said = capsys.readouterr().err
     assert "failed 1.tar: its embeddings can't be asked: they end early" in said
     assert "1 shard failed, see" in said

@@ -27,7 +27,7 @@ _MOST_UNCHECKED = 5
 
 
 def run(config: VerifyConfig, console: PlainConsole) -> int:
-    """Check an output and tell what was found; exit code 0, or 1 if something is wrong.
+    """Check an output and print what was found; exit code 0, or 1 if something is wrong.
 
     What was found goes to stdout, progress to `console`.
     """
@@ -35,83 +35,60 @@ def run(config: VerifyConfig, console: PlainConsole) -> int:
     folder = RunFolder(config.output)
     if folder.is_held:
         console.say(f"{folder.url}: a command writes here now, or was killed")
+    found, again = _verify(config, folder, console.track)
+    if config.as_json:
+        deleted = repair(folder, found.problems) if config.repair and found.problems else []
+        told = {"counts": found.counts, "problems": list(map(asdict, found.problems))}
+        rest = {"unchecked": found.unchecked, "deleted": deleted}
+        results.document({"place": folder.url, **told, **rest})
+        return FAILED if found.problems else DONE
+    _print(config, folder, found, results)
+    if again and found.problems:
+        results.print(f"to go on, with the settings of that run: {again}", soft_wrap=True)
+    return FAILED if found.problems else DONE
+
+
+def _verify(config: VerifyConfig, folder: RunFolder, track: Track) -> tuple[Findings, str]:
+    """Verify whatever the folder is; also return the command that makes again what is wrong."""
     if FILTER_RECORD in folder.files:
-        return _tell(config, folder, verify_filtered(folder, console.track), results)
+        return verify_filtered(folder, track), ""
     if RESHARD_RECORD in folder.files:
-        return _tell(config, folder, _verify_reshard(config, console.track), results)
+        if len(config.shards) > 1:
+            raise ConfigError("the sources of a reshard lie in one folder: give one --shards")
+        sources = next(iter(config.shards), None)
+        return verify_reshard(ReshardFolder(config.output), sources, track), ""
     if COMPACTING in folder.files:
-        return _tell(config, folder, verify_compacted(folder), results)
-    return _verify_run(config, console.track, results)
-
-
-def _verify_reshard(config: VerifyConfig, track: Track) -> Findings:
-    if len(config.shards) > 1:
-        raise ConfigError("the sources of a reshard lie in one folder: give one --shards")
-    sources = next(iter(config.shards), None)
-    return verify_reshard(ReshardFolder(config.output), sources, track)
-
-
-def _verify_run(config: VerifyConfig, track: Track, results: PlainConsole) -> int:
+        return verify_compacted(folder), ""
     claim = claim_output(config.output, config.shards)
     found = verify(claim, recount=config.recount, track=track)
-    code = _tell(config, claim.folder, found, results)
-    if not config.as_json and any(claim.verb in problem.remedy for problem in found.problems):
-        inputs = claim.plan.patterns if isinstance(claim.plan, ShardPlan) else claim.plan.inputs
-        again = command(claim.verb, *inputs, "--output", claim.folder.url)
-        results.print(f"to go on, with the settings of that run: {again}", soft_wrap=True)
-    return code
+    if not any(claim.verb in problem.remedy for problem in found.problems):
+        return found, ""
+    inputs = claim.plan.patterns if isinstance(claim.plan, ShardPlan) else claim.plan.inputs
+    return found, command(claim.verb, *inputs, "--output", folder.url)
 
 
-def _tell(config: VerifyConfig, folder: RunFolder, found: Findings, results: PlainConsole) -> int:
-    if config.as_json:
-        return _print_json(config, folder, found, results)
-    results.tabulate(_sheet(config, folder, found))
+def _print(config: VerifyConfig, folder: RunFolder, found: Findings, results: PlainConsole) -> None:
+    rows = [
+        (name, f"{n:,}" if config.recount or name != "tars read again" else "not asked for")
+        for name, n in found.counts.items()
+    ]
+    rows.append(("problems", f"{len(found.problems):,}"))
+    results.tabulate(Sheet(title=folder.url, rows=rows))
     for problem in found.problems:
         told = failure(problem.place, f"{problem.trouble}; {problem.remedy}")
         results.print(told, soft_wrap=True)
     for line in found.unchecked[:_MOST_UNCHECKED]:
         results.print(line, soft_wrap=True)
-    if len(found.unchecked) > _MOST_UNCHECKED:
-        more = len(found.unchecked) - _MOST_UNCHECKED
+    if (more := len(found.unchecked) - _MOST_UNCHECKED) > 0:
         results.print(f"and {more:,} more that were not compared")
-    if not found.problems:
-        results.print(_clean_bill(found))
-        return DONE
-    if config.repair:
+    if not found.problems and found.unchecked:
+        results.print("consistent, as far as it could be compared")
+    elif not found.problems:
+        given_up = f" but for {count(found.given_up, 'shard')}, given up when scored"
+        results.print(f"complete and consistent{given_up if found.given_up else ''}")
+    elif config.repair:
         deleted = repair(folder, found.problems)
         again = sum(problem.rescores for problem in found.problems)
         results.print(
             f"repaired: {count(len(deleted), 'file')} deleted, {again:,} to be made again"
         )
-    return FAILED
-
-
-def _print_json(
-    config: VerifyConfig, folder: RunFolder, found: Findings, results: PlainConsole
-) -> int:
-    deleted = repair(folder, found.problems) if config.repair and found.problems else []
-    results.document(
-        {
-            "place": folder.url,
-            "counts": found.counts,
-            "problems": [asdict(problem) for problem in found.problems],
-            "unchecked": found.unchecked,
-            "deleted": deleted,
-        }
-    )
-    return FAILED if found.problems else DONE
-
-
-def _clean_bill(found: Findings) -> str:
-    if found.unchecked:
-        return "consistent, as far as it could be compared"
-    given_up = f" but for {count(found.given_up, 'shard')}, given up when scored"
-    return f"complete and consistent{given_up if found.given_up else ''}"
-
-
-def _sheet(config: VerifyConfig, folder: RunFolder, found: Findings) -> Sheet:
-    rows: list[tuple[str, str]] = []
-    for name, number in found.counts.items():
-        is_asked_for = config.recount or name != "tars read again"
-        rows.append((name, f"{number:,}" if is_asked_for else "not asked for"))
-    return Sheet(title=folder.url, rows=[*rows, ("problems", f"{len(found.problems):,}")])
