@@ -200,7 +200,7 @@ class Contents:
             return f"{there}, and these would be {here}"
         if self.fingerprint != other.fingerprint:
             changes = _changes(self.config, other.config) or "the weights differ"
-            return f"made with another configuration ({changes})"
+            return f"with another configuration ({changes})"
         ours, theirs = (each.measures for each in (self, other))
         for name in (*ours, *(name for name in theirs if name not in ours)):
             one, two = ours.get(name), theirs.get(name)

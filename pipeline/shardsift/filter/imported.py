@@ -13,7 +13,7 @@ import pyarrow as pa
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
 from shardsift.filter.database import Database, QueryError, equal_runs, quoted
-from shardsift.filter.tables import find_files, is_output, is_parquet, reading
+from shardsift.filter.tables import find_files, is_parquet, reading
 from shardsift.measures import (
     MACLIP,
     MACLIP_COLUMNS,
@@ -23,7 +23,7 @@ from shardsift.measures import (
 )
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.outputs.output import RUN_RECORD, OutputFolder, Survey, survey
-from shardsift.outputs.sealed_table import schema_of
+from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name, check_file, check_folder
@@ -42,7 +42,7 @@ def is_plain(url: str) -> bool:
     first = min((n for n in names if is_parquet(n) and not n.startswith("_")), default=None)
     if RUN_RECORD in names or first is None:
         return False
-    return not is_output(join(url, first))
+    return "measures" not in read_metadata(join(url, first))
 
 
 @contextmanager

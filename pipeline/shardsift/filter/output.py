@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
 
 from shardsift.documents import Document, DocumentError, first_problem
@@ -28,7 +27,13 @@ from shardsift.outputs.digest import digest_of
 from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
 from shardsift.outputs.output import Part, Survey
 from shardsift.outputs.sealed_table import SCHEMA as ANNOTATIONS
-from shardsift.outputs.sealed_table import encode_sealed, own_metadata, read_own, shard_column
+from shardsift.outputs.sealed_table import (
+    encode_sealed,
+    own_metadata,
+    read_metadata,
+    read_own,
+    shard_column,
+)
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import absolute, is_annotation, join, list_files, open_read, read_bytes
@@ -284,12 +289,9 @@ class KeptFolder(RunFolder):
 
     def _is_own_list(self, name: str) -> bool:
         """Return whether a file is the keep-list of the shard that it is named after."""
-        try:
-            with open_read(join(self.url, name)) as file:
-                footer = KeepListFooter.parse(pq.read_schema(file).metadata or {})
-        except (OSError, pa.ArrowException, ValueError):
-            return False
-        return f"{KEEP_LIST}/{annotation_name(footer.shard)}" == name
+        told = read_metadata(join(self.url, name))
+        shard = told.get("shard", "") if "filter" in told else ""
+        return f"{KEEP_LIST}/{annotation_name(shard)}" == name
 
     def commit(self, name: str, data: bytes) -> None:
         """Write a file, and note that it is there. Threads may call it."""

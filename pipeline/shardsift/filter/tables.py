@@ -18,7 +18,7 @@ from shardsift.filter.database import Database, QueryError, escaped, literal, qu
 from shardsift.filter.expressions import Column, field_kind
 from shardsift.measures import Contents
 from shardsift.outputs.beside import NAMED, Beside
-from shardsift.outputs.sealed_table import own_metadata, schema_of
+from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.redaction import reason
 from shardsift.storage.files import join, list_files, open_read, pattern_of
 from shardsift.storage.reading import located
@@ -205,7 +205,7 @@ class Table(Source):
         self._once = ""
         self._names: Mapping[str, str] = {}  # as DuckDB has them, by those in the files
         self._found, reader = find_files(url)
-        if not excludes and is_output(self._found[0]):
+        if not excludes and "measures" in read_metadata(self._found[0]):
             raise InputError(
                 f"{url}: is an output of Shardsift, whose rows stand in the order of the "
                 "annotations' own; name its folder by --with"
@@ -393,9 +393,9 @@ def open_tables(
     outputs: Sequence[Beside] = (),
 ) -> Columns:
     """Open tables; return the columns that expressions may name. Raises UserError."""
-    aliases = Counter(each.alias.lower() for each in (*outputs, *tables))
+    aliases = Counter([OWN, *(each.alias.lower() for each in (*outputs, *tables))])
     if twice := [alias for alias, times in aliases.items() if times > 1 and alias != "excluded"]:
-        raise ConfigError(f"an output and a table are called {twice[0]}; name one by AS")
+        raise ConfigError(f"--with and --join: two tables are called {twice[0]}; name one by AS")
     own = Columns(contents).own
     for number, table in enumerate(tables):
         table.open(database, number, own)
@@ -454,15 +454,6 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
         if found:
             return [join(folder, name) for name in found], sql
     raise InputError(f"{url}: {problem}")
-
-
-def is_output(file: str) -> bool:
-    """Return whether a file is that of an output of Shardsift, as it wrote it."""
-    try:
-        with open_read(file) as content:
-            return "measures" in own_metadata(pq.read_schema(content).metadata or {})
-    except (OSError, pa.ArrowException, ValueError):
-        return False
 
 
 def reading(reader: str, files: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from shardsift.columns import Column
 from shardsift.errors import ConfigError, InputError
-from shardsift.measures import Contents
+from shardsift.measures import Contents, MeasureRecord
 from shardsift.outputs.output import OutputFolder, Part, find_annotations, is_answer_of
 from shardsift.outputs.sealed_table import Footer, schema_of
 from shardsift.records import ShardReport
+from shardsift.storage.files import absolute
 
 NAMED = re.compile(r"(?P<url>.*\S)\s+AS\s+(?P<alias>[a-z]\w*)\s*", re.IGNORECASE | re.DOTALL)
 """A location with a name for SQL: `answers AS ai`."""
@@ -26,6 +27,7 @@ class Beside:
 
     Attributes:
         alias: names it in SQL.
+        given: its absolute location, as `--with` takes it.
         columns: the columns of its measures.
         may_lack: whether shards that it doesn't have are null, and no error.
         digests: of the rows of the files that were read, by name.
@@ -33,6 +35,7 @@ class Beside:
 
     folder: OutputFolder
     alias: str
+    given: str = ""
     may_lack: bool = False
     digests: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -90,7 +93,7 @@ class Beside:
         self.digests[part.name] = footer.report.digest
 
 
-def find_beside(given: Sequence[str], *, may_lack: bool = False) -> Sequence[Beside]:
+def find_beside(words: Sequence[str], *, may_lack: bool = False) -> Sequence[Beside]:
     """Open outputs, each as `URL` or `URL AS name`; without a name it is `other`, then `other2`.
 
     Raises:
@@ -99,7 +102,7 @@ def find_beside(given: Sequence[str], *, may_lack: bool = False) -> Sequence[Bes
         ConfigError: if two have one name.
     """
     found: dict[str, Beside] = {}
-    for number, word in enumerate(given, start=1):
+    for number, word in enumerate(words, start=1):
         named = NAMED.fullmatch(word)
         alias = named["alias"] if named else f"other{number if number > 1 else ''}"
         if alias.lower() in found:
@@ -107,30 +110,39 @@ def find_beside(given: Sequence[str], *, may_lack: bool = False) -> Sequence[Bes
         folder = find_annotations(named["url"] if named else word)
         if folder.record is None:
             raise InputError(f"{folder.url}: no _run.json here; name an output")
-        found[alias.lower()] = Beside(folder, alias, may_lack)
+        given = absolute(folder.url) + (f" AS {alias}" if named else "")
+        found[alias.lower()] = Beside(folder, alias, given, may_lack)
     return list(found.values())
 
 
 def contents_with(contents: Contents, outputs: Sequence[Beside]) -> Contents:
-    """Describe annotations to which the columns of outputs are added, see `add_columns`."""
-    measures = {
-        f"{output.alias}.{name}": measure
-        for output in outputs
-        for name, measure in output.folder.contents.measures.items()
-    }
-    return replace(contents, measures={**contents.measures, **measures})
+    """Describe annotations to which the further columns of outputs are added, see `add_columns`."""
+    added = tuple(column for _, _, column in _added(contents, outputs))
+    record = MeasureRecord(digest="", columns=added, needs=())
+    return replace(contents, measures={**contents.measures, "beside": record})
 
 
-def add_columns(table: Any, part: Part, outputs: Sequence[Beside]) -> Any:
-    """Append the further columns of outputs to all rows of a part.
+def add_columns(table: Any, part: Part, contents: Contents, outputs: Sequence[Beside]) -> Any:
+    """Append the further columns of outputs to all rows of a part of annotations.
 
-    Raises as `Beside.read`, and InputError if a column of that name is there.
+    A name that is taken becomes `other.attr_text`. Raises as `Beside.read`.
     """
     for output in outputs:
-        names = [column.name for column in output.folder.contents.further]
-        if twice := {*names} & {*table.column_names}:
-            raise InputError(f"{output.url}: {min(twice)} is a column of the annotations, too")
-        own = output.read(part, names)
-        for name in names:
-            table = table.append_column(own.schema.field(name), own[name])
+        added = [each for each in _added(contents, outputs) if each[0] is output]
+        own = output.read(part, [name for _, name, _ in added])
+        for _, name, column in added:
+            table = table.append_column(column.name, own[name])
     return table
+
+
+def _added(contents: Contents, outputs: Sequence[Beside]) -> Iterator[tuple[Beside, str, Column]]:
+    """Yield further columns of outputs: whose each is, its name there, and what it becomes."""
+    taken = {column.name for column in contents.columns}
+    for output in outputs:
+        for column in output.folder.contents.further:
+            names = {"name": f"{output.alias}.{column.name}"}
+            names["label"] = f"{output.alias}: {column.title}"
+            is_taken = column.name in taken
+            taken.add(column.name)
+            named = column.model_copy(update=names) if is_taken else column
+            yield output, column.name, named

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shardsift.errors import AnnotationError, OutputError
@@ -25,7 +24,7 @@ from shardsift.outputs.sealed_table import (
     PARQUET_OPTIONS,
     ROW_GROUP_ROWS,
     Footer,
-    own_metadata,
+    read_metadata,
     schema_of,
 )
 from shardsift.storage.files import (
@@ -34,7 +33,6 @@ from shardsift.storage.files import (
     committing,
     join,
     list_files,
-    open_read,
     read_bytes,
 )
 from shardsift.storage.lease import Lease, held
@@ -142,8 +140,9 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
     records = {COMPACTING, MANIFEST, RUN_RECORD, SUMMARY, *target.own_failures()}
 
     def is_own(name: str) -> bool:
-        is_file = _OWN_FILE.fullmatch(name) and _is_own(join(output, name))
-        return COMPACTING in files and (name in records or bool(is_file))
+        if COMPACTING not in files or name in records:
+            return COMPACTING in files
+        return bool(_OWN_FILE.fullmatch(name)) and "shards" in read_metadata(join(output, name))
 
     target.check_own("compact", files, is_own)
     if SUMMARY in files and not overwrite:
@@ -152,15 +151,6 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
             "--overwrite to replace them"
         )
     return target, files - {COMPACTING, SUMMARY}
-
-
-def _is_own(url: str) -> bool:
-    """Return whether a file says that it holds compacted annotations."""
-    try:
-        with open_read(url) as file:
-            return "shards" in own_metadata(pq.read_metadata(file).metadata or {})
-    except (OSError, pa.ArrowException, ValueError):
-        return False
 
 
 def _read(found: Survey, track: Track) -> Generator[ShardRows]:

@@ -124,7 +124,7 @@ class OutputFolder(RunFolder):
             self.check_own("run", self.committed, lambda _: False)
         elif different := self.record.contents.difference(contents):
             raise OutputError(
-                f"{self.url}: holds annotations {different}; choose another --output, or "
+                f"{self.url}: holds annotations made {different}; choose another --output, or "
                 "--overwrite to replace them"
             )
 

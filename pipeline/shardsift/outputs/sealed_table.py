@@ -239,6 +239,15 @@ def own_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
     }
 
 
+def read_metadata(url: str) -> dict[str, str]:
+    """Return our part of a Parquet file's metadata; nothing if it has none, or can't be read."""
+    try:
+        with open_read(url) as file:
+            return own_metadata(pq.read_metadata(file).metadata or {})
+    except (OSError, pa.ArrowException, ValueError):
+        return {}
+
+
 def read_footer(url: str) -> Footer:
     """Read the metadata of an output's file. Raises AnnotationError if it isn't one of ours."""
     try:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.columns import is_known, named
+from shardsift.filter.database import quoted
 from shardsift.report.gather import RunData
 from shardsift.shards.plan import TOP
 
@@ -84,7 +85,7 @@ def make_axes(run: RunData) -> list[Axis]:
         _axis(
             column.name,
             column.title,
-            column.name if is_known(column) else f'"{column.name}"',
+            column.name if is_known(column) else ".".join(map(quoted, column.name.split("."))),
             run.numbers(column.name),
         )
         for column in declared

@@ -27,7 +27,7 @@ from shardsift.outputs.records import RunRecord, RunSummary
 from shardsift.outputs.sealed_table import count_values
 from shardsift.report.parts import Parting, part_by
 from shardsift.shards.plan import plan_shards
-from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
+from shardsift.storage.files import FAILED_FOLDER, join, modified
 from shardsift.threads import Track, no_track
 
 Floats = NDArray[np.float64]
@@ -142,7 +142,7 @@ def gather(
     thinned = list(_read_rows(folder, outputs, chosen, most, seed, track))
     table = pa.concat_tables(rows for rows, _ in thinned).unify_dictionaries()
     contents = contents_with(folder.contents, outputs)
-    flags = [word for output in outputs for word in ("--with", absolute(output.url))]
+    flags = [word for output in outputs for word in ("--with", output.given)]
     is_running = folder.is_held
     return RunData(
         url=url,
@@ -211,7 +211,7 @@ def _read_rows(
 
     def read_one(name: str) -> tuple[Any, int]:
         footer, table = folder.annotations.read_with_footer(name)
-        table = add_columns(table, part_of(name, footer), outputs)
+        table = add_columns(table, part_of(name, footer), folder.contents, outputs)
         if share is None or len(table) <= share:
             return table, len(table)
         # the file's own dice: threads come in any order

@@ -46,7 +46,7 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
     footer = _footer(metadata)
     if footer.contents != record.contents:
         different = record.contents.difference(footer.contents) or "with other settings"
-        raise Unsound(f"its annotation was made {different}, than the run's record says")
+        raise Unsound(f"its annotation was made {different}, not as the record says")
     if footer.shard.path != task.shard:
         raise Unsound(f"its annotation is that of {footer.shard.path}")
     if footer.report.rows != file.metadata.num_rows:

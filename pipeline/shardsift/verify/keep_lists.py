@@ -89,7 +89,7 @@ def _find_beside(filtered: Filtered, found: Findings) -> Sequence[Beside]:
     """Open the outputs of `--with`; none if one of them is gone."""
     try:
         places = [followed(url, "filter again") for url in filtered.record.beside]
-        return [Beside(find_annotations(url), "", may_lack=True) for url in places]
+        return [Beside(find_annotations(url), url, may_lack=True) for url in places]
     except (UserError, AnnotationError) as error:
         found.unchecked.append(f"kept rows were not compared with what chose them: {error}")
         return []

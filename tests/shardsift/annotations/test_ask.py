@@ -110,7 +110,12 @@ def test_what_cannot_be_asked_is_one_line(
         (tmp_path / "in", {}, InputError, "no annotations here"),
         (scores, others, ConfigError, "these are not the weights that made"),
         (scores, {"output": str(scores / "a")}, OutputError, "lies in the annotations"),
-        (scores, {"output": str(tmp_path / "plain")}, OutputError, "holds annotations of pictures"),
+        (
+            scores,
+            {"output": str(tmp_path / "plain")},
+            OutputError,
+            "holds annotations made of pictures",
+        ),
     ]
     for folder, settings, kind, says in cases:
         values = {"annotations": str(folder), "output": str(out), "attribute": [TEXT]}

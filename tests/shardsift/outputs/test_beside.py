@@ -108,15 +108,28 @@ def test_stats_and_compare_know_its_columns(answered: Path) -> None:
 def test_a_report_shows_its_columns_and_its_command_names_it(
     answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = shutil.copytree(answered / "answers", tmp_path / "answers")
-    shutil.rmtree(answers)
-    ask_here(answered / "out", answers, TEXT)
-    command = ["report", str(answered / "out"), "--with", str(answers), "--output", str(tmp_path)]
-    assert main(command) == 0
+    beside = f"{answered / 'answers'} AS late"
+    command = ["report", str(answered / "out"), "--with", beside, "--output", str(tmp_path)]
+    assert main([*command, "--per", "attr_text IS NULL"]) == 0
     page = (tmp_path / "report.html").read_text()
     assert '"label": "text", "name": "attr_text"' in page
-    assert f"--with {answers}" in page
-    assert f"--with {answers}" in " ".join(capsys.readouterr().err.split())
+    assert '"label": "late: blurry", "name": "late.attr_blurry"' in page
+    assert '"sql": "\\"late\\".\\"attr_blurry\\""' in page
+    assert beside in page
+    assert f"--with '{beside}'" in " ".join(capsys.readouterr().err.split())
+    rule = '"late"."attr_blurry" >= 0'
+    assert filter_of(answered, tmp_path / "k", "--with", beside, "--where", rule) == 0
+
+
+def test_a_name_for_two_outputs_is_refused(
+    answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = str(answered / "answers")
+    for names in (["a", "A"], ["annotations"]):
+        beside = [word for name in names for word in ("--with", f"{answers} AS {name}")]
+        assert filter_of(answered, tmp_path / "k", *beside) == 2
+        told = capsys.readouterr().err
+        assert "another output A" in told or "two tables are called annotations" in told
 
 
 # --- answers that are stale ----------------------------------------------------------------------

@@ -160,7 +160,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "settings edited": (
         lambda path: edit_footer(path, config="{}"),
-        "its annotation was made with other settings, than the run's record says",
+        "its annotation was made with other settings, not as the record says",
     ),
     "a bit of an index": (
         lambda path: flip(path, b"shardsift-sha256", b"shardsift-sha257"),
