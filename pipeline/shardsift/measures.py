@@ -176,8 +176,9 @@ class Contents:
 
     @property
     def further(self) -> Sequence[Column]:
-        """The columns that not every annotation has."""
-        every = (column for measure in self.measures.values() for column in measure.columns)
+        """The columns that not every annotation has, in the order of the measures' names."""
+        ordered = (self.measures[name] for name in sorted(self.measures))
+        every = (column for measure in ordered for column in measure.columns)
         return [column for column in every if not is_known(column)]
 
     @property

@@ -138,7 +138,7 @@ class Columns:
         if places:
             source, name = places[0]
             return source.column(name, fields)
-        known = [name for source in self._sources for name in source.kinds]
+        known = list(dict.fromkeys(name for source in self._sources for name in source.kinds))
         dotted = [f"{source.alias}.{name}" for source in self._sources for name in source.kinds]
         name = ".".join(path)
         hint = did_you_mean(name, dotted if rest else known, f"there are {', '.join(known)}")

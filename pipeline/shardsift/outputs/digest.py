@@ -70,7 +70,8 @@ def _parts(chunk: Any) -> Iterator[Any]:
         yield b"".join(pc.fill_null(chunk, bytes(chunk.type.byte_width)).to_pylist())
         return
     if not pa.types.is_string(chunk.type):
-        values = pc.fill_null(chunk, 0).to_numpy(zero_copy_only=False)
+        numbers = chunk.cast(pa.uint8()) if pa.types.is_boolean(chunk.type) else chunk
+        values = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False)
         yield b""
         yield values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
         return

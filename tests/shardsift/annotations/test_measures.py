@@ -259,6 +259,44 @@ def test_no_bit_of_its_file_changes_unnoticed(measured: Path) -> None:
     assert "the sums of columns in its footer" in problems(measured)
 
 
+def test_columns_stand_in_the_order_of_the_measures_names(shards: Path, tmp_path: Path) -> None:
+    """And not in that in which they were given, or readers would take one for another."""
+
+    class Early(Brightness):
+        name = "aaa"
+        columns = (Column(name="zzz", type="float64", meaning="the same"),)
+
+    early = [Brightness(), Early()]
+    annotate_shards(shards, AskingScorer(), tmp_path / "own", measures=early)
+    assert problems(tmp_path / "own") == ""
+    names = pq.read_schema(tmp_path / "own" / "0.parquet").names
+    assert names[-5:-2] == ["zzz", "attr_text", "brightness"]
+    assert annotate_shards(shards, AskingScorer(), tmp_path / "own", measures=early[::-1]) == []
+
+
+def test_columns_of_every_type_are_proven_and_filtered_by(shards: Path, tmp_path: Path) -> None:
+    class Several(Measure):
+        name = "several"
+        columns = tuple(
+            Column(name=f"a_{kind}", type=kind, meaning="something")
+            for kind in ("float64", "bool", "string", "int64", "label")
+        )
+
+        def prepare(self, picture: Picture) -> tuple[float, bool, str, int, str | None]:
+            size = len(picture.file)
+            return size / 3, size % 2 == 0, f"{size} bytes", size, None
+
+    scores = tmp_path / "out"
+    annotate_shards(shards, FakeScorer(), scores, measures=[Several()])
+    assert problems(scores) == ""
+    sizes = [len(data) for _, data in FILES[:2]]
+    assert [row["a_int64"] for row in rows_of(scores)] == [*sizes, None]
+    rule = "a_bool IS NOT NULL AND a_string = a_int64 || ' bytes' AND a_label IS NULL"
+    command = ["filter", str(scores), "--output", str(tmp_path / "kept"), "--keep-top", "1"]
+    assert main([*command, "--by", "a_float64", "--where", rule]) == 0
+    assert len(kept_rows(tmp_path / "kept")) == 2
+
+
 def test_a_value_is_null_or_finite(shards: Path, tmp_path: Path) -> None:
     class Odd(Brightness):
         def prepare(self, picture: Picture) -> float:
