@@ -78,11 +78,15 @@ class Ask:
         """Delete what is to be replaced, and write the record, before the first answer."""
         self.folder.begin(self.plan, self.contents, annotations=self.plan.inputs[0])
 
-    def finish(self, manifest: ManifestWriter, seconds: float) -> RunSummary:
+    def finish(self, manifest: ManifestWriter, seconds: float, actors: int) -> RunSummary:
         """Sum up all shards. Raises as `complete` does."""
-        contents = self.contents
         return complete(
-            self.folder, self.plan, manifest, contents=contents, actors=0, seconds=seconds
+            self.folder,
+            self.plan,
+            manifest,
+            contents=self.contents,
+            actors=actors,
+            seconds=seconds,
         )
 
 
@@ -202,4 +206,4 @@ def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
         )
         if result.tally.shards < result.tally.shards_total:
             return result, None
-        return result, run.finish(manifest, result.tally.seconds)
+        return result, run.finish(manifest, result.tally.seconds, result.actors)

@@ -57,10 +57,11 @@ class CpuWork:
 
 @dataclass(kw_only=True)
 class CpuResult:
-    """Result of a run: counts, and the shards that were given up."""
+    """Result of a run: counts, the shards that were given up, and how many actors it had."""
 
     tally: Tally
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
+    actors: int = 0
 
 
 def run_on_cpus(
@@ -95,10 +96,11 @@ def run_on_cpus(
     with connected(config.address):
         may_grow = is_joined(config.address)
         fitting = choose_actors(config.actors, spec.gpus, spec.cpus, may_grow=may_grow)
+        result.actors = min(fitting, len(tasks))
         begin()
         coordinator = Coordinator(
             RayFleet(spec),
-            min(fitting, len(tasks)),
+            result.actors,
             max_attempts=config.max_attempts,
             shard_timeout=config.shard_timeout,
             find_committed=find_committed,
