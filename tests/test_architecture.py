@@ -22,7 +22,7 @@ OWNERS = {
     "matplotlib": ["drawing.py"],
     "open_clip": ["scoring/clip.py"],
     "PIL": ["shards/", "report/pictures.py", "cli/verbs/demo.py"],
-    "ray": ["engine/", "runs/metrics.py"],
+    "ray": ["engine/"],
     "rich": ["cli/"],
     "simplejpeg": ["shards/turbo.py"],
     "tenacity": ["storage/remote.py"],

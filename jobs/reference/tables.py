@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from shardsift.cli import exit_codes
 from shardsift.columns import Column, with_further
+from shardsift.engine.metrics import METRICS
 from shardsift.errors import ErrorCode
 from shardsift.measures import AttributesMeasure
 from shardsift.outputs.sealed_table import arrow_schema
-from shardsift.runs.metrics import METRICS
 
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}
 """How types are called for which Arrow's own name is no help."""

@@ -16,7 +16,7 @@ import numpy as np
 from shardsift.engine.actor import Place, Ready, ShardTrouble, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
 from shardsift.outputs.sketch import quantile_sketch
-from shardsift.progress import Parts
+from shardsift.progress import ActorProgress
 from shardsift.records import ShardReport
 
 ACTORS_PER_NODE = 8
@@ -110,7 +110,8 @@ class SimulatedFleet:
         node = next((node for node in free if str(node) not in avoided), free[0])
         self._reach = min(self.nodes, max(self._reach, node + 2))
         self._taken[node] += 1
-        actor = SimulatedActor(node, self._clock + self.timing.arrival)
+        pid = 1_000_000 * next(self._serial)  # one more with each start
+        actor = SimulatedActor(node, self._clock + self.timing.arrival, pid)
         self._actors.append(actor)
         self._seated.add(actor)
         return actor
@@ -136,12 +137,11 @@ class SimulatedFleet:
         actor.is_loaded = True
         return self._promise(actor, actor.free_at, Ready(place=self._place(actor)))
 
-    def progress(self, actor: SimulatedActor) -> Call:
-        works = actor.free_at < inf
-        return self._promise(actor, self._clock, int(self._clock) if works else 0)
-
-    def parts(self) -> Parts:
-        return {}
+    def progress(self) -> Mapping[Place, ActorProgress] | None:
+        return {
+            self._place(actor): ActorProgress(int(self._clock) if actor.free_at < inf else 0, {})
+            for actor in self._seated
+        }
 
     def process(self, actor: SimulatedActor, task: Task) -> Call:
         crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")

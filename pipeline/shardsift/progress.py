@@ -10,40 +10,19 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heapify, heapreplace
-from math import ceil
 from threading import Lock
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from pydantic import ByteSize
-
 ItemT = TypeVar("ItemT")
-
-PROGRESS = __name__
-"""The logger that tells once in a while how far work is."""
 
 _WINDOW_SECONDS = 60.0
 _STILL_SECONDS = 20.0
 """After which nothing new counts as slowness, and not as a batch that is under way."""
 _ACTOR_BY_ACTOR = 8
 """Shards an actor whose end is worked out one by one; of those before them only the sum counts."""
-
-
-def count(number: int, noun: str) -> str:
-    """Join a number and its noun: `1 shard`, `1,234 shards`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def byte_size(size: float) -> str:
-    """Write a number of bytes as people do: `1.2GB`."""
-    return ByteSize(size).human_readable(decimal=True)
-
-
-def at_most(share: float) -> str:
-    """Write a bound as a percentage, rounded up, so that it holds."""
-    return f"{ceil(share * 1e5) / 1e3:.3f}%"
 
 
 # --- where the work is done ----------------------------------------------------------------------
@@ -58,13 +37,13 @@ class Part:
     items: int
     errors: int
 
-    def times(self, rate: float) -> Part:
-        """Measure its work in another unit."""
-        return replace(self, work=self.work * rate, size=self.size * rate)
 
+@dataclass(frozen=True, slots=True)
+class ActorProgress:
+    """State of a `Meter`: a number that grows while the actor works, and its open shards."""
 
-Parts = Mapping[str, Mapping[str, Part]]
-"""Of each actor, by its id: the shards that it has under way."""
+    steps: int
+    shards: Mapping[str, Part]
 
 
 class ShardMeter:
@@ -134,17 +113,11 @@ class Meter:
                 del self._open[name]
                 self._steps += meter.ended
 
-    @property
-    def steps(self) -> int:
-        """What was passed on, and what has ended: if that stands still, the work does."""
+    def read(self) -> ActorProgress:
+        """Return what is done by now."""
         with self._lock:
-            return self._steps + sum(meter.ended for meter in self._open.values())
-
-    @property
-    def parts(self) -> dict[str, Part]:
-        """The shards that are under way."""
-        with self._lock:
-            return {name: meter.part for name, meter in self._open.items()}
+            steps = self._steps + sum(meter.ended for meter in self._open.values())
+            return ActorProgress(steps, {name: meter.part for name, meter in self._open.items()})
 
 
 # --- how fast it goes ----------------------------------------------------------------------------

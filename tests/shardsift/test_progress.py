@@ -6,34 +6,7 @@ from threading import Thread
 
 import pytest
 
-from shardsift.progress import (
-    Course,
-    Meter,
-    Pace,
-    Part,
-    Snapshot,
-    at_most,
-    byte_size,
-    count,
-    time_left,
-)
-
-
-@pytest.mark.parametrize(
-    ("number", "text"), [(0, "0 shards"), (1, "1 shard"), (9999, "9,999 shards")]
-)
-def test_numbers_agree_with_their_nouns(number: int, text: str) -> None:
-    assert count(number, "shard") == text
-
-
-def test_bytes_are_written_as_people_do() -> None:
-    assert [byte_size(size) for size in (0, 999, 1_234_567)] == ["0B", "999B", "1.2MB"]
-
-
-def test_a_bound_is_rounded_up_so_that_it_holds() -> None:
-    assert [at_most(share) for share in (0.0, 0.000001, 0.0133, 1.0)] == [
-        *("0.000%", "0.001%", "1.330%", "100.000%")
-    ]
+from shardsift.progress import ActorProgress, Course, Meter, Pace, Part, Snapshot, time_left
 
 
 def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() -> None:
@@ -43,18 +16,18 @@ def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() 
         ending = first.ending(["one", "two"])
         assert next(ending) == "one"
         first.add_errors(1)
-        assert meter.parts == {"a.tar": Part(300, 1000, 2, 1), "b.tar": Part(0, 10, 0, 0)}
+        assert meter.read().shards == {"a.tar": Part(300, 1000, 2, 1), "b.tar": Part(0, 10, 0, 0)}
         assert list(ending) == ["two"]
-        assert meter.parts["a.tar"] == Part(600, 1000, 3, 1)
-        assert meter.steps == 2
-    assert (meter.parts, meter.steps) == ({}, 2)
+        assert meter.read().shards["a.tar"] == Part(600, 1000, 3, 1)
+        assert meter.read().steps == 2
+    assert meter.read() == ActorProgress(2, {})
 
 
 def test_a_meter_forgets_a_shard_that_failed() -> None:
     meter = Meter()
     with pytest.raises(OSError, match="lost"), meter.shard("a.tar", 1):
         raise OSError("lost")
-    assert meter.parts == {}
+    assert meter.read().shards == {}
 
 
 def test_steps_add_up_from_all_threads() -> None:
@@ -64,7 +37,7 @@ def test_steps_add_up_from_all_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert meter.steps == 40_000
+    assert meter.read().steps == 40_000
 
 
 def paced(*marks: tuple[float, int], workers: int = 2) -> Pace:

@@ -22,7 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from shardsift.cli.catalogue import VERBS
-from shardsift.cli.console import SAID, TALK, Talk, start_console
+from shardsift.cli.console import TALK, Talk, start_console
 from shardsift.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
 from shardsift.cli.flags import make_command
 from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
@@ -221,5 +221,4 @@ def _flags(context: Any) -> set[str]:
 def _complain(message: str) -> int:
     for line in message.splitlines():
         sys.stderr.write(f"shardsift: {shown(line)}\n")
-        logging.getLogger(SAID).info("%s", line)
     return USER_ERROR

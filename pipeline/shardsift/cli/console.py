@@ -14,15 +14,9 @@ from rich.segment import Segment
 from rich.text import Text
 
 from shardsift.cli.tables import Sheet, tables_of
-from shardsift.commands import command
-from shardsift.errors import ConfigError
-from shardsift.progress import PROGRESS, Course, Look
+from shardsift.progress import Course, Look
 from shardsift.redaction import clean, shown
-
-SAID = "shardsift.said"
-"""The logger of what is printed, for log files."""
-
-_LOG_FORM = "%(asctime)s %(levelname)s %(message)s"
+from shardsift.text import command
 
 
 class PlainConsole(Console):
@@ -47,8 +41,7 @@ class PlainConsole(Console):
             yield segment if segment.control else segment._replace(text=shown(segment.text))
 
     def say(self, text: str) -> None:
-        """Tell of the work, in a line, which a terminal breaks between words; log it, too."""
-        logging.getLogger(SAID).info("%s", text)
+        """Print a line about the work, which a terminal breaks between words."""
         if not self.is_quiet:
             self.print(text, soft_wrap=not self.is_terminal)
 
@@ -64,7 +57,6 @@ class PlainConsole(Console):
 
     def suggest(self, verb: str, *words: str) -> None:
         """Show the command that is of use next, in one piece."""
-        logging.getLogger(SAID).info("next: %s", command(verb, *words))
         if not self.is_quiet:
             self.print(f"next: {command(verb, *words)}", soft_wrap=True)
 
@@ -101,26 +93,18 @@ def failure(shard: str, problem: str) -> Text:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Talk:
-    """How much is said: nothing but warnings and results, or what developers want to know, too.
-
-    All of it goes into a file besides, if there is one.
-    """
+    """How much is said: warnings and results alone, or what developers want to know, too."""
 
     quiet: bool = False
     verbose: bool = False
-    log_file: str | None = None
 
 
 TALK = {field.name for field in fields(Talk)}
-"""What of it may be asked for."""
+"""Names of its options."""
 
 
 def start_console(talk: Talk | None = None) -> PlainConsole:
-    """Make a console on stderr, and send log lines through it.
-
-    Raises:
-        ConfigError: if the log file can't be written.
-    """
+    """Make a console on stderr, and send log lines through it."""
     from rich.logging import RichHandler
 
     talk = talk or Talk()
@@ -129,24 +113,11 @@ def start_console(talk: Talk | None = None) -> PlainConsole:
         handler: logging.Handler = RichHandler(console=console, show_path=False)
         form = "%(message)s"
     else:
-        handler, form = logging.StreamHandler(), _LOG_FORM
+        handler, form = logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s"
     handler.addFilter(clean)
-    shown_otherwise = {SAID, PROGRESS} if console.is_terminal else {SAID}
-    handler.addFilter(lambda record: record.name not in shown_otherwise)
     handler.setLevel(logging.WARNING if talk.quiet else logging.NOTSET)
-    handlers = [handler, *([_log_file(talk.log_file)] if talk.log_file else [])]
-    logging.basicConfig(level=logging.WARNING, handlers=handlers, format=form)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
     logging.getLogger("huggingface_hub").propagate = False  # it prints its lines itself
     for package in ("shardsift", "jobs"):
         logging.getLogger(package).setLevel(logging.DEBUG if talk.verbose else logging.INFO)
     return console
-
-
-def _log_file(path: str) -> logging.Handler:
-    try:
-        handler = logging.FileHandler(path)
-    except OSError as error:
-        raise ConfigError(f"--log-file {path}: can't be written: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter(_LOG_FORM))
-    handler.addFilter(clean)
-    return handler

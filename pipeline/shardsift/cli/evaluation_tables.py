@@ -12,8 +12,8 @@ from shardsift.evaluation.evaluate import OURS, Evaluation
 from shardsift.evaluation.groups import GroupSpread
 from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM, PaperSet
 from shardsift.evaluation.statistics import STATISTICS, Agreement
-from shardsift.progress import count
 from shardsift.scoring.weights import with_default_weights
+from shardsift.text import count
 
 _HEADINGS = dict(zip(STATISTICS, ("SRCC", "KRCC", "PLCC", "RMSE", "raw PLCC"), strict=True))
 _UNKNOWN = "-"

@@ -15,7 +15,6 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from shardsift.config import Config, Given, fields_by_key, spelled
-from shardsift.errors import ConfigError
 
 COMMON: dict[str, tuple[str, type, str]] = {
     "config": (
@@ -25,12 +24,10 @@ COMMON: dict[str, tuple[str, type, str]] = {
     ),
     "quiet": ("", bool, "say nothing but warnings and results"),
     "verbose": ("", bool, "say what developers want to know, too"),
-    "log_file": ("PATH", str, "add all that is said, and progress, to this file as well"),
 }
 """What every verb takes beside its settings: what is typed behind it, and what it is."""
 
 _COMMENT_WIDTH = 96
-_AS_FLAG = "_as_flag"
 _NO_KEYWORD = "_"
 """Behind the parameter of a flag that Python has as a keyword: `--with`."""
 
@@ -43,26 +40,16 @@ _METAVARS: dict[Any, str] = {bool: "", int: "N", float: "NUMBER", ByteSize: "SIZ
 
 
 def make_command(kind: type[Config], run: Run) -> Callable[..., int]:
-    """Make a function that typer turns into a command: a parameter for each field, and `COMMON`.
-
-    It raises ConfigError if one setting is given in two ways.
-    """
+    """Make a function that typer turns into a command: a parameter for each field, and `COMMON`."""
     fields = [(key, field) for key, field in own_first(kind) if not is_in_file(field)]
-    by_place = [(key, field) for key, field in fields if Given.BY_PLACE in field.metadata]
 
     def command(context: typer.Context, **given: Any) -> int:
         given = {name.removesuffix(_NO_KEYWORD): value for name, value in given.items()}
-        for key, _ in by_place:
-            flagged = given.pop(key + _AS_FLAG)
-            if given[key] and flagged:
-                raise ConfigError(f"{spelled(key)}: stands in its place, too; give one of them")
-            given[key] = given[key] or flagged
         return run(context, {k: v for k, v in given.items() if v not in (None, [], ())})
 
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
         *(_parameter(key, field) for key, field in fields),
-        *(_as_flag(key, field) for key, field in by_place),
         *(_common(name, *about) for name, about in COMMON.items()),
     ]
     command.__signature__ = Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
@@ -143,12 +130,6 @@ def _flags(flag: str) -> list[str]:
     """List a flag and its short form, if it has one."""
     short = _SHORT.get(flag.removeprefix("--"))
     return [flag, short] if short else [flag]
-
-
-def _as_flag(key: str, field: FieldInfo) -> Parameter:
-    """Let what has its place be typed behind a flag, too, as in other verbs: `--shards DIR`."""
-    typed = _typed(_bare(field.annotation))
-    return _optional(key + _AS_FLAG, typed, typer.Option(spelled(key), hidden=True))
 
 
 def _optional(name: str, kind: Any, about: Any) -> Parameter:

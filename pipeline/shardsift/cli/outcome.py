@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
-from shardsift.progress import count
 from shardsift.runs.on_cpus import CpuResult
+from shardsift.text import count
 
 _FAILURES_SHOWN = 20
 
@@ -25,13 +25,13 @@ def tell(
     `numbers` say how much it was, and how fast; `again` is what the same command does besides, once
     nothing fails any more.
     """
-    tally = result.tally
-    if tally.shards:
-        shards = count(tally.shards - tally.failed, "shard")
+    counts = result.counts
+    if counts.shards:
+        shards = count(counts.shards - counts.failed, "shard")
         console.say(f"{did} {shards}: {', '.join(numbers)}, into {where}")
     for failed in result.failed[:_FAILURES_SHOWN]:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
-    if left := tally.shards_total - tally.shards:
+    if left := counts.shards_total - counts.shards:
         console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED
     if result.failed:

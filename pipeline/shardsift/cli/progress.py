@@ -11,20 +11,17 @@ from threading import Event, Thread
 from time import monotonic
 
 from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
-from rich.table import Table
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
-from shardsift.progress import PROGRESS, Look, Snapshot
+from shardsift.progress import Look, Snapshot
 
 _DRAW_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
 _LOG_SECONDS = (10.0, 60.0)
 _OFTEN_SECONDS = 120.0
-_LEAST_BAR, _WIDEST_BAR, _BAR_STEP = 8, 32, 4
 
-logger = logging.getLogger(PROGRESS)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,14 +32,13 @@ def watching(
     is_drawn: bool,
     log_seconds: tuple[float, float] = _LOG_SECONDS,
 ) -> Generator[None]:
-    """Show what `look` returns as long as the block lasts: drawn, or in lines of the log alone.
+    """Show what `look` returns as long as the block lasts: drawn, or as log lines.
 
-    `log_seconds` are those between two lines: in the first minutes, and later.
+    `log_seconds` lie between two lines, in the first minutes and later.
     """
     ended = Event()
-    show = partial(_draw, console) if is_drawn else _log
-    arguments = look, ended, _Log(log_seconds)
-    thread = Thread(target=show, args=arguments, name="progress", daemon=True)
+    show = partial(_draw, console) if is_drawn else partial(_log, *log_seconds)
+    thread = Thread(target=show, args=(look, ended), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -51,92 +47,58 @@ def watching(
         thread.join()
 
 
-class _Log:
-    """Logs once in a while how far something is."""
-
-    def __init__(self, seconds: tuple[float, float]) -> None:
-        self._often, self._seldom = seconds
-        self._started = self._last = monotonic()
-
-    @property
-    def pause(self) -> float:
-        """Seconds until the next line."""
-        is_new = self._last - self._started < _OFTEN_SECONDS
-        return max(0.0, self._last + (self._often if is_new else self._seldom) - monotonic())
-
-    def add(self, shown: Snapshot) -> None:
-        """Log it, if the time for it has come."""
-        if not self.pause:
-            self._last = monotonic()
-            logger.info("%s", as_log_line(shown))
-
-
-def _draw(console: Console, look: Look, ended: Event, log: _Log) -> None:
-    spinner = Spinner("dots")
-    with Live(console=console, transient=True) as live:
+def _draw(console: Console, look: Look, ended: Event) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=console.width // 6),
+        TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as drawn:
+        task = drawn.add_task("", text="")
         while not ended.is_set():
             shown = look()
-            live.update(_drawn(spinner, shown, console.width))
-            log.add(shown)  # for a log file; the terminal has the drawn line
+            drawn.update(
+                task,
+                description=shown.doing,
+                total=None if shown.share is None else 1.0,
+                completed=shown.share or 0.0,
+                text=" · ".join(parts_of(shown)),
+            )
             ended.wait(_DRAW_SECONDS)
 
 
-def _log(look: Look, ended: Event, log: _Log) -> None:
-    while not ended.wait(min(log.pause, _LOOK_SECONDS)):
-        log.add(look())  # more often than it is logged, so that its speed is right
+def _log(often: float, seldom: float, look: Look, ended: Event) -> None:
+    started = logged = monotonic()
+    while not ended.wait(min(_LOOK_SECONDS, often)):
+        shown = look()  # more often than it is logged, so that its speed is right
+        now = monotonic()
+        if now - logged >= (often if logged - started < _OFTEN_SECONDS else seldom):
+            logged = now
+            logger.info("%s", as_log_line(shown))
 
 
-def _drawn(spinner: Spinner, shown: Snapshot, width: int) -> Table:
-    """Draw spinner, bar and text on one line of a terminal, whatever its width."""
-    text = fitting(shown, width - len(shown.doing) - 4)
-    row = Table.grid(padding=(0, 1))
-    free = width - len(shown.doing) - len(text) - 5
-    bar_width = min(_WIDEST_BAR, free // _BAR_STEP * _BAR_STEP)  # so that it seldom changes
-    if shown.share is None or bar_width < _LEAST_BAR:
-        row.add_row(spinner, shown.doing, text)
-    else:
-        bar = ProgressBar(total=1.0, completed=shown.share, width=bar_width)
-        row.add_row(spinner, shown.doing, bar, text)
-    return row
-
-
-def fitting(shown: Snapshot, width: int) -> str:
-    """Put into one line what is known, leaving out what matters least until it fits."""
-    parts = _parts(shown)
-    for least in ("notes", "total", "rate", "items", "last", "left", "share"):
-        text = " · ".join(part for _, part in parts if part)
-        if len(text) <= width:
-            return text
-        if least == "total":
-            items = _items(shown, None)
-            parts = [(name, items if name == "items" else part) for name, part in parts]
-        else:
-            parts = [(name, part) for name, part in parts if name != least]
-    return ""
+def parts_of(shown: Snapshot) -> list[str]:
+    """List what is known, the most important first: the end of a line may have no room."""
+    parts = [
+        "" if shown.share is None else f"{floor(shown.share * 100)}%",
+        "" if shown.left is None else f"~{duration(shown.left)} left",
+        _items(shown),
+        *shown.notes,
+        "" if shown.rate is None else f"{_rate(shown.rate)}/s",
+    ]
+    return [part for part in parts if part]
 
 
 def as_log_line(shown: Snapshot) -> str:
-    """Put all that is known into a line of a log."""
-    text = ", ".join(part for _, part in _parts(shown) if part)
+    """Join all that is known, for a line of a log."""
+    text = ", ".join(parts_of(shown))
     return f"{shown.doing}: {text}" if text else shown.doing
 
 
-def _parts(shown: Snapshot) -> list[tuple[str, str]]:
-    """List what is to be shown, in order, and what each is."""
-    *notes, last = shown.notes or [""]
-    return [
-        ("share", "" if shown.share is None else f"{floor(shown.share * 100)}%"),
-        ("items", _items(shown, shown.total)),
-        ("rate", "" if shown.rate is None else f"{_rate(shown.rate)}/s"),
-        ("left", "" if shown.left is None else f"{duration(shown.left)} left"),
-        *(("notes", note) for note in notes),
-        ("last", last),
-    ]
-
-
-def _items(shown: Snapshot, total: int | None) -> str:
+def _items(shown: Snapshot) -> str:
     about = "~" if shown.is_estimate else ""
-    of = f"/{about}{total:,}" if total else ""
+    of = f"/{about}{shown.total:,}" if shown.total else ""
     return f"{shown.items:,}{of} {shown.noun}".rstrip() if of or shown.noun else ""
 
 

@@ -1,19 +1,31 @@
-"""What runs on the cluster: actors that do one kind of work, a shard a call."""
+"""What runs on the cluster: actors that do one kind of work, a shard a call, and a relay.
+
+The relay is the one channel of progress. An actor on CPUs answers no call while it works, so each
+actor reports every second by itself, from a thread of its own, to a small actor that keeps the
+latest reports. The driver reads them, and Prometheus counts in the same thread.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, Protocol, cast
 
 import ray
+from ray.exceptions import RayError
 
-from shardsift.engine.board import tell_board
+from shardsift.engine.metrics import STEPS
 from shardsift.errors import ShardError, ShardsiftError
-from shardsift.progress import Meter
+from shardsift.progress import ActorProgress, Meter
 from shardsift.redaction import clean
+
+_REPORT_SECONDS = 1.0
+_FRESH_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -137,17 +149,17 @@ class ShardActor:
             pid=os.getpid(),
         )
 
-    def ready(self, spec: Sequence[Any], board: Any) -> Ready | StartTrouble:
-        """Answer once everything is loaded, or can't be.
+    def ready(self, spec: Sequence[Any], relay: Any) -> Ready | StartTrouble:
+        """Answer once everything is loaded, or can't be, and report to the relay from then on.
 
-        `spec` is a list of one reference to an `ActorSpec`, which is fetched here: an error on the
-        way is told, too. `board` is told from then on what is under way.
+        `spec` is a list of one reference to an `ActorSpec`, which is fetched here, so that an error
+        on the way is reported, too.
         """
         try:
             if self._work is None:
                 actor_spec: ActorSpec = ray.get(spec[0])
                 self._work = actor_spec.make_work()
-                tell_board(board, self._work.meter)
+                _report_progress(relay, self.place(), self._work.meter)
         except Exception as error:  # whatever it is, it is told, and tried elsewhere
             logger.debug("an actor can't start", exc_info=error)
             return StartTrouble(reason=describe(error))
@@ -164,12 +176,68 @@ class ShardActor:
         except ShardError as error:
             return ShardTrouble(reason=error.problem, may_pass=error.may_pass)
 
-    def progress(self) -> int:
-        """Tell how far the work has come, while it goes on."""
-        return self._work.meter.steps if self._work else 0
-
 
 def describe(error: BaseException) -> str:
     """Put an error into one line: what we raise on purpose says all, of others the type helps."""
     lines = str(error).splitlines() or [""]
     return lines[0] if isinstance(error, ShardsiftError) else f"{type(error).__name__}: {lines[0]}"
+
+
+class _Relay:
+    """Keeps the latest report of each actor. An actor itself, without a core of its own."""
+
+    def __init__(self) -> None:
+        self._latest: dict[Place, tuple[float, ActorProgress]] = {}
+
+    def report(self, place: Place, progress: ActorProgress) -> None:
+        """Take in an actor's report."""
+        self._latest[place] = monotonic(), progress
+
+    def read(self) -> Mapping[Place, ActorProgress]:
+        """Return the reports of the last 10 s: an actor without one was killed, or is lost."""
+        oldest = monotonic() - _FRESH_SECONDS
+        self._latest = {place: told for place, told in self._latest.items() if told[0] >= oldest}
+        return {place: progress for place, (_, progress) in self._latest.items()}
+
+
+class ProgressRelay:
+    """The driver's end of the channel."""
+
+    def __init__(self) -> None:
+        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1}
+        self.actor = cast(Any, ray.remote)(**options)(_Relay).remote()
+        self._reading: Any = None
+
+    def read(self) -> Mapping[Place, ActorProgress] | None:
+        """Return the reports that the last call asked for; None if there is no answer yet."""
+        found: Mapping[Place, ActorProgress] | None = None
+        if self._reading is not None:
+            done, _ = ray.wait([self._reading], timeout=0)
+            if not done:
+                return None
+            with suppress(RayError):  # the relay is restarted, perhaps on another node
+                found = cast(dict[Place, ActorProgress], ray.get(self._reading))
+        self._reading = self.actor.read.remote()
+        return found
+
+
+def _report_progress(relay: Any, place: Place, meter: Meter) -> None:
+    """Report a meter every second, from a thread that ends with this process."""
+    pause = Event()
+
+    def report() -> None:
+        steps = STEPS.make()
+        counted = 0
+        calls: list[Any] = []
+        while True:
+            progress = meter.read()
+            if more := progress.steps - counted:
+                steps.inc(more)
+                counted += more
+            if calls:  # one call at a time, should the relay be slow
+                _, calls = ray.wait(calls, timeout=0)
+            if not calls:
+                calls = [relay.report.remote(place, progress)]
+            pause.wait(_REPORT_SECONDS)
+
+    Thread(target=report, name="progress", daemon=True).start()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, cast
@@ -22,7 +22,7 @@ from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
 from shardsift.engine.lane import Lane, Stage, Suspect
 from shardsift.engine.starter import PAUSES, Starter
-from shardsift.progress import Parts
+from shardsift.progress import ActorProgress
 from shardsift.records import FailedShard
 
 Outcome = Report | FailedShard
@@ -35,8 +35,6 @@ _SILENCE_SECONDS = 60.0
 _ARRIVAL_SECONDS = 10.0
 _UNSEEN_SECONDS = 30.0
 """So long an outcome may keep whoever takes it, say a store that is slow to take a record."""
-_LOOKS_AT_PROGRESS = 10
-"""Before no progress is too little."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +81,7 @@ class Coordinator:
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
         self._finishing = False
+        self.progress: Mapping[Place, ActorProgress] = {}
         self._last_look = self._last_ready = fleet.now()
         self._awaited: dict[Call, Lane] = {}
         self._coming: set[Lane] = set()  # those that will soon take work
@@ -98,10 +97,6 @@ class Coordinator:
     def working(self) -> int:
         """How many actors have work in hand. Safe to call from another thread."""
         return sum(lane.stage is Stage.OPEN and bool(lane.under_way) for lane in self._lanes)
-
-    def parts(self) -> Parts:
-        """Return what actors tell of the shards under way. Safe to call from another thread."""
-        return self._fleet.parts()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Yield an outcome for each task, in the order in which they come about.
@@ -136,12 +131,7 @@ class Coordinator:
     def _step(self) -> Iterator[Outcome]:
         self._drop_queued() if self._finishing else self._feed_lanes()
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
-            if call not in self._awaited:  # an answer just before has made it void
-                continue
             lane, answer = self._awaited[call], self._fleet.answer(call)
-            if call == lane.pulse:
-                self._hear_progress(lane, answer)
-                continue
             hear = self._hear_shard if lane.stage is Stage.OPEN else self._hear_gate
             outcomes = list(hear(lane, answer))
             self._file(lane)
@@ -149,7 +139,7 @@ class Coordinator:
         elapsed = self._fleet.now() - self._last_look
         if elapsed >= _TICK_SECONDS:
             self._last_look += elapsed
-            yield from self._look_after_lanes(unseen=elapsed if elapsed > _UNSEEN_SECONDS else 0.0)
+            yield from self._look_after_lanes(elapsed)
 
     # --- work out --------------------------------------------------------------------------------
 
@@ -181,7 +171,7 @@ class Coordinator:
     def _submit(self, lane: Lane, task: Task) -> None:
         if not lane.under_way:
             lane.oldest_since = self._fleet.now()
-            lane.notice_progress(lane.oldest_since)
+            lane.progress_since = lane.oldest_since
         lane.under_way.append((self._fleet.process(lane.actor, task), task))
         self._file(lane)
 
@@ -230,7 +220,7 @@ class Coordinator:
             return
         _, task = lane.under_way.popleft()
         lane.oldest_since = self._fleet.now()
-        lane.notice_progress(lane.oldest_since)
+        lane.progress_since = lane.oldest_since
         if isinstance(answer, ShardTrouble):
             yield from self._charge(task, answer.reason, self._again, may_pass=answer.may_pass)
         else:
@@ -241,24 +231,10 @@ class Coordinator:
         if lane.stage is not Stage.ARRIVING:
             yield from self._judge(lane)
 
-    def _hear_progress(self, lane: Lane, answer: Answer) -> None:
-        """Take in how far a lane is; if it failed, the call for its shard tells of it, too."""
-        self._forget_pulse(lane)
-        if isinstance(answer, int) and answer != lane.progress:
-            lane.progress = answer
-            lane.notice_progress(self._fleet.now())
-
-    def _forget_pulse(self, lane: Lane) -> None:
-        """Wait no longer for a lane's progress, if it was asked for."""
-        if lane.pulse is not None:
-            del self._awaited[lane.pulse]
-            lane.pulse = None
-
     # --- failures --------------------------------------------------------------------------------
 
     def _empty_lane(self, lane: Lane, reason: str, *, preempted: bool = False) -> None:
         """Take all work from a lane: shards that ran are suspects, the others go back free."""
-        self._forget_pulse(lane)
         tasks = [task for _, task in lane.under_way]
         lane.under_way.clear()
         ran = len(tasks) if self._fleet.overlaps else 1
@@ -309,10 +285,11 @@ class Coordinator:
 
     # --- once in a while -------------------------------------------------------------------------
 
-    def _look_after_lanes(self, unseen: float) -> Iterator[Outcome]:
+    def _look_after_lanes(self, elapsed: float) -> Iterator[Outcome]:
         """End what takes too long, start what has paused, and judge who is long in coming back.
 
-        In `unseen` seconds nobody looked here, so that nothing came of the work is no wonder.
+        Seconds in which the driver was blocked count for no limit, and those in which no progress
+        could be read don't count as standing still.
         """
         now = self._fleet.now()
         suspected = [lane for lane in self._lanes if lane.suspects]
@@ -321,9 +298,13 @@ class Coordinator:
             first = lane.suspects[0]
             if now - first.since > _GATE_PATIENCE_SECONDS or first.node_id not in nodes:
                 yield from self._judge(lane)
+        reports = self._fleet.progress()
+        self.progress = self.progress if reports is None else reports
+        unseen = elapsed if elapsed > _UNSEEN_SECONDS else 0.0
+        unread = elapsed if reports is None else unseen
         for lane in self._lanes:
             if lane.under_way:
-                lane.progress_since += unseen
+                lane.progress_since += unread
                 lane.oldest_since += unseen
                 self._look_after_work(lane, now)
             elif lane.stage is not Stage.OPEN:
@@ -332,6 +313,9 @@ class Coordinator:
         self._tell_of_waiting(now)
 
     def _look_after_work(self, lane: Lane, now: float) -> None:
+        report = self.progress.get(lane.place) if lane.place else None
+        if report and report.steps != lane.steps:
+            lane.steps, lane.progress_since = report.steps, now
         reason = ""
         if now - lane.oldest_since > self._shard_timeout:
             reason = f"took longer than the limit of {self._shard_timeout:g} s"
@@ -341,10 +325,6 @@ class Coordinator:
             self._empty_lane(lane, reason)
             self._starter.restart(lane)
             self._file(lane)
-        elif lane.pulse is None and now - lane.asked > self._stall_timeout / _LOOKS_AT_PROGRESS:
-            lane.asked = now
-            lane.pulse = self._fleet.progress(lane.actor)
-            self._awaited[lane.pulse] = lane
 
     def _tell_of_waiting(self, now: float) -> None:
         if any(lane.stage is Stage.OPEN for lane in self._lanes):

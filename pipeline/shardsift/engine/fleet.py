@@ -5,7 +5,7 @@ Ray's errors are translated here. A `Call` stands for an answer that is not ther
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic, sleep
@@ -25,6 +25,7 @@ from shardsift.engine.actor import (
     IN_FLIGHT,
     ActorSpec,
     Place,
+    ProgressRelay,
     Ready,
     Report,
     ShardActor,
@@ -33,9 +34,8 @@ from shardsift.engine.actor import (
     Task,
     describe,
 )
-from shardsift.engine.board import Board
 from shardsift.engine.cluster import live_node_ids
-from shardsift.progress import Parts
+from shardsift.progress import ActorProgress
 
 Call = Hashable
 
@@ -48,9 +48,6 @@ _NO_MEMORY = (
     "Ray's memory monitor kills the workers, for the node runs low on memory; end what else runs "
     "there, lower --actors, --decode-workers or --batch-size, or set RAY_memory_usage_threshold"
 )
-
-_ASIDE = "aside"
-"""A thread of each actor for calls that don't wait for shards."""
 
 
 class Fate(Enum):
@@ -75,8 +72,8 @@ class ActorFailure:
     preempted: bool = False
 
 
-Answer = Place | Ready | StartTrouble | int | Report | ShardTrouble | ActorFailure
-"""What comes of a call; a number is a progress."""
+Answer = Place | Ready | StartTrouble | Report | ShardTrouble | ActorFailure
+"""Result of a call."""
 
 
 class Fleet(Protocol):
@@ -103,12 +100,8 @@ class Fleet(Protocol):
         """Ask an actor for the report of a shard."""
         ...
 
-    def progress(self, actor: Any) -> Call:
-        """Ask an actor for a number that grows while it works."""
-        ...
-
-    def parts(self) -> Parts:
-        """Return what actors told last of the shards that they have under way."""
+    def progress(self) -> Mapping[Place, ActorProgress] | None:
+        """Return the latest report of each actor; None if none can be read now."""
         ...
 
     def restart(self, actor: Any) -> None:
@@ -146,7 +139,7 @@ class RayFleet:
     def __init__(self, spec: ActorSpec) -> None:
         self.overlaps = spec.overlaps
         self._spec = [ray.put(spec)]  # once: it holds a model
-        self._board = Board()
+        self._relay = ProgressRelay()
         self._options: dict[str, Any] = {
             "num_gpus": spec.gpus,
             "num_cpus": spec.cpus,
@@ -155,7 +148,7 @@ class RayFleet:
         }
         if self.overlaps:
             # Others keep to the process's first thread, in which a CPU scores a quarter faster.
-            self._options |= {"max_concurrency": IN_FLIGHT, "concurrency_groups": {_ASIDE: 1}}
+            self._options |= {"max_concurrency": IN_FLIGHT}
 
     def start_actor(self, avoided: Collection[str]) -> Any:
         """Ask Ray for an actor, which waits if the cluster has no room for it yet."""
@@ -171,20 +164,15 @@ class RayFleet:
 
     def ready(self, actor: Any) -> Call:
         """Let it load what it needs."""
-        return actor.ready.remote(self._spec, self._board.actor)
+        return actor.ready.remote(self._spec, self._relay.actor)
 
     def process(self, actor: Any, task: Task) -> Call:
         """Ask for a shard in one call; only its counts come back."""
         return actor.process.remote(task)
 
-    def progress(self, actor: Any) -> Call:
-        """Ask by a call that overtakes those for shards, if the actor overlaps them."""
-        aside = {"concurrency_group": _ASIDE} if self.overlaps else {}
-        return actor.progress.options(**aside).remote()
-
-    def parts(self) -> Parts:
-        """Ask the board, which may take a moment; safe to call from another thread."""
-        return self._board.read()
+    def progress(self) -> Mapping[Place, ActorProgress] | None:
+        """Return what the relay answered since the last call; waits for nothing."""
+        return self._relay.read()
 
     def restart(self, actor: Any) -> None:
         """Kill the actor's process, which takes a moment: it may still answer once."""

@@ -53,8 +53,7 @@ class Lane:
         under_way: calls for shards, the oldest first.
         is_apart: its shard runs alone.
         awaited: what tells next how it is: its gate, or its oldest shard.
-        pulse: the call for its progress that has no answer yet.
-        progress: its last answer, which has been the same since `progress_since`.
+        steps: the last number that it reported, which has been the same since `progress_since`.
     """
 
     actor: Any
@@ -71,15 +70,9 @@ class Lane:
     suspects: list[Suspect] = field(default_factory=list[Suspect])
     is_apart: bool = False
     awaited: Call | None = None
-    pulse: Call | None = None
-    asked: float = 0.0
-    progress: int = 0
+    steps: int = 0
     progress_since: float = 0.0
 
     def go_on(self, stage: Stage, gate: Call | None, since: float) -> None:
         """Enter a stage, which the answer to a call ends."""
         self.stage, self.gate, self.since = stage, gate, since
-
-    def notice_progress(self, now: float) -> None:
-        """Note that it is alive: something has come of its work."""
-        self.progress_since = self.asked = now

@@ -12,9 +12,9 @@ from typing import Any
 
 from shardsift.errors import InputError
 from shardsift.filter.output import KEEP_LIST, read_filtered
-from shardsift.progress import count
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import SHARD_SUFFIX, absolute, join, list_files
+from shardsift.text import count
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shardsift.commands import beside, command
-from shardsift.progress import count as told
 from shardsift.records import PassedOver, told_of
 from shardsift.report.axes import Axis, Labels, make_axes, make_labels
 from shardsift.report.choice import choose
@@ -22,6 +20,8 @@ from shardsift.report.order import Places, order_of, pack
 from shardsift.report.pictures import Fetching, LaysOut, Picture, bytes_each, fetch
 from shardsift.report.shown import show
 from shardsift.storage.files import absolute
+from shardsift.text import beside, command
+from shardsift.text import count as told
 from shardsift.threads import Track, no_track
 
 PRESETS = (0.1, 0.3, 0.5, 0.7)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from shardsift.columns import COLUMNS
-from shardsift.commands import beside, command
 from shardsift.config import ATTRIBUTE_PREFIX
-from shardsift.progress import byte_size
 from shardsift.report.pictures import CUT_SIDE, Patches, Picture
 from shardsift.storage.files import absolute
+from shardsift.text import beside, byte_size, command
 
 _EVERY = frozenset(column.name for column in COLUMNS)
 

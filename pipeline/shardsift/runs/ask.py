@@ -11,7 +11,7 @@ from shardsift.annotations.ask import AskInputs, answer_shard
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.config.ask import AskConfig
 from shardsift.engine.coordinator import Outcome
-from shardsift.engine.tally import Tally
+from shardsift.engine.progress import RunCounts
 from shardsift.errors import ConfigError, InputError
 from shardsift.measures import MACLIP, AttributesMeasure, Contents, Measure
 from shardsift.outputs.folder import check_apart, check_output
@@ -161,7 +161,7 @@ def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -
 
 
 @dataclass
-class AskTally(Tally):
+class AskCounts(RunCounts):
     """Counts of a run that asks."""
 
     noun: ClassVar[str] = "rows"
@@ -190,7 +190,7 @@ def _compute_on(cpus: float) -> None:
 def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
     """Have actors ask all shards that have no answers yet; sum up unless the run is stopped."""
     tasks = run.open_tasks
-    result = CpuResult(tally=AskTally(len(tasks)))
+    result = CpuResult(counts=AskCounts(len(tasks)))
     with ManifestWriter() as manifest:
         run_on_cpus(
             tasks,
@@ -204,6 +204,6 @@ def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
             find_committed=partial(find_committed, run.folder.url, run.reopened),
             keep=manifest.add,
         )
-        if result.tally.shards < result.tally.shards_total:
+        if result.counts.shards < result.counts.shards_total:
             return result, None
-        return result, run.finish(manifest, result.tally.seconds, result.actors)
+        return result, run.finish(manifest, result.counts.seconds, result.actors)

@@ -19,7 +19,6 @@ import numpy as np
 from shardsift.engine.cluster import connected, count_resources
 from shardsift.errors import ModelError, NotHereError, ShardsiftError
 from shardsift.outputs.folder import check_output, local_folder
-from shardsift.progress import byte_size, count
 from shardsift.records import RgbImage
 from shardsift.runs.doctor_config import DoctorConfig
 from shardsift.scoring.clip import ClipModel, load_clip
@@ -31,6 +30,7 @@ from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples
 from shardsift.shards.turbo import encode
 from shardsift.storage.files import commit, open_stream
+from shardsift.text import byte_size, count
 from shardsift.version import __version__
 
 _PACKAGES = ("torch", "open_clip_torch", "ray", "pyarrow", "fsspec")

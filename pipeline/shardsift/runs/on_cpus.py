@@ -9,12 +9,10 @@ from typing import Any
 from shardsift.config import RayConfig
 from shardsift.engine.actor import Report, Task
 from shardsift.engine.cluster import choose_actors, connected
-from shardsift.engine.coordinator import Coordinator, Outcome
-from shardsift.engine.drive import drive
+from shardsift.engine.coordinator import Outcome
 from shardsift.engine.environment import is_joined
-from shardsift.engine.fleet import RayFleet
-from shardsift.engine.tally import Tally
-from shardsift.engine.watch import Watch
+from shardsift.engine.progress import RunCounts
+from shardsift.engine.run_loop import run_tasks
 from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display, Meter
 from shardsift.records import FailedShard
@@ -59,7 +57,7 @@ class CpuWork:
 class CpuResult:
     """Result of a run: counts, the shards that were given up, and how many actors it had."""
 
-    tally: Tally
+    counts: RunCounts
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
     actors: int = 0
 
@@ -98,12 +96,15 @@ def run_on_cpus(
         fitting = choose_actors(config.actors, spec.gpus, spec.cpus, may_grow=may_grow)
         result.actors = min(fitting, len(tasks))
         begin()
-        coordinator = Coordinator(
-            RayFleet(spec),
+        run_tasks(
+            tasks,
+            spec,
             result.actors,
-            max_attempts=config.max_attempts,
-            shard_timeout=config.shard_timeout,
+            config,
+            folder,
+            result.counts,
+            display,
+            doing=doing,
             find_committed=find_committed,
+            record=record,
         )
-        watch = Watch(coordinator, result.tally, doing)
-        drive(coordinator, tasks, watch, folder, record, display)

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from shardsift.engine.coordinator import Outcome
-from shardsift.engine.tally import Tally
-from shardsift.progress import Display, byte_size
+from shardsift.engine.progress import RunCounts
+from shardsift.progress import Display
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard
 from shardsift.reshard.write import ReshardInputs, ReshardReport, write_shard
 from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
+from shardsift.text import byte_size
 
 
 @dataclass
-class CopyTally(Tally):
+class CopyCounts(RunCounts):
     """Counts of a run that copies samples; its work is the bytes of new tars."""
 
     def add(self, outcome: Outcome) -> None:
@@ -41,7 +42,7 @@ def write_tars(
 ) -> tuple[CpuResult, list[ReshardReport]]:
     """Have actors write the tars of these tasks."""
     total = sum(task.bytes for task in tasks)
-    result = CpuResult(tally=CopyTally(len(tasks), work_total=total))
+    result = CpuResult(counts=CopyCounts(len(tasks), work_total=total))
     reports: list[ReshardReport] = []
     run_on_cpus(
         tasks,

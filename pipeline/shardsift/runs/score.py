@@ -11,23 +11,21 @@ from typing import ClassVar
 
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import choose_actors, connected, share_of_cores
-from shardsift.engine.coordinator import Coordinator, Outcome
-from shardsift.engine.drive import drive
+from shardsift.engine.coordinator import Outcome
 from shardsift.engine.environment import is_joined
-from shardsift.engine.fleet import RayFleet
-from shardsift.engine.tally import Tally
-from shardsift.engine.watch import Watch
+from shardsift.engine.progress import RunCounts
+from shardsift.engine.run_loop import run_tasks
 from shardsift.errors import AnnotationError, EngineError, ErrorCode
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output import complete
 from shardsift.outputs.sealed_table import read_footer
-from shardsift.progress import Display, count
+from shardsift.progress import Display
 from shardsift.records import FailedShard, PassedOver, ShardReport, ShardTask, StageSeconds
 from shardsift.runs.preflight import LoadModel, Run, prepare
 from shardsift.runs.scoring import ScoringSpec, load_maclip
-from shardsift.runs.weighing import Weighing
 from shardsift.storage.files import join
 from shardsift.storage.lease import check_free
+from shardsift.text import count
 
 _SHARDS = 3
 
@@ -62,7 +60,7 @@ class FirstScores:
 
 
 @dataclass
-class ScoreTally(Tally):
+class ScoreCounts(RunCounts):
     """Counts of a run that scores; its work is the bytes of tars.
 
     `further` are images that share a sample with the one that was scored.
@@ -108,7 +106,7 @@ logger = logging.getLogger(__name__)
 class ScoreResult:
     """Result of a run: counts, the first shards that it gave up, whether it was stopped."""
 
-    tally: ScoreTally
+    counts: ScoreCounts
     failed: list[FailedShard] = field(default_factory=list[FailedShard])
     interrupted: bool = False
 
@@ -125,10 +123,10 @@ def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) ->
     if config.dry_run:
         return _rehearse(run, display)
     if run.shards_to_score == 0:
-        nothing = ScoreResult(tally=ScoreTally(shards_total=0))
+        nothing = ScoreResult(counts=ScoreCounts(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             with ManifestWriter() as manifest:
-                _complete(run, manifest, nothing.tally, actors=0)
+                _complete(run, manifest, nothing.counts, actors=0)
         shards = count(run.plan.count, "shard")
         display.say(f"nothing to do: {shards} annotated already in {config.output}")
         return nothing
@@ -146,7 +144,7 @@ def _rehearse(run: Run, display: Display) -> ScoreResult:
     shards = f"{run.shards_to_score:,} of {count(run.plan.count, 'shard')}"
     with_actors = f"with {count(actors, 'actor')}" if run.shards_to_score else "for all are there"
     display.say(f"dry run: would score {shards} {with_actors} into {config.output}")
-    return ScoreResult(tally=ScoreTally(shards_total=0))
+    return ScoreResult(counts=ScoreCounts(shards_total=0))
 
 
 def _with_cores(config: RunConfig) -> RunConfig:
@@ -167,21 +165,11 @@ def _choose_actors(config: RunConfig) -> int:
 
 
 def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
-    result = ScoreResult(tally=ScoreTally(shards_total=run.shards_to_score))
+    result = ScoreResult(counts=ScoreCounts(shards_total=run.shards_to_score))
     config = run.config
     run.folder.begin(run.plan, run.contents, weights=run.weights)
-    coordinator = Coordinator(
-        RayFleet(_spec(run)),
-        actors,
-        max_attempts=config.max_attempts,
-        shard_timeout=config.shard_timeout,
-        stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
-        find_committed=partial(find_committed, run.folder.url, run.reopened),
-    )
     first_scores = FirstScores(config)
     logger.info("scoring %s with %s", count(run.shards_to_score, "shard"), count(actors, "actor"))
-    weighing = Weighing(run.tasks(), config.crops)
-    watch = Watch(coordinator, result.tally, "scoring", lambda: weighing.weights)
 
     def record(outcome: Outcome) -> None:
         assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
@@ -191,21 +179,33 @@ def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
             result.failed.append(outcome)
 
     with ManifestWriter() as manifest:
-        drive(coordinator, run.tasks(), watch, run.folder, record, display)
-        result.interrupted = result.tally.shards < result.tally.shards_total
+        run_tasks(
+            run.tasks(),
+            _spec(run),
+            actors,
+            config,
+            run.folder,
+            result.counts,
+            display,
+            doing="scoring",
+            find_committed=partial(find_committed, run.folder.url, run.reopened),
+            record=record,
+            stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
+        )
+        result.interrupted = result.counts.shards < result.counts.shards_total
         if not result.interrupted:  # the summary says that a run came to its end
-            _complete(run, manifest, result.tally, actors)
+            _complete(run, manifest, result.counts, actors)
     return result
 
 
-def _complete(run: Run, manifest: ManifestWriter, tally: ScoreTally, actors: int) -> None:
+def _complete(run: Run, manifest: ManifestWriter, counts: ScoreCounts, actors: int) -> None:
     complete(
         run.folder,
         run.plan,
         manifest,
         contents=run.contents,
         actors=actors,
-        seconds=tally.seconds,
+        seconds=counts.seconds,
     )
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from shardsift.annotations.annotate import annotate
 from shardsift.config import PICTURE_SECONDS, RunConfig
+from shardsift.engine.metrics import ActorMetrics
 from shardsift.errors import ShardError
 from shardsift.measures import Measure
 from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
-from shardsift.runs.metrics import ActorMetrics
 from shardsift.shards.decode_pool import make_decoder
 from shardsift.shards.decoding import Decoder
 from shardsift.storage.lease import Lease
@@ -70,7 +70,6 @@ class Scoring:
         self._spec = spec
         self._turn = Lock()
         self.meter = Meter()
-        self._metrics.follow(self.meter)
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from shardsift.runs.metrics import METRICS
+from shardsift.engine.metrics import METRICS
 from tests.documentation import PAGES
 from tests.ports import free_ports
 from tests.samples import encoded, write_shards, write_tar

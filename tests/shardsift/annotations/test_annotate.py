@@ -169,7 +169,7 @@ def test_a_meter_counts_what_was_read_and_what_was_scored(tmp_path: Path, out: P
     tar = write_tar(tmp_path / "a.tar", [("0.jpg", encoded()), ("1.txt", b""), ("2.jpg", b"bad")])
     meter = Meter()
     annotate(task_for(tar), FakeScorer(), str(out), meter=meter)
-    assert meter.steps == 3 + 1
+    assert meter.read().steps == 3 + 1
 
 
 def test_nothing_is_committed_once_the_output_is_anothers(tmp_path: Path) -> None:

@@ -184,23 +184,12 @@ def test_a_pipe_or_device_in_place_of_a_file_isnt_opened(
     assert main(["filter", str(tmp_path / "scores"), "--keep-top", "1", "--dry-run"]) in (0, 2)
 
 
-def test_a_quiet_verb_says_nothing_and_a_log_file_has_all(tmp_path: Path) -> None:
+def test_a_quiet_verb_says_nothing_but_what_is_wrong(tmp_path: Path) -> None:
     scores = write_annotations(tmp_path / "scores", {"a.tar": [0.1, 0.2]})
-    log = tmp_path / "log.txt"
-    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q", "--log-file", str(log))
+    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    lines = log.read_text().splitlines()
-    assert len(lines) == 2
-    assert "INFO compacted: 2 rows of 1 shard, in 1 file in" in lines[0]
-    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q", "--log-file", str(log))
-    assert "--overwrite to replace them" in done.stderr, "a mistake is told all the same"
-    assert "--overwrite to replace them" in log.read_text()
-
-
-def test_a_log_file_that_cant_be_written_is_told(tmp_path: Path) -> None:
-    done = shardsift("stats", "x", "--log-file", str(tmp_path / "gone" / "log.txt"))
-    assert "log.txt: can't be written: No such file or directory" in done.stderr
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    done = shardsift("compact", str(scores), "-o", f"{tmp_path}/few", "-q")
+    assert "--overwrite to replace them" in done.stderr
 
 
 def test_a_variable_that_sets_nothing_is_told(

@@ -61,7 +61,6 @@ def test_nothing_typed_is_the_default() -> None:
     ("words", "expected"),
     [
         (["a", "b"], {"places": ("a", "b")}),
-        (["--places", "a", "--places", "b"], {"places": ("a", "b")}),
         (["--share", "0"], {"share": 0.0}),
         (["--retries", "0"], {"retries": 0}),
         (["--codes", "x,y", "--codes", "z"], {"codes": ("x", "y", "z")}),
@@ -89,10 +88,3 @@ def test_help_tells_descriptions_and_defaults_and_leaves_out_what_is_no_flag() -
     assert "--no-polite" in text
     assert "secret" not in text
     assert text.index("--share") < text.index("--retries"), "its own first, shared ones behind"
-
-
-def test_a_setting_given_in_its_place_and_as_a_flag_is_refused() -> None:
-    app = typer.Typer()
-    app.command()(make_command(Settings, lambda context, given: 0))
-    done = CliRunner().invoke(app, ["a", "--places", "b"])
-    assert "--places: stands in its place, too; give one of them" in str(done.exception)

@@ -224,6 +224,16 @@ def test_a_driver_that_was_held_up_blames_no_actor() -> None:
     assert not failures(outcomes, tasks)
 
 
+def test_actors_whose_progress_cannot_be_read_are_not_blamed() -> None:
+    class Unread(SimulatedFleet):
+        def progress(self) -> None:
+            return None
+
+    tasks = shards(20)
+    fleet = Unread(shard_seconds=lambda random, actors: 300.0)
+    assert not failures(list(coordinate(fleet, 8, stall_timeout=60).run(tasks)), tasks)
+
+
 def test_actors_that_wait_for_nodes_keep_no_work_from_the_others() -> None:
     fleet = SimulatedFleet(nodes=1)
     assert len(list(coordinate(fleet, actors=16).run(shards(400)))) == 400

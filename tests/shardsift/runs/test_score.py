@@ -312,7 +312,7 @@ def no_model(config: RunConfig) -> FakeModel:
 
 def test_no_model_is_loaded_for_nothing(corpus: Corpus) -> None:
     corpus.score()
-    assert corpus.score(load=no_model).tally.shards == 0
+    assert corpus.score(load=no_model).counts.shards == 0
     assert "nothing to do: 4 shards annotated already" in corpus.said.getvalue()
 
 
@@ -338,7 +338,7 @@ def test_other_weights_in_the_same_file_are_noticed(corpus: Corpus, tmp_path: Pa
 def test_auto_is_float32_on_cpus_and_recorded_so(corpus: Corpus) -> None:
     corpus.score(dtype="auto")
     assert json.loads((corpus.out / "_run.json").read_text())["config"]["dtype"] == "float32"
-    assert corpus.score(load=no_model).tally.shards == 0, "it is the default by another name"
+    assert corpus.score(load=no_model).counts.shards == 0, "it is the default by another name"
 
 
 def test_a_run_whose_first_shards_have_no_finite_score_stops(corpus: Corpus) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
-from shardsift.commands import beside
 from shardsift.config.ask import AskConfig
-from shardsift.progress import count
 from shardsift.runs.ask import answer, prepare
+from shardsift.text import beside, count
 
 
 def run(config: AskConfig, console: PlainConsole) -> int:
@@ -25,8 +24,8 @@ def run(config: AskConfig, console: PlainConsole) -> int:
         return DONE
     with asked.folder.hold(force=config.force):
         result, summary = answer(asked, console)
-    tally = result.tally
-    numbers = [f"{tally.items:,} rows", f"{tally.per_second:,.0f} rows/s"]
+    counts = result.counts
+    numbers = [f"{counts.items:,} rows", f"{counts.per_second:,.0f} rows/s"]
     if (code := tell(result, "asked", numbers, where, console)) or not summary:
         return code
     console.say(f"means: {', '.join(f'{n} {mean:.3f}' for n, mean in summary.means.items())}")

@@ -6,7 +6,7 @@ from shardsift.cli.configs import CompactConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.outputs.compact import compact
-from shardsift.progress import count
+from shardsift.text import count
 
 
 def run(config: CompactConfig, console: PlainConsole) -> int:

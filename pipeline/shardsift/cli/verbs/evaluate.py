@@ -20,9 +20,10 @@ from shardsift.evaluation.evaluate import Evaluation, evaluate
 from shardsift.evaluation.figures import draw_figures
 from shardsift.evaluation.groups import GroupSpread
 from shardsift.evaluation.opinions import Baseline
-from shardsift.progress import Course, count
+from shardsift.progress import Course
 from shardsift.storage.finding import expand
 from shardsift.storage.lease import held
+from shardsift.text import count
 
 LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
 

@@ -9,13 +9,12 @@ from typing import Any
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
-from shardsift.commands import beside
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.filter.output import BucketCounts
 from shardsift.filter.query import FilterResult, curate
-from shardsift.progress import at_most
 from shardsift.records import PassedOver, told_of
 from shardsift.reshard.reshard_config import ReshardConfig
+from shardsift.text import at_most, beside
 
 
 def run(config: FilterConfig, console: PlainConsole) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from shardsift.cli.configs import IqaShardsConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
-from shardsift.commands import beside
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
 from shardsift.evaluation.paper import PAPER_SETS
 from shardsift.evaluation.set_shards import write_shards
 from shardsift.evaluation.sets import IQA_SETS, read_set
-from shardsift.progress import count
 from shardsift.storage.lease import held
+from shardsift.text import beside, count
 
 
 def run(config: IqaShardsConfig, console: PlainConsole) -> int:

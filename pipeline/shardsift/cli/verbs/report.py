@@ -8,14 +8,13 @@ from shardsift.cli.browser import open_in_browser
 from shardsift.cli.configs import ReportConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
-from shardsift.commands import beside
 from shardsift.errors import ConfigError
 from shardsift.outputs.records import recorded_config
-from shardsift.progress import count
 from shardsift.report.gather import RunData, gather
 from shardsift.report.page import Report, Start
 from shardsift.report.pictures import LaysOut
 from shardsift.storage.files import absolute, commit, join
+from shardsift.text import beside, count
 
 REPORT = "report.html"
 

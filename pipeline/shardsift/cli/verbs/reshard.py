@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
 from shardsift.cli.outcome import tell
-from shardsift.progress import byte_size, count
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import write_tars
 from shardsift.storage.lease import check_free
+from shardsift.text import byte_size, count
 
 
 def run(config: ReshardConfig, console: PlainConsole) -> int:
@@ -42,9 +42,9 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
 
 def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConsole) -> int:
     result, reports = write_tars(prepared, tasks, console)
-    tally = result.tally
-    speed = byte_size(tally.work / max(tally.seconds, 1e-9))
-    numbers = [f"{tally.items:,} samples", byte_size(tally.work), f"{speed}/s"]
+    counts = result.counts
+    speed = byte_size(counts.work / max(counts.seconds, 1e-9))
+    numbers = [f"{counts.items:,} samples", byte_size(counts.work), f"{speed}/s"]
     again = ", and writes sizes.json once all are there"
     if code := tell(result, "wrote", numbers, prepared.folder.url, console, again):
         return code

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
-from shardsift.commands import beside
 from shardsift.config import RunConfig
-from shardsift.progress import count
 from shardsift.runs.preflight import LoadModel
 from shardsift.runs.score import ScoreResult, load_maclip, score
+from shardsift.text import beside, count
 
 
 def run(config: RunConfig, console: PlainConsole, load: LoadModel = load_maclip) -> int:
@@ -21,23 +20,23 @@ def run(config: RunConfig, console: PlainConsole, load: LoadModel = load_maclip)
 
 def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole) -> int:
     """Tell how it went; exit code 0, 1 if shards failed, 130 if the run was stopped."""
-    tally = result.tally
-    if tally.shards:
+    counts = result.counts
+    if counts.shards:
         console.say(
-            f"scored {tally.items - tally.errors - tally.further:,} of {tally.items:,} images "
-            f"in {count(tally.shards - tally.failed, 'shard')}, {tally.seconds:,.1f} s, "
-            f"{tally.per_second:,.1f} images/s, into {config.output}"
+            f"scored {counts.items - counts.errors - counts.further:,} of {counts.items:,} images "
+            f"in {count(counts.shards - counts.failed, 'shard')}, {counts.seconds:,.1f} s, "
+            f"{counts.per_second:,.1f} images/s, into {config.output}"
         )
-        console.say(tally.pace)
+        console.say(counts.pace)
     for failed in result.failed:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
-    if tally.failed:
+    if counts.failed:
         console.say(
-            f"{count(tally.failed, 'shard')} failed, see {config.output}/_failed; "
+            f"{count(counts.failed, 'shard')} failed, see {config.output}/_failed; "
             "the same command tries them again"
         )
     if result.interrupted:
-        left = tally.shards_total - tally.shards
+        left = counts.shards_total - counts.shards
         console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
         return INTERRUPTED
-    return FAILED if tally.failed else DONE
+    return FAILED if counts.failed else DONE

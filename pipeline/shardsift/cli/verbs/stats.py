@@ -10,8 +10,8 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.outputs.manifest import QUANTILE_RANKS
 from shardsift.outputs.stats import Group, Stats, read_stats
-from shardsift.progress import at_most
 from shardsift.records import told_of
+from shardsift.text import at_most
 
 _MOST_SHARDS = 20
 

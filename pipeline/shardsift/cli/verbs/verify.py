@@ -8,15 +8,14 @@ from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole, failure
 from shardsift.cli.exit_codes import DONE, FAILED
 from shardsift.cli.tables import Sheet
-from shardsift.commands import command
 from shardsift.errors import ConfigError
 from shardsift.filter.output import RECORD as FILTER_RECORD
 from shardsift.outputs.folder import RunFolder
 from shardsift.outputs.records import COMPACTING
-from shardsift.progress import count
 from shardsift.reshard.folder import RECORD as RESHARD_RECORD
 from shardsift.reshard.folder import ReshardFolder
 from shardsift.shards.plan import ShardPlan
+from shardsift.text import command, count
 from shardsift.threads import Track
 from shardsift.verify.findings import Findings, repair
 from shardsift.verify.keep_lists import verify_filtered

@@ -8,14 +8,14 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.records import FailedShard
-from shardsift.runs.score import ScoreResult, ScoreTally
+from shardsift.runs.score import ScoreCounts, ScoreResult
 
 
 def test_a_failed_shard_is_told_by_its_name_even_with_brackets() -> None:
     failed = FailedShard(shard="[red]/0.tar", url="/[red]/0.tar", reason="cut [/]", attempts=3)
-    tally = ScoreTally(shards_total=1)
-    tally.add(failed)
+    counts = ScoreCounts(shards_total=1)
+    counts.add(failed)
     said = io.StringIO()
-    result = ScoreResult(tally=tally, failed=[failed])
+    result = ScoreResult(counts=counts, failed=[failed])
     assert report_result(result, RunConfig(output="out"), PlainConsole(file=said, width=200)) == 1
     assert "failed [red]/0.tar: cut [/]\n" in said.getvalue()

@@ -6,15 +6,11 @@ Ray puts `ray_` before each name, and says of which node and worker a number is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import Any
 
 from ray.util.metrics import Counter, Histogram
 
-from shardsift.progress import Meter
 from shardsift.records import ShardReport
-
-_FOLLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,21 +69,6 @@ class ActorMetrics:
         self._shards = SHARDS.make()
         self._stage_seconds = STAGE_SECONDS.make()
         self._shard_seconds = SHARD_SECONDS.make()
-
-    def follow(self, meter: Meter) -> None:
-        """Count what a meter counts, every few seconds, in a thread that ends with this process."""
-        steps = STEPS.make()
-        pause = Event()
-
-        def count() -> None:
-            counted = 0
-            while True:
-                if more := meter.steps - counted:
-                    steps.inc(more)
-                    counted += more
-                pause.wait(_FOLLOW_SECONDS)
-
-        Thread(target=count, name="metrics", daemon=True).start()
 
     def add_committed(self, report: ShardReport) -> None:
         """Count a shard whose annotation is there."""
