@@ -208,7 +208,7 @@ CONTESTANTS: dict[str, Callable[[Conditions], Contestant]] = {
     **{name: partial(shardsift, crops="paper", dtype=d) for d, name in TAR_TO_PARQUET.items()},
     **{
         f"shardsift {crops} float32": partial(shardsift, crops=crops, dtype="float32")
-        for crops in ("dense", "fast", "global")
+        for crops in ("fast", "global")
     },
     **{name: partial(encoder_alone, dtype=d) for d, name in ENCODER_ALONE.items()},
 }

@@ -24,6 +24,6 @@ class FeedConfig(Config):
         default=("128x96", "512x384", "1024x768"), description="of the pictures; may be repeated"
     )
     plans: tuple[CropPlan, ...] = Field(
-        default=tuple(plan for plan in get_args(CropPlan) if plan != "dense"),
+        default=get_args(CropPlan),
         description="crop plans; may be repeated",
     )

@@ -101,14 +101,13 @@ def measure(
     actors: Annotated[int, typer.Option(help="Number of actors.")] = 2,
     laps: Annotated[int, typer.Option(help="Laps of each.")] = 5,
     samples_per_shard: Annotated[int, typer.Option(help="Samples in a tar.")] = 5000,
-    annotate: Annotated[bool, typer.Option(help="Merge the scores into each .json.")] = True,
     cold: Annotated[bool, typer.Option("--cold", help="Empty the page cache first, as root.")] = (
         False
     ),
 ) -> None:
     """Print MB/s of kept bytes, lap by lap, and the medians of the ratios."""
     scratch.mkdir(parents=True)
-    config = ReshardConfig(keep=kept, samples_per_shard=samples_per_shard, annotate=annotate)
+    config = ReshardConfig(keep=kept, samples_per_shard=samples_per_shard)
     race = Race(config, scratch, actors, cold=cold)
     ratios: list[tuple[float, float]] = []
     prepare_ray()

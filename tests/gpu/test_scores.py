@@ -80,31 +80,24 @@ def test_rn50_scores_as_on_a_cpu(weights: str, dtype: Dtype, tolerance: float) -
     assert farthest(on_device(rn50(weights, dtype)).score(IMAGES), expected) < tolerance
 
 
-@pytest.mark.parametrize("crops", ["paper", "fast", "global", "dense"])
+@pytest.mark.parametrize("crops", ["paper", "fast", "global"])
 @needs_gpu
 def test_the_compact_model_scores_as_on_a_cpu(crops: CropPlan) -> None:
     expected = Scorer(compact(crops=crops)).score(IMAGES)
     assert farthest(on_device(compact(crops=crops)).score(IMAGES), expected) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("dtype", "crops"),
-    [
-        *(("float32", "paper"), ("float32", "dense"), ("bfloat16", "paper")),
-        pytest.param("bfloat16", "dense", marks=needs_gpu),  # half a minute on two cores
-    ],
-)
-def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype, crops: CropPlan) -> None:
-    scorer = on_device(compact(dtype, crops))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scores_are_equal_to_the_bit_whatever_shares_a_batch(dtype: Dtype) -> None:
+    scorer = on_device(compact(dtype))
     together = bits(scorer.score(IMAGES))
     assert bits(scorer.score(IMAGES)) == together
     assert bits(scorer.score(IMAGES[::-1]))[:: len(CUES)] == together[:: len(CUES)][::-1]
     assert [part for image in IMAGES for part in bits(scorer.score([image]))] == together
 
 
-@pytest.mark.parametrize("crops", ["paper", "dense"])
-def test_embeddings_are_those_of_a_cpu(crops: CropPlan) -> None:
-    config = compact(crops=crops)
+def test_embeddings_are_those_of_a_cpu() -> None:
+    config = compact()
     scores = Scorer(config, embeddings=True).score(IMAGES)
     for expected, found in zip(
         scores, on_device(config, embeddings=True).score(IMAGES), strict=True
@@ -211,12 +204,9 @@ def test_a_gpu_that_is_behind_gets_no_pixel_of_another_picture() -> None:
 
 
 @needs_gpu
-@pytest.mark.parametrize("crops", ["paper", "dense"])
-def test_attributes_are_those_of_a_cpu_and_leave_scores_alone(
-    weights: str, crops: CropPlan
-) -> None:
+def test_attributes_are_those_of_a_cpu_and_leave_scores_alone(weights: str) -> None:
     asked = {"dark": (("a dark photo", "a bright photo"), ("night", "day"))}
-    config = rn50(weights, crops=crops)
+    config = rn50(weights)
     plain = list(on_device(config).score(IMAGES))
     asking = list(Scorer(config, device=DEVICE, batch_size=8, attributes=asked).score(IMAGES))
     by_cpu = list(Scorer(config, batch_size=8, attributes=asked).score(IMAGES))

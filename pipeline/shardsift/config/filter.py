@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Given, OneOrMore, Share, TableConfig
 
-Emit = Literal["keep-list", "uids", "shards"]
+Emit = Literal["keep-list", "uids"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
 QUALITY = "quality"
 
@@ -38,20 +38,21 @@ class FilterConfig(TableConfig):
         "same in any order of files. The control of an experiment",
     )
     min: float | None = Field(
-        default=None, allow_inf_nan=False, description="keep samples whose `by` is this or more"
+        default=None,
+        allow_inf_nan=False,
+        description="keep samples whose value of `by` is this or more",
     )
     min_quality: float | None = Field(
-        default=None, allow_inf_nan=False, description="the same, of quality"
+        default=None, allow_inf_nan=False, description="keep samples of this quality or more"
     )
     keep_top: Share | None = Field(
-        default=None, gt=0, le=1, description="keep this best share, such as 0.3 or 30%"
+        default=None,
+        gt=0,
+        le=1,
+        description="keep this best share, such as 0.3 or 30%, of the scored samples that "
+        "`exclude`, `where` and `unique` leave",
     )
     keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
-    of: Literal["scored", "all"] = Field(
-        default="scored",
-        description="what `keep_top` is a share of: `scored` samples that `exclude`, `where` and "
-        "`unique` leave, or `all` that have a row",
-    )
     where: str | None = Field(
         default=None,
         description="a condition in SQL on the columns of annotations, of `with` and of `join`, "
@@ -107,13 +108,8 @@ class FilterConfig(TableConfig):
     emit: Annotated[tuple[Emit, ...], CommaSeparated] = Field(
         default=("keep-list",),
         min_length=1,
-        description="what to write, comma-separated: `keep-list`, `uids` (what DataComp's "
-        "resharder takes) and `shards`, which is `reshard` with its defaults, into `shards/`",
-    )
-    approximate: bool = Field(
-        default=False,
-        description="find the threshold from the sketches in the footers, without reading a row; "
-        "tells how far off its rank may be",
+        description="what to write, comma-separated: `keep-list` and `uids` (what DataComp's "
+        "resharder takes)",
     )
     allow_missing: bool = Field(
         default=False,
@@ -135,10 +131,8 @@ class FilterConfig(TableConfig):
 
     def _conflicts(self) -> Sequence[str]:
         problems: list[str] = []
-        if self.of == "all" and self.keep_top is None:
-            problems.append("--of all needs --keep-top")
-        if self.per and (self.keep_top is None or self.of == "all"):
-            problems.append("--per needs --keep-top, of scored samples")
+        if self.per and self.keep_top is None:
+            problems.append("--per needs --keep-top")
         names_columns = self.per or self.where or self.unique or self.by != QUALITY
         if self.join and not names_columns:
             problems.append(
@@ -148,17 +142,10 @@ class FilterConfig(TableConfig):
             problems.append("--on says what names a row of a --join: one for all, or one each")
         if self.random is not None and (self.by != QUALITY or self.least is not None):
             problems.append("--random ranks by chance, with --keep-top or --keep-count alone")
-        if self.approximate and (names_columns or self.exclude or self.random is not None):
-            problems.append(
-                "--approximate reads no rows, so it knows nothing of --by, --where, --unique, "
-                "--per, --exclude and --random"
-            )
         if self.min_quality is not None and self.by != QUALITY:
             problems.append(f"--min-quality is of quality; the lowest {self.by} is --min")
-        if "shards" in self.emit and "keep-list" not in self.emit:
-            problems.append("shards are made of the keep-list: --emit keep-list,shards")
-        if self.approximate and self.least is not None:
-            problems.append("--approximate finds a threshold; --min is one")
+        if self.min is not None and self.by == QUALITY:
+            problems.append("--min is of --by; the lowest quality is --min-quality")
         return problems
 
     @property

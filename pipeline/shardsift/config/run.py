@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Config, Given
 from shardsift.config.measures import MeasuresConfig
 from shardsift.config.score import ScoreConfig
-from shardsift.errors import ErrorCode
 
 
 class RayConfig(Config):
@@ -94,15 +93,11 @@ class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):
         description="crops in one call of the encoder, by default 256 on a GPU and 64 on a CPU; "
         "changes no score by more than 1e-6",
     )
-    retry_errors: Annotated[tuple[ErrorCode, ...], CommaSeparated] = Field(
+    rescore: Annotated[tuple[Literal["errors", "changed"], ...], CommaSeparated] = Field(
         default=(),
-        description="score shards again that have rows with these errors, such as "
-        "`decode_error,truncated`",
-    )
-    check_inputs: bool = Field(
-        default=False,
-        description="score shards again whose tar has changed since; if the corpus has moved, name "
-        "its folder, and sizes decide",
+        description="score shards again: `errors`, those that have rows with an error; `changed`, "
+        "those whose tar has changed since. If the corpus has moved, `changed` and its new folder "
+        "make that its place, and sizes decide",
     )
     overwrite: bool = Field(
         default=False,

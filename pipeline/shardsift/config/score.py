@@ -21,7 +21,7 @@ PAPER_PROMPT_PAIRS = (
 PILLOW_BOMB_ERROR_PIXELS = 178_956_970
 """Above this Pillow itself refuses to open an image."""
 
-CropPlan = Literal["paper", "fast", "global", "dense"]
+CropPlan = Literal["paper", "fast", "global"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 AnyDtype = Literal["float32", "bfloat16", "float16", "auto"]
 
@@ -67,9 +67,7 @@ class ScoreConfig(Config):
     crops: CropPlan = Field(
         default="paper",
         description="the crop plan. `paper`: patches of 224 px at stride 128, and the whole image "
-        "resized; `fast`: at most four of the patches, and the whole; `global`: the whole alone; "
-        "`dense`: the views of `paper`, patches read off one feature map (CLIP's ResNets and "
-        "EfficientNets)",
+        "resized; `fast`: at most four of the patches, and the whole; `global`: the whole alone",
     )
     dtype: AnyDtype = Field(
         default="float32",

@@ -199,13 +199,10 @@ def _by_encoder(config: ExperimentConfig) -> list[list[Variant]]:
         ),
     ]
 
-    def encoder(variant: Variant) -> tuple[str, str | None, bool]:
-        config = variant.config
-        return config.model, config.pretrained, config.crops == "dense"
-
-    together: dict[tuple[str, str | None, bool], list[Variant]] = {}
+    together: dict[tuple[str, str | None], list[Variant]] = {}
     for variant in variants:
-        together.setdefault(encoder(variant), []).append(variant)
+        encoder = variant.config.model, variant.config.pretrained
+        together.setdefault(encoder, []).append(variant)
     return list(together.values())
 
 

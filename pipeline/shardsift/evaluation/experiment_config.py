@@ -52,8 +52,7 @@ class ExperimentConfig(ModelConfig, AttributesConfig):
     ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
         default=(),
         description="a table of variants: `lambda`, `magnitude`, `weights`, `fixed`, `alpha`, "
-        "`crops`, `prompts`, `dense`, comma-separated; `all` is all of them but `dense`, which "
-        "encodes everything again and needs a convolutional tower",
+        "`crops`, `prompts`, comma-separated; `all` is all of them",
     )
     backbone: tuple[str, ...] = Field(
         default=(),

@@ -24,11 +24,11 @@ from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import CropScores, box_cox, fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.views import encode_views
 
-FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompts", "dense")
-"""What `--ablate` may name; `dense` needs a convolutional tower, and encodes everything again."""
+FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompts")
+"""What `--ablate` may name."""
 
 ALL_FAMILIES = "all"
-"""In place of all families but `dense`."""
+"""In place of all families."""
 
 GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),
@@ -87,7 +87,6 @@ def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
         ],
         "alpha": [(f"α = {x:g}", {"alpha": x}) for x in (0.0, 0.5, 1.0, 2.0, 4.0)],
         "crops": [(plan, {"crops": plan}) for plan in ("paper", "fast", "global")],
-        "dense": [("dense", {"crops": "dense"})],
         "prompts": [
             ("all pairs", {}),
             *((" | ".join(pair), {"prompts": (pair,)}) for pair in base.prompts),
@@ -103,7 +102,7 @@ def ablations(base: ScoreConfig, families: Iterable[str]) -> Iterator[Variant]:
 def _families(asked: Iterable[str]) -> Iterator[str]:
     for family in asked:
         if family == ALL_FAMILIES:
-            yield from (name for name in FAMILIES if name != "dense")
+            yield from FAMILIES
         elif family in FAMILIES:
             yield family
         else:
@@ -166,10 +165,8 @@ class Variants:
     def score(self, image: RgbImage) -> ImageCues:
         """Score all variants of one image."""
         height, width = image.shape[:2]
-        plan: CropPlan = self.variants[0].config.crops
-        if plan != "dense":
-            # Every other plan's views are among those of `paper`.
-            plan = "global" if self._all("global") else "fast" if self._all("fast") else "paper"
+        # Every other plan's views are among those of `paper`.
+        plan = "global" if self._all("global") else "fast" if self._all("fast") else "paper"
         features_ND = encode_views(self._encoder, image, plan)
         corners = patch_corners(height, width, plan)
 

@@ -114,7 +114,6 @@ class FilterSummary(Document):
     missing_shards: tuple[str, ...]
     run_is_finished: bool
     threshold: Value
-    rank_error: float | None
     buckets: tuple[BucketCounts, ...]
     joined: tuple[JoinCounts, ...]
     uids: UidCounts | None

@@ -36,14 +36,12 @@ class FilterResult:
     Attributes:
         threshold: the lowest value kept, of what the filter goes by; None if each bucket has its
             own, or chance decides.
-        rank_error: how far off its rank may be, 0..1; None if it is exact.
-        summary: the fate of all rows; None if they were not read: a dry run with approximate.
+        summary: the fate of all rows.
     """
 
     survey: Survey
     threshold: Value
-    rank_error: float | None
-    summary: FilterSummary | None = None
+    summary: FilterSummary
 
 
 def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
@@ -63,11 +61,6 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             found = survey(source, allow_missing=config.allow_missing, track=track)
         else:
             found = stack.enter_context(imported(url))
-        least, rank_error = config.least, None
-        if config.approximate:
-            least, rank_error = _approximate(config, found)
-            if folder is None:
-                return FilterResult(found, least, rank_error)
         tables = joined_tables(config.join, config.on, config.exclude)
         outputs = find_beside(config.beside, may_lack=config.allow_missing)
         database = stack.enter_context(Database(file for each in tables for file in each.files))
@@ -79,13 +72,12 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
         errors = sum((Counter(part.errors) for part in found.parts), Counter[str]())
         summary = FilterSummary(
             rows=found.rows,
-            **_choose(config, found, rows, selection, least),
+            **_choose(config, found, rows, selection),
             **selection.count(errors),
             shards=len(found.parts),
             failed_shards=tuple(found.failed),
             missing_shards=tuple(found.missing),
             run_is_finished=found.is_finished,
-            rank_error=rank_error,
             joined=tuple(rows.matches),
             uids=None,
             emitted=tuple(config.emit),
@@ -100,15 +92,15 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             raise InputError(f"{url}: keeps nothing: {problem}")
         if folder:
             summary = _write(config, found, summary, selection, folder, database, outputs, track)
-        return FilterResult(found, summary.threshold, rank_error, summary)
+        return FilterResult(found, summary.threshold, summary)
 
 
 def _choose(
-    config: FilterConfig, found: Survey, rows: Rows, selection: Selection, least: float | None
+    config: FilterConfig, found: Survey, rows: Rows, selection: Selection
 ) -> dict[str, Any]:
     """Find the threshold of all rows, or of each bucket. Raises InputError if there is none."""
-    if least is not None:
-        return {"threshold": selection.keep_from(least), "buckets": ()}
+    if config.least is not None:
+        return {"threshold": selection.keep_from(config.least), "buckets": ()}
     wanted = _share(config, found, selection.sizes)
     selection.keep_best(wanted)
     lowest = selection.thresholds
@@ -121,16 +113,6 @@ def _choose(
         for b, size in selection.sizes.items()
     )
     return {"threshold": None, "buckets": tuple(buckets)}
-
-
-def _approximate(config: FilterConfig, found: Survey) -> tuple[float, float | None]:
-    """Find the threshold from the sketches in the footers, and how far off its rank may be."""
-    (wanted,) = _share(config, found, {0: found.scored}).values()
-    # Half a row further: between ranks, so that rounding can't choose the row beside it.
-    quantiles = found.quality.quantiles([1 - (wanted - 0.5) / found.scored])
-    assert quantiles is not None, "there are scored rows"
-    error = found.quality.rank_error
-    return shortest(quantiles[0]), error and error + 0.5 / found.scored
 
 
 def _share(
@@ -146,8 +128,7 @@ def _share(
         wanted = dict.fromkeys(sizes, config.keep_count)
     else:
         assert config.keep_top is not None, "one of them is given"
-        of = dict.fromkeys(sizes, found.rows) if config.of == "all" else sizes
-        wanted = {bucket: round(config.keep_top * size) for bucket, size in of.items()}
+        wanted = {bucket: round(config.keep_top * size) for bucket, size in sizes.items()}
     if any(wanted[bucket] > size for bucket, size in sizes.items()):
         raise InputError(
             f"{found.url}: can't keep {sum(wanted.values()):,} of its {found.rows:,} rows: only "

@@ -34,16 +34,12 @@ class ReshardConfig(RayConfig):
         description="or its size, about, such as 1GB; with both, what is reached first",
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
-    annotate: bool = Field(
-        default=True,
-        description="write `annotate_columns` into each sample's `.json`; otherwise all bytes are "
-        "left alone",
-    )
     annotate_columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
         default=("quality", "q_sim", "q_mag"),
         min_length=1,
-        description="which columns of annotations, comma-separated, such as "
-        "`quality,attr_watermark,phash`; hashes are written in hexadecimal digits",
+        description="columns of annotations to write into each sample's `.json`, comma-separated, "
+        "such as `quality,attr_watermark,phash`; hashes are written in hexadecimal digits. `none` "
+        "leaves all bytes as they are",
     )
     overwrite: bool = Field(default=False, description="replace what an earlier `reshard` wrote")
     dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
@@ -51,7 +47,7 @@ class ReshardConfig(RayConfig):
     @property
     def merged(self) -> tuple[str, ...]:
         """The columns that are written into each `.json`."""
-        return self.annotate_columns if self.annotate else ()
+        return () if self.annotate_columns == ("none",) else self.annotate_columns
 
     def limits(self) -> tuple[int | None, int | None]:
         """Return samples and bytes of a tar; None for no limit."""

@@ -214,5 +214,5 @@ def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:
             raise ShardError(
                 scored.path,
                 f"has changed since it was scored ({what} {then} then, {found} now); score it "
-                "again with --check-inputs, and filter again",
+                "again with --rescore changed, and filter again",
             )

@@ -99,9 +99,9 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         fingerprint = model.fingerprint
     contents = _contents(config, fingerprint, measures)
     folder.claim(contents, overwrite=config.overwrite)
-    plan = folder.placed(plan, may_have_moved=config.check_inputs)
+    plan = folder.placed(plan, may_have_moved="changed" in config.rescore)
     committed = frozenset(folder.committed)
-    if config.retry_errors or config.check_inputs:
+    if config.rescore:
         with display.busy("looking for shards to score again"):
             folder.reopen(plan, partial(_is_wanted_again, config, folder.has_moved(plan)))
     return Run(
@@ -151,7 +151,7 @@ def _fingerprint_if_done(
     The recorded settings match, and so does the hash of local weight files.
     """
     record = folder.record
-    if record is None or config.overwrite or config.retry_errors or config.check_inputs:
+    if record is None or config.overwrite or config.rescore:
         return None
     contents = _contents(config, record.fingerprint, measures)
     if (record.contents, record.weights, record.version) != (contents, weights, __version__):
@@ -161,8 +161,8 @@ def _fingerprint_if_done(
 
 
 def _is_wanted_again(config: RunConfig, has_moved: bool, task: ShardTask, footer: Footer) -> bool:
-    if any(footer.report.errors.get(code) for code in config.retry_errors):
+    if "errors" in config.rescore and footer.report.errors:
         return True
-    return config.check_inputs and has_changed(
+    return "changed" in config.rescore and has_changed(
         identify(task.url, task.shard), footer.shard, has_moved=has_moved
     )

@@ -3,8 +3,7 @@
 Plan `paper`: all 224x224 patches at stride 128, row by row, without padding (so a right or bottom
 margin under 128 px is not covered), then the whole image resized to 224x224. Plan `fast`: the same,
 but at most four of the patches, evenly spread, so that its cost does not grow with the image. Plan
-`global`: the whole image alone, as for every image with a side under 224. Plan `dense` has the
-views of `paper`, and takes patches from one feature map instead of cutting them out.
+`global`: the whole image alone, as for every image with a side under 224.
 
 Shapes in names: H height, W width, 3 channels R G B, S = 224.
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,9 +22,6 @@ CROP_SIZE = 224
 STRIDE = 128
 FAST_PATCHES = 4
 """At most so many patches of an image are in plan `fast`."""
-
-_BLOCK = 8
-"""Patches on a side of a block of plan `dense`: 1,120 px."""
 
 
 def count_crops(height: int, width: int, plan: CropPlan) -> int:
@@ -51,27 +46,6 @@ def patch_grid(height: int, width: int) -> tuple[int, int]:
     if min(height, width) < CROP_SIZE:
         return 0, 0
     return (height - CROP_SIZE) // STRIDE + 1, (width - CROP_SIZE) // STRIDE + 1
-
-
-@dataclass(frozen=True, slots=True)
-class PatchBlock:
-    """Neighbouring patches: their places in the grid, and the pixels they cover."""
-
-    places: tuple[slice, slice]
-    pixels: tuple[slice, slice]
-
-
-def patch_blocks(rows: int, columns: int) -> Iterator[PatchBlock]:
-    """Divide a grid of patches into blocks whose feature maps fit into memory."""
-    for row in range(0, rows, _BLOCK):
-        for column in range(0, columns, _BLOCK):
-            ends = min(row + _BLOCK, rows), min(column + _BLOCK, columns)
-            places = slice(row, ends[0]), slice(column, ends[1])
-            down, right = (
-                slice(place.start * STRIDE, (place.stop - 1) * STRIDE + CROP_SIZE)
-                for place in places
-            )
-            yield PatchBlock(places, (down, right))
 
 
 def cut_crops(image_HW3: Tensor, plan: CropPlan) -> Iterator[Tensor]:

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from shardsift.config import Dtype, ScoreConfig
-from shardsift.errors import ModelError
 from shardsift.scoring.clip import ClipModel, load_clip
-from shardsift.scoring.crops import patch_blocks, patch_grid
 from shardsift.scoring.devices import decide_dtype
 from shardsift.scoring.heap import keep_heap
 from shardsift.scoring.maclip import attribute_values
-from shardsift.scoring.tower import ConvolutionalTower, build_tower
+from shardsift.scoring.tower import build_tower
 
 _CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
 """Crops that a CPU encodes at a time; more gain little, and their feature maps fill memory."""
@@ -56,11 +54,6 @@ class Encoder:
         visual = deepcopy(model.visual)  # which is taken apart
         tower = build_tower(visual, model.feature_values, dtype, self.device)
         self._tower = tower.to(self.device)
-        if config.crops == "dense" and not isinstance(self._tower, ConvolutionalTower):
-            raise ModelError(
-                f"--crops dense needs one of CLIP's own ResNets or an EfficientNet, which "
-                f"{config.model} is not; take paper, fast or global"
-            )
         self.text_P2D = model.text_P2D.to(self.device)
         self.attributes = model.attributes
         self._text_Q2D = None if model.text_Q2D is None else model.text_Q2D.to(self.device)
@@ -72,30 +65,6 @@ class Encoder:
         """Encode crops of 0..255 to image features before normalisation: float32, shape (N, D)."""
         parts = math.ceil(len(crops_N3SS) / (self.crops_at_a_time or len(crops_N3SS)))
         return torch.cat([self._tower(self._normalise(part)) for part in crops_N3SS.chunk(parts)])
-
-    @torch.inference_mode()
-    def encode_patches(self, image_HW3: Tensor) -> Tensor:
-        """Encode an image's patches, read off feature maps: float32, shape (M, D).
-
-        For encoders made with crop plan `dense`.
-        """
-        rows, columns = patch_grid(*image_HW3.shape[:2])
-        features_RKD = torch.empty(rows, columns, self.text_P2D.shape[2], device=self.device)
-        for block in patch_blocks(rows, columns):
-            block_1ND = self.encode_blocks(image_HW3[block.pixels][None])
-            features_RKD[block.places] = block_1ND.view_as(features_RKD[block.places])
-        return features_RKD.flatten(0, 1)
-
-    @torch.inference_mode()
-    def encode_blocks(self, blocks_BHW3: Tensor) -> Tensor:
-        """Encode the patches of blocks of one size, row by row: float32, shape (B, N, D).
-
-        Convolutions are shared where patches overlap, and a patch sees its neighbours where
-        `encode` sees zeros beyond its border. For encoders made with crop plan `dense`.
-        """
-        assert isinstance(self._tower, ConvolutionalTower), "checked when the model was loaded"
-        features_BRKD = self._tower.patches(self._normalise(blocks_BHW3.permute(0, 3, 1, 2)))
-        return features_BRKD.flatten(1, 2)
 
     def answers(self, features_ND: Tensor) -> list[Tensor]:
         """Compute the attributes of features, 0..1, shape (N,) each; none if nothing is asked."""

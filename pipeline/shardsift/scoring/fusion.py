@@ -1,12 +1,8 @@
 """Convolutions that add and activate as they write.
 
-In passes of their own both cost 7 to 8 % of RN50's time in bfloat16 on a CPU, and less than 3 % in
-float32, which therefore goes without. On an H200 they take 43 % of the time of bfloat16 and a fifth
-of that of float32. Average pools take another fifth of bfloat16's: there they become part of the
-convolutions behind them.
-
-torch has these calls of oneDNN and cuDNN for compilers and exporters. Those of oneDNN are not
-public: versions of torch that they weren't tried with go without.
+On an H200, in passes of their own, they take 43 % of the time of bfloat16 and a fifth of that of
+float32. Average pools take another fifth of bfloat16's: there they become part of the convolutions
+behind them. On CPUs all of it is 3 to 8 %, and torch has no public calls for it: they go without.
 """
 
 from __future__ import annotations
@@ -16,8 +12,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-
-from shardsift.config import Dtype
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +26,6 @@ class Kernels(Protocol):
     def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
         """Convolve, add, and apply ReLU; `other` may be overwritten."""
         ...
-
-
-class OneDnn:
-    """Kernels of CPUs."""
-
-    def activated(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
-        """Convolve, and apply ReLU."""
-        return _onednn()._convolution_pointwise(x, *self._settings(convolution), "relu", [], "")
-
-    def added(self, x: Tensor, convolution: nn.Conv2d, other: Tensor) -> Tensor:
-        """Convolve, add in place, and apply ReLU."""
-        add_to = _onednn()._convolution_pointwise_.binary
-        return add_to(other, x, *self._settings(convolution), "add", 1.0, "relu", [], "")
-
-    def _settings(self, c: nn.Conv2d) -> tuple[Any, ...]:
-        return c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups
 
 
 class CuDnn:
@@ -97,15 +75,10 @@ class ResidualBlock(nn.Module):
         return self._kernels.added(branch, self.last, self.shortcut(x))
 
 
-def find_kernels(dtype: Dtype, device: torch.device) -> Kernels | None:
-    """Find the kernels that this device and this torch have, if a dtype gains by them."""
-    if device.type == "cuda":
-        has_cudnn = torch.version.cuda and torch.backends.cudnn.is_available()
-        return if_they_work(CuDnn(), device) if has_cudnn else None
-    tried = torch.__version__ >= "2.14" and torch.__version__ < "2.15"
-    if dtype != "bfloat16" or not tried or not torch.backends.mkldnn.is_available():
-        return None
-    return OneDnn() if _onednn()._is_mkldnn_bf16_supported() else None
+def find_kernels(device: torch.device) -> Kernels | None:
+    """Find the kernels that this device and this torch have."""
+    has_cudnn = torch.version.cuda and torch.backends.cudnn.is_available()
+    return if_they_work(CuDnn(), device) if device.type == "cuda" and has_cudnn else None
 
 
 def if_they_work(kernels: Kernels, device: torch.device) -> Kernels | None:
@@ -168,7 +141,3 @@ def _behind(pool: nn.Module, convolution: nn.Conv2d) -> nn.Conv2d:
     merged.weight = nn.Parameter((c.weight / side**2).repeat(1, 1, side, side))
     merged.bias = c.bias
     return merged
-
-
-def _onednn() -> Any:
-    return cast(Any, torch.ops).mkldnn

@@ -64,12 +64,6 @@ class Group:
         self._first_N += np.repeat(self._origin_K, self.counts)
         self._first_N[self._whole_K] = 0
 
-    def images(self) -> list[Tensor]:
-        """Return each image on the device, uint8, shape (height, width, 3)."""
-        sizes = [_CHANNELS * height * width for height, width in self._sizes]
-        parts = zip(self.pixels_B.split(sizes), self._sizes, strict=True)
-        return [image_B.view(*size, _CHANNELS) for image_B, size in parts]
-
     def cut(self, begin: int, end: int, into_NSS3: Tensor) -> None:
         """Write the crops from `begin` to `end`, values 0..255, float32.
 

@@ -16,7 +16,6 @@ from shardsift.records import CUES, Embedding, ImageFeatures, ImageScore, RgbIma
 from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE
-from shardsift.scoring.dense import DenseQueue
 from shardsift.scoring.devices import decide_dtype, explained
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
@@ -119,7 +118,7 @@ class Scorer:
         self._values = len(CUES) + len(encoder.attributes)
         self._pinned = PinnedMemory(encoder.device)
         self._recorded: Compute | None = None
-        if encoder.device.type == "cuda" and self.config.crops != "dense":
+        if encoder.device.type == "cuda":
             self._recorded = record(self._launch_batch, self._empty_batch())
         # While a GPU computes a batch, the next one is packed.
         self._lag = 0 if encoder.device.type == "cpu" else 1
@@ -146,10 +145,6 @@ class Scorer:
         """
         most = self.config.max_pixels
         images = (as_rgb(image, f"image {number}", most) for number, image in enumerate(images))
-        if self.config.crops == "dense":
-            for scores_VM, embedding_D in self._score_dense(images):
-                yield _image_score(scores_VM, embedding_D)
-            return
         crop_counts: deque[int] = deque()
         rest_VM = np.empty((self._values, 0), np.float32)
         for batch_VN, features_ND in self._score_batches(images, crop_counts):
@@ -271,26 +266,6 @@ class Scorer:
         steps = [self._finish(self._encode(step)) for step in crops_NSS3.split(self._step)]
         scores, features = zip(*steps, strict=True)
         return Batch(torch.cat(scores, dim=1), torch.cat(features))
-
-    @torch.inference_mode()
-    def _score_dense(self, images: Iterable[RgbImage]) -> Iterator[tuple[Scores, Embedding]]:
-        """Yield scores and embedding of each image; others of their shapes may come in before."""
-        transfer = Transfer(self.encoder.device, self._pinned)
-        crops = 1 if self.encoder.device.type == "cpu" else self.batch_size  # which gains nothing
-        queue = DenseQueue(self.encoder, self._start_finishing, self._values, crops)
-        for group in send_in_groups(images, "global", self.batch_size, transfer):
-            wholes_NSS3 = torch.empty(
-                (group.crops, CROP_SIZE, CROP_SIZE, 3), device=self.encoder.device
-            )
-            group.cut(0, group.crops, wholes_NSS3)
-            for image_HW3, whole_SS3 in zip(group.images(), wholes_NSS3, strict=True):
-                queue.add(image_HW3, whole_SS3)
-            yield from queue.done(running=self._lag)
-        queue.flush()
-        yield from queue.done(running=0)
-
-    def _start_finishing(self, features_ND: Tensor) -> Fetch:
-        return fetch_later(self._finish(features_ND))
 
     def _encode(self, crops_NSS3: Tensor) -> Tensor:
         # Permuted, not copied: what lies channels-last stays so, and convolves faster.

@@ -22,7 +22,6 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shardsift.config import Dtype
-from shardsift.scoring.crops import CROP_SIZE, STRIDE
 from shardsift.scoring.fusion import find_kernels, fused_stages, merge_into_convolutions
 
 _DTYPES: dict[Dtype, torch.dtype] = {
@@ -33,10 +32,6 @@ _DTYPES: dict[Dtype, torch.dtype] = {
 _BFLOAT16_AVERAGED = 2**15
 """From here on a stage bears bfloat16, whose eight significant bits are few: the channels of its
 feature map times the feature values, for its rounding averages out over both."""
-
-_REDUCTION = 32
-_WINDOW, _STEP = CROP_SIZE // _REDUCTION, STRIDE // _REDUCTION
-"""Side and stride of a patch on the feature map, which is so much smaller than the image."""
 
 
 class ImageTower(nn.Module):
@@ -76,13 +71,6 @@ class ConvolutionalTower(nn.Module):
 
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
         return self.pool(self.trunk(pixels_N3HW))
-
-    def patches(self, pixels_N3HW: Tensor) -> Tensor:
-        """Encode all patches of images, pooled from one feature map each, shape (N, R, K, D)."""
-        map_NCHW = self.trunk(pixels_N3HW)
-        windows_NCRKHW = map_NCHW.unfold(2, _WINDOW, _STEP).unfold(3, _WINDOW, _STEP)
-        windows_NRKCHW = windows_NCRKHW.permute(0, 2, 3, 1, 4, 5)
-        return self.pool(windows_NRKCHW.flatten(0, 2)).unflatten(0, windows_NRKCHW.shape[:3])
 
 
 class _Planes(nn.Module):
@@ -148,7 +136,7 @@ def build_tower(
 
 def _fast_stages(resnet: nn.Module, dtype: Dtype, device: torch.device) -> list[nn.Module] | None:
     """List the stages of CLIP's modified ResNet with fused kernels, if there are any."""
-    kernels = find_kernels(dtype, device)
+    kernels = find_kernels(device)
     if kernels is None:
         return None
     is_bound_by_memory = device.type == "cuda" and dtype != "float32"

@@ -5,8 +5,6 @@ Shapes in names: H height, W width, M views in crop order, D feature values, S =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,18 +20,8 @@ MIN_BATCH = 2
 
 @torch.inference_mode()
 def encode_views(encoder: Encoder, image: RgbImage, plan: CropPlan) -> Tensor:
-    """Encode all views of an image, before normalisation: float32, shape (M, D), on the device.
-
-    Plan `dense` needs an encoder that was made for it.
-    """
+    """Encode all views of an image, before normalisation: float32, shape (M, D), on the device."""
     pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(encoder.device)
-    if plan == "dense":
-        whole_1D = _encode(encoder, list(cut_crops(pixels_HW3, "global")))
-        return torch.cat([encoder.encode_patches(pixels_HW3), whole_1D])
-    return _encode(encoder, list(cut_crops(pixels_HW3, plan)))
-
-
-def _encode(encoder: Encoder, crops: Sequence[Tensor]) -> Tensor:
-    count = len(crops)
-    floats = [crop.float() for crop in crops] * (MIN_BATCH if count < MIN_BATCH else 1)
-    return encoder.encode(torch.stack(floats).permute(0, 3, 1, 2))[:count]
+    crops = [crop.float() for crop in cut_crops(pixels_HW3, plan)]
+    padded_N = crops * (MIN_BATCH if len(crops) < MIN_BATCH else 1)
+    return encoder.encode(torch.stack(padded_N).permute(0, 3, 1, 2))[: len(crops)]

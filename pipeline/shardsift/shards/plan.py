@@ -84,7 +84,7 @@ class ShardPlan:
             raise OutputError(
                 f"the output holds annotations of shards below {root}, these lie in {self.root}; "
                 "choose another --output, or --overwrite to replace its annotations; if the corpus "
-                "has moved there, name its folder and --check-inputs"
+                "has moved there, name its folder and --rescore changed"
             )
         _check_folders(root, self.folders)
         return replace(self, root=root)

@@ -154,6 +154,5 @@ def _check_totals(
     if uids and (UIDS not in files or sum_of(join(filtered.url, UIDS)) != uids.sha256):
         yield Problem(place=UIDS, trouble="is not what was written", remedy=_AGAIN)
     known = {RECORD, SUMMARY, UIDS, *(f"{KEEP_LIST}/{name}" for name in lists)}
-    # What `--emit shards` makes is a folder of its own.
     known |= {name for name in files if name.startswith("shards/")}
     yield from strangers(files - known, "is none of filter's files")

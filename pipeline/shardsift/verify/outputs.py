@@ -317,7 +317,7 @@ def _changed(task: ShardTask, footer: Footer, now: ShardIdentity) -> Problem:
         place=task.shard,
         trouble=f"has changed since it was scored: {then.size:,} bytes and version {then.version} "
         f"then, {now.size:,} and {now.version} now",
-        remedy="score again with --check-inputs",
+        remedy="score again with --rescore changed",
     )
 
 

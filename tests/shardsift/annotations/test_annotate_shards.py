@@ -60,7 +60,7 @@ def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path)
     annotate_shards(str(shards), FakeScorer(), str(out))
     write_tar(shards / "00000.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(5)])
 
-    # what `score --check-inputs` does, stopped after its first shard
+    # what `score --rescore changed` does, stopped after its first shard
     folder, plan = OutputFolder(str(out)), plan_shards([str(shards)])
     folder.reopen(plan, lambda task, footer: True)
     folder.begin(plan, contents_by(FakeScorer()))

@@ -75,8 +75,8 @@ def test_every_verb_has_a_module_that_runs_it(verb: str) -> None:
             "--crops all: is not among paper, ",
         ),
         (
-            ["score", "x.tar", "--output", "out", "--retry-errors", "blurry"],
-            "--retry-errors blurry: is not among ",
+            ["score", "x.tar", "--output", "out", "--rescore", "blurry"],
+            "--rescore blurry: is not among ",
         ),
         (
             ["score", "x.tar", "--output", "out", "--config", "gone.yaml"],

@@ -39,7 +39,6 @@ RULES: list[dict[str, Any]] = [
     {},
     {"where": "attr_text > 0.15", "errors": "keep"},
     {"by": "attr_text", "per": "prefix"},
-    {"approximate": True},
 ]
 
 

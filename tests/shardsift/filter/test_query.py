@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -24,7 +23,7 @@ from shardsift.errors import (
     UserError,
 )
 from shardsift.filter.query import curate
-from tests.generated import Annotation, Quality, damage_row_group, row, write_annotations
+from tests.generated import Annotation, Quality, row, write_annotations
 from tests.outputs import edit_rows
 
 SAMPLES = st.lists(
@@ -233,11 +232,8 @@ def test_a_mistake_leaves_nothing_behind(
         {},
         {"keep_top": 0.5, "keep_count": 3},
         {"keep_count": 3, "per": "prefix"},
-        {"keep_top": 0.5, "per": "prefix", "of": "all"},
         {"keep_top": 0.5, "join": "a.parquet"},
-        {"keep_top": 0.5, "approximate": True, "where": "width > 3"},
-        {"min_quality": 0.5, "approximate": True},
-        {"min_quality": 0.5, "of": "all"},
+        {"min": 0.5},
         {"keep_top": 1.5},
         {"keep_top": 0.5, "emit": "shards,keeplist"},
     ],
@@ -342,57 +338,3 @@ def test_a_share_within_buckets(per: str, buckets: dict[str, tuple[int, int]], s
     assert {b.name: (b.rows, b.kept) for b in outcome.summary.buckets} == buckets
     assert outcome.threshold is None
     assert outcome.summary.kept == sum(kept for _, kept in buckets.values())
-
-
-def test_approximate_reads_no_rows(tmp_path: Path) -> None:
-    scores: list[Quality] = [n / 10_000 for n in range(10_000)]
-    annotations = write_annotations(tmp_path / "scores", {"a.tar": scores, "b.tar": scores})
-    for path in annotations.glob("[!_]*.parquet"):
-        damage_row_group(path, 0)
-    with pytest.raises(AnnotationError, match="not a readable annotation file"):
-        curate(config(annotations, None, keep_top=0.3))
-    outcome = curate(config(annotations, None, keep_top=0.3, approximate=True))
-    assert outcome.summary is None
-    assert outcome.rank_error is not None
-    assert outcome.threshold == pytest.approx(0.7, abs=outcome.rank_error)
-
-
-@pytest.mark.parametrize("rows", [7, 100, 254, 399])
-def test_of_few_rows_approximate_keeps_what_exact_keeps(tmp_path: Path, rows: int) -> None:
-    """With 1 - 76/254 as a rank, rounding chose the row below: 77 were kept."""
-    values: list[Quality] = [n / 1000 for n in range(rows)]
-    half = rows // 2
-    scores = write_annotations(tmp_path / "s", {"a.tar": values[:half], "b.tar": values[half:]})
-    for wanted in range(1, rows, max(1, rows // 7)):
-        rule = {"keep_top": wanted / rows, "overwrite": True}
-        outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
-        assert outcome.rank_error == 0
-        assert outcome.summary
-        assert outcome.summary.kept == wanted
-
-
-@pytest.mark.parametrize("rows", [401, 1000, 5555])
-def test_the_error_that_approximate_states_holds(tmp_path: Path, rows: int) -> None:
-    values: list[Quality] = np.random.default_rng(rows).permutation(rows).astype(float).tolist()
-    third = rows // 3
-    parts = {
-        "a.tar": values[:third],
-        "b.tar": values[third : third + 9],
-        "c.tar": values[third + 9 :],
-    }
-    scores = write_annotations(tmp_path / "s", parts)
-    for share in (0.01, 0.1, 0.3, 0.5, 0.77):
-        rule = {"keep_top": share, "overwrite": True}
-        outcome = curate(config(scores, tmp_path / "kept", approximate=True, **rule))
-        assert outcome.summary
-        assert outcome.rank_error is not None
-        off = abs(outcome.summary.kept - round(share * rows)) / rows
-        assert off <= outcome.rank_error
-
-
-def test_approximate_keeps_about_as_many(some: Path, tmp_path: Path) -> None:
-    curate(config(some, tmp_path / "kept", keep_top=0.5, approximate=True))
-    told = summary_of(tmp_path / "kept")
-    assert told["kept"] == len(kept_rows(tmp_path / "kept"))
-    assert told["rank_error"] == 0, "few values are held exactly"
-    assert told["threshold"] == 0.5

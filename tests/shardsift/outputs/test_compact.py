@@ -59,7 +59,6 @@ RULES: list[dict[str, Any]] = [
     {"keep_top": 0.5, "per": "prefix"},
     {"keep_top": 1.0, "where": "width >= 102 AND quality < 0.9"},
     {"keep_top": 0.5, "errors": "keep"},
-    {"keep_top": 0.5, "approximate": True},
 ]
 
 

@@ -85,14 +85,17 @@ def test_a_keep_list_of_another_corpus_is_refused(corpus: Corpus, tmp_path: Path
 
 
 def test_a_corpus_that_has_moved_is_found_by_name(corpus: Corpus, tmp_path: Path) -> None:
-    corpus.reshard(annotate=False)
+    corpus.reshard(annotate_columns="none")
     before = {path.name: path.read_bytes() for path in corpus.out.glob("*.tar")}
     moved = corpus.shards.rename(tmp_path / "moved")
     scores = corpus.scores.rename(tmp_path / "moved-scores")
     for path in moved.iterdir():
         path.touch()
     corpus.reshard(
-        shards=[str(moved)], annotations=str(scores), annotate=False, output=str(corpus.out) + "2"
+        shards=[str(moved)],
+        annotations=str(scores),
+        annotate_columns="none",
+        output=str(corpus.out) + "2",
     )
     again = {path.name: path.read_bytes() for path in Path(f"{corpus.out}2").glob("*.tar")}
     assert again == before != {}
@@ -181,7 +184,7 @@ def test_a_tar_that_the_plan_doesnt_know_is_told(corpus: Corpus) -> None:
     ("settings", "says"),
     [
         ({"samples_per_shard": 5}, "samples_per_shard: 2 there, 5 here"),
-        ({"annotate": False}, "columns: ('quality', 'q_sim', 'q_mag') there, () here"),
+        ({"annotate_columns": "none"}, "columns: ('quality', 'q_sim', 'q_mag') there, () here"),
         ({"keep_top": 0.25}, "the keep-list is another one"),
     ],
 )

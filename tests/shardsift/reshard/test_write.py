@@ -50,7 +50,7 @@ def kept_files(corpus: Corpus) -> Files:
 
 def test_without_annotating_every_byte_is_as_it_was(tmp_path: Path) -> None:
     corpus = plain_corpus(tmp_path, shards=4, samples=10)
-    reports = corpus.reshard(annotate=False, samples_per_shard=7)
+    reports = corpus.reshard(annotate_columns="none", samples_per_shard=7)
     assert corpus.written() == kept_files(corpus)
     assert [report.samples for report in reports] == [7, 7, 6]
     assert [report.bytes for report in reports] == [
@@ -118,7 +118,7 @@ def test_a_gzipd_shard_is_unpacked_in_memory_and_only_what_is_kept(tmp_path: Pat
     (corpus.shards / "0.tar").write_bytes(tar.getvalue())
     score(corpus, keep_top=1)
     with disk_with_room_for(2 << 20):
-        corpus.reshard(annotate=False)
+        corpus.reshard(annotate_columns="none")
     assert corpus.written() == [file for file in files_of(path) if file[0] != "zeros.bin"]
 
 
@@ -269,7 +269,7 @@ def test_samples_are_copied_from_any_layout(
     layout: str, rule: dict[str, float], tmp_path: Path
 ) -> None:
     corpus = make_corpus(tmp_path, [LAYOUTS[layout]], **rule)
-    corpus.reshard(annotate=False)
+    corpus.reshard(annotate_columns="none")
     kept = set(corpus.kept_keys())
     assert corpus.written() == [
         (name, data)
@@ -287,7 +287,7 @@ def test_repeated_keys_are_told_apart_by_their_place(tmp_path: Path) -> None:
         Image.new("RGB", (230, 230), (grey, grey, grey)).save(content, "PNG")
         files += [("k.png", content.getvalue()), ("k.txt", str(grey).encode())]
     corpus = make_corpus(tmp_path, [files], keep_count=2)
-    corpus.reshard(annotate=False)
+    corpus.reshard(annotate_columns="none")
     assert [data for name, data in corpus.written() if name == "k.txt"] == [b"250", b"240"]
     assert [path.name for path in sorted(corpus.out.glob("*.tar"))] == [
         "00000000.tar",
@@ -317,7 +317,7 @@ def test_files_with_holes_keep_them(tmp_path: Path) -> None:
     ]
     (corpus.shards / "0.tar").write_bytes(b"".join(entries) + END)
     score(corpus, **EVERYTHING)
-    corpus.reshard(annotate=False)
+    corpus.reshard(annotate_columns="none")
     assert corpus.written() == files_of(corpus.shards / "0.tar")
 
 

@@ -11,7 +11,6 @@ from open_clip_train.data import get_dataset_size
 from webdataset.compat import WebDataset
 
 from shardsift.cli.app import main
-from shardsift.storage.lease import RUNNING
 from tests.shardsift.reshard.corpora import Corpus, files_of, plain_corpus
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -91,16 +90,6 @@ def test_a_dry_run_plans_and_writes_nothing(
     assert reshard(corpus, "--dry-run") == 0
     assert "dry run: would write 9 samples in 3 shards, about " in capsys.readouterr().err
     assert not corpus.out.exists() or not list(corpus.out.iterdir())
-
-
-def test_filter_emits_shards(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["filter", str(corpus.scores), "--output", str(corpus.folder / "chosen")]
-    command += ["--keep-count", "5", "--emit", "keep-list,shards"]
-    assert main(command) == 0
-    assert "wrote 1 shard: 5 samples" in capsys.readouterr().err
-    shards = corpus.folder / "chosen" / "shards"
-    assert json.loads((shards / "sizes.json").read_text()) == {"00000000.tar": 5}
-    assert not (shards / RUNNING).exists()
 
 
 @pytest.mark.parametrize(

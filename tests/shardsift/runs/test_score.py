@@ -204,15 +204,13 @@ def test_a_failed_shard_is_recorded_listed_and_tried_again(corpus: Corpus) -> No
     assert corpus.summary()["failed_shards"] == 0
 
 
-def test_shards_with_chosen_errors_are_scored_again(corpus: Corpus) -> None:
+def test_shards_with_errors_are_scored_again(corpus: Corpus) -> None:
     bad = corpus.shards / "00001.tar"
     write_tar(bad, [("1.jpg", encoded()[:900])])
     corpus.score()
     write_tar(bad, [("1.jpg", encoded())])
     before = corpus.files()
-    corpus.score(retry_errors=["too_large"])
-    assert corpus.files() == before
-    corpus.score(retry_errors=["truncated", "too_large"])
+    corpus.score(rescore="errors")
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00001.parquet"}
     assert corpus.summary()["errors"]["truncated"] == 0
@@ -223,7 +221,7 @@ def test_embeddings_keep_step_with_what_is_scored_again(corpus: Corpus) -> None:
     write_tar(bad, [("1.jpg", encoded()[:900])])
     corpus.score(embeddings="maclip")
     write_tar(bad, [("1.jpg", encoded()), ("2.jpg", encoded())])
-    settings: list[dict[str, Any]] = [{"retry_errors": ["truncated"]}, {"overwrite": True}, {}]
+    settings: list[dict[str, Any]] = [{"rescore": "errors"}, {"overwrite": True}, {}]
     for again in settings:
         corpus.score(embeddings="maclip", **again)
         rows_ND = np.load(corpus.out / "_embeddings" / "maclip" / "00001.npy")
@@ -239,7 +237,7 @@ def test_changed_shards_are_scored_again_when_asked(corpus: Corpus) -> None:
     write_tar(corpus.shards / "00003.tar", [("new.jpg", encoded())])
     corpus.score()
     assert corpus.files() == before
-    corpus.score(check_inputs=True)
+    corpus.score(rescore="changed")
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00003.parquet"}
 
@@ -251,15 +249,15 @@ def test_a_corpus_that_has_moved_is_compared_by_its_sizes(corpus: Corpus) -> Non
     for tar in moved.iterdir():
         os.utime(tar, (1, 1))
     there: dict[str, Any] = {"shards": [str(moved)]}
-    with pytest.raises(OutputError, match="has moved there, name its folder and --check-inputs"):
+    with pytest.raises(OutputError, match="has moved there, name its folder and --rescore changed"):
         corpus.score(**there)
     write_tar(moved / "00002.tar", [("new.jpg", encoded())])
-    corpus.score(**there, check_inputs=True)
+    corpus.score(**there, rescore="changed")
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00002.parquet"}
     assert corpus.manifest()["00002.tar"]["rows"] == 1
     after = corpus.files()
-    corpus.score(**there, check_inputs=True)
+    corpus.score(**there, rescore="changed")
     corpus.score(**there)
     assert corpus.files() == after, "the new place is recorded, and that times say nothing there"
     assert verify(claim_output(str(corpus.out)), recount=True).problems == []
@@ -271,7 +269,7 @@ def test_another_corpus_of_equal_names_is_not_taken_for_the_one_that_moved(
     corpus.score()
     write_tar(tmp_path / "other" / "x.tar", [("1.jpg", encoded())])
     with pytest.raises(InputError, match="has none of the shards that were scored below"):
-        corpus.score(shards=[str(tmp_path / "other")], check_inputs=True)
+        corpus.score(shards=[str(tmp_path / "other")], rescore="changed")
 
 
 def test_a_dry_run_checks_everything_and_writes_nothing(corpus: Corpus) -> None:
@@ -317,7 +315,7 @@ def test_no_model_is_loaded_for_nothing(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"overwrite": True}, {"crops": "fast"}, {"retry_errors": ["truncated"]}]
+    "settings", [{"overwrite": True}, {"crops": "fast"}, {"rescore": "errors"}]
 )
 def test_a_model_is_loaded_if_it_may_be_needed(corpus: Corpus, settings: dict[str, Any]) -> None:
     corpus.score()

@@ -73,7 +73,7 @@ def cut(image_HW3: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.stack(patches), whole])
 
 
-@pytest.mark.parametrize("crops", ["paper", "fast", "global", "dense"])
+@pytest.mark.parametrize("crops", ["paper", "fast", "global"])
 def test_scores_and_fingerprint_are_the_same_whatever_is_asked(crops: str) -> None:
     config = ScoreConfig.model_validate({"model": "compact", "crops": crops})
     plain, asking = Scorer(config), Scorer(config, attributes=ASKED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,12 +10,9 @@ from torch import Tensor
 
 from shardsift.scoring.crops import (
     CROP_SIZE,
-    STRIDE,
     count_crops,
     cut_crops,
-    patch_blocks,
     patch_corners,
-    patch_grid,
     resize_whole,
 )
 
@@ -68,19 +64,6 @@ def test_the_fast_plan_spreads_four_patches_at_most(
 ) -> None:
     assert patch_corners(height, width, "fast") == corners
     assert set(corners) <= set(patch_corners(height, width, "paper"))
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_blocks_of_patches_cover_the_grid_once(rows: int, columns: int) -> None:
-    seen = np.zeros((rows, columns), int)
-    for block in patch_blocks(rows, columns):
-        seen[block.places] += 1
-        down, right = block.pixels
-        assert patch_grid(down.stop - down.start, right.stop - right.start) == tuple(
-            place.stop - place.start for place in block.places
-        )
-        assert down.start == block.places[0].start * STRIDE
-    assert np.all(seen == 1)
 
 
 @given(st.integers(1, 700), st.integers(1, 700))

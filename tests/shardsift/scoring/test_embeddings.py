@@ -35,9 +35,7 @@ def whole_view(image_HW3: RgbImage) -> torch.Tensor:
     return (whole - mean_311) / std_311
 
 
-@pytest.mark.parametrize(
-    ("crops", "batch_size"), [("paper", 8), ("fast", 8), ("global", None), ("dense", 8)]
-)
+@pytest.mark.parametrize(("crops", "batch_size"), [("paper", 8), ("fast", 8), ("global", None)])
 def test_scores_are_the_same_to_the_bit_with_and_without(
     crops: str, batch_size: int | None
 ) -> None:

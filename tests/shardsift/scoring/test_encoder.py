@@ -115,24 +115,9 @@ def test_a_model_config_may_bring_its_own_mean_and_std(tmp_path: Path) -> None:
     assert own.digest != plain.digest
 
 
-def test_an_efficient_net_has_a_dense_plan(tmp_path: Path) -> None:
-    encoder = Encoder(config_for(tmp_path, TINY_EFFICIENT_NET, crops="dense"), "cpu")
-    image_HW3 = torch.rand(224, 352, 3) * 255
-    features_RKD = encoder.encode_patches(image_HW3)
-    assert features_RKD.shape == (2, 32)
-    lone = encoder.encode_patches(image_HW3[:, :224])
-    alone = encoder.encode(image_HW3[:, :224].permute(2, 0, 1)[None])
-    torch.testing.assert_close(lone, alone, atol=1e-5, rtol=1e-4)
-
-
 def test_a_vit_takes_our_crops_whatever_size_it_was_made_for(tmp_path: Path) -> None:
     encoder = Encoder(config_for(tmp_path, TINY_VIT), "cpu")
     assert encoder.encode(crops()).shape == (2, 32)
-
-
-def test_a_vit_has_no_dense_plan(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="--crops dense needs one of CLIP's own ResNets"):
-        Encoder(config_for(tmp_path, TINY_VIT, crops="dense"), "cpu")
 
 
 def test_random_weights_are_seeded(tmp_path: Path) -> None:

@@ -91,9 +91,8 @@ def test_a_picture_alone_and_in_company_agrees_to_the_bit_for_every_count_of_vie
     assert [bits(score) for score in together] == alone
 
 
-@pytest.mark.parametrize("crops", ["paper", "dense"])
-def test_threads_share_a_scorer(golden: Golden, crops: str) -> None:
-    scorer = Scorer(golden.config.model_copy(update={"crops": crops}), batch_size=8)
+def test_threads_share_a_scorer(golden: Golden) -> None:
+    scorer = Scorer(golden.config, batch_size=8)
     images = [noise(views, seed) for seed in range(6) for views in (1, 3, 5)]
     halves = images[::2], images[1::2]
     alone = [[bits(score) for score in scorer.score(half)] for half in halves]
@@ -171,30 +170,7 @@ def test_images_are_taken_as_scores_are_needed(golden: Golden) -> None:
     assert taken == 4
 
 
-def test_the_dense_plan_scores_a_lone_patch_as_the_papers_does(golden: Golden) -> None:
-    """A patch without neighbours has nothing beyond its border in either plan."""
-    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    paper, dense = (
-        next(Scorer(golden.config.model_copy(update={"crops": plan})).score([image]))
-        for plan in ("paper", "dense")
-    )
-    np.testing.assert_allclose(dense.quality, paper.quality, atol=1e-6)
-
-
-def test_the_dense_plan_has_the_papers_patches_in_their_order(golden: Golden) -> None:
-    """Nine columns: more than one block. Each patch is most like its own in the other plan."""
-    cells = np.random.default_rng(0).integers(0, 256, (3, 10, 3), np.uint8)
-    image = cells.repeat(128, axis=0).repeat(128, axis=1)[:352, :1248]
-    paper, dense = (
-        next(Scorer(golden.config.model_copy(update={"crops": plan})).score([image]))
-        for plan in ("paper", "dense")
-    )
-    assert dense.crops == paper.crops == 19
-    # Borders count for much in squares of 7 x 7; patches that differ still go together.
-    assert np.corrcoef(paper.q_sim, dense.q_sim)[0, 1] > 0.7
-
-
-@pytest.mark.parametrize("crops", ["fast", "global", "dense"])
+@pytest.mark.parametrize("crops", ["fast", "global"])
 def test_small_images_are_scored_whole_in_every_plan(golden: Golden, crops: str) -> None:
     config = golden.config.model_copy(update={"crops": crops})
     sizes = [(100, 300), (224, 223), (1, 1)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from shlex import quote
-from typing import Any
 
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.exit_codes import DONE
@@ -13,8 +12,7 @@ from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.filter.output import BucketCounts
 from shardsift.filter.query import FilterResult, curate
 from shardsift.records import PassedOver, told_of
-from shardsift.reshard.reshard_config import ReshardConfig
-from shardsift.text import at_most, beside
+from shardsift.text import beside
 
 
 def run(config: FilterConfig, console: PlainConsole) -> int:
@@ -25,52 +23,39 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
     results = PlainConsole()
     outcome = curate(config, console.track)
     if config.as_json:
-        results.document(_as_dict(outcome))
+        results.document(outcome.summary.model_dump(mode="json"))
     else:
         results.tabulate(_counts(config, outcome))
-        if outcome.summary and outcome.summary.buckets:
+        if outcome.summary.buckets:
             results.tabulate(_buckets(config, outcome.summary.buckets))
         for line in _remarks(config, outcome):
             results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
         return DONE
-    if "shards" not in config.emit:
-        if "keep-list" in config.emit:
-            into = beside(config.output, "shards")
-            console.suggest("reshard", "--keep", config.output, "--output", into)
-        return DONE
-    from shardsift.cli.verbs import reshard  # and Ray, which no other filter needs
-
-    output = f"{config.output.rstrip('/')}/shards"
-    shards = ReshardConfig(keep=config.output, output=output, overwrite=config.overwrite)
-    return reshard.run(shards, console)
-
-
-def _as_dict(outcome: FilterResult) -> dict[str, Any]:
-    """Return what `_summary.json` holds, or, if rows weren't read, the threshold."""
-    if outcome.summary:
-        return outcome.summary.model_dump(mode="json")
-    return {"threshold": outcome.threshold, "rank_error": outcome.rank_error}
+    if "keep-list" in config.emit:
+        into = beside(config.output, "shards")
+        console.suggest("reshard", "--keep", config.output, "--output", into)
+    return DONE
 
 
 def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     rows = outcome.survey.rows
     lines: dict[str, int] = {"rows": rows}
-    if told := outcome.summary:
-        lines["kept"] = told.kept - sum(told.kept_without_score.values())
-        for code, number in told.kept_without_score.items():
-            lines[f"kept without a score: {code}"] = number
-        lines["below the threshold"] = told.below_threshold
-        lines["at the threshold, and left out (ties)"] = told.tied_at_threshold
-        if config.unique:
-            lines[f"duplicates of a better one, by {config.unique}"] = told.duplicates
-        if config.by != QUALITY:
-            lines[f"without a value of {config.by}"] = told.without_value
-        lines["excluded by where"] = told.excluded_by_where
-        if config.exclude:
-            lines["excluded by name"] = told.excluded_by_list
-        for code, number in told.errors.items():
-            lines[f"dropped for its error: {code}"] = number
+    told = outcome.summary
+    lines["kept"] = told.kept - sum(told.kept_without_score.values())
+    for code, number in told.kept_without_score.items():
+        lines[f"kept without a score: {code}"] = number
+    lines["below the threshold"] = told.below_threshold
+    lines["at the threshold, and left out (ties)"] = told.tied_at_threshold
+    if config.unique:
+        lines[f"duplicates of a better one, by {config.unique}"] = told.duplicates
+    if config.by != QUALITY:
+        lines[f"without a value of {config.by}"] = told.without_value
+    lines["excluded by where"] = told.excluded_by_where
+    if config.exclude:
+        lines["excluded by name"] = told.excluded_by_list
+    for code, number in told.errors.items():
+        lines[f"dropped for its error: {code}"] = number
     if further := outcome.survey.passed_over[PassedOver.FURTHER_IMAGES]:
         lines["images beside these, not scored: they share a key"] = further
     shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
@@ -107,18 +92,15 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     if outcome.threshold is not None:
         by = f"--by {quote(config.by)} --min" if config.by != QUALITY else "--min-quality"
         lines.append(f"threshold: {by} {outcome.threshold!r}")
-    if (error := outcome.rank_error) is not None:
-        exactness = f"is off by {at_most(error)} at most" if error else "is exact"
-        lines.append(f"approximate: the threshold's rank {exactness}; ties are all kept")
     if not outcome.survey.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
     lines += told_of(outcome.survey.passed_over)
-    if uids := outcome.summary and outcome.summary.uids:
+    if uids := outcome.summary.uids:
         lines.append(
             f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
             f"{uids.without_uid:,} kept samples have none and are left out"
         )
-    for match in outcome.summary.joined if outcome.summary else ():
+    for match in outcome.summary.joined:
         found = f"{match.rows:,} of {outcome.survey.rows:,} rows found by {match.on}"
         theirs = f"{match.table_rows_found:,} of its {match.table_rows:,} rows"
         lines.append(f"{match.table}: {found}, {theirs}")
