@@ -13,7 +13,6 @@ PACKAGE = ROOT / "pipeline" / "shardsift"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
-    "brisque": ["evaluation/baselines.py"],
     "datasketches": ["outputs/sketch.py"],
     "duckdb": ["filter/database.py", "filter/expressions.py"],
     "fsspec": ["storage/files.py", "storage/reading.py"],
@@ -26,9 +25,9 @@ OWNERS = {
     "rich": ["cli/"],
     "simplejpeg": ["shards/turbo.py"],
     "tenacity": ["storage/remote.py"],
-    "torch": ["scoring/", "evaluation/", "engine/cluster.py"],
+    "torch": ["scoring/", "engine/cluster.py"],
     "typer": ["cli/"],
-    "webdataset": ["cli/verbs/demo.py", "evaluation/set_shards.py"],
+    "webdataset": ["cli/verbs/demo.py"],
     "yaml": ["config/files.py"],
 }
 """Who may import what; anything else goes through the owner."""

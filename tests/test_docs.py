@@ -13,7 +13,10 @@ from typing import Any, cast
 import pytest
 import typer.main
 
+from jobs.paper.config import ExperimentConfig, IqaShardsConfig, PaperConfig
 from shardsift.cli.app import app
+from shardsift.cli.flags import flag_of
+from shardsift.config import fields_by_key
 from tests.documentation import PAGES, ROOT, commands
 
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
@@ -40,8 +43,14 @@ def test_every_verb_is_shown(verb: str) -> None:
     assert f"shardsift {verb}" in "\n".join(by_hand)
 
 
+PAPER = (ExperimentConfig, IqaShardsConfig, PaperConfig)
+"""Settings of `python -m jobs.paper`, and of its parts."""
+
+
 def test_every_documented_flag_exists() -> None:
-    known = ELSEWHERE.union(*(flags_of(verb) for verb in VERBS))
+    fields = [item for kind in PAPER for item in fields_by_key(kind).items()]
+    papers = {flag for key, field in fields for flag in flag_of(key, field).split("/")}
+    known = ELSEWHERE.union(papers, *(flags_of(verb) for verb in VERBS))
     ours = re.sub(rf"^{OTHERS}|`{OTHERS}`", "", WHOLE, flags=re.MULTILINE)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?![\w-]* -->)", ours)) <= known
 

@@ -39,8 +39,7 @@ NOT_RUN = {
     r"sbatch ": "tests/jobs/slurm runs the script",
     r"prometheus ": "tests/jobs/monitoring runs it",
     r"ray job submit|.*--address auto|.*--config cluster": "test_joined_cluster.py runs them",
-    r".*(iqa-shards|evaluate) koniq10k": "needs KonIQ-10k; test_sets.py has its layout",
-    r"python -m jobs.paper": "needs the paper's sets; tests/jobs/test_paper.py runs it",
+    r"python -m jobs.paper": "needs the paper's sets, and minutes; tests/jobs/paper runs it",
     r"shardsift config VERB": "a pattern",
 }
 SPELLED_OTHERWISE = {

@@ -9,15 +9,14 @@ from shardsift.cli.configs import (
     CompareConfig,
     ConfigConfig,
     DemoConfig,
-    EvaluateConfig,
     ExplainConfig,
-    IqaShardsConfig,
     ReportConfig,
     StatsConfig,
     VerifyConfig,
 )
 from shardsift.config import Config, RunConfig
 from shardsift.config.ask import AskConfig
+from shardsift.config.evaluate import EvaluateConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.doctor_config import DoctorConfig
@@ -74,11 +73,7 @@ VERBS = {
     ),
     "explain": Verb(ExplainConfig, "Show the cues of single images, and where they are bad."),
     "evaluate": Verb(
-        EvaluateConfig,
-        "Compare scores with opinions: SRCC, KRCC, PLCC and RMSE, and the paper's figures.",
-    ),
-    "iqa-shards": Verb(
-        IqaShardsConfig, "Turn a set of images with human opinions into shards for `evaluate`."
+        EvaluateConfig, "Compare scores with opinions: SRCC, KRCC, PLCC and RMSE, with intervals."
     ),
     "config": Verb(
         ConfigConfig, "Show a config that comes along, or all settings of a verb, to begin with."

@@ -11,7 +11,6 @@ from typing import Annotated, Self
 from pydantic import ByteSize, Field, model_validator
 
 from shardsift.config import Config, Given, ModelConfig, OneOrMore, Share, TableConfig
-from shardsift.evaluation.experiment_config import ExperimentConfig
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
 
@@ -177,32 +176,6 @@ class ExplainConfig(ModelConfig, TableConfig):
         if not self.key and (self.shard or self.shards):
             raise ValueError("--shard and --shards are for --key")
         return self
-
-
-class EvaluateConfig(ExperimentConfig, TableConfig):
-    """An experiment, its shards, and where its results go."""
-
-    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
-        min_length=1, description="tars whose samples' `.json` holds an opinion score"
-    )
-    output: Path = Field(
-        description="folder for `evaluation.json`, `table.md`, `predictions.csv` and the figures"
-    )
-    brisque: bool = Field(
-        default=True, description="compare with BRISQUE, which takes most of the time"
-    )
-
-
-class IqaShardsConfig(Config):
-    """A set of images with opinions, as it is downloaded."""
-
-    name: Annotated[str, Given.BY_PLACE] = Field(
-        description="`koniq10k`, `spaq`, `livec`, `kadid10k`, `tid2013`, `csiq`, `agiqa1k`, "
-        "`agiqa3k`, `pipal`, `flive` or `ava`"
-    )
-    folder: Annotated[Path, Given.BY_PLACE] = Field(description="the download, unpacked")
-    output: str = Field(description="folder or URL for the shards")
-    images_per_shard: int = Field(default=1000, ge=1, description="images in a shard")
 
 
 class ConfigConfig(Config):

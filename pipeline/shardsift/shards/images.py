@@ -127,12 +127,6 @@ def read_rgb(url: str, max_pixels: int) -> RgbImage:
         raise ImageError(error.code, f"{url}: {error}") from error
 
 
-def resize_bicubic(image: RgbImage, side: int) -> RgbImage:
-    """Resize an image to a square of so many pixels, as Pillow and torchvision do it."""
-    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
-
-
 def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImage:
     """Turn an image into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
 

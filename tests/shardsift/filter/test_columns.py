@@ -86,7 +86,6 @@ def test_rows_without_a_value_are_left_out_and_counted(scores: Path, tmp_path: P
     join = others(tmp_path, clip=[0.1, None, float("nan"), 0.4, 0.5, 0.6, 0.7, float("inf")])
     found = keep(scores, tmp_path / "kept", by="clip", join=join, keep_top=0.8)
     assert kept_keys(tmp_path / "kept") == ["k4", "k5", "k6", "k7"]
-    assert found.summary
     assert (found.summary.without_value, found.summary.below_threshold) == (2, 1)
     assert found.summary.rows == 8
     told = (tmp_path / "kept" / "_summary.json").read_text()
@@ -127,7 +126,6 @@ def test_one_file_is_joined_for_everything(scores: Path, tmp_path: Path) -> None
         keep_top=0.5,
     )
     assert kept_keys(tmp_path / "kept") == ["k1", "k4"]
-    assert found.summary
     assert (
         found.summary.excluded_by_where,
         found.summary.duplicates,
@@ -183,7 +181,7 @@ def test_an_expression_ranks(by: str, kept: list[str], scores: Path, tmp_path: P
         ("index", 5.5, 2),
         ("CAST(index AS UBIGINT)", -1, 7),
         ("index", 1e300, 0),
-        ("quality", 1e300, 0),
+        ("quality + 0", 1e300, 0),
         ("CAST(quality AS DOUBLE)", -1e300, 7),
     ],
 )
@@ -192,7 +190,6 @@ def test_a_threshold_may_lie_far_from_all_values(
 ) -> None:
     if kept:
         found = keep(scores, tmp_path / "kept", by=by, min=least)
-        assert found.summary
         assert found.summary.kept == kept
         return
     with pytest.raises(InputError, match=r"reaches the threshold|no sample is so good"):
@@ -209,7 +206,6 @@ def test_an_expression_makes_groups_and_buckets(scores: Path, tmp_path: Path) ->
     assert kept_keys(tmp_path / "groups") == ["k0", "k1", "k2", "k5", "k7"]
     found = keep(scores, tmp_path / "kept", per="quality > 0.45", keep_top=0.5)
     assert kept_keys(tmp_path / "kept") == ["k2", "k4", "k6", "k7"]
-    assert found.summary
     named = {bucket.name: (bucket.rows, bucket.kept) for bucket in found.summary.buckets}
     assert named == {"false": (4, 2), "true": (3, 2)}
 
@@ -225,7 +221,6 @@ def test_chance_takes_as_many_and_the_same_in_any_order_of_files(
     ):
         own = write_annotations(tmp_path / f"s{place}", {name: shards[name] for name in order})
         found = keep(own, tmp_path / f"k{place}", random=seed, keep_top=0.3)
-        assert found.summary
         assert (found.summary.kept, found.threshold) == (60, None)
         files = sorted((tmp_path / f"k{place}" / "keep-list").glob("*.parquet"))
         tables = [pq.ParquetFile(file).read() for file in files]

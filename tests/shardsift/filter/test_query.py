@@ -144,20 +144,17 @@ def test_a_keep_list_lies_as_its_annotations_do(some: Path, tmp_path: Path) -> N
     assert (first["shard"], first["key"], first["index"]) == ("a/0.tar", "k1", 1)
 
 
-def test_a_share_is_of_what_is_scored_and_passes_or_of_all(some: Path, tmp_path: Path) -> None:
+def test_a_share_is_of_what_is_scored_and_passes(some: Path, tmp_path: Path) -> None:
     scored = curate(config(some, None, keep_top=0.5))
-    everything = curate(config(some, None, keep_top=0.5, of="all"))
     passing = curate(config(some, None, keep_top=0.5, where="shard LIKE 'a/%'"))
-    counts = [outcome.summary and outcome.summary.kept for outcome in (scored, everything, passing)]
-    assert counts == [4, 5, 3]
-    assert passing.summary
+    assert [outcome.summary.kept for outcome in (scored, passing)] == [4, 3]
     assert passing.summary.excluded_by_where == 2
     assert not (tmp_path / "kept").exists(), "these were dry runs"
 
 
-def test_a_share_of_all_that_cannot_be_kept_is_refused(some: Path, tmp_path: Path) -> None:
+def test_more_than_there_is_cannot_be_kept(some: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="can't keep 9 of its 10 rows: only 8 are left"):
-        curate(config(some, tmp_path / "kept", keep_top=0.9, of="all"))
+        curate(config(some, tmp_path / "kept", keep_count=9))
     assert not (tmp_path / "kept").exists()
 
 
@@ -166,7 +163,6 @@ def test_kept_errors_fulfil_the_condition_too(some: Path, tmp_path: Path) -> Non
         some, tmp_path / "kept", keep_count=1, errors="keep", where="error IS NULL OR index = 2"
     )
     outcome = curate(settings)
-    assert outcome.summary
     assert outcome.summary.kept_without_score == {"truncated": 1}
     assert outcome.summary.excluded_by_where == 1
     assert [(r["key"], r["quality"]) for r in kept_rows(tmp_path / "kept")] == [
@@ -245,7 +241,6 @@ def test_what_does_not_go_together_is_refused(rule: dict[str, Any], some: Path) 
 
 def test_a_corpus_that_is_better_throughout_is_kept(some: Path, tmp_path: Path) -> None:
     found = curate(config(some, tmp_path / "kept", min_quality=0.05))
-    assert found.summary
     assert (found.summary.kept, found.summary.below_threshold) == (8, 0)
 
 
@@ -334,7 +329,6 @@ def test_a_share_within_buckets(per: str, buckets: dict[str, tuple[int, int]], s
     large: list[Quality | Annotation] = [row(0, 0.7, width=4000, height=3000), 0.2]
     write_annotations(some, SOME | {"b/0.tar": large})
     outcome = curate(config(some, None, keep_top=0.5, per=per))
-    assert outcome.summary
     assert {b.name: (b.rows, b.kept) for b in outcome.summary.buckets} == buckets
     assert outcome.threshold is None
     assert outcome.summary.kept == sum(kept for _, kept in buckets.values())

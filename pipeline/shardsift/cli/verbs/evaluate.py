@@ -5,74 +5,78 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shardsift.cli.configs import EvaluateConfig
 from shardsift.cli.console import PlainConsole
-from shardsift.cli.evaluation_tables import as_json, as_markdown, sheets
 from shardsift.cli.exit_codes import DONE
-from shardsift.drawing import new_figure
-from shardsift.evaluation.baselines import Brisque, laplacian_variance
-from shardsift.evaluation.evaluate import Evaluation, evaluate
-from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.groups import GroupSpread
-from shardsift.evaluation.opinions import Baseline
+from shardsift.cli.tables import Sheet
+from shardsift.config.evaluate import EvaluateConfig
+from shardsift.evaluate.evaluate import Evaluation, evaluate
+from shardsift.evaluate.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.progress import Course
-from shardsift.storage.finding import expand
+from shardsift.report.evaluation_page import render_evaluation
 from shardsift.storage.lease import held
 from shardsift.text import count
 
-LAPLACIAN, BRISQUE = "Laplacian variance", "BRISQUE"
-
 
 def run(config: EvaluateConfig, console: PlainConsole) -> int:
-    """Evaluate, write all results below the output, and print the tables; return the exit code."""
-    new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
-    urls = list(expand(config.shards))
+    """Evaluate, write all results below the output, and print the table; return the exit code."""
     with held(str(config.output)) as lease:
         course = Course("scoring", noun="images")
         with console.watch(course.look):
-            evaluation = evaluate(urls, config, _baselines(config), course)
+            evaluation = evaluate(config, course)
         lease.guard()
-        _write(evaluation, config.output)
+        sheet = agreement_sheet("agreement with opinions", evaluation.agreements)
+        told = _as_dict(evaluation, config)
+        output = config.output
+        (output / "evaluation.json").write_text(json.dumps(told, indent=2))
+        (output / "table.md").write_text(sheet.markdown())
+        (output / "evaluation.html").write_text(render_evaluation(evaluation, config))
+        columns = {"key": evaluation.keys, "opinion": evaluation.opinions}
+        write_columns(columns | dict(evaluation.predictions), output / "predictions.csv")
     results = PlainConsole()
     if config.as_json:
-        results.document(as_json(evaluation))
+        results.document(told)
     else:
-        results.tabulate(*sheets(evaluation))
+        results.tabulate(sheet)
     for reason, number in evaluation.skipped.items():
         console.say(f"left out: {count(number, 'sample')}: {reason}")
-    if isinstance(evaluation.spread, str):
-        console.say(f"no figure of groups: {evaluation.spread}")
-    console.say(f"tables, figures and every prediction: {config.output}")
+    console.say(f"page, table and every prediction: {config.output}")
     return DONE
 
 
-def _write(evaluation: Evaluation, output: Path) -> None:
-    (output / "evaluation.json").write_text(json.dumps(as_json(evaluation), indent=2))
-    (output / "table.md").write_text(as_markdown(evaluation))
-    _write_predictions(evaluation, output / "predictions.csv")
-    draw_figures(evaluation, output)
-
-
-def _baselines(config: EvaluateConfig) -> dict[str, Baseline]:
-    simple: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
-    return simple | ({BRISQUE: Brisque()} if config.brisque else {})
-
-
-def _write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Write all that tables and figures are made of, so that anybody can compute them again."""
-    columns: Mapping[str, Any] = {
-        "key": evaluation.keys,
-        "opinion": evaluation.opinions,
-        **({"group": evaluation.groups} if isinstance(evaluation.spread, GroupSpread) else {}),
-        **evaluation.predictions,
-        "q_mag before Box-Cox": evaluation.magnitude,
-        **{f"{row.family}: {row.name}": row.predictions for row in evaluation.ablations},
+def _as_dict(evaluation: Evaluation, config: EvaluateConfig) -> dict[str, Any]:
+    return {
+        "fingerprint": evaluation.fingerprint,
+        "config": config.scoring().model_dump(mode="json"),
+        "images": len(evaluation.keys),
+        "skipped": dict(evaluation.skipped),
+        "higher_is_worse": config.higher_is_worse,
+        "resamples": config.resamples,
+        "methods": {name: asdict(found) for name, found in evaluation.agreements.items()},
     }
+
+
+def agreement_sheet(title: str, agreements: Mapping[str, Agreement], caption: str = "") -> Sheet:
+    """Lay out the statistics of each method, intervals below the values."""
+    rows = [
+        [
+            name,
+            f"{found.images:,}",
+            *(getattr(found, key).told(4).replace(" (", "\n(") for key in STATISTICS),
+        ]
+        for name, found in agreements.items()
+    ]
+    headings = ["", "images", *STATISTIC_NAMES.values()]
+    return Sheet(title=title, headings=headings, rows=rows, caption=caption or None)
+
+
+def write_columns(columns: Mapping[str, Any], path: Path) -> None:
+    """Write columns of equal length as CSV, floats to their last digit."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

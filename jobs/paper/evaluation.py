@@ -1,29 +1,27 @@
-"""Rated shards in, an `Evaluation` out: what `shardsift evaluate` writes and draws.
-
-Shapes in names: N images, V variants.
-"""
+"""MA-CLIP, its variants and baselines on rated shards. N in shapes: images; V: variants."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image
 
+from jobs.paper.config import ExperimentConfig
+from jobs.paper.groups import GroupSpread, check_labels, spread_between_groups
+from jobs.paper.protocol import PaperAgreement, measure_as_authors
+from jobs.paper.thirds import Third, agreement_by_third
+from jobs.paper.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
 from shardsift.config import attribute_columns
 from shardsift.errors import InputError
-from shardsift.evaluation.experiment_config import ExperimentConfig
-from shardsift.evaluation.groups import GroupSpread, check_labels, spread_between_groups
-from shardsift.evaluation.opinions import Baseline, Ratings, rated_images
-from shardsift.evaluation.paper_statistics import PaperAgreement, measure_as_authors
-from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
-from shardsift.evaluation.thirds import Third, agreement_by_third
-from shardsift.evaluation.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
+from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation
+from shardsift.evaluate.opinions import Baseline, RatedImage, RatedShards
+from shardsift.evaluate.statistics import Agreement, Values, measure_agreement
 from shardsift.progress import Course
-
-OURS = "MA-CLIP"
-SIMILARITY = "q_sim (CLIP-IQA)"
-MAGNITUDE = "q_mag"
+from shardsift.records import RgbImage
+from shardsift.shards.images import decode_rgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,27 +35,19 @@ class Ablation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What came out.
+class Experiment(Evaluation):
+    """An evaluation, its ablations, and the numbers of the paper's figures.
 
     Attributes:
         opinions: as they stand in the shards, or as the authors scale them, shape (N,).
-        predictions: of each method, higher is better, shape (N,).
-        skipped: samples without an image or an opinion, by reason.
         as_authors: of each method; empty unless the paper's protocol was asked for.
         thirds: agreement in low, middle and high quality.
-        groups: which semantic group each image is in.
+        groups: semantic group of each image.
         magnitude: the magnitude cue before Box-Cox, shape (N,).
         spread: of the magnitude cue between groups; else the reason why there is none.
     """
 
-    fingerprint: str
     config: ExperimentConfig
-    keys: Sequence[str]
-    opinions: Values
-    predictions: Mapping[str, Values]
-    skipped: Mapping[str, int]
-    agreements: Mapping[str, Agreement]
     as_authors: Mapping[str, PaperAgreement]
     ablations: Sequence[Ablation]
     thirds: Sequence[Third]
@@ -66,12 +56,39 @@ class Evaluation:
     spread: GroupSpread | str
 
 
+@dataclass(kw_only=True)
+class _Ratings:
+    """Opinions and baselines of N images, collected while they pass."""
+
+    keys: list[str] = field(default_factory=list[str])
+    opinions: list[float] = field(default_factory=list[float])
+    groups: list[str] = field(default_factory=list[str])
+    baselines: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    skipped: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, rated: RatedImage, group_field: str | None) -> None:
+        """Note everything but the picture; a sample without the group field is in group `none`."""
+        self.keys.append(rated.key)
+        self.opinions.append(rated.opinion)
+        group = rated.fields.get(group_field) if group_field else None
+        self.groups.append("none" if group is None else str(group))
+        for name, value in rated.baselines.items():
+            self.baselines.setdefault(name, []).append(value)
+
+    def scaled(self, *, to_one: bool) -> Values:
+        """Return opinions, shape (N,); from 0 for the lowest to 1 for the highest if asked."""
+        opinions_N = np.array(self.opinions)
+        if not to_one or not len(opinions_N):
+            return opinions_N
+        return (opinions_N - opinions_N.min()) / (np.ptp(opinions_N) or 1.0)
+
+
 def evaluate(
     urls: Sequence[str],
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
     course: Course | None = None,
-) -> Evaluation:
+) -> Experiment:
     """Score all rated images, and compare with opinions; baselines are compared beside.
 
     All models are loaded at once, so that one that can't be had is told before anything is scored,
@@ -86,10 +103,19 @@ def evaluate(
         Variants(first, config.device, config.compared()),
         *(Variants(variants, config.device) for variants in others),
     ]
-    ratings = Ratings()
+    ratings = _Ratings()
     cues: list[list[ImageCues]] = [[] for _ in engines]
-    for rated in rated_images(urls, config, baselines, ratings.skipped):
-        ratings.add(rated)
+    shards = RatedShards(
+        urls=urls,
+        mos_field=config.mos_field,
+        decode=lambda data: _decode(data, config),
+        protocol=config.protocol,
+        further=[config.group_field] if config.group_field else [],
+        limit=config.limit,
+        baselines=baselines,
+    )
+    for rated in shards.images(ratings.skipped):
+        ratings.add(rated, config.group_field)
         for own, engine in zip(cues, engines, strict=True):
             own.append(engine.score(rated.image))
         done = len(ratings.keys) / config.limit if config.limit else 0.0
@@ -97,19 +123,30 @@ def evaluate(
     return _summarise(config, ratings, engines, cues, course)
 
 
+def _decode(data: bytes, config: ExperimentConfig) -> RgbImage:
+    """Decode as `score` does; or as the authors do, who don't turn by EXIF and may resize."""
+    if config.paper_set is None:
+        return decode_rgb(data, config.max_pixels)
+    image = decode_rgb(data, config.max_pixels, upright=False)
+    side = config.paper_set.side
+    if side is None:
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+
+
 def _summarise(
     config: ExperimentConfig,
-    ratings: Ratings,
+    ratings: _Ratings,
     engines: Sequence[Variants],
     cues: Sequence[Sequence[ImageCues]],
     course: Course,
-) -> Evaluation:
+) -> Experiment:
     opinions_N = ratings.scaled(to_one=bool(config.paper_set and config.paper_set.is_scaled))
     better_N = -opinions_N if config.higher_is_worse else opinions_N
     predictions = _predictions(config, ratings, cues[0])
     groups = ratings.groups if config.group_field else [GROUP_LABELS[cue.label] for cue in cues[0]]
     magnitude_N = np.array([cue.magnitude for cue in cues[0]])
-    return Evaluation(
+    return Experiment(
         fingerprint=engines[0].fingerprint,
         config=config,
         keys=ratings.keys,
@@ -151,7 +188,7 @@ def _agreements(
 
 
 def _predictions(
-    config: ExperimentConfig, ratings: Ratings, cues: Sequence[ImageCues]
+    config: ExperimentConfig, ratings: _Ratings, cues: Sequence[ImageCues]
 ) -> dict[str, Values]:
     """Collect the values of each method, shape (N,)."""
     return {
@@ -221,17 +258,3 @@ def _compare(
         for variant, predictions_N in zip(variants, compared_VN, strict=True)
         if variant.family
     ]
-
-
-def bin_means(
-    opinions_N: Values, values_N: Values, bins: int = 10
-) -> tuple[Values, Values, Values]:
-    """Average opinions and a cue over bins of equally many images, with the cue's deviation.
-
-    Three arrays of shape (bins,), from the lowest opinions to the highest.
-    """
-    order_N = np.argsort(opinions_N, kind="stable")
-    parts = np.array_split(order_N, min(bins, len(order_N)))
-    mean = np.array([opinions_N[part].mean() for part in parts])
-    value = np.array([values_N[part].mean() for part in parts])
-    return mean, value, np.array([values_N[part].std() for part in parts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import openpyxl
 import pytest
 from scipy import io
 
+from jobs.paper.config import IqaShardsConfig
+from jobs.paper.iqa_shards import run
+from jobs.paper.protocol import PAPER_SETS
+from jobs.paper.sets import IQA_SETS, read_set, write_shards
+from shardsift.cli.console import start_console
 from shardsift.errors import InputError
-from shardsift.evaluation.paper import ONLY_PROTOCOL, PAPER_SETS
-from shardsift.evaluation.set_shards import write_shards
-from shardsift.evaluation.sets import IQA_SETS, read_set
+from shardsift.evaluate.opinions import ONLY_PROTOCOL
 from shardsift.shards.samples import read_samples
 from tests.conftest import SHARED
 from tests.next_lines import follow
@@ -279,7 +283,7 @@ def test_the_mac_s_kadid(tmp_path: Path) -> None:
 def test_a_set_becomes_shards_that_can_be_evaluated_as_is_said_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"MODEL": "compact", "CROPS": "global", "BRISQUE": "false"}.items():
+    for name, value in {"MODEL": "compact", "CROPS": "global"}.items():
         monkeypatch.setenv(f"SHARDSIFT_{name}", value)
     folder = tmp_path / "koniq"
     (folder / "1024x768").mkdir(parents=True)
@@ -290,5 +294,7 @@ def test_a_set_becomes_shards_that_can_be_evaluated_as_is_said_next(
             name = f"{number}.jpg"
             writer.writerow([name, 50 + number])
             (folder / "1024x768" / name).write_bytes(encoded(seed=number))
-    words = ["iqa-shards", "koniq10k", str(folder), "--output", str(tmp_path / "shards")]
-    assert follow(words, capsys) == ["iqa-shards", "evaluate"]
+    shards = str(tmp_path / "shards")
+    run(IqaShardsConfig(name="koniq10k", folder=folder, output=shards), start_console())
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("next: ")]
+    assert follow(shlex.split(line)[2:], capsys) == ["evaluate"]

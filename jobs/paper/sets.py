@@ -18,16 +18,21 @@ Files are found by name anywhere below the folder, because archives unpack into 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import openpyxl
 from scipy import io as scipy_io
+from webdataset.writer import TarWriter
 
-from shardsift.errors import ConfigError, InputError
-from shardsift.evaluation.paper import ONLY_PROTOCOL
+from shardsift.errors import InputError
+from shardsift.evaluate.opinions import ONLY_PROTOCOL
+from shardsift.storage.files import committing, join
 
 _TRAINING_IMAGES = 7
 """The first images of LIVE in the Wild, which trained its subjects; only the paper takes them."""
@@ -257,12 +262,6 @@ def _csv(folder: Path, name: str) -> Iterator[dict[str, str]]:
 
 def _xlsx(file: Path, key: str, sheet: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table that have a value in the column `key`, by column."""
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise ConfigError(
-            f"{file.name} needs openpyxl: pip install 'shardsift[evaluate]'"
-        ) from error
     book = cast(Any, openpyxl).load_workbook(file, read_only=True, data_only=True)
     rows = (book[sheet] if sheet else book.worksheets[0]).iter_rows(values_only=True)
     head: dict[str, int] = {}
@@ -312,3 +311,48 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path} is in the list of opinions, but there is no such image")
     return path
+
+
+# --- shards of them -----------------------------------------------------------------------------
+
+
+class WrittenSet(NamedTuple):
+    """How many samples and shards were written, and how many of the samples lack their image."""
+
+    samples: int
+    shards: int
+    without_image: int
+
+
+def write_shards(
+    opinions: Iterable[Opinion], output: str, name: str, samples_per_shard: int = 1000
+) -> WrittenSet:
+    """Write `NAME-00000.tar` and so on, as they are read.
+
+    A sample is the image as it was, if the download has it, and a `.json` with `name`, `mos` and
+    what else is known. Equal images give equal tars. Raises InputError if there is no sample.
+    """
+    remaining = iter(opinions)
+    samples = shards = without_image = 0
+    while part := list(islice(remaining, samples_per_shard)):
+        # webdataset's default modification time is now, which would make equal tars differ
+        with (
+            committing(join(output, f"{name}-{shards:05}.tar")) as file,
+            TarWriter(file, mtime=0) as tar,
+        ):
+            for place, opinion in enumerate(part):
+                tar.write({"__key__": f"{samples + place:06}"} | _files(opinion))
+        samples, shards = samples + len(part), shards + 1
+        without_image += sum(opinion.path is None for opinion in part)
+    if not samples:
+        raise InputError(f"{name}: the folder's list of opinions is empty")
+    return WrittenSet(samples, shards, without_image)
+
+
+def _files(opinion: Opinion) -> dict[str, bytes]:
+    """Return the files of a sample, by extension."""
+    fields = {"name": opinion.name, "mos": opinion.mos, **opinion.fields}
+    files = {"json": json.dumps(fields, ensure_ascii=False).encode()}
+    if opinion.path is not None:
+        files[opinion.path.suffix.lower().lstrip(".")] = opinion.path.read_bytes()
+    return files

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shardsift.config import Attributes, CropPlan, ScoreConfig, did_you_mean
 from shardsift.errors import ConfigError
-from shardsift.evaluation.statistics import Values
+from shardsift.evaluate.statistics import Values
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import patch_corners

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.paper import PaperConfig, evaluate_sets
+from jobs.paper.__main__ import evaluate_sets
+from jobs.paper.config import PaperConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.errors import InputError
+from tests.jobs.paper.test_sets import put_sheet
 from tests.samples import picture
-from tests.shardsift.evaluation.test_sets import put_sheet
 
 
 def agiqa1k(folder: Path, images: int) -> None:

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from jobs.paper.evaluation import Experiment
+from jobs.paper.groups import GroupSpread
+from jobs.paper.protocol import PAPER_SETS, PUBLISHED_FROM, PaperSet
 from shardsift.cli.tables import Sheet
+from shardsift.cli.verbs.evaluate import agreement_sheet
 from shardsift.config import ScoreConfig
-from shardsift.evaluation.evaluate import OURS, Evaluation
-from shardsift.evaluation.groups import GroupSpread
-from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM, PaperSet
-from shardsift.evaluation.statistics import STATISTICS, Agreement
+from shardsift.evaluate.evaluate import OURS
+from shardsift.evaluate.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.scoring.weights import with_default_weights
 from shardsift.text import count
 
-_HEADINGS = dict(zip(STATISTICS, ("SRCC", "KRCC", "PLCC", "RMSE", "raw PLCC"), strict=True))
 _UNKNOWN = "-"
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
+def as_json(evaluation: Experiment) -> dict[str, Any]:
     """Return all figures, for machines."""
     config, spread = evaluation.config, evaluation.spread
     return {
@@ -53,9 +54,11 @@ def _groups_as_json(spread: GroupSpread) -> dict[str, Any]:
     }
 
 
-def sheets(evaluation: Evaluation) -> list[Sheet]:
+def sheets(evaluation: Experiment) -> list[Sheet]:
     """Lay out all tables."""
-    found = [_agreement(evaluation)]
+    title = f"agreement with opinions, {_what(evaluation)}"
+    caption = _native_is_not_the_papers(evaluation)
+    found = [agreement_sheet(title, evaluation.agreements, caption)]
     if paper_set := evaluation.config.paper_set:
         found.append(_as_authors(evaluation, paper_set))
     if evaluation.thirds:
@@ -65,28 +68,12 @@ def sheets(evaluation: Evaluation) -> list[Sheet]:
     return found
 
 
-def as_markdown(evaluation: Evaluation) -> str:
+def as_markdown(evaluation: Experiment) -> str:
     """Return the tables, for papers and READMEs."""
     return "\n".join(sheet.markdown() for sheet in sheets(evaluation))
 
 
-def _agreement(evaluation: Evaluation) -> Sheet:
-    return Sheet(
-        title=f"agreement with opinions, {_what(evaluation)}",
-        headings=["", "images", *_HEADINGS.values()],
-        rows=[
-            [
-                name,
-                f"{agreement.images:,}",
-                *(cell.replace(" (", "\n(") for cell in _cells(agreement)),
-            ]
-            for name, agreement in evaluation.agreements.items()
-        ],
-        caption=_native_is_not_the_papers(evaluation),
-    )
-
-
-def _as_authors(evaluation: Evaluation, paper_set: PaperSet) -> Sheet:
+def _as_authors(evaluation: Experiment, paper_set: PaperSet) -> Sheet:
     published, why = _published(evaluation)
     is_whole = len(evaluation.keys) == paper_set.images
     taken = "all" if is_whole else f"{len(evaluation.keys):,}"
@@ -107,7 +94,7 @@ def _as_authors(evaluation: Evaluation, paper_set: PaperSet) -> Sheet:
     )
 
 
-def _unfitted(evaluation: Evaluation) -> str | None:
+def _unfitted(evaluation: Experiment) -> str | None:
     names = [name for name, found in evaluation.as_authors.items() if not found.has_fitted]
     if not names:
         return None
@@ -117,7 +104,7 @@ def _unfitted(evaluation: Evaluation) -> str | None:
     )
 
 
-def _published(evaluation: Evaluation) -> tuple[float | None, str | None]:
+def _published(evaluation: Experiment) -> tuple[float | None, str | None]:
     """Find the paper's figure if it is of the same pictures and model; say what is to be known."""
     config, paper_set = evaluation.config, evaluation.config.paper_set
     if paper_set is None:
@@ -131,17 +118,17 @@ def _published(evaluation: Evaluation) -> tuple[float | None, str | None]:
     return paper_set.srcc, f"Look into the paper before citing: {PUBLISHED_FROM}."
 
 
-def _native_is_not_the_papers(evaluation: Evaluation) -> str | None:
+def _native_is_not_the_papers(evaluation: Experiment) -> str:
     config = evaluation.config
     if config.protocol == "paper" or config.iqa_set not in PAPER_SETS:
-        return None
+        return ""
     return (
         "These are not to be held against the paper's figures, whose pictures and statistics are "
         "those of --protocol paper."
     )
 
 
-def _thirds(evaluation: Evaluation) -> Sheet:
+def _thirds(evaluation: Experiment) -> Sheet:
     return Sheet(
         title="SRCC in each third of quality",
         headings=[
@@ -155,17 +142,17 @@ def _thirds(evaluation: Evaluation) -> Sheet:
     )
 
 
-def _ablations(evaluation: Evaluation) -> Sheet:
+def _ablations(evaluation: Experiment) -> Sheet:
     return Sheet(
         title=f"one setting changed at a time, {_what(evaluation)}",
-        headings=["", "", *_HEADINGS.values()],
+        headings=["", "", *STATISTIC_NAMES.values()],
         names=2,
         rows=[[row.family, row.name, *_cells(row.agreement)] for row in evaluation.ablations],
         left_out="in evaluation.json",
     )
 
 
-def _what(evaluation: Evaluation) -> str:
+def _what(evaluation: Experiment) -> str:
     config = evaluation.config
     name = f"{config.iqa_set}, " if config.iqa_set else ""
     return f"{name}{count(len(evaluation.keys), 'image')}, protocol {config.protocol}"

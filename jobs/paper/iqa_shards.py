@@ -1,21 +1,20 @@
-"""`shardsift iqa-shards`: a downloaded set of images with opinions to shards for `evaluate`."""
+"""Turn a set of images with opinions into shards: `python -m jobs.paper.iqa_shards NAME FOLDER`."""
 
 from __future__ import annotations
 
-from shardsift.cli.configs import IqaShardsConfig
+from jobs.command import run_job
+from jobs.paper.config import IqaShardsConfig
+from jobs.paper.protocol import PAPER_SETS
+from jobs.paper.sets import IQA_SETS, read_set, write_shards
 from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
 from shardsift.config import did_you_mean
 from shardsift.errors import ConfigError
-from shardsift.evaluation.paper import PAPER_SETS
-from shardsift.evaluation.set_shards import write_shards
-from shardsift.evaluation.sets import IQA_SETS, read_set
 from shardsift.storage.lease import held
 from shardsift.text import beside, count
 
 
-def run(config: IqaShardsConfig, console: PlainConsole) -> int:
-    """Write the shards, and say how to evaluate them; return the exit code."""
+def run(config: IqaShardsConfig, console: PlainConsole) -> None:
+    """Write the shards, and print how to evaluate them. Raises UserError."""
     name, output = config.name, config.output
     if name not in IQA_SETS:
         hint = did_you_mean(name, IQA_SETS, f"known are {', '.join(IQA_SETS)}")
@@ -29,8 +28,10 @@ def run(config: IqaShardsConfig, console: PlainConsole) -> int:
     if written.without_image:
         console.say(f"the download lacks {written.without_image:,} of them")
     if name in PAPER_SETS:
-        console.say("the paper has this set; --protocol paper evaluates as its authors do")
+        console.say("the paper has this set; jobs.paper.experiment evaluates as its authors do")
     flags = ["--higher-is-worse"] if IQA_SETS[name].higher_is_worse else []
-    results = beside(output, "evaluation")
-    console.suggest("evaluate", output, "--iqa-set", name, *flags, "--output", results)
-    return DONE
+    console.suggest("evaluate", output, *flags, "--output", beside(output, "evaluation"))
+
+
+if __name__ == "__main__":
+    run_job("iqa_shards", IqaShardsConfig, run, "Turn a set of images with opinions into shards.")

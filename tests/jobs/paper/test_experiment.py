@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import gzip
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import stats
 
+from jobs.paper.config import ExperimentConfig
+from jobs.paper.evaluation import Experiment, evaluate
+from jobs.paper.figures import bin_means, draw_figures
+from jobs.paper.groups import GroupSpread, check_labels
 from shardsift.errors import ConfigError, InputError, ModelError
-from shardsift.evaluation.baselines import laplacian_variance
-from shardsift.evaluation.evaluate import (
-    MAGNITUDE,
-    OURS,
-    SIMILARITY,
-    Evaluation,
-    bin_means,
-    evaluate,
-)
-from shardsift.evaluation.experiment_config import ExperimentConfig
-from shardsift.evaluation.figures import draw_figures
-from shardsift.evaluation.groups import GroupSpread, check_labels
-from shardsift.evaluation.opinions import Baseline, rated_images
-from shardsift.progress import Course, Snapshot
+from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
+from shardsift.evaluate.opinions import Baseline
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.conftest import Golden
-from tests.samples import File, encoded, write_tar
-from tests.shardsift.evaluation.rated import write_rated_shard
+from tests.rated import write_rated_shard
 
 BASELINES: dict[str, Baseline] = {"sharpness": laplacian_variance}
 
 
 def experiment(**changes: object) -> ExperimentConfig:
-    values = {"model": "compact", "max_pixels": 10**6}
+    values = {"model": "compact", "max_pixels": 10**6, "shards": ("-",), "output": "-"}
     return ExperimentConfig.model_validate(values | changes)
 
 
@@ -48,7 +36,7 @@ def a_rated_shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="evaluation", scope="module")
-def the_evaluation(shard: Path) -> Evaluation:
+def the_evaluation(shard: Path) -> Experiment:
     config = experiment(iqa_set="rated", group_field="kind", resamples=50, ablate=("all",))
     return evaluate([str(shard)], config, BASELINES)
 
@@ -58,7 +46,7 @@ def images_of(shard: Path) -> list[RgbImage]:
     return [decode_rgb(s.image.data, 10**6) for s in samples if s.image and s.image.data]
 
 
-def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Evaluation) -> None:
+def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Experiment) -> None:
     scorer = Scorer(experiment().scoring())
     scores = list(scorer.score(images_of(shard)))
     for name, cue in ((OURS, "quality"), (SIMILARITY, "q_sim"), (MAGNITUDE, "q_mag")):
@@ -67,40 +55,7 @@ def test_predictions_are_those_of_the_scorer(shard: Path, evaluation: Evaluation
     assert evaluation.fingerprint == scorer.fingerprint
 
 
-def test_statistics_are_those_of_scipy(evaluation: Evaluation) -> None:
-    for name, predictions in evaluation.predictions.items():
-        found = evaluation.agreements[name]
-        assert found.srcc.value == pytest.approx(
-            stats.spearmanr(predictions, evaluation.opinions)[0]
-        )
-        assert found.krcc.value == pytest.approx(
-            stats.kendalltau(predictions, evaluation.opinions)[0]
-        )
-        assert found.plcc_raw.value == pytest.approx(
-            stats.pearsonr(predictions, evaluation.opinions)[0]
-        )
-
-
-def test_attributes_are_compared_with_opinions_as_the_scorer_gives_them(shard: Path) -> None:
-    asked = {"attribute": ("bright=a bright photo|a dark photo", "text=text|no text")}
-    config = experiment(resamples=0, limit=10, **asked)
-    predictions = evaluate([str(shard)], config, {}).predictions
-    scorer = Scorer(config.scoring(), attributes=config.asked())
-    for place, name in enumerate(("attr_bright", "attr_text")):
-        scores = scorer.score(images_of(shard)[:10])
-        expected = [score.attributes[place].mean() for score in scores]
-        assert np.allclose(predictions[name], expected, atol=2e-6)
-    alone = experiment(by="attr_text", resamples=0, limit=10, **asked)
-    found = evaluate([str(shard)], alone, {})
-    assert [name for name in found.predictions if "attr" in name] == ["attr_text"]
-    assert found.agreements["attr_text"].srcc.value == pytest.approx(
-        stats.spearmanr(predictions["attr_text"], found.opinions)[0]
-    )
-    with pytest.raises(ValueError, match="did you mean attr_text"):
-        experiment(by="attr_txt", **asked)
-
-
-def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> None:
+def test_ablations_change_one_setting(shard: Path, evaluation: Experiment) -> None:
     rows = {(row.family, row.name): row.agreement for row in evaluation.ablations}
     predictions = {(row.family, row.name): row.predictions for row in evaluation.ablations}
     assert rows["lambda", "λ = 0.5"].srcc.value == evaluation.agreements[OURS].srcc.value
@@ -119,7 +74,7 @@ def test_ablations_change_one_setting(shard: Path, evaluation: Evaluation) -> No
 
 
 def test_what_is_left_out_of_the_magnitude_cue_is_left_out(
-    shard: Path, evaluation: Evaluation
+    shard: Path, evaluation: Experiment
 ) -> None:
     found = list(Scorer(experiment().scoring()).features(images_of(shard)[:8]))
     raw = [np.abs(one.features).mean(axis=1) for one in found]
@@ -138,20 +93,13 @@ def test_what_is_left_out_of_the_magnitude_cue_is_left_out(
     assert np.allclose(rows["mean |f|, fused"], fused, atol=1e-6)
 
 
-def test_dmos_gives_the_same_correlations(shard: Path, evaluation: Evaluation) -> None:
-    config = experiment(mos_field="dmos", higher_is_worse=True, resamples=0)
-    turned = evaluate([str(shard)], config, BASELINES).agreements[OURS]
-    assert turned.srcc.value == pytest.approx(evaluation.agreements[OURS].srcc.value)
-    assert turned.rmse.value == pytest.approx(evaluation.agreements[OURS].rmse.value, abs=1e-4)
-
-
-def test_groups_come_of_a_column(evaluation: Evaluation) -> None:
+def test_groups_come_of_a_column(evaluation: Experiment) -> None:
     assert isinstance(evaluation.spread, GroupSpread)
     assert set(evaluation.spread.before) == {"kind 0", "kind 1"}
     assert evaluation.spread.distance_before > 0
 
 
-def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_figures_are_drawn(evaluation: Experiment, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     paths = draw_figures(evaluation, tmp_path)
     names = ("fit", "cues", "thirds", "groups")
@@ -164,7 +112,7 @@ def test_figures_are_drawn(evaluation: Evaluation, tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
-def test_captions_say_what_was_measured(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_captions_say_what_was_measured(evaluation: Experiment, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw_figures(evaluation, tmp_path)
     for name in ("fit", "cues", "thirds", "groups"):
@@ -174,54 +122,6 @@ def test_captions_say_what_was_measured(evaluation: Evaluation, tmp_path: Path) 
         assert caption in (tmp_path / f"{name}.svg").read_text().replace("&#x27;", "'")
     assert "groups" in caption
     assert "95% intervals of 50 bootstrap resamples" in caption
-
-
-def rated(tmp_path: Path, files: list[File], suffix: str = "") -> tuple[list[str], Counter[str]]:
-    """Keys and opinions of what is rated in a shard, and what was skipped."""
-    path = write_tar(tmp_path / "0.tar", files)
-    if suffix == ".gz":
-        path.write_bytes(gzip.compress(path.read_bytes()))
-    skipped: Counter[str] = Counter()
-    found = rated_images([str(path)], experiment(), {}, skipped)
-    return [f"{image.key} {image.opinion:g}" for image in found], skipped
-
-
-@pytest.mark.parametrize(
-    "opinion",
-    ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400, "true", "null", "[4]"],
-)
-def test_what_is_no_finite_number_is_no_opinion(opinion: str, tmp_path: Path) -> None:
-    files = [
-        *(("a.png", encoded("PNG")), ("a.json", f'{{"mos": {opinion}}}'.encode())),
-        *(("b.png", encoded("PNG")), ("b.json", b'{"mos": 3}')),
-    ]
-    assert rated(tmp_path, files) == (["b 3"], Counter(no_opinion=1))
-
-
-def test_an_opinion_that_is_text_is_told(tmp_path: Path) -> None:
-    files = [("a.png", encoded("PNG")), ("a.json", b'{"mos": "4.5"}')]
-    assert rated(tmp_path, files) == ([], Counter(opinion_is_text=1))
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_samples_are_those_that_score_reads(suffix: str, tmp_path: Path) -> None:
-    image = encoded("PNG")
-    files = [
-        *(("IMG.2020.png", image), ("IMG.JSON", b'{"mos": 1}')),
-        *(("__meta__/x.json", b"no JSON"), ("x/.b.png", image), ("x/.json", b'{"mos": 7}')),
-        *(("c.png", image), ("c.json", b"{broken"), ("d.png", image), ("d.json", b"[1]")),
-        *(("e.png", image), ("e.json", b'{"mos": 2}'), ("e.json", b'{"mos": 3}')),
-    ]
-    found, skipped = rated(tmp_path, files, suffix)
-    assert found == ["IMG 1", "x/ 7", "e 2"]
-    scored = [sample.key for sample in read_samples(str(tmp_path / "0.tar"))]
-    assert len(scored) == len(found) + skipped.total()
-
-
-def test_an_unknown_field_names_the_nearest(shard: Path) -> None:
-    config = experiment(mos_field="moss")
-    with pytest.raises(InputError, match="did you mean mos"):
-        evaluate([str(shard)], config, BASELINES)
 
 
 def test_an_unknown_family_is_refused(shard: Path) -> None:
@@ -261,19 +161,3 @@ def test_bins_hold_equally_many_images() -> None:
     assert opinion.tolist() == [1.5, 5.5, 9.5, 13.5, 17.5]
     assert value.tolist() == (2 * opinion).tolist()
     assert np.allclose(deviation, np.arange(0.0, 8, 2).std())
-
-
-def test_it_tells_how_far_it_is(shard: Path) -> None:
-    course = Course("scoring", noun="images")
-    seen: list[Snapshot] = []
-
-    def looking(image: RgbImage) -> float:
-        seen.append(course.look())
-        return laplacian_variance(image)
-
-    config = experiment(resamples=0, ablate=("lambda",))
-    evaluate([str(shard), str(shard)], config, {"sharpness": looking}, course)
-    shares = [shown.share or 0.0 for shown in seen]
-    assert shares == sorted(shares)
-    last = course.look()
-    assert (last.doing, last.items) == ("computing statistics", 48)

@@ -8,36 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from jobs.command import run_job
-from shardsift.cli.configs import EvaluateConfig, IqaShardsConfig
+from jobs.paper import experiment, iqa_shards
+from jobs.paper.config import ExperimentConfig, IqaShardsConfig, PaperConfig
+from jobs.paper.protocol import PAPER_SETS, PUBLISHED_FROM
+from jobs.paper.sets import IQA_SETS
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.tables import Sheet
-from shardsift.cli.verbs import evaluate, iqa_shards
-from shardsift.config import CommaSeparated, Given, ModelConfig
 from shardsift.errors import InputError
-from shardsift.evaluation.paper import PAPER_SETS, PUBLISHED_FROM
-from shardsift.evaluation.sets import IQA_SETS
-
-
-class PaperConfig(ModelConfig):
-    """Where the sets are, and what is evaluated on them."""
-
-    downloads: Annotated[Path, Given.BY_PLACE] = Field(
-        description="folder with the unpacked download of each set below its name, as `koniq10k/`"
-    )
-    output: Path = Field(description="folder for shards, results of each set, and `table.md`")
-    ablate: Annotated[tuple[str, ...], CommaSeparated] = Field(
-        default=("all",), description="tables of variants, as of `evaluate`"
-    )
-    backbone: tuple[str, ...] = Field(
-        default=(), description="a further model, as of `evaluate`; may be repeated"
-    )
-    resamples: int = Field(default=1000, ge=0, description="resamples of the bootstrap")
-    brisque: bool = Field(default=True, description="compare with BRISQUE")
 
 
 def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
@@ -53,7 +33,7 @@ def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
         iqa_shards.run(
             IqaShardsConfig(name=name, folder=config.downloads / name, output=str(shards)), console
         )
-        evaluate.run(_experiment(config, name, shards), console)
+        experiment.run(_experiment(config, name, shards), console)
     rows = [_row(config, name) for name in names]
     sheet = Sheet(
         title="MA-CLIP as the authors evaluate it",
@@ -65,9 +45,9 @@ def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
     PlainConsole().tabulate(sheet)
 
 
-def _experiment(config: PaperConfig, name: str, shards: Path) -> EvaluateConfig:
+def _experiment(config: PaperConfig, name: str, shards: Path) -> ExperimentConfig:
     settings = config.model_dump(exclude={"downloads", "output"})
-    return EvaluateConfig.model_validate(
+    return ExperimentConfig.model_validate(
         settings
         | {
             "shards": (str(shards),),

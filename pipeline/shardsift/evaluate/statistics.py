@@ -88,6 +88,8 @@ class Agreement:
 
 
 STATISTICS = tuple(field.name for field in fields(Agreement) if field.type == "Estimate")
+STATISTIC_NAMES = dict(zip(STATISTICS, ("SRCC", "KRCC", "PLCC", "RMSE", "raw PLCC"), strict=True))
+"""Their names in tables."""
 
 
 def fit_logistic(
@@ -144,24 +146,6 @@ def measure_agreement(
     return Agreement(images=len(x_N), curve=curve, **estimates)
 
 
-def estimate_srcc(
-    predictions: ArrayLike, opinions: ArrayLike, *, resamples: int = 0, seed: int = 0
-) -> Estimate:
-    """Compute SRCC alone, with its bootstrap interval; NaN if all values of one side are equal.
-
-    Predictions that are not finite are left out.
-    """
-    x_N, y_N = (np.asarray(values, np.float64) for values in (predictions, opinions))
-    finite_N = np.isfinite(x_N)
-    x_N, y_N = x_N[finite_N], y_N[finite_N]
-
-    def srcc(places_N: NDArray[np.int64]) -> float:
-        return _srcc(x_N[places_N], y_N[places_N])
-
-    low, high = bounds_of(srcc, len(x_N), resamples, seed)
-    return Estimate(value=srcc(np.arange(len(x_N))), low=low, high=high)
-
-
 def bounds_of(
     statistic: Callable[[NDArray[np.int64]], float], images: int, resamples: int, seed: int = 0
 ) -> tuple[float | None, float | None]:
@@ -184,7 +168,8 @@ def _bounds(
     return np.nanquantile(np.array(drawn, np.float64), _TAILS, axis=0)
 
 
-def _srcc(x_N: Values, y_N: Values) -> float:
+def srcc(x_N: Values, y_N: Values) -> float:
+    """Compute SRCC; NaN if all values of one side are equal."""
     if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
         return math.nan
     return float(cast(Any, stats.spearmanr(x_N, y_N)).statistic)
@@ -194,7 +179,7 @@ def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
     """Compute the statistics in the order of `STATISTICS`."""
     fitted_N = curve(x_N)
     return [
-        _srcc(x_N, y_N),
+        srcc(x_N, y_N),
         float(cast(Any, stats.kendalltau(x_N, y_N)).statistic),
         float(np.corrcoef(fitted_N, y_N)[0, 1]),
         float(np.sqrt(np.mean((fitted_N - y_N) ** 2))),

@@ -1,7 +1,4 @@
-"""What MA-CLIP has to beat: measures of quality that know nothing of pictures' content.
-
-All of them are turned so that higher is better.
-"""
+"""BRISQUE, as a baseline that knows nothing of pictures' content."""
 
 from __future__ import annotations
 
@@ -15,13 +12,6 @@ from scipy import ndimage
 from shardsift.errors import ConfigError
 from shardsift.records import RgbImage
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-def laplacian_variance(image: RgbImage) -> float:
-    """Compute the variance of the Laplacian of the luma (ITU-R BT.601): plain sharpness."""
-    return float(ndimage.laplace(image.astype(np.float32) @ _LUMA).var())
-
 
 class Brisque:
     """BRISQUE with the parameters that the package `brisque` carries, negated.
@@ -34,10 +24,10 @@ class Brisque:
     def __init__(self) -> None:
         """Load the parameters. Raises ConfigError if the package is missing."""
         try:
-            from brisque import BRISQUE
+            from brisque import BRISQUE  # compiles a C++ library when it is installed
         except ImportError as error:
             raise ConfigError(
-                "BRISQUE needs a package: pip install 'shardsift[brisque]', or --no-brisque"
+                "BRISQUE needs a package: pip install brisque, or --no-brisque"
             ) from error
         self._brisque = cast(Any, BRISQUE)(url=False)
         scale = self._brisque.scale_features

@@ -16,15 +16,16 @@ from scipy import optimize, stats
 from torch import nn
 from torchvision import transforms
 
+from jobs.paper.config import ExperimentConfig
+from jobs.paper.evaluation import Experiment, evaluate
+from jobs.paper.protocol import measure_as_authors
 from shardsift.errors import InputError
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation, evaluate
-from shardsift.evaluation.experiment_config import ExperimentConfig
-from shardsift.evaluation.paper_statistics import measure_as_authors
+from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY
 from shardsift.scoring.maclip import magnitude_cue, similarity_cue
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.images import decode_rgb
+from tests.rated import write_rated_shard
 from tests.samples import File, picture, write_tar
-from tests.shardsift.evaluation.rated import write_rated_shard
 
 Values = NDArray[np.float64]
 
@@ -52,9 +53,13 @@ def as_json(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields).encode()
 
 
-def evaluated(shard: Path, **changes: object) -> Evaluation:
-    values = {"model": "compact", "resamples": 0} | changes
-    return evaluate([str(shard)], ExperimentConfig.model_validate(values), {})
+def evaluated(shard: Path, **changes: object) -> Experiment:
+    return evaluate([str(shard)], experiment(**changes), {})
+
+
+def experiment(**changes: object) -> ExperimentConfig:
+    values = {"model": "compact", "resamples": 0, "shards": ("-",), "output": "-"}
+    return ExperimentConfig.model_validate(values | changes)
 
 
 def cues_of_authors(scorer: Scorer, data: bytes, side: int | None) -> tuple[float, float]:
@@ -97,8 +102,7 @@ def test_each_protocol_takes_its_own_sample(tmp_path: Path) -> None:
     shard = write_rated_shard(tmp_path / "0.tar", images=12)
     training = write_rated_shard(tmp_path / "1.tar", images=7, only_protocol="paper")
     for protocol, taken, left in (("native", 12, {"other_protocol": 7}), ("paper", 19, {})):
-        values = {"model": "compact", "resamples": 0, "iqa_set": "livec", "protocol": protocol}
-        config = ExperimentConfig.model_validate(values)
+        config = experiment(iqa_set="livec", protocol=protocol)
         found = evaluate([str(shard), str(training)], config, {})
         assert (len(found.keys), dict(found.skipped)) == (taken, left)
 
@@ -155,14 +159,13 @@ def test_a_fit_that_does_not_end_leaves_its_start_as_the_authors_do() -> None:
 )
 def test_the_papers_protocol_wants_one_of_its_sets(iqa_set: str | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ExperimentConfig(protocol="paper", iqa_set=iqa_set)
+        experiment(protocol="paper", iqa_set=iqa_set)
 
 
 def test_an_image_that_the_download_lacks_is_counted(tmp_path: Path) -> None:
     shard = write_rated_shard(tmp_path / "0.tar", images=12)
     lacking = write_tar(tmp_path / "1.tar", [("x.json", as_json({"mos": 3}))])
-    config = ExperimentConfig.model_validate({"model": "compact", "resamples": 0})
-    found = evaluate([str(shard), str(lacking)], config, {})
+    found = evaluate([str(shard), str(lacking)], experiment(), {})
     assert found.skipped == {"missing_image": 1}
     with pytest.raises(InputError, match="too few"):
         evaluated(lacking)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shardsift.errors import InputError
-from shardsift.evaluation.statistics import Estimate, Values, bounds_of
+from shardsift.evaluate.statistics import Estimate, Values, bounds_of
 from shardsift.scoring.weights import BUNDLED_MODEL
 
 MIN_GROUP = 10

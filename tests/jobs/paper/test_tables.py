@@ -6,31 +6,32 @@ from dataclasses import replace
 
 import pytest
 
-from shardsift.cli.evaluation_tables import as_json, as_markdown
-from shardsift.evaluation.evaluate import Evaluation, evaluate
-from shardsift.evaluation.experiment_config import ExperimentConfig
-from shardsift.evaluation.paper import PAPER_SETS
-from tests.shardsift.evaluation.rated import write_rated_shard
+from jobs.paper.config import ExperimentConfig
+from jobs.paper.evaluation import Experiment, evaluate
+from jobs.paper.protocol import PAPER_SETS
+from jobs.paper.tables import as_json, as_markdown
+from tests.rated import write_rated_shard
 
 CSIQ = PAPER_SETS["csiq"]
+PLACES = {"shards": ("-",), "output": "-"}
 
 
 @pytest.fixture(name="measured", scope="module")
-def a_measured_set(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def a_measured_set(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     shard = write_rated_shard(tmp_path_factory.mktemp("rated") / "rated.tar", images=8)
-    settings = {"model": "compact", "crops": "global", "resamples": 0}
+    settings = {"model": "compact", "crops": "global", "resamples": 0, **PLACES}
     paper = {"iqa_set": "csiq", "protocol": "paper"}
     return evaluate([str(shard)], ExperimentConfig.model_validate(settings | paper), {})
 
 
-def told(measured: Evaluation, images: int = CSIQ.images, **settings: object) -> Evaluation:
+def told(measured: Experiment, images: int = CSIQ.images, **settings: object) -> Experiment:
     """The same numbers, as if they were of so many pictures and of these settings."""
-    paper = {"iqa_set": "csiq", "protocol": "paper", "resamples": 0}
+    paper = {"iqa_set": "csiq", "protocol": "paper", "resamples": 0, **PLACES}
     config = ExperimentConfig.model_validate(paper | settings)
     return replace(measured, config=config, keys=["x"] * images)
 
 
-def test_the_papers_own_model_on_all_pictures_has_the_figure(measured: Evaluation) -> None:
+def test_the_papers_own_model_on_all_pictures_has_the_figure(measured: Experiment) -> None:
     found = told(measured)
     assert as_json(found)["published_srcc"] == CSIQ.srcc
     table = as_markdown(found)
@@ -51,7 +52,7 @@ def test_the_papers_own_model_on_all_pictures_has_the_figure(measured: Evaluatio
         ({"protocol": "native"}, "not to be held against the paper's figures"),
     ],
 )
-def test_no_other_has_it(settings: dict[str, object], said: str, measured: Evaluation) -> None:
+def test_no_other_has_it(settings: dict[str, object], said: str, measured: Experiment) -> None:
     found = told(measured, **settings)  # pyright: ignore[reportArgumentType]
     assert as_json(found)["published_srcc"] is None
     table = as_markdown(found)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from shardsift.evaluation.statistics import MIN_IMAGES, Estimate, Values, estimate_srcc
+from shardsift.evaluate.statistics import MIN_IMAGES, Estimate, Values, bounds_of, srcc
 
 NAMES = ("low", "middle", "high")
 
@@ -53,3 +54,21 @@ def agreement_by_third(
         )
         for name, part in zip(NAMES, parts, strict=True)
     ]
+
+
+def estimate_srcc(
+    predictions: ArrayLike, opinions: ArrayLike, *, resamples: int = 0, seed: int = 0
+) -> Estimate:
+    """Compute SRCC alone, with its bootstrap interval; NaN if all values of one side are equal.
+
+    Predictions that are not finite are left out.
+    """
+    x_N, y_N = (np.asarray(values, np.float64) for values in (predictions, opinions))
+    finite_N = np.isfinite(x_N)
+    x_N, y_N = x_N[finite_N], y_N[finite_N]
+
+    def drawn(places_N: NDArray[np.int64]) -> float:
+        return srcc(x_N[places_N], y_N[places_N])
+
+    low, high = bounds_of(drawn, len(x_N), resamples, seed)
+    return Estimate(value=srcc(x_N, y_N), low=low, high=high)

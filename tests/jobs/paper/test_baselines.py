@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from shardsift.evaluation.baselines import Brisque, laplacian_variance
+from jobs.paper.baselines import Brisque
+from shardsift.evaluate.evaluate import laplacian_variance
 from shardsift.records import RgbImage
 
 

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from jobs.paper.evaluation import Experiment
+from jobs.paper.groups import GroupSpread
 from shardsift.drawing import new_figure, save_figure
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation, bin_means
-from shardsift.evaluation.groups import GroupSpread
-from shardsift.evaluation.statistics import CONFIDENCE, Estimate, Values
+from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.evaluate.statistics import CONFIDENCE, Estimate, Values
 
 _GREY = "#595959"
 _FILL = "#bcd9ea"
@@ -43,7 +44,7 @@ _LOOKS = {
 _OTHER_LOOK = _Look("#009e73", "D", ":")
 
 
-def draw_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
+def draw_figures(evaluation: Experiment, folder: Path) -> list[Path]:
     """Write `fit`, `cues`, `thirds` if there are enough images, and `groups` if there are groups.
 
     Raises:
@@ -56,7 +57,7 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
     ]
 
 
-def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Any, str]]:
+def _figures(evaluation: Experiment) -> Iterator[tuple[str, Any, str]]:
     yield "fit", *_draw_fits(evaluation)
     yield "cues", *_draw_cues(evaluation)
     if evaluation.thirds:
@@ -65,7 +66,7 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, Any, str]]:
         yield "groups", *_draw_groups(evaluation, evaluation.spread)
 
 
-def _draw_fits(evaluation: Evaluation) -> tuple[Any, str]:
+def _draw_fits(evaluation: Experiment) -> tuple[Any, str]:
     """Draw opinion over prediction with the fitted curve, a panel a method, side by side."""
     names = list(evaluation.predictions)
     columns = 4 if len(names) == 4 else min(3, len(names))
@@ -88,7 +89,7 @@ def _draw_fits(evaluation: Evaluation) -> tuple[Any, str]:
     )
 
 
-def _draw_fit(panel: Any, evaluation: Evaluation, name: str) -> None:
+def _draw_fit(panel: Any, evaluation: Experiment, name: str) -> None:
     look = _LOOKS.get(name, _OTHER_LOOK)
     finite_N = np.isfinite(evaluation.predictions[name])
     x_N, y_N = evaluation.predictions[name][finite_N], evaluation.opinions[finite_N]
@@ -117,7 +118,7 @@ def _draw_fit(panel: Any, evaluation: Evaluation, name: str) -> None:
     _tidy(panel)
 
 
-def _draw_cues(evaluation: Evaluation) -> tuple[Any, str]:
+def _draw_cues(evaluation: Experiment) -> tuple[Any, str]:
     """Draw both cues, and what they are fused to, over bins of opinion: one axis, for one scale."""
     figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
@@ -142,7 +143,7 @@ def _draw_cues(evaluation: Evaluation) -> tuple[Any, str]:
     )
 
 
-def _draw_thirds(evaluation: Evaluation) -> tuple[Any, str]:
+def _draw_thirds(evaluation: Experiment) -> tuple[Any, str]:
     """Draw the agreement of each cue in low, middle and high quality."""
     figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
@@ -180,7 +181,7 @@ def _draw_thirds(evaluation: Evaluation) -> tuple[Any, str]:
     )
 
 
-def _draw_groups(evaluation: Evaluation, spread: GroupSpread) -> tuple[Any, str]:
+def _draw_groups(evaluation: Experiment, spread: GroupSpread) -> tuple[Any, str]:
     """Draw the magnitude cue of each group, before and after Box-Cox."""
     figure = new_figure(8.4, 0.34 * len(spread.before) + 2.3)
     sides = figure.subplots(1, 2, sharey=True, sharex=True)
@@ -216,7 +217,7 @@ def _draw_groups(evaluation: Evaluation, spread: GroupSpread) -> tuple[Any, str]
     )
 
 
-def _about(evaluation: Evaluation) -> str:
+def _about(evaluation: Experiment) -> str:
     """Say what was measured, by what, and how."""
     config = evaluation.config
     name = config.iqa_set or "A set without a name"
@@ -226,19 +227,19 @@ def _about(evaluation: Evaluation) -> str:
     )
 
 
-def _interval(evaluation: Evaluation) -> str:
+def _interval(evaluation: Experiment) -> str:
     resamples = evaluation.config.resamples
     if not resamples:
         return "without intervals"
     return f"{CONFIDENCE:.0%} intervals of {resamples:,} bootstrap resamples of the pictures"
 
 
-def _of_all(shown: int, evaluation: Evaluation) -> str:
+def _of_all(shown: int, evaluation: Experiment) -> str:
     images = len(evaluation.keys)
     return "" if shown == images else f" ({shown:,} of the {images:,}, evenly taken)"
 
 
-def _opinion(evaluation: Evaluation) -> str:
+def _opinion(evaluation: Experiment) -> str:
     config = evaluation.config
     turned = ", higher is worse" if config.higher_is_worse else ""
     scaled = ", 0 to 1" if config.paper_set and config.paper_set.is_scaled else ""
@@ -268,3 +269,17 @@ def _inner_range(x_N: Values) -> tuple[float, float]:
 def _tidy(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
+
+
+def bin_means(
+    opinions_N: Values, values_N: Values, bins: int = 10
+) -> tuple[Values, Values, Values]:
+    """Average opinions and a cue over bins of equally many images, with the cue's deviation.
+
+    Three arrays of shape (bins,), from the lowest opinions to the highest.
+    """
+    order_N = np.argsort(opinions_N, kind="stable")
+    parts = np.array_split(order_N, min(bins, len(order_N)))
+    mean = np.array([opinions_N[part].mean() for part in parts])
+    value = np.array([values_N[part].mean() for part in parts])
+    return mean, value, np.array([values_N[part].std() for part in parts])

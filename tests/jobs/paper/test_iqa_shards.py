@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from shardsift.cli.app import main
+from jobs.paper.config import IqaShardsConfig
+from jobs.paper.iqa_shards import run
+from shardsift.cli.console import PlainConsole
+from shardsift.errors import ConfigError
 from shardsift.shards.samples import read_samples
 from tests.samples import encoded
 
@@ -26,13 +30,15 @@ def a_tid2013_of_ten(tmp_path: Path) -> Path:
     return folder
 
 
-def test_shards_for_evaluate(
-    download: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "shards"
-    line = ["iqa-shards", "tid2013", str(download), "--output", str(output)]
-    assert main([*line, "--images-per-shard", "4"]) == 0
-    assert "10 images with opinions in 3 shards" in capsys.readouterr().err
+def config(folder: Path, output: Path, name: str = "tid2013") -> IqaShardsConfig:
+    return IqaShardsConfig(name=name, folder=folder, output=str(output), images_per_shard=4)
+
+
+def test_shards_for_evaluate(download: Path, tmp_path: Path) -> None:
+    output, said = tmp_path / "shards", io.StringIO()
+    run(config(download, output), PlainConsole(file=said, width=500))
+    assert "10 images with opinions in 3 shards" in said.getvalue()
+    assert f"next: shardsift evaluate {output}" in said.getvalue()
     shards = sorted(output.iterdir())
     assert [shard.name for shard in shards] == [f"tid2013-0000{n}.tar" for n in range(3)]
     assert sum(len(list(read_samples(str(shard)))) for shard in shards) == 10
@@ -41,12 +47,10 @@ def test_shards_for_evaluate(
         assert content is not None
         assert json.load(content)["mos"] == 2.0
     first = shards[0].read_bytes()
-    assert main([*line, "--images-per-shard", "4"]) == 0
+    run(config(download, output), PlainConsole(file=said))
     assert shards[0].read_bytes() == first
 
 
-def test_an_unknown_set_names_the_nearest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["iqa-shards", "koniq", str(tmp_path), "--output", str(tmp_path / "x")]) == 2
-    assert "did you mean koniq10k" in capsys.readouterr().err
+def test_an_unknown_set_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean koniq10k"):
+        run(config(tmp_path, tmp_path / "x", "koniq"), PlainConsole())

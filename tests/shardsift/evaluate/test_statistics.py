@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from shardsift.errors import InputError
-from shardsift.evaluation.statistics import Logistic, fit_logistic, measure_agreement
+from shardsift.evaluate.statistics import Logistic, fit_logistic, measure_agreement
 
 Values = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""The paper's evaluation, as its authors do it: sets, protocol, ablations, figures."""

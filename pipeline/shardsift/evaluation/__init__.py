@@ -1,1 +1,0 @@
-"""How well scores agree with what people said: statistics, baselines, ablations, figures."""
