@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 
 from shardsift.config import Attributes, RunConfig, ScoreConfig
+from shardsift.images.slabs import Bytes, Unpin, leave
 from shardsift.records import ImageScore, RgbImage
-from shardsift.shards.slabs import Bytes, Unpin, leave
 
 
 class FakeScorer:

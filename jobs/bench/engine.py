@@ -18,10 +18,10 @@ from jobs.bench.raydata import time_ray_data
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
+from shardsift.images.slabs import Bytes, Unpin, leave
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.scoring.scorer import ImageScorer, Scorer
-from shardsift.shards.slabs import Bytes, Unpin, leave
 
 ScorerFactory = Callable[[], ImageScorer]
 

@@ -22,11 +22,11 @@ from jobs.bench.corpus import MODEL, write_shard, write_weights
 from jobs.extras.extras_config import CostConfig
 from shardsift.annotations.annotate import annotate
 from shardsift.config import HashName, RunConfig, ScoreConfig, load_config
+from shardsift.images.decode import decode_rgb
+from shardsift.images.hashes import Hashes, perceptual_hash
+from shardsift.images.pool import make_decoder
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.hashes import Hashes, perceptual_hash
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 
 _QUALITY = 75

@@ -33,16 +33,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import Attributes, CropPlan, ScoreConfig
+from shardsift.images.decode import decode_rgb
+from shardsift.images.decoder import in_chunks
+from shardsift.images.pool import make_decoder
+from shardsift.images.slabs import Bytes, Unpin, leave
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.decoding import in_chunks
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
-from shardsift.shards.slabs import Bytes, Unpin, leave
 
 _SAMPLINGS = 100
 """Looks at the interpreter lock, a second."""

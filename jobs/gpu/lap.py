@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from shardsift.annotations.annotate import annotate
 from shardsift.config import ScoreConfig
+from shardsift.images.decoder import Decoder
+from shardsift.images.pool import make_decoder
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.decoding import Decoder
 
 _READY = "ready"
 

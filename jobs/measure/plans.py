@@ -24,9 +24,9 @@ from jobs.training.validation import rank_correlation
 from shardsift.cli.exit_codes import USER_ERROR
 from shardsift.config import CropPlan, ScoreConfig
 from shardsift.errors import ShardsiftError
+from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from shardsift.storage.finding import expand
 

@@ -19,9 +19,9 @@ from shardsift.errors import InputError
 from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation
 from shardsift.evaluate.opinions import Baseline, RatedImage, RatedShards
 from shardsift.evaluate.statistics import Agreement, Values, measure_agreement
+from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import RgbImage
-from shardsift.shards.images import decode_rgb
 
 
 @dataclass(frozen=True, kw_only=True)

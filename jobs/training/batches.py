@@ -20,8 +20,8 @@ from jobs.training.distortions import DISTORTIONS
 from jobs.training.groups import GROUP, Item, draw_plans, make_group
 from jobs.training.photos import MAX_PIXELS
 from jobs.training.targets import attribute_targets, joint_severity, quality_target
+from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
-from shardsift.shards.images import decode_rgb
 
 _NUMBERS: Final = {name: number for number, name in enumerate(DISTORTIONS, start=1)}
 _MARGIN: Final = 0.45

@@ -28,9 +28,9 @@ from shardsift.cli.console import start_console
 from shardsift.cli.exit_codes import USER_ERROR
 from shardsift.config import ScoreConfig
 from shardsift.errors import ShardsiftError
+from shardsift.images.decode import decode_rgb
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.weights import RANDOM_WEIGHTS
-from shardsift.shards.images import decode_rgb
 
 _SPEED_IMAGES = 16
 _SPEED_REPEATS = 5

@@ -21,9 +21,9 @@ from jobs.training.photos import MAX_PIXELS, Photos
 from jobs.training.validation import Validation, validate
 from shardsift.config import Config, ScoreConfig
 from shardsift.errors import ConfigError
+from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 
 CHECKPOINT: Final = "checkpoint.pt"
 MODEL: Final = "model"

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.images import turbo
+from shardsift.images.decode import decode_rgb
+from shardsift.images.formats import split
 from shardsift.records import RgbImage
-from shardsift.shards import turbo
-from shardsift.shards.containers import split
-from shardsift.shards.images import decode_rgb
 from tests.fuzz.limits import LONG, bounded, count, examples
 from tests.samples import picture, resized
 

@@ -19,10 +19,10 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from shardsift.annotations.annotate import annotate
 from shardsift.errors import ErrorCode, ShardError
+from shardsift.images.decoder import ThreadDecoder
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import ShardTask
 from shardsift.shards import tars
-from shardsift.shards.decoding import ThreadDecoder
 from shardsift.shards.samples import read_samples
 from shardsift.shards.tars import read_members
 from tests.fakes import FakeScorer

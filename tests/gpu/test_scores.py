@@ -17,6 +17,9 @@ import torch
 from jobs.bench.corpus import MODEL, write_weights
 from shardsift.annotations.annotate import annotate
 from shardsift.config import CropPlan, Dtype, ScoreConfig
+from shardsift.images.decoder import TWO_THREADS
+from shardsift.images.pool import DecodePool
+from shardsift.images.slabs import Slabs
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.scoring.clip import load_clip
@@ -26,9 +29,6 @@ from shardsift.scoring.packing import Group
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.scoring.warm_up import rehearse, warm_up
-from shardsift.shards.decode_pool import DecodePool
-from shardsift.shards.decoding import TWO_THREADS
-from shardsift.shards.slabs import Slabs
 from tests.samples import encoded, write_tar
 
 DEVICE = os.environ.get("SHARDSIFT_TEST_DEVICE", "cpu")

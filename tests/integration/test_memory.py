@@ -33,7 +33,7 @@ import resource, sys
 from shardsift import ScoreConfig, Scorer
 from shardsift.annotations.annotate import annotate
 from shardsift.records import ShardTask
-from shardsift.shards.decoding import ThreadDecoder
+from shardsift.images.decoder import ThreadDecoder
 
 task = ShardTask(url=sys.argv[1], shard="0.tar", annotation="0.parquet")
 scorer = Scorer(ScoreConfig(model="compact", crops="global"))
@@ -62,7 +62,7 @@ def bound_megabytes(pixels: int) -> float:
 WORST_SCRIPT = """
 import json, sys, time
 from shardsift.config import ScoreConfig
-from shardsift.shards.decoding import Wanted, decode_until_full
+from shardsift.images.decoder import Wanted, decode_until_full
 
 def peak():
     [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]

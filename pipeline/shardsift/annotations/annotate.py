@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from shardsift.annotations.rows import OpenRows
 from shardsift.config import PICTURE_SECONDS
 from shardsift.errors import AnnotationError, ImageError, OutputError, ShardError
-from shardsift.measures import MACLIP, Contents, Measure, contents_of
-from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
-from shardsift.outputs.encoder import AnnotationEncoder, Encoded
-from shardsift.outputs.sealed_table import read_footer
-from shardsift.progress import Meter, ShardMeter
-from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
-from shardsift.redaction import reason
-from shardsift.shards.decoding import (
+from shardsift.images.decoder import (
     TWO_THREADS,
     Decoder,
     Picture,
@@ -29,6 +22,13 @@ from shardsift.shards.decoding import (
     decode_in_order,
     in_chunks,
 )
+from shardsift.measures import MACLIP, Contents, Measure, contents_of
+from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
+from shardsift.outputs.encoder import AnnotationEncoder, Encoded
+from shardsift.outputs.sealed_table import read_footer
+from shardsift.progress import Meter, ShardMeter
+from shardsift.records import RgbImage, Sample, ShardReport, ShardTask, StageSeconds
+from shardsift.redaction import reason
 from shardsift.shards.samples import read_samples
 from shardsift.storage.files import commit, delete, identify, join
 from shardsift.storage.lease import Lease

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.config import PICTURE_SECONDS, HashName
 from shardsift.errors import ConfigError, ShardError
+from shardsift.images.decoder import Decoder
+from shardsift.images.hashes import Hashes
+from shardsift.images.pool import make_decoder
 from shardsift.measures import Measure
 from shardsift.outputs.folder import check_output
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output import OutputFolder, complete
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.decoding import Decoder
-from shardsift.shards.hashes import Hashes
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track
 

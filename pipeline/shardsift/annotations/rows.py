@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.images.decoder import Picture, Prepared
 from shardsift.measures import Measure
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS
 from shardsift.records import CUES, ImageScore, Sample
-from shardsift.shards.decoding import Picture, Prepared
 
 _SCORES = ("crops", *CUES, "quality_min", "quality_std")
 _MESSAGE_LENGTH = 200

@@ -13,10 +13,10 @@ from shardsift.config import attribute_columns
 from shardsift.config.evaluate import EvaluateConfig
 from shardsift.evaluate.opinions import RatedShards
 from shardsift.evaluate.statistics import Agreement, Values, measure_agreement
+from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from shardsift.storage.finding import expand
 
 OURS = "MA-CLIP"

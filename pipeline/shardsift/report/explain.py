@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.drawing import new_figure
+from shardsift.images.decode import AnyImage, as_rgb
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.crops import CROP_SIZE, patch_corners
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import AnyImage, as_rgb
 
 _MAX_SIDE = 1600
 """Larger pictures are thinned before they are drawn."""

@@ -10,9 +10,9 @@ import pyarrow.compute
 
 from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import InputError
+from shardsift.images.decode import decode_rgb
 from shardsift.outputs.output import OutputFolder
 from shardsift.records import RgbImage
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import join, read_range
 from shardsift.threads import Track, map_ordered, no_track

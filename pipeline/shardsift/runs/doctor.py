@@ -18,6 +18,8 @@ import numpy as np
 
 from shardsift.engine.cluster import connected, count_resources
 from shardsift.errors import ModelError, NotHereError, ShardsiftError
+from shardsift.images.decode import decode_rgb
+from shardsift.images.turbo import encode
 from shardsift.outputs.folder import check_output, local_folder
 from shardsift.records import RgbImage
 from shardsift.runs.doctor_config import DoctorConfig
@@ -25,10 +27,8 @@ from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.devices import describe_gpus
 from shardsift.scoring.hub import cache_alone, unreachable
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples
-from shardsift.shards.turbo import encode
 from shardsift.storage.files import commit, open_stream
 from shardsift.text import byte_size, count
 from shardsift.version import __version__

@@ -11,6 +11,7 @@ from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu
 from shardsift.engine.environment import is_joined
 from shardsift.errors import ConfigError
+from shardsift.images.hashes import Hashes
 from shardsift.measures import Contents, Measure, contents_of
 from shardsift.outputs.folder import check_output
 from shardsift.outputs.output import OutputFolder
@@ -18,7 +19,6 @@ from shardsift.outputs.sealed_table import Footer
 from shardsift.progress import Display
 from shardsift.records import ShardTask, has_changed
 from shardsift.scoring.weights import sum_of_files
-from shardsift.shards.hashes import Hashes
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.storage.files import identify
 from shardsift.version import __version__

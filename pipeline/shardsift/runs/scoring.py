@@ -12,11 +12,11 @@ from shardsift.annotations.annotate import annotate
 from shardsift.config import PICTURE_SECONDS, RunConfig
 from shardsift.engine.metrics import ActorMetrics
 from shardsift.errors import ShardError
+from shardsift.images.decoder import Decoder
+from shardsift.images.pool import make_decoder
 from shardsift.measures import Measure
 from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
-from shardsift.shards.decode_pool import make_decoder
-from shardsift.shards.decoding import Decoder
 from shardsift.storage.lease import Lease
 
 if TYPE_CHECKING:

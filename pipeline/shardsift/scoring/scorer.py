@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
+from shardsift.images.decode import AnyImage, as_rgb
+from shardsift.images.slabs import Bytes, Unpin
 from shardsift.records import CUES, Embedding, ImageFeatures, ImageScore, RgbImage
 from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
@@ -23,8 +25,6 @@ from shardsift.scoring.packing import send_in_groups
 from shardsift.scoring.replay import Compute, record
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.scoring.views import MIN_BATCH, encode_views
-from shardsift.shards.images import AnyImage, as_rgb
-from shardsift.shards.slabs import Bytes, Unpin
 
 
 class ImageScorer(Protocol):

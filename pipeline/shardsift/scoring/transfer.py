@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shardsift.images.slabs import Bytes, Unpin
 from shardsift.records import RgbImage
-from shardsift.shards.slabs import Bytes, Unpin
 
 _FOR_EVERY_CONTEXT = 1
 """cudaHostRegisterPortable."""

@@ -17,13 +17,15 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from typing import Any, cast
+
+from PIL import Image
 
 from shardsift.errors import ShardError
 from shardsift.records import ImageFile, PassedOver, Sample
-from shardsift.shards import tiff
 from shardsift.shards.tars import Member, read_members
 from shardsift.storage.files import open_stream
 
@@ -45,6 +47,11 @@ _MAX_JSON_BYTES = 4 << 20
 _MAX_UID_CHARACTERS = 1024
 _MAX_NAME_CHARACTERS = 4096
 """Linux has no longer paths; a gzip'd tar of a megabyte could promise a gigabyte of names."""
+
+_SUBFILE, _IS_NO_PAGE = 254, 1 | 4
+"""Tag of a TIFF's kind of directory, and its bits for a smaller copy and a mask."""
+
+_MOST_PAGES = 10_000
 
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 
@@ -151,7 +158,7 @@ class _Group:
             uid = None
         passed_over[PassedOver.FURTHER_IMAGES] += max(0, self.images - 1)
         if self.image and self.image.data:
-            passed_over[PassedOver.FURTHER_PAGES] += tiff.further_pages(self.image.data)
+            passed_over[PassedOver.FURTHER_PAGES] += _further_pages(self.image.data)
         image = self.image and ImageFile(
             extension=self.image.extension,
             data=self.image.data,
@@ -165,6 +172,19 @@ class _Group:
             image=image,
             json=self.json,
         )
+
+
+def _further_pages(image: bytes) -> int:
+    """Count the pages of a TIFF behind the first; smaller copies and masks are none."""
+    if not image.startswith((b"II", b"MM")):
+        return 0
+    pages = 0
+    with suppress(Exception), Image.open(BytesIO(image), formats=("TIFF",)) as tiff:
+        for number in range(1, _MOST_PAGES):
+            tiff.seek(number)  # raises behind the last one, and at a damaged one
+            tags: Any = getattr(tiff, "tag_v2", {})
+            pages += not tags.get(_SUBFILE, 0) & _IS_NO_PAGE
+    return pages
 
 
 def _group_by_key(files: Iterator[_File], passed_over: Counter[str]) -> Iterator[Sample]:

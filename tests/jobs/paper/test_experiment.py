@@ -15,9 +15,9 @@ from jobs.paper.groups import GroupSpread, check_labels
 from shardsift.errors import ConfigError, InputError, ModelError
 from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
 from shardsift.evaluate.opinions import Baseline
+from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.conftest import Golden
 from tests.rated import write_rated_shard

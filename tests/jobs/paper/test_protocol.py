@@ -21,9 +21,9 @@ from jobs.paper.evaluation import Experiment, evaluate
 from jobs.paper.protocol import measure_as_authors
 from shardsift.errors import InputError
 from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.images.decode import decode_rgb
 from shardsift.scoring.maclip import magnitude_cue, similarity_cue
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from tests.rated import write_rated_shard
 from tests.samples import File, picture, write_tar
 

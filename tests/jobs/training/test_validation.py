@@ -10,8 +10,8 @@ import pytest
 
 from jobs.training.validation import validate
 from shardsift.config import Attributes, ScoreConfig
+from shardsift.images.slabs import Bytes, Unpin, leave
 from shardsift.records import ImageScore, RgbImage
-from shardsift.shards.slabs import Bytes, Unpin, leave
 from tests.samples import picture
 
 PHOTOS = [np.asarray(picture(width=40, height=30, seed=seed)) for seed in range(2)]

@@ -13,16 +13,16 @@ import pytest
 from shardsift.annotations import rows as module
 from shardsift.annotations.annotate import annotate
 from shardsift.errors import ShardError
+from shardsift.images.decode import decode_rgb
+from shardsift.images.decoder import Decoded, ThreadDecoder, Unloaded, Wanted
 from shardsift.outputs.sealed_table import read
 from shardsift.progress import Meter
 from shardsift.records import ImageScore, RgbImage, ShardTask
-from shardsift.shards.decoding import Decoded, ThreadDecoder, Unloaded, Wanted
-from shardsift.shards.images import decode_rgb
 from shardsift.storage.lease import held
 from tests.fakes import FakeScorer, fake_score
 from tests.outputs import edit_json
 from tests.samples import encoded, write_tar
-from tests.shardsift.shards.test_images import png_header
+from tests.shardsift.images.test_decode import png_header
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from shardsift.errors import ShardError
 from shardsift.records import ShardTask
 from tests.fuzz.tars import BLOCK, END, Edit, Member, build, sparse
 from tests.samples import encoded
-from tests.shardsift.shards.test_images import png_header, saved
+from tests.shardsift.images.test_decode import png_header, saved
 
 GOOD = [Member(f"good{n}.jpg", encoded(width=240 + 70 * n, seed=n)) for n in range(4)]
 """One to three patches each."""

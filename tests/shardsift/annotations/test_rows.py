@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 
 from shardsift.annotations.rows import OpenRows
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.images.decoder import Picture
 from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.records import ImageScore, Sample, ShardIdentity
-from shardsift.shards.decoding import Picture
 from tests.generated import contents
 
 WHITE = np.full((3, 4, 3), 255, np.uint8)

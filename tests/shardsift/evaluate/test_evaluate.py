@@ -11,10 +11,10 @@ from scipy import stats
 from shardsift.config.evaluate import EvaluateConfig
 from shardsift.errors import InputError
 from shardsift.evaluate.evaluate import LAPLACIAN, MAGNITUDE, OURS, SIMILARITY, evaluate
+from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.rated import write_rated_shard
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.evaluate.opinions import RatedShards
-from shardsift.shards.images import decode_rgb
+from shardsift.images.decode import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.samples import File, encoded, write_tar
 

@@ -12,13 +12,13 @@ from shardsift.cli.exit_codes import DONE
 from shardsift.cli.tables import Sheet
 from shardsift.config import ScoreConfig
 from shardsift.errors import ImageError, InputError
+from shardsift.images.decode import AnyImage
 from shardsift.outputs.output import find_annotations
 from shardsift.outputs.records import recorded_config
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain
 from shardsift.report.lookup import find_samples, read_image
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.images import AnyImage
 from shardsift.storage.files import absolute, identify
 
 _COLUMNS = ("quality", "q_sim", "q_mag", "w_sim")

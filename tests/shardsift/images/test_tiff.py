@@ -14,9 +14,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from shardsift.errors import ImageError
+from shardsift.images.decode import decode_rgb
+from shardsift.images.formats import orientation
 from shardsift.records import RgbImage
-from shardsift.shards.images import decode_rgb
-from shardsift.shards.tiff import orientation
 from tests.conftest import SHARED
 from tests.samples import tiff_bytes
 

@@ -31,13 +31,11 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from shardsift.errors import ErrorCode, ImageError, InputError
+from shardsift.images import formats, turbo
+from shardsift.images.jpeg import has_too_many_scans, lacks_pixels
+from shardsift.images.png import parse_raw_profile
 from shardsift.records import RgbImage
 from shardsift.redaction import reason
-from shardsift.shards import tiff, turbo
-from shardsift.shards.avif import is_avif
-from shardsift.shards.containers import ends_early, is_known, problem_of, split
-from shardsift.shards.jpeg import has_too_many_scans, lacks_pixels
-from shardsift.shards.png import parse_raw_profile
 from shardsift.storage.files import read_bytes
 
 AnyImage = RgbImage | Image.Image | str | PathLike[str]
@@ -161,7 +159,7 @@ def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImag
 
 def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
     """Decode the pixels of a file, as they lie; also return its EXIF block."""
-    bare, exif = split(data)
+    bare, exif = formats.split(data)
     if (pixels_HW3 := turbo.decode(bare, max_pixels)) is not None:
         return pixels_HW3, exif
     image, clear_HW, own_exif = _load(bare, max_pixels)
@@ -170,14 +168,13 @@ def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
 
 def _load(bare: bytes, max_pixels: int) -> tuple[Image.Image, Mask | None, bytes]:
     """Decode a file by Pillow, as `_loaded`; also return the EXIF block."""
+    formats.check(bare)
     with _open(bare) as image:
         if image.width * image.height > max_pixels:
             raise ImageError(
                 ErrorCode.TOO_LARGE,
                 f"{image.width}x{image.height} is over the limit of {max_pixels} pixels",
             )
-        if problem := problem_of(bare):
-            raise _unsupported(f"a {image.format} {problem}")
         if image.format == "JPEG" and has_too_many_scans(bare, image.width * image.height):
             raise ImageError(ErrorCode.TOO_SLOW, "so many scans of so many pixels take minutes")
         whole, clear_HW = _loaded(image, bare)
@@ -190,14 +187,12 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        if tiff.is_described(data) and not ends_early(data):
-            problem = problem_of(data) or "of a layout that Pillow doesn't read"
-            raise _unsupported(f"a TIFF {problem}") from error
-        if is_known(data) and (_HAS_AVIF or not is_avif(data)):
-            raise ImageError(
-                ErrorCode.TRUNCATED if ends_early(data) else ErrorCode.DECODE_ERROR,
-                "the header can't be read",
-            ) from error
+        if formats.is_known(data) and (_HAS_AVIF or not formats.is_avif(data)):
+            if formats.ends_early(data):
+                raise ImageError(ErrorCode.TRUNCATED, "the header can't be read") from error
+            if data.startswith((b"II", b"MM")):
+                raise _unsupported("a TIFF of a layout that Pillow doesn't read") from error
+            raise ImageError(ErrorCode.DECODE_ERROR, "the header can't be read") from error
         known = "JPEG, PNG, WebP, GIF, BMP, TIFF" + (" or AVIF" if _HAS_AVIF else "")
         raise _unsupported(f"not a {known}; begins with {data[:12]!r}") from None
 
@@ -278,7 +273,7 @@ def _exif_of(image: Image.Image) -> bytes:
 
 
 def _upright(pixels_HW3: RgbImage, exif: bytes) -> RgbImage:
-    turn = _TURNS.get(tiff.orientation(exif))
+    turn = _TURNS.get(formats.orientation(exif))
     if turn is None:
         return pixels_HW3
     turned_HW = np.ascontiguousarray(turn(pixels_HW3.view("V3")[..., 0]))  # pixels stay together
@@ -288,7 +283,7 @@ def _upright(pixels_HW3: RgbImage, exif: bytes) -> RgbImage:
 def _to_rgb(image: Image.Image, clear_HW: Mask | None) -> RgbImage:
     """Convert to RGB; clear pixels become white."""
     tags: Mapping[int, object] = getattr(image, "tag_v2", {})
-    from_white = tags.get(tiff.PHOTOMETRIC) == tiff.WHITE_IS_ZERO
+    from_white = tags.get(formats.PHOTOMETRIC) == formats.WHITE_IS_ZERO
     pixels_HW3 = np.empty((image.height, image.width, 3), np.uint8)
     for top, bottom, strip in _strips(image):
         pixels_HW3[top:bottom] = _convert(strip, from_white)
@@ -320,7 +315,7 @@ def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
     text = str(error).lower()
     if isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text:
         return ErrorCode.TRUNCATED
-    if ends_early(data):
+    if formats.ends_early(data):
         return ErrorCode.TRUNCATED
     return ErrorCode.UNSUPPORTED_FORMAT if "unsupported" in text else ErrorCode.DECODE_ERROR
 

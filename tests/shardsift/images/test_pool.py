@@ -14,11 +14,11 @@ import pytest
 
 from shardsift.annotations.annotate import annotate
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.images.decode import decode_rgb
+from shardsift.images.decoder import Picture, Wanted
+from shardsift.images.pool import DecodePool
 from shardsift.outputs.sealed_table import read
 from shardsift.records import RgbImage, ShardTask
-from shardsift.shards.decode_pool import DecodePool
-from shardsift.shards.decoding import Picture, Wanted
-from shardsift.shards.images import decode_rgb
 from tests.fakes import TRAP_WIDTH, FakeScorer
 from tests.samples import encoded, write_tar
 
@@ -163,8 +163,8 @@ def test_memory_is_used_again_once_nobody_holds_it() -> None:
 def test_of_a_pool_whose_owner_is_killed_nothing_is_left(tmp_path: Path) -> None:
     script = f"""
         import os, psutil, signal
-        from shardsift.shards.decode_pool import DecodePool
-        from shardsift.shards.decoding import Wanted
+        from shardsift.images.pool import DecodePool
+        from shardsift.images.decoder import Wanted
         from tests.samples import encoded
 
         pool = DecodePool(2)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 from shardsift.config import PICTURE_SECONDS
 from shardsift.errors import ErrorCode, ImageError
+from shardsift.images.decode import decode_rgb
 from shardsift.measures import Measure
 from shardsift.measures import Picture as Measurable
 from shardsift.records import RgbImage, Sample
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import SUPPORTED_EXTENSIONS
 from shardsift.threads import map_ordered
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardsift.errors import ImageError
-from shardsift.shards.decoding import Prepared, Wanted, decode_until_full
-from shardsift.shards.slabs import Bytes, map_slab
+from shardsift.images.decoder import Prepared, Wanted, decode_until_full
+from shardsift.images.slabs import Bytes, map_slab
 
 HEAD_BYTES = 8
 """Before the files in a slab stands the number of that which is being decoded."""

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from shardsift.errors import ImageError, InputError
+from shardsift.images.decode import as_rgb, decode_rgb
 from shardsift.records import RgbImage
-from shardsift.shards.images import as_rgb, decode_rgb
 from tests.fuzz.limits import bounded
 from tests.samples import encoded, picture, png_chunk, resized, saved
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from shardsift.errors import ImageError
+from shardsift.images.decode import as_rgb, decode_rgb
 from shardsift.records import RgbImage
-from shardsift.shards.images import as_rgb, decode_rgb
 from tests.conftest import SHARED
 from tests.samples import encoded, picture, png_chunk, saved, tiff_bytes
 
@@ -128,15 +128,10 @@ def test_no_segment_aside_costs_a_jpeg_its_pixels(marker: int, content: bytes) -
 @pytest.mark.parametrize(
     "extension",
     [
-        b"\xff\x0bNETSCAPE2.0\0",
         b"\xff\x0bNETSCAPE2.0\x01\x01\0",
-        b"\xff\0",
         b"\xfe\0",
         b"\xfe\x09a comment\0",
-        b"\x01\0",
         b"\x77\x05abcde\0",
-        b"\xf9\0",
-        b"\xf9\x01\0\0",
     ],
 )
 def test_no_extension_costs_a_gif_its_pixels(extension: bytes) -> None:
@@ -218,13 +213,13 @@ def test_an_avif_is_turned_by_its_own_boxes_whatever_its_exif_says() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("turn", [1, 6])
-def test_a_tiff_is_read_whatever_its_other_tags_say(turn: int, order: str) -> None:
-    odd = [(ORIENTATION, 3, turn), (282, 2, 0x41424344), (296, 3, 3), (34675, 7, 1)]
+def test_a_tiff_with_a_tag_beyond_its_end_is_truncated(order: str) -> None:
+    """Tags behind it, which Pillow doesn't read then, may decide about pixels."""
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
-    data = tiff_bytes(pixels.tobytes(), 3, 2, odd, order)
-    expected = np.rot90(pixels, -1) if turn == 6 else pixels
-    np.testing.assert_array_equal(decoded(data)[..., 0], expected)
+    turned = tiff_bytes(pixels.tobytes(), 3, 2, [(ORIENTATION, 3, 6)], order)
+    np.testing.assert_array_equal(decoded(turned)[..., 0], np.rot90(pixels, -1))
+    odd = tiff_bytes(pixels.tobytes(), 3, 2, [(282, 5, 0x41424344)], order)
+    assert code_of(odd) == "truncated"
 
 
 def test_an_orientation_in_xmp_alone_is_not_applied() -> None:

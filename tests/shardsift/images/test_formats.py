@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from shardsift.errors import ImageError
-from shardsift.shards.images import decode_rgb
+from shardsift.images.decode import decode_rgb
 from tests.samples import File, encoded, picture, tiff_bytes
-from tests.worst import empty_segments, many_chunks, many_extensions, many_scans
+from tests.worst import empty_segments, many_chunks, many_scans
 
 JPEG_END = b"\xff\xd9"
 HEADER = 700
@@ -94,7 +94,7 @@ def test_what_follows_the_end_of_a_jpeg_does_not_matter() -> None:
     assert code_of(file.getvalue() + b"appended" + JPEG_END) is None
 
 
-@pytest.mark.parametrize("make", [empty_segments, many_chunks, many_extensions])
+@pytest.mark.parametrize("make", [empty_segments, many_chunks])
 def test_millions_of_parts_are_refused_before_they_fill_the_memory(
     make: Callable[[], File],
 ) -> None:
@@ -127,7 +127,7 @@ def test_scans_are_counted_past_what_looks_like_an_end() -> None:
 
 def test_a_tiff_of_millions_of_strips_is_refused() -> None:
     strips = 1 + (1 << 20)
-    tiff = tiff_bytes(bytes(strips), 1, strips, offset=8)
+    tiff = tiff_bytes(bytes(4 * strips), 4, strips, offset=8)
     entry = tiff.index(struct.pack("<HHI", 273, 4, 1))
     many = tiff[:entry] + struct.pack("<HHII", 273, 4, strips, 8) + tiff[entry + 12 :]
     assert code_of(many) == "unsupported_format"

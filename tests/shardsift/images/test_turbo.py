@@ -10,9 +10,9 @@ import simplejpeg
 from PIL import Image
 
 from shardsift.errors import ImageError
+from shardsift.images import turbo
+from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
-from shardsift.shards import turbo
-from shardsift.shards.images import decode_rgb
 from tests.samples import encoded, picture, saved
 
 MAX_PIXELS = 1_000_000

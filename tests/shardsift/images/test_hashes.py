@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from shardsift.images.decode import decode_rgb
+from shardsift.images.decoder import ThreadDecoder, Wanted
+from shardsift.images.hashes import Hashes, perceptual_hash
+from shardsift.images.pool import DecodePool
 from shardsift.measures import Picture
 from shardsift.records import RgbImage
-from shardsift.shards.decode_pool import DecodePool
-from shardsift.shards.decoding import ThreadDecoder, Wanted
-from shardsift.shards.hashes import Hashes, perceptual_hash
-from shardsift.shards.images import decode_rgb
 from shardsift.shards.samples import read_samples
 from tests.samples import encoded
 

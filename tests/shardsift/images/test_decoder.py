@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.records import ImageFile, Sample
-from shardsift.shards.decode_pool import DecodePool
-from shardsift.shards.decoding import (
+from shardsift.images.decode import decode_rgb
+from shardsift.images.decoder import (
     CHUNK_BYTES,
     ROOM_BYTES,
     Decoder,
@@ -23,9 +22,10 @@ from shardsift.shards.decoding import (
     decode_until_full,
     in_chunks,
 )
-from shardsift.shards.images import decode_rgb
+from shardsift.images.pool import DecodePool
+from shardsift.records import ImageFile, Sample
 from tests.samples import encoded, saved
-from tests.shardsift.shards.test_images import png_header
+from tests.shardsift.images.test_decode import png_header
 
 MAX_PIXELS = 30_000_000
 

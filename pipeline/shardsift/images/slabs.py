@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardsift.config import PILLOW_BOMB_ERROR_PIXELS
-from shardsift.shards.decoding import CHUNK_BYTES, ROOM_BYTES
+from shardsift.images.decoder import CHUNK_BYTES, ROOM_BYTES
 from shardsift.shards.samples import MAX_IMAGE_BYTES
 
 Bytes = npt.NDArray[np.uint8]

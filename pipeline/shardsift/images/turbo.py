@@ -9,8 +9,7 @@ from __future__ import annotations
 import simplejpeg
 from PIL import features
 
-from shardsift.records import RgbImage
-from shardsift.shards.jpeg import (
+from shardsift.images.jpeg import (
     COLOURS,
     END,
     FILLER,
@@ -19,6 +18,7 @@ from shardsift.shards.jpeg import (
     has_too_many_scans,
     segments,
 )
+from shardsift.records import RgbImage
 
 _HAS_SAME_LIBRARY = bool(features.check("libjpeg_turbo"))
 """Pillow's wheels have it; a Pillow that is built with another libjpeg makes other pixels."""

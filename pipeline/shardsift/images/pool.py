@@ -17,15 +17,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from shardsift.errors import ErrorCode, ImageError
-from shardsift.shards.decode_worker import (
-    HEAD_BYTES,
-    Answer,
-    Job,
-    NoMemory,
-    Pixels,
-    reached_in,
-)
-from shardsift.shards.decoding import (
+from shardsift.images.decoder import (
     TWO_THREADS,
     Decoded,
     Decoder,
@@ -34,7 +26,15 @@ from shardsift.shards.decoding import (
     Unloaded,
     Wanted,
 )
-from shardsift.shards.slabs import Bytes, Pin, Slabs, leave
+from shardsift.images.slabs import Bytes, Pin, Slabs, leave
+from shardsift.images.worker import (
+    HEAD_BYTES,
+    Answer,
+    Job,
+    NoMemory,
+    Pixels,
+    reached_in,
+)
 
 _DEATHS = 3
 """So many processes that do one thing have to die before it is the cause, and not chance."""
@@ -181,7 +181,7 @@ def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:
     with theirs:
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
-            "from shardsift.shards.decode_worker import main; "
+            "from shardsift.images.worker import main; "
             f"main({theirs.fileno()}, {memory})"
         )
         descriptors = theirs.fileno(), memory
