@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from pydantic_core import from_json
 
-from shardsift.reshard.headers import new_headers, padded, resized
 from shardsift.reshard.source import RawSample
+from shardsift.shards.tars import new_headers, padded, resized
 
 _SPACE: Final = b" \t\r\n"
 _SPACES: Final = _SPACE.decode()

@@ -16,11 +16,11 @@ from shardsift.outputs.folder import check_apart, check_output, local_folder
 from shardsift.outputs.output import OutputFolder, find_scores
 from shardsift.outputs.sealed_table import schema_of
 from shardsift.reshard.folder import ReshardFolder, ReshardIntent
-from shardsift.reshard.headers import BLOCK
 from shardsift.reshard.packing import Packer, ReshardPlan
 from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
+from shardsift.shards.tars import BLOCK
 from shardsift.storage.files import absolute, followed, is_annotation, join, list_files
 from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, map_ordered, no_track

@@ -19,7 +19,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from shardsift.errors import ErrorCode
-from shardsift.reshard.headers import padded
+from shardsift.shards.tars import padded
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from tarfile import TarError
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from shardsift.errors import ShardError
 from shardsift.redaction import reason
-from shardsift.reshard.headers import BLOCK, Member, TarPiece, following
 from shardsift.reshard.rows import KeptRow
 from shardsift.shards.samples import key_and_extension
-from shardsift.shards.tars import unpacked
+from shardsift.shards.tars import BLOCK, Member, members_in, read_members
 from shardsift.storage.files import open_stream
 from shardsift.storage.ranges import Ranges, open_ranges
 from shardsift.threads import map_ordered
@@ -140,33 +140,29 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
     for member in files.values():
         begin = spans.pop()[0] if spans and spans[-1][1] == member.begin else member.begin
         spans.append((begin, member.end))
-    first = next(iter(files.values())).name
+    first = next(iter(files.values())).raw_name
     return RawSample(data, row.fields, spans, first, files.get("json"), row.is_split)
 
 
-def find_files(tar: TarPiece, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
+def find_files(piece: BytesIO, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
     """Find the files of a row's sample, by extension in lower case; none if its image isn't there.
 
     `begin` is a place in the piece where a sample begins, `shift` how much less places in the
     piece are than in the shard.
     """
     # The header of the next image, which is of another sample, needn't be looked at.
-    for key, files in samples_from(tar, begin, row.end - shift - BLOCK):
+    for key, files in by_key(members_in(piece, begin, row.end - shift - BLOCK)):
         if key == row.key and any(m.data + shift == row.offset for m in files.values()):
             return files
     return {}
 
 
-def samples_from(
-    tar: TarPiece, begin: int = 0, stop: int | None = None
-) -> Iterator[tuple[str, Mapping[str, Member]]]:
-    """Yield keys and files of the samples that begin from one place to before another."""
+def by_key(members: Iterable[Member]) -> Iterator[tuple[str, Mapping[str, Member]]]:
+    """Yield keys and files of samples, as they are scored."""
     sample = ""
     files: dict[str, Member] = {}
-    position, stop = begin, len(tar.data) if stop is None else stop
-    while position < stop and (member := tar.next_file(position)) is not None:
-        position = member.end
-        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+    for member in members:
+        parts = key_and_extension(member.name)
         if parts is None:
             continue
         key, extension = parts
@@ -181,8 +177,6 @@ def samples_from(
 
 _MOST_SAMPLE_BYTES = 1 << 30
 """A gzip'd tar of a megabyte can promise a gigabyte, which the new tar would hold."""
-
-_MOST_HEADER_BYTES = 1 << 20
 
 
 def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
@@ -204,7 +198,7 @@ def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSamp
 
 
 def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
-    tar = TarPiece(piece.data)
+    tar = BytesIO(piece.data)
     done, done_shift = 0, -1
     for row, shift in piece.rows:
         begin = row.begin - shift
@@ -223,7 +217,7 @@ def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
 
 def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSample]:
     with open_stream(url) as file:
-        samples = _unpack(cast(BinaryIO, unpacked(file)), {row.index for row in rows})
+        samples = _unpack(read_members(file, Counter()), {row.index for row in rows})
         for row in rows:
             found = next((sample for sample in samples if sample.index == row.index), None)
             if found is None or found.key != row.key:
@@ -254,65 +248,29 @@ class _Unpacked:
     files: dict[str, Member]
 
 
-def _unpack(stream: BinaryIO, wanted: Collection[int]) -> Iterator[_Unpacked]:
-    """Yield all samples of a stream; of those that aren't wanted nothing is held.
+def _unpack(members: Iterable[Member], wanted: Collection[int]) -> Iterator[_Unpacked]:
+    """Yield all samples of a tar; of those that aren't wanted nothing is held.
 
-    Raises EOFError, TarError or ValueError.
+    Raises TarError or ValueError.
     """
     sample = _Unpacked(-1, "", bytearray(), {})
-    while headers := _read_headers(stream):
-        member = TarPiece(memoryview(headers)).next_file(0)
-        if member is None:
-            continue
-        size = member.end - member.data
-        parts = key_and_extension(member.name.decode("utf-8", "backslashreplace"))
+    for member in members:
+        parts = key_and_extension(member.name)
         if parts is None:
-            _skip(stream, size)
             continue
         key, extension = parts
         if not sample.files or key != sample.key or extension in sample.files:
             if sample.files:
                 yield sample
             sample = _Unpacked(sample.index + 1, key, bytearray(), {})
-        if sample.index not in wanted:
-            sample.files[extension] = member
-            _skip(stream, size)
-            continue
-        begin, data = len(sample.data), len(sample.data) + len(headers)
-        if data + size > _MOST_SAMPLE_BYTES:
-            raise ValueError(f"{key} has over {_MOST_SAMPLE_BYTES >> 20:,} MiB when it is unpacked")
-        sample.data.extend(headers)
-        sample.data.extend(content := stream.read(size))
-        if len(content) < size:
-            raise EOFError(f"ends in the middle of {key}")
-        sample.files[extension] = member._replace(begin=begin, data=data, end=data + size)
+        sample.files[extension] = member
+        if sample.index in wanted:
+            begin, data = len(sample.data), len(sample.data) + len(member.headers)
+            end = data + member.end - member.data
+            if end > _MOST_SAMPLE_BYTES:
+                most = _MOST_SAMPLE_BYTES >> 20
+                raise ValueError(f"{key} has over {most:,} MiB when it is unpacked")
+            sample.data.extend(member.headers + member.read_blocks())
+            sample.files[extension] = member._replace(begin=begin, data=data, end=end)
     if sample.files:
         yield sample
-
-
-def _read_headers(stream: BinaryIO) -> bytes:
-    """Read all that stands before a file's content; nothing at the end of the archive.
-
-    Raises EOFError or ValueError.
-    """
-    headers = _read_block(stream)
-    while headers and (more := following(headers)):
-        if len(headers) + more > _MOST_HEADER_BYTES:
-            raise ValueError("a header of a file is too long")
-        headers += b"".join(_read_block(stream) for _ in range(more // BLOCK))
-    return headers
-
-
-def _read_block(stream: BinaryIO) -> bytes:
-    block = stream.read(BLOCK)
-    if len(block) < BLOCK:
-        raise EOFError("ends without an end-of-archive marker")
-    return block if block.strip(b"\0") else b""
-
-
-def _skip(stream: BinaryIO, size: int) -> None:
-    while size > 0:
-        read = len(stream.read(min(size, 1 << 20)))
-        if not read:
-            raise EOFError("ends in the middle of a file")
-        size -= read

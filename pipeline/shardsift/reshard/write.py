@@ -17,12 +17,12 @@ from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
-from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.merge import SampleChunks, sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
 from shardsift.reshard.rows import PLACES, kept_rows
 from shardsift.reshard.source import RawSample, read_kept
 from shardsift.shards.names import annotation_name
+from shardsift.shards.tars import end_of_archive
 from shardsift.storage.files import commit, committing, identify
 from shardsift.storage.lease import Lease
 from shardsift.storage.local import no_guard

@@ -1,4 +1,4 @@
-"""The files of a tar, front to back, once, and how the tar ends.
+"""The files of a tar, or of a piece of one, front to back; and headers of new and changed files.
 
 tarfile reads any header there is, in 30 to 60 µs. The headers that nearly all files of a WebDataset
 have are read here in a few, and everything else is left to it.
@@ -11,18 +11,24 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader
-from typing import Any, cast
+from io import BufferedReader, BytesIO
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shardsift.records import PassedOver
 
 _MAX_HEADER_BYTES = 32 << 10
 """For an extended header, tarfile may take time and memory by the square of its length."""
 
-_BLOCK = tarfile.BLOCKSIZE
+BLOCK: Final = tarfile.BLOCKSIZE
 _GZIP = b"\x1f\x8b\x08"
+_NAMES: Final = {"encoding": "utf-8", "errors": "surrogateescape"}
+_SIZE, _SUM = slice(124, 136), slice(148, 156)
+"""Places of a header's size and checksum."""
+
 _CUT = "unexpected end of data"
 _SHOWN = 24
 """Bytes of a file that is no tar, for people to see what it is."""
@@ -41,30 +47,48 @@ _PLAIN_HEADER = re.compile(
     rb"\0{167}",  # no more of the name
     re.DOTALL,
 )
-_CHECKSUM = slice(148, 156)
 _BLANKS = sum(b" " * 8)
 """What the checksum's own bytes count."""
 
 _TIME = re.compile(rb"(\d+) [acm]time=[\d.]+\n")
 """A record of an extended header; webdataset's writer puts one before each file."""
 
+SizeT = TypeVar("SizeT", int, NDArray[np.int64])
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A regular file of a tar.
+
+class Member(NamedTuple):
+    """A regular file of a tar: its headers, its content, and the zeros that fill its last block.
+
+    `begin`, `data` and `end` are places in the tar, unpacked if it is gzip'd.
 
     Attributes:
-        offset: where its bytes begin; None if they don't lie in one piece.
+        raw_name: as in the tar.
+        headers: all of the file's, one behind the other.
+        is_plain: it may get another size: it isn't sparse, and no pax header holds its size.
         is_sparse: it may have far more bytes than the tar.
-        read: returns its bytes, as long as no other member was drawn. Raises TarError if they end
+        offset: where its content begins in the tar's file; None if it doesn't lie there in one
+            piece.
+        read: returns its content, as long as no other member was drawn. Raises TarError if it ends
             early, or what reading raises.
+        read_blocks: returns what stands in the tar from `data` to `end`, in the same way.
     """
 
-    name: str
+    raw_name: bytes
+    headers: bytes
+    begin: int
+    data: int
     size: int
-    offset: int | None
+    end: int
+    is_plain: bool
     is_sparse: bool
+    offset: int | None
     read: Callable[[], bytes]
+    read_blocks: Callable[[], bytes]
+
+    @property
+    def name(self) -> str:
+        """The name; bytes that aren't UTF-8 become readable and stay apart."""
+        return self.raw_name.decode("utf-8", "backslashreplace")
 
 
 def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Member]:
@@ -74,58 +98,90 @@ def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Me
         TarError, EOFError, zlib.error, OSError, ValueError or what tarfile raises besides: if it
             isn't a tar, is damaged, or ends early.
     """
-    reader = _ForwardReader(file)
+    content = unpacked(file)
+    reader = _ForwardReader(content, is_gzipped=content is not file)
+    yield from _members(reader, passed_over)
+    _check_end(reader)
+
+
+def members_in(piece: BytesIO, begin: int, stop: int) -> Iterator[Member]:
+    """Yield the regular files of a piece of a tar whose headers begin before a place.
+
+    The content of the last one may lie behind the end of the piece. Raises TarError for what is no
+    header.
+    """
+    piece.seek(begin)
+    return _members(_ForwardReader(piece, at=begin), Counter(), stop)
+
+
+def _members(
+    reader: _ForwardReader, passed_over: Counter[str], stop: int | None = None
+) -> Iterator[Member]:
     others = _OtherHeaders(reader)
-    while True:
+    end = reader.tell()
+    while stop is None or end < stop:
+        reader.go_to_header(end)
         member: Member | None
         if not others.apply_to_all and (member := _read_plain_header(reader)):
-            end = reader.tell() + member.size + -member.size % _BLOCK
-        elif info := others.read():
-            member, end = others.member(info), others.end
+            end = member.end
+        elif info := others.read(end):
+            member, end = others.member(info, end), others.end
             passed_over[PassedOver.HARD_LINKS] += info.islnk()
         else:
-            break
+            return
         if member:
             yield member
-        reader.go_to_header(end)
-    _check_end(reader)
 
 
 def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
     """Return what a tar holds if it is gzip'd, else the tar itself."""
-    begin = file.peek(_BLOCK)
+    begin = file.peek(BLOCK)
     # The first name of a tar may begin so, too.
     is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
     return gzip.GzipFile(fileobj=file) if is_gzipped else file
 
 
 class _ForwardReader:
-    """What `tarfile` needs of a file, unpacked if it is gzip'd, without ever going back.
+    """What `tarfile` needs of a file, without ever going back.
 
     Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
-    silence at a cut or a damaged header just as at the end-of-archive marker.
+    silence at a cut or a damaged header just as at the end-of-archive marker. Also keeps the bytes
+    of the headers at hand.
     """
 
-    def __init__(self, file: BufferedReader) -> None:
-        self._file = unpacked(file)
-        self.is_gzipped = self._file is not file
-        self.begin = bytes(self._file.peek(_SHOWN)[:_SHOWN])
-        self._position = 0
+    def __init__(
+        self,
+        file: BufferedReader | gzip.GzipFile | BytesIO,
+        at: int = 0,
+        *,
+        is_gzipped: bool = False,
+    ) -> None:
+        self._file = file
+        self.is_gzipped = is_gzipped
+        self._position = at
         self._unread = b""
         self.last_read = b""
+        self.headers = b""
         self.limit = _MAX_HEADER_BYTES
+
+    @property
+    def next_bytes(self) -> bytes:
+        """The first bytes that were not read yet."""
+        if isinstance(self._file, BytesIO):
+            return b""
+        return bytes(self._file.peek(_SHOWN)[:_SHOWN])
 
     def tell(self) -> int:
         return self._position
 
     def seek(self, position: int) -> None:
         if self._unread:
-            self._read(min(len(self._unread), position - self._position))
+            self.take(min(len(self._unread), position - self._position))
         if position > self._position and self._file.seekable():
             self._file.seek(position)
             self._position = position
         while self._position < position:
-            if not self._read(min(position - self._position, 1 << 20)):
+            if not self.take(min(position - self._position, 1 << 20)):
                 raise EOFError(f"ends at byte {self._position}, in the middle of a file")
         if position < self._position:
             raise ValueError("a tar header points backwards")
@@ -133,17 +189,19 @@ class _ForwardReader:
     def read(self, size: int = -1) -> bytes:
         if size < 0 or size > self.limit:
             raise ValueError(f"a tar header asks for {size} bytes")
-        self.last_read = self._read(size)
+        self.last_read = self.take(size)
+        self.headers += self.last_read
         return self.last_read
 
     def unread(self, data: bytes) -> None:
         """Let what was read last be read again."""
         self._unread = data + self._unread
         self._position -= len(data)
+        self.headers = self.headers[: -len(data)]
 
     def read_content(self, size: int) -> bytes:
         """Read the bytes of a file. Raises ReadError, as tarfile does, if there are fewer."""
-        data = self._read(size)
+        data = self.take(size)
         if len(data) < size:
             raise tarfile.ReadError(_CUT)
         return data
@@ -152,10 +210,12 @@ class _ForwardReader:
         """Skip what is left of a file, as tarfile does, which then looks at the byte before."""
         if position != self._position:
             self.seek(position - 1)
-            if not self.read(1):
+            if not self.take(1):
                 raise tarfile.ReadError(_CUT)
+        self.headers = b""
 
-    def _read(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """Read as many bytes as there are, up to a size."""
         data, self._unread = self._unread[:size], self._unread[size:]
         if len(data) < size:
             data += self._file.read(size - len(data))
@@ -165,23 +225,35 @@ class _ForwardReader:
 
 def _read_plain_header(reader: _ForwardReader) -> Member | None:
     """Read a header of a regular file, with nothing odd about it; else leave all to be read."""
-    block = reader.read(_BLOCK)
+    block = reader.read(BLOCK)
     blocks = block
     header = _plain(block)
     if header and header["kind"] == b"x":
         size = int(header["size"], 8)
-        if size <= _BLOCK:
-            times = reader.read(_BLOCK)
-            block = reader.read(_BLOCK)
+        if size <= BLOCK:
+            times = reader.read(BLOCK)
+            block = reader.read(BLOCK)
             blocks += times + block
             header = _plain(block) if _are_times(times[:size]) else None
     if not header or header["kind"] == b"x":
         reader.unread(blocks)
         return None
-    name = header["name"].partition(b"\0")[0].decode("utf-8", "backslashreplace")
     size = int(header["size"], 8)
-    offset = None if reader.is_gzipped else reader.tell()
-    return Member(name, size, offset, False, partial(reader.read_content, size))
+    data = reader.tell()
+    end = data + padded(size)
+    return Member(
+        raw_name=header["name"].partition(b"\0")[0],
+        headers=blocks,
+        begin=data - len(blocks),
+        data=data,
+        size=size,
+        end=end,
+        is_plain=True,
+        is_sparse=False,
+        offset=None if reader.is_gzipped else data,
+        read=partial(reader.read_content, size),
+        read_blocks=partial(reader.read_content, end - data),
+    )
 
 
 def _plain(block: bytes) -> re.Match[bytes] | None:
@@ -189,7 +261,7 @@ def _plain(block: bytes) -> re.Match[bytes] | None:
     header = _PLAIN_HEADER.fullmatch(block)
     if not header:
         return None
-    checksum = sum(block) - sum(block[_CHECKSUM]) + _BLANKS
+    checksum = sum(block) - sum(block[_SUM]) + _BLANKS
     return header if checksum == int(header["checksum"], 8) else None
 
 
@@ -220,28 +292,34 @@ class _OtherHeaders:
         """Where the next header begins."""
         return self._tar.offset
 
-    def read(self) -> tarfile.TarInfo | None:
+    def read(self, begin: int) -> tarfile.TarInfo | None:
         """Read a header, and those that belong to it; None at the end, and if it is damaged."""
         if self._tar is None:
             self._tar = _open_tar(self._reader)  # which reads one
             info, self._tar.firstmember = self._tar.firstmember, None
         else:
-            self._tar.offset = self._reader.tell()
+            self._tar.offset = begin
             info = self._tar.next()
         self._tar.members.clear()  # or the archive's whole index stays in memory
         return info
 
-    def member(self, info: tarfile.TarInfo) -> Member | None:
+    def member(self, info: tarfile.TarInfo, begin: int) -> Member | None:
         """Return what was read, if it is a regular file."""
         if not info.isreg():
             return None
         in_one_piece = not (info.issparse() or self._reader.is_gzipped)
         return Member(
-            info.name,
-            info.size,
-            info.offset_data if in_one_piece else None,
-            info.issparse(),
-            partial(self._read_content, info),
+            raw_name=info.name.encode(**_NAMES),
+            headers=self._reader.headers,
+            begin=begin,
+            data=info.offset_data,
+            size=info.size,
+            end=self.end,
+            is_plain=not info.issparse() and "size" not in info.pax_headers,
+            is_sparse=info.issparse(),
+            offset=info.offset_data if in_one_piece else None,
+            read=partial(self._read_content, info),
+            read_blocks=partial(self._reader.read_content, self.end - info.offset_data),
         )
 
     def _read_content(self, info: tarfile.TarInfo) -> bytes:
@@ -254,28 +332,27 @@ class _OtherHeaders:
 
 
 def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
-    # Names that aren't UTF-8 become readable and stay apart; Parquet could not hold their bytes.
-    names: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
     is_begin = reader.tell() == 0
+    begin = reader.next_bytes if is_begin else b""
     try:
-        return tarfile.open(fileobj=cast(Any, reader), mode="r:", **names)
+        return tarfile.open(fileobj=cast(Any, reader), mode="r:", **cast(Any, _NAMES))
     except tarfile.ReadError as error:
         if not is_begin:
             raise
         # Its words don't tell a web page from an empty file.
-        shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
+        shown = f"begins with {begin!r}" if begin else "is empty"
         raise tarfile.ReadError(f"{shown} ({error})") from error
 
 
 def _check_end(reader: _ForwardReader) -> None:
     """Check that two blocks of zeros end the archive, and that only zeros follow."""
     end = reader.tell() - len(reader.last_read)
-    if len(reader.last_read) < _BLOCK:
+    if len(reader.last_read) < BLOCK:
         raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
     if reader.last_read.strip(b"\0"):
         raise tarfile.ReadError(f"damaged header at byte {end}")
-    rest = reader.read(_BLOCK)
-    if len(rest) < _BLOCK:
+    rest = reader.take(BLOCK)
+    if len(rest) < BLOCK:
         raise EOFError("cut short: half of the end-of-archive marker is missing")
     while rest:
         if rest.strip(b"\0"):
@@ -283,4 +360,35 @@ def _check_end(reader: _ForwardReader) -> None:
                 f"goes on behind its end-of-archive marker at byte {end}; "
                 "if tars were joined with cat, split them or use `tar --concatenate`"
             )
-        rest = reader.read(_MAX_HEADER_BYTES)
+        rest = reader.take(_MAX_HEADER_BYTES)
+
+
+# --- headers of new and changed files ------------------------------------------------------------
+
+
+def padded(size: SizeT) -> SizeT:
+    """Round up to the size of whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def resized(headers: bytes, size: int) -> bytes:
+    """Change the headers of a plain file whose content has another size now."""
+    last = headers[-BLOCK:]
+    digits = b"%011o\0" % size
+    checksum = int(last[_SUM].strip(b"\0 "), 8) - sum(last[_SIZE]) + sum(digits)
+    between = last[_SIZE.stop : _SUM.start]
+    changed = last[: _SIZE.start] + digits + between + b"%06o\0 " % checksum + last[_SUM.stop :]
+    return headers[:-BLOCK] + changed
+
+
+def new_headers(name: bytes, size: int) -> bytes:
+    """Make the headers of a new file; equal arguments give equal bytes."""
+    member = tarfile.TarInfo(name.decode(**_NAMES))
+    member.size = size
+    return member.tobuf(tarfile.GNU_FORMAT, **_NAMES)
+
+
+def end_of_archive(size: int) -> bytes:
+    """Return what ends an archive of so many bytes, up to a whole record."""
+    marker = 2 * BLOCK
+    return bytes(marker + -(size + marker) % tarfile.RECORDSIZE)

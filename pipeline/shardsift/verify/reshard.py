@@ -20,9 +20,9 @@ from shardsift.reshard.folder import (
     encode_meta,
     encode_sizes,
 )
-from shardsift.reshard.headers import end_of_archive
 from shardsift.reshard.packing import ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.reshard.write import ReshardInputs, ShardStats, samples_of
+from shardsift.shards.tars import end_of_archive
 from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
 from shardsift.threads import Track, no_track
 from shardsift.verify.findings import (

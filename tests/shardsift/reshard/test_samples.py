@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from shardsift.errors import ShardError
-from shardsift.reshard.headers import Member, TarPiece
 from shardsift.reshard.rows import KeptRow, kept_rows
-from shardsift.reshard.source import find_files, read_pieces, samples_from
+from shardsift.reshard.source import by_key, find_files, read_pieces
 from shardsift.shards.samples import read_samples
+from shardsift.shards.tars import Member, members_in
 from shardsift.storage.ranges import open_ranges
 from tests.fuzz import tars
 
@@ -82,7 +82,7 @@ def test_a_sample_in_a_piece_is_the_sample_in_the_shard(tmp_path: Path) -> None:
         random = Random(seed)
         path.write_bytes(random_tar(random))
         shard = memoryview(path.read_bytes())
-        whole = list(samples_from(TarPiece(shard)))
+        whole = list(by_key(members_in(io.BytesIO(shard), 0, len(shard))))
         rows = rows_of(path, random.choices([True, False], k=40))
         layout = {name: random.choice(values) for name, values in layouts.items()}
         with open_ranges(str(path)) as ranges:
@@ -90,7 +90,7 @@ def test_a_sample_in_a_piece_is_the_sample_in_the_shard(tmp_path: Path) -> None:
             for piece in read_pieces(replace(ranges, **layout), rows):
                 for row, shift in piece.rows:
                     key, expected = whole[row.index]
-                    found = find_files(TarPiece(piece.data), row, row.begin - shift, shift)
+                    found = find_files(io.BytesIO(piece.data), row, row.begin - shift, shift)
                     assert key == row.key
                     assert found.keys() == expected.keys(), f"seed {seed}"
                     assert bytes_of(piece.data, found) == bytes_of(shard, expected)
@@ -135,7 +135,7 @@ def test_samples_are_those_that_were_scored_whatever_the_tar_is_like(tmp_path: P
         except ShardError:
             refused += 1
             continue
-        found = list(samples_from(TarPiece(memoryview(data))))
+        found = list(by_key(members_in(io.BytesIO(data), 0, len(data))))
         assert [key for key, _ in found] == [sample.key for sample in scored], seed
         for sample, (_, files) in zip(scored, found, strict=True):
             if sample.image:
