@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo test test-with-ray test-without-ray fuzz chaos flips scale memory filter bench feed gpu gpu-ray reference notebook docs docs-commands release-check lint check clean
+.PHONY: help demo test fuzz chaos flips scale memory filter bench feed gpu gpu-ray reference notebook docs docs-commands release-check lint check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,17 +22,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
 	$(BIN)/shardsift demo
 
-test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest
-
-# Half of the suite waits for Ray, the other half computes: CI runs them side by side.
-RAY_TESTS := $(addprefix tests/,integration shardsift/cli shardsift/engine shardsift/runs)
-
-test-with-ray: $(STAMP)  ## the half that starts Ray, or processes of its own
-	$(BIN)/python -m pytest $(RAY_TESTS)
-
-test-without-ray: $(STAMP)  ## the other half
-	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(RAY_TESTS))
+# Files are shared between processes: what a module has started, say Ray, serves all of its tests.
+test: $(STAMP)  ## the whole test suite, on up to four cores
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
 	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600

@@ -57,8 +57,7 @@ def test_every_documented_flag_exists() -> None:
 
 @pytest.mark.parametrize("command", OURS)
 def test_every_command_parses(command: str) -> None:
-    verb, *rest = re.split(r"shardsift |jobs/", command, maxsplit=1)[1].split(maxsplit=1)
-    verb = verb.removesuffix(".py")
+    verb, *rest = re.split(r"shardsift(?:\.py)? ", command, maxsplit=1)[1].split(maxsplit=1)
     if verb != "--version":
         VERBS[verb].make_context(verb, shlex.split(" ".join(rest)))
 

@@ -104,7 +104,7 @@ def test_a_running_cluster_is_joined(head: Head, shards: Path, tmp_path: Path) -
 @pytest.mark.skipif("SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: 30 s")
 def test_a_job_is_submitted_from_a_checkout(head: Head, shards: Path, tmp_path: Path) -> None:
     submit = [RAY, "job", "submit", "--address", head.dashboard, "--working-dir", "."]
-    job = ["python", "jobs/score.py", str(shards), "--output", str(tmp_path)]
+    job = ["python", "jobs/shardsift.py", "score", str(shards), "--output", str(tmp_path)]
     job += ["--model", "compact", "--gpus-per-actor", "0", "--actors", "1"]
     done = head.run(*submit, "--", *job)
     assert (done.returncode, "scored 12 of 12 images" in done.stdout) == (0, True), done.stdout
