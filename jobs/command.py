@@ -8,8 +8,15 @@ from typing import Any, TypeVar
 
 import typer
 
-from shardsift.cli.console import TALK, PlainConsole, Talk, start_console
-from shardsift.cli.exit_codes import DONE, INTERRUPTED, USER_ERROR
+from shardsift.cli.console import (
+    DONE,
+    INTERRUPTED,
+    TALK,
+    USER_ERROR,
+    PlainConsole,
+    Talk,
+    start_console,
+)
 from shardsift.cli.flags import make_command
 from shardsift.config import Config, load_config
 from shardsift.errors import ShardsiftError

@@ -30,8 +30,7 @@ import typer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shardsift.annotations.annotate import annotate, contents_by
-from shardsift.annotations.rows import OpenRows
+from shardsift.annotations.annotate import OpenRows, annotate, contents_by
 from shardsift.config import Attributes, CropPlan, ScoreConfig
 from shardsift.images.decode import decode_rgb
 from shardsift.images.decoder import in_chunks

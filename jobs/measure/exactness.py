@@ -25,8 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.measure.plans import read_pictures
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import USER_ERROR
+from shardsift.cli.console import USER_ERROR, PlainConsole
 from shardsift.config import RunConfig, ScoreConfig
 from shardsift.errors import ShardsiftError
 from shardsift.records import RgbImage

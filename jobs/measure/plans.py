@@ -21,7 +21,7 @@ from rich.table import Table
 
 from jobs.training.photos import MAX_PIXELS
 from jobs.training.validation import rank_correlation
-from shardsift.cli.exit_codes import USER_ERROR
+from shardsift.cli.console import USER_ERROR
 from shardsift.config import CropPlan, ScoreConfig
 from shardsift.errors import ShardsiftError
 from shardsift.images.decode import decode_rgb

@@ -16,13 +16,13 @@ from typing import Annotated
 
 import typer
 
+from shardsift.config.verbs import ReshardConfig
 from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard
 from shardsift.reshard.prepare import Reshard, prepare
-from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import copying
 
 _CACHES = Path("/proc/sys/vm/drop_caches")

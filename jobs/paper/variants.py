@@ -20,9 +20,8 @@ from shardsift.evaluate.statistics import Values
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import patch_corners
-from shardsift.scoring.encoder import Encoder
+from shardsift.scoring.encoder import Encoder, encode_views
 from shardsift.scoring.maclip import CropScores, box_cox, fuse, magnitude_cue, similarity_cue
-from shardsift.scoring.views import encode_views
 
 FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompts")
 """What `--ablate` may name."""

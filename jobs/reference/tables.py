@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from shardsift.cli import exit_codes
+from shardsift.cli.console import MEANINGS
 from shardsift.columns import Column, with_further
 from shardsift.engine.metrics import METRICS
 from shardsift.errors import ErrorCode
@@ -50,7 +50,7 @@ def of_error_codes() -> str:
 
 def of_exit_codes() -> str:
     """Describe what a command's exit code says."""
-    rows = [[str(code), meaning] for code, meaning in exit_codes.MEANINGS.items()]
+    rows = [[str(code), meaning] for code, meaning in MEANINGS.items()]
     return table(["exit code", "means"], rows)
 
 

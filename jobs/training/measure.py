@@ -24,8 +24,7 @@ from jobs.training.photos import MAX_PIXELS, load_photos
 from jobs.training.trainer import TrainConfig
 from jobs.training.unseen import UNSEEN
 from jobs.training.validation import Validation, validate
-from shardsift.cli.console import start_console
-from shardsift.cli.exit_codes import USER_ERROR
+from shardsift.cli.console import USER_ERROR, start_console
 from shardsift.config import ScoreConfig
 from shardsift.errors import ShardsiftError
 from shardsift.images.decode import decode_rgb

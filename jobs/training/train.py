@@ -19,8 +19,7 @@ from rich.progress import Progress as Bar
 
 from jobs.training.photos import load_photos
 from jobs.training.trainer import MODEL, Progress, TrainConfig, Trainer
-from shardsift.cli.console import start_console
-from shardsift.cli.exit_codes import INTERRUPTED, USER_ERROR
+from shardsift.cli.console import INTERRUPTED, USER_ERROR, start_console
 from shardsift.config import load_config
 from shardsift.errors import ShardsiftError
 

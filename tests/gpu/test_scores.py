@@ -23,9 +23,8 @@ from shardsift.images.slabs import Slabs
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.scoring.clip import load_clip
-from shardsift.scoring.crops import CROP_SIZE, cut_crops
+from shardsift.scoring.crops import CROP_SIZE, Group, cut_crops
 from shardsift.scoring.encoder import Encoder
-from shardsift.scoring.packing import Group
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 from shardsift.scoring.warm_up import rehearse, warm_up

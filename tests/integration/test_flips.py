@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from shardsift.cli.app import main
-from shardsift.cli.configs import VerifyConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.verify import run
+from shardsift.config.verbs import VerifyConfig
 from shardsift.errors import AnnotationError, UserError
 from shardsift.outputs.compact import compact
 from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures

@@ -22,8 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from shardsift.cli.catalogue import VERBS
-from shardsift.cli.console import TALK, Talk, start_console
-from shardsift.cli.exit_codes import FAILED, INTERRUPTED, USER_ERROR
+from shardsift.cli.console import FAILED, INTERRUPTED, TALK, USER_ERROR, Talk, start_console
 from shardsift.cli.flags import make_command
 from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
 from shardsift.engine.environment import prepare_ray

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shardsift.cli.configs import (
+from shardsift.config import Config, RunConfig
+from shardsift.config.evaluate import EvaluateConfig
+from shardsift.config.filter import FilterConfig
+from shardsift.config.verbs import (
+    AskConfig,
     CompactConfig,
     CompareConfig,
     ConfigConfig,
     DemoConfig,
+    DoctorConfig,
     ExplainConfig,
     ReportConfig,
+    ReshardConfig,
     StatsConfig,
     VerifyConfig,
 )
-from shardsift.config import Config, RunConfig
-from shardsift.config.ask import AskConfig
-from shardsift.config.evaluate import EvaluateConfig
-from shardsift.config.filter import FilterConfig
-from shardsift.reshard.reshard_config import ReshardConfig
-from shardsift.runs.doctor_config import DoctorConfig
 
 
 @dataclass(frozen=True)

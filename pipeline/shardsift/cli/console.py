@@ -1,13 +1,14 @@
-"""Where verbs talk to people: stderr, so that stdout stays free for results."""
+"""The console of all verbs, on stderr, so that stdout stays free for results; and exit codes."""
 
 from __future__ import annotations
 
 import json
 import logging
+import webbrowser
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.segment import Segment
@@ -16,7 +17,21 @@ from rich.text import Text
 from shardsift.cli.tables import Sheet, tables_of
 from shardsift.progress import Course, Look
 from shardsift.redaction import clean, shown
+from shardsift.storage.files import absolute
 from shardsift.text import command
+
+DONE: Final = 0
+FAILED: Final = 1
+USER_ERROR: Final = 2
+INTERRUPTED: Final = 130
+
+MEANINGS = {
+    DONE: "done",
+    FAILED: "finished, but some shards failed, or some checks did; they are listed",
+    USER_ERROR: "a mistake to mend: a line says what to do",
+    INTERRUPTED: "stopped by Ctrl-C or SIGTERM; the last line says whether the same command goes "
+    "on or begins anew",
+}
 
 
 class PlainConsole(Console):
@@ -121,3 +136,9 @@ def start_console(talk: Talk | None = None) -> PlainConsole:
     for package in ("shardsift", "jobs"):
         logging.getLogger(package).setLevel(logging.DEBUG if talk.verbose else logging.INFO)
     return console
+
+
+def open_in_browser(location: str) -> None:
+    """Open a page, on a disk or at a URL that browsers know."""
+    url = absolute(location)
+    webbrowser.open(url if "://" in url else f"file://{url}")

@@ -20,8 +20,7 @@ from typing import Any, cast
 
 from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
-from shardsift.engine.lane import Lane, Stage, Suspect
-from shardsift.engine.starter import PAUSES, Starter
+from shardsift.engine.slots import PAUSES, Lane, Stage, Starter, Suspect
 from shardsift.progress import ActorProgress
 from shardsift.records import FailedShard
 

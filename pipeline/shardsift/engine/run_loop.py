@@ -3,38 +3,84 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from types import FrameType
+from typing import Any, Final, Generic, TypeVar
 
 from shardsift.config import RayConfig
 from shardsift.engine.actor import ActorSpec, Report, Task
-from shardsift.engine.coordinator import Coordinator, Outcome
+from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
-from shardsift.engine.interrupt import on_interrupt
 from shardsift.engine.progress import RunCounts, RunProgress
 from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display
 from shardsift.records import FailedShard
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
+    """Let the first signal call `finish`, and the next raise KeyboardInterrupt, in the block.
+
+    For the main thread alone, which is where Python handles signals.
+    """
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.default_int_handler)
+        finish()
+
+    for number in _SIGNALS:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 logger = logging.getLogger(__name__)
+
+
+_FAILURES_KEPT = 20
+
+CountsT = TypeVar("CountsT", bound=RunCounts)
+
+
+@dataclass(kw_only=True)
+class RunResult(Generic[CountsT]):
+    """Result of a run: counts, the first shards that it gave up, and its number of actors."""
+
+    counts: CountsT
+    failed: list[FailedShard] = field(default_factory=list[FailedShard])
+    actors: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """True if the run was stopped before its last shard."""
+        return self.counts.shards < self.counts.shards_total
 
 
 def run_tasks(
     tasks: Iterable[Task],
     spec: ActorSpec,
-    actors: int,
     config: RayConfig,
     folder: RunFolder,
-    counts: RunCounts,
+    result: RunResult[Any],
     display: Display,
     *,
     doing: str,
     find_committed: Callable[[Any], Report | None],
-    record: Callable[[Outcome], None],
+    record: Callable[[Any], object],
     stall_timeout: float = inf,
 ) -> None:
-    """Have actors do all tasks, until each has an outcome or a signal ends the run.
+    """Have the actors of `result` do all tasks, until each has an outcome or a signal ends the run.
 
     Displays and counts its progress, keeps `_failed/` of the output, and leaves nothing
     half-written.
@@ -47,13 +93,13 @@ def run_tasks(
     """
     coordinator = Coordinator(
         RayFleet(spec),
-        actors,
+        result.actors,
         max_attempts=config.max_attempts,
         shard_timeout=config.shard_timeout,
         stall_timeout=stall_timeout,
         find_committed=find_committed,
     )
-    progress = RunProgress(coordinator, counts, doing)
+    progress = RunProgress(coordinator, result.counts, doing)
 
     def finish() -> None:
         display.say("stopping: shards under way are finished first; once more stops at once")
@@ -66,6 +112,8 @@ def run_tasks(
                 folder.guard()
                 if isinstance(outcome, FailedShard):
                     folder.write_failed(outcome)
+                    if len(result.failed) < _FAILURES_KEPT:
+                        result.failed.append(outcome)
                     logger.warning("gave up %s after %d attempts", outcome.shard, outcome.attempts)
                 else:
                     folder.forget_failed(outcome.shard)

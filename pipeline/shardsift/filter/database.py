@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from shardsift.errors import UserError
 from shardsift.redaction import reason
-from shardsift.storage.reading import RemoteFiles
-from shardsift.storage.scratch import make_scratch, out_of_scratch
+from shardsift.storage.files import RemoteFiles
+from shardsift.storage.local import make_scratch, out_of_scratch
 
 _MEMORY = "50%"
 """DuckDB's part of the memory that this process may have: of the machine, or its control group."""

@@ -27,9 +27,8 @@ from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name, check_file, check_folder
-from shardsift.storage.files import SHARD_SUFFIX, join, list_files
-from shardsift.storage.reading import located
-from shardsift.storage.scratch import make_scratch, naming_scratch
+from shardsift.storage.files import SHARD_SUFFIX, join, list_files, located
+from shardsift.storage.local import make_scratch, naming_scratch
 
 _NEEDED = ("shard", "index", "key", "quality")
 

@@ -1,4 +1,4 @@
-"""The output folder of `filter`.
+"""The output folder of `filter`, and its list of uids.
 
 keep-list/….parquet   the kept samples of a shard, named as its annotations
 uids.npy              DataComp's subset file
@@ -10,18 +10,21 @@ _summary.json         what became of all rows, written last: a reader looks for 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import BaseModel, Json, NonNegativeInt, ValidationError
 
 from shardsift.documents import Document, DocumentError, first_problem
 from shardsift.errors import AnnotationError, InputError, OutputError
-from shardsift.filter.uids import UidWriter
+from shardsift.filter.database import Database
 from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of
 from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
@@ -36,10 +39,63 @@ from shardsift.outputs.sealed_table import (
 )
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import absolute, is_annotation, join, list_files, open_read, read_bytes
+from shardsift.storage.files import (
+    absolute,
+    committing,
+    is_annotation,
+    join,
+    list_files,
+    open_read,
+    read_bytes,
+)
 from shardsift.storage.lease import is_held
-from shardsift.storage.local import prune
+from shardsift.storage.local import Guard, no_guard, prune
 from shardsift.version import __version__
+
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
+
+DTYPE = np.dtype("u8,u8")
+_HEX = "^[0-9a-fA-F]{32}$"
+
+
+class UidWriter:
+    """Takes in any number of uids; a database sorts them."""
+
+    def __init__(self, database: Database) -> None:
+        self.added = 0
+        self._database = database
+        database.run("CREATE TABLE uids (high UBIGINT, low UBIGINT)")
+
+    def add(self, column: Any) -> None:
+        """Take in those strings of a column that are 32 hexadecimal digits."""
+        strings = column.cast(pa.string())
+        is_uid = pc.fill_null(pc.match_substring_regex(strings, _HEX), fill_value=False)
+        data = bytes.fromhex("".join(strings.filter(is_uid).to_pylist()))
+        high_N, low_N = np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2).T
+        self.added += len(high_N)
+        source = pa.table({"high": high_N, "low": low_N})
+        self._database.run("INSERT INTO uids SELECT high, low FROM arrow", {"arrow": source})
+
+    def commit(self, url: str, guard: Guard = no_guard) -> tuple[int, str]:
+        """Make the file appear at `url`; return the number of uids in it, and its SHA-256."""
+        self._database.run("CREATE TABLE once AS SELECT DISTINCT high, low FROM uids")
+        ((written,),) = self._database.run("SELECT count(*) FROM once")
+        sha256 = hashlib.sha256()
+        with committing(url, guard) as file:
+            for part in self._parts(written):
+                file.write(part)
+                sha256.update(part)
+        return written, sha256.hexdigest()
+
+    def _parts(self, written: int) -> Iterator[bytes]:
+        header = {"descr": DTYPE.descr, "fortran_order": False, "shape": (written,)}
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, header)
+        yield head.getvalue()
+        for batch in self._database.batches("SELECT high, low FROM once ORDER BY high, low"):
+            pairs_N2 = np.column_stack([batch["high"].to_numpy(), batch["low"].to_numpy()])
+            yield pairs_N2.astype("<u8").tobytes()
+
 
 Value = int | float | None
 """A value that a filter ranks by; None for none."""

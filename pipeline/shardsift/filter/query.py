@@ -16,11 +16,17 @@ from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filter.database import Database
 from shardsift.filter.imported import imported, is_plain
-from shardsift.filter.output import BucketCounts, FilterSummary, KeptFolder, UidCounts, Value
+from shardsift.filter.output import (
+    BucketCounts,
+    FilterSummary,
+    KeptFolder,
+    UidCounts,
+    UidWriter,
+    Value,
+)
 from shardsift.filter.rows import THREADS, Rows, read_part
 from shardsift.filter.selection import BucketKey, Selection
 from shardsift.filter.tables import joined_tables
-from shardsift.filter.uids import UidWriter
 from shardsift.outputs.beside import Beside, find_beside
 from shardsift.outputs.output import Part, Survey, find_scores, survey
 from shardsift.outputs.sketch import shortest

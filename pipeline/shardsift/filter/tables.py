@@ -20,8 +20,7 @@ from shardsift.measures import Contents
 from shardsift.outputs.beside import NAMED, Beside
 from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.redaction import reason
-from shardsift.storage.files import join, list_files, open_read, pattern_of
-from shardsift.storage.reading import located
+from shardsift.storage.files import join, list_files, located, open_read, pattern_of
 from shardsift.threads import map_ordered
 
 _READERS = {

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from shardsift.errors import ErrorCode, ImageError, InputError
-from shardsift.images import formats, turbo
+from shardsift.images import formats, jpeg
 from shardsift.images.jpeg import has_too_many_scans, lacks_pixels
 from shardsift.images.png import parse_raw_profile
 from shardsift.records import RgbImage
@@ -160,7 +160,7 @@ def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImag
 def _decode(data: bytes, max_pixels: int) -> tuple[RgbImage, bytes]:
     """Decode the pixels of a file, as they lie; also return its EXIF block."""
     bare, exif = formats.split(data)
-    if (pixels_HW3 := turbo.decode(bare, max_pixels)) is not None:
+    if (pixels_HW3 := jpeg.decode_plain(bare, max_pixels)) is not None:
         return pixels_HW3, exif
     image, clear_HW, own_exif = _load(bare, max_pixels)
     return _to_rgb(image, clear_HW), exif or own_exif

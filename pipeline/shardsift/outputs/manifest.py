@@ -18,8 +18,7 @@ from shardsift.outputs.sealed_table import decode_spreads, encode_spreads
 from shardsift.outputs.sketch import QuantileMerger, count_of
 from shardsift.records import FailedShard, PassedOver, ShardReport, Spread, StageSeconds
 from shardsift.storage.files import commit_file, open_read
-from shardsift.storage.local import Guard, no_guard
-from shardsift.storage.scratch import make_scratch, naming_scratch
+from shardsift.storage.local import Guard, make_scratch, naming_scratch, no_guard
 
 SCHEMA = pa.schema(
     [

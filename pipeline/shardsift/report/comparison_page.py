@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.report.axes import choose_evenly
-from shardsift.report.compare import Comparison
+from shardsift.report.compare import Comparison, Pairs
 from shardsift.report.html import render_page
 from shardsift.report.page import PAGE_BYTES
-from shardsift.report.pairs import Pairs
-from shardsift.report.pictures import Fetching, Picture, bytes_each, fetch
-from shardsift.report.shown import describe, show
+from shardsift.report.pictures import Fetching, Picture, bytes_each, describe, fetch, show
 from shardsift.threads import Track, no_track
 
 _SCRIPTS = ("drawing", "plane", "thumbs", "closer", "comparison")

@@ -1,4 +1,4 @@
-"""One image, crop by crop: where it is good and where it is bad.
+"""Images crop by crop: where they are good and where they are bad.
 
 In a notebook:
 
@@ -9,7 +9,7 @@ In a notebook:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.drawing import new_figure
+from shardsift.errors import InputError
 from shardsift.images.decode import AnyImage, as_rgb
 from shardsift.records import ImageScore, RgbImage
+from shardsift.report.pictures import Patches
 from shardsift.scoring.crops import CROP_SIZE, patch_corners
 from shardsift.scoring.scorer import Scorer
 
@@ -197,3 +199,44 @@ def _size(image: RgbImage) -> tuple[float, float]:
     """Choose the inches of a figure that shows the image twice."""
     height, width = image.shape[:2]
     return 9.6, min(max(4.4 * height / width, 1.6), 9.0) + 0.5
+
+
+_TOLERANCE = 0.02
+"""How far a score may lie from the annotation's: 16-bit arithmetic is off by up to 0.01."""
+
+
+class HeatMaps:
+    """Scores the patches of images, and holds each mean against what its annotation says."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def __call__(
+        self, images: Sequence[RgbImage], rows: Sequence[dict[str, Any]]
+    ) -> list[Patches | None]:
+        """Return the patches of each image.
+
+        Raises:
+            InputError: if the scores are not those of the annotations, as another model's aren't.
+        """
+        found: list[Patches | None] = []
+        for image, row, score in zip(images, rows, self._scorer.score(images), strict=True):
+            self._check(row, float(score.quality.mean()))
+            found.append(self._lay_out(image, score.quality))
+        return found
+
+    def _lay_out(self, image: RgbImage, quality: Any) -> Patches | None:
+        corners = patch_corners(image.shape[0], image.shape[1], self._scorer.config.crops)
+        if not corners:
+            return None
+        tops, lefts = (sorted({corner[side] for corner in corners}) for side in (0, 1))
+        patches = np.asarray(quality[: len(corners)], np.float32)
+        return Patches(tops=tops, lefts=lefts, quality=patches.reshape(len(tops), len(lefts)))
+
+    def _check(self, row: dict[str, Any], quality: float) -> None:
+        if abs(quality - float(row["quality"])) > _TOLERANCE:
+            raise InputError(
+                f"{row['key']} in {row['shard']}: this model gives {quality:.4f}, and its "
+                f"annotation says {row['quality']:.4f}; name the model that scored the run with "
+                "--model and --pretrained"
+            )

@@ -1,4 +1,4 @@
-"""Data of a report: exact counts from the manifest of a run, rows from a sample of its files.
+"""Data of a report: counts from the manifest of a run, a sample of its rows, their parts.
 
 A run of 10^8 images has a report as quickly as one of 10^5: no more than `limit` rows are read, of
 files picked at random, and the report says so.
@@ -6,6 +6,7 @@ files picked at random, and the report says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,16 +20,70 @@ from numpy.typing import NDArray
 from shardsift.columns import Column
 from shardsift.config.filter import PREFIX
 from shardsift.errors import UserError
+from shardsift.filter.rows import UNMATCHED, label_rows
+from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside, add_columns, contents_with, find_beside
 from shardsift.outputs.folder import SUMMARY
 from shardsift.outputs.manifest import Totals, read_manifest
 from shardsift.outputs.output import MANIFEST, OutputFolder, find_scores, part_of
 from shardsift.outputs.records import RunRecord, RunSummary
 from shardsift.outputs.sealed_table import count_values
-from shardsift.report.parts import Parting, part_by
-from shardsift.shards.plan import plan_shards
-from shardsift.storage.files import FAILED_FOLDER, join, modified
+from shardsift.shards.plan import TOP, plan_shards, prefix_pattern
+from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
 from shardsift.threads import Track, no_track
+
+_LABELS = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "INTEGER", "HUGEINT")
+"""DuckDB's types of what parts are told by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parting:
+    """The label of each row, and how to ask for it in SQL.
+
+    `sql` is an expression, on columns that `flags` of `filter` may have to join; `empty` names rows
+    without a label.
+    """
+
+    label: str
+    sql: str
+    values: Any
+    empty: str
+    flags: tuple[str, ...] = ()
+
+
+def part_by(table: Any, per: str, join: str | None, contents: Contents) -> Parting:
+    """Tell the parts of rows, a table of annotations.
+
+    Raises:
+        ConfigError: if there is no such column, or one of fractions.
+        InputError: if the file can't be joined.
+    """
+    if per == PREFIX:
+        return _by_prefix(table)
+    values, expression = label_rows(table, "--per", per, join, contents)
+    if expression.kind not in _LABELS:
+        raise expression.refusal(f"is {expression.kind}; name text or whole numbers")
+    flags = ("--join", join) if join is not None and expression.is_joined else ()
+    if len(flags) == 2 and " " not in flags[1]:
+        flags = ("--join", absolute(flags[1]))
+    name = expression.written
+    sql = name if re.fullmatch(r'"[^"]+"|\w+', name) else f"({name})"
+    return Parting(label=per, sql=sql, values=values, empty=UNMATCHED, flags=flags)
+
+
+def _by_prefix(table: Any) -> Parting:
+    shards = table["shard"].combine_chunks()
+    names: list[str] = shards.dictionary.to_pylist()
+    pattern = prefix_pattern(names)
+    prefixes = pa.array([re.sub(pattern, "", name) for name in names], pa.string())
+    values = prefixes.take(shards.indices).dictionary_encode()
+    return Parting(
+        label="part of the corpus",
+        sql=f"regexp_replace(shard, '{pattern}', '')",
+        values=pa.chunked_array([values]),
+        empty=TOP,
+    )
+
 
 Floats = NDArray[np.float64]
 

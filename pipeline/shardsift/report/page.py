@@ -11,14 +11,20 @@ import numpy as np
 import pyarrow as pa
 
 from shardsift.records import PassedOver, told_of
-from shardsift.report.axes import Axis, Labels, make_axes, make_labels
-from shardsift.report.choice import choose
-from shardsift.report.copies import EqualPictures, find_equal_pictures
+from shardsift.report.axes import Axis, Labels, Places, make_axes, make_labels, order_of, pack
 from shardsift.report.gather import ERROR_EXAMPLES, RunData
 from shardsift.report.html import render_page
-from shardsift.report.order import Places, order_of, pack
-from shardsift.report.pictures import Fetching, LaysOut, Picture, bytes_each, fetch
-from shardsift.report.shown import show
+from shardsift.report.pictures import (
+    EqualPictures,
+    Fetching,
+    LaysOut,
+    Picture,
+    bytes_each,
+    choose,
+    fetch,
+    find_equal_pictures,
+    show,
+)
 from shardsift.storage.files import absolute
 from shardsift.text import beside, command
 from shardsift.text import count as told

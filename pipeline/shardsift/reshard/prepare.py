@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.config import did_you_mean
+from shardsift.config.verbs import ReshardConfig
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
 from shardsift.filter.output import KEEP_LIST, Filtered, read_filtered
 from shardsift.outputs.folder import check_apart, check_output, local_folder
@@ -17,7 +18,6 @@ from shardsift.outputs.output import OutputFolder, find_scores
 from shardsift.outputs.sealed_table import schema_of
 from shardsift.reshard.folder import ReshardFolder, ReshardIntent
 from shardsift.reshard.packing import Packer, ReshardPlan
-from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.tars import BLOCK

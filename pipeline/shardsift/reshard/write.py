@@ -1,14 +1,17 @@
-"""One output shard: the core loop."""
+"""One output shard: the core loop. Samples are as they were, but for the scores in a `.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from shardsift.documents import Document
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError
@@ -17,15 +20,110 @@ from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.progress import Meter
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
-from shardsift.reshard.merge import SampleChunks, sample_chunks
 from shardsift.reshard.packing import ReshardTask, Segment, stats_name
-from shardsift.reshard.rows import PLACES, kept_rows
-from shardsift.reshard.source import RawSample, read_kept
+from shardsift.reshard.source import PLACES, RawSample, kept_rows, read_kept
 from shardsift.shards.names import annotation_name
-from shardsift.shards.tars import end_of_archive
+from shardsift.shards.tars import end_of_archive, new_headers, padded, resized
 from shardsift.storage.files import commit, committing, identify
 from shardsift.storage.lease import Lease
 from shardsift.storage.local import no_guard
+
+_SPACE: Final = b" \t\r\n"
+_SPACES: Final = _SPACE.decode()
+"""Between the tokens of JSON."""
+
+_DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str)
+"""Numbers needn't be read, however large they are."""
+
+
+class SampleChunks(NamedTuple):
+    """The bytes of a sample in a tar, piece by piece."""
+
+    chunks: Sequence[bytes | memoryview]
+    json_made: bool = False
+    json_left: bool = False
+    is_split: bool = False
+
+
+def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
+    """Return a sample as it was, with its fields of these columns, if any, in its `.json`."""
+    data, old = sample.data, sample.json
+    as_it_was = [data[begin:end] for begin, end in sample.spans]
+    if not columns:
+        return SampleChunks(as_it_was, is_split=sample.is_split)
+    if old is None:
+        chunks = [*as_it_was, *_new_json(sample)]
+        return SampleChunks(chunks, json_made=not sample.is_split, is_split=sample.is_split)
+    merged = None
+    if old.is_plain:
+        merged = _merged(bytes(data[old.data : old.data + old.size]), sample.fields, columns)
+    if merged is None:
+        return SampleChunks(as_it_was, json_left=True, is_split=sample.is_split)
+    headers = resized(bytes(data[old.begin : old.data]), len(merged))
+    chunks = list[bytes | memoryview]()
+    for begin, end in sample.spans:
+        if begin <= old.begin < end:
+            chunks += data[begin : old.begin], headers, _filled(merged), data[old.end : end]
+        else:
+            chunks.append(data[begin:end])
+    return SampleChunks(chunks, is_split=sample.is_split)
+
+
+def _merged(content: bytes, added: str, columns: Collection[str]) -> bytes | None:
+    """Add fields behind those of a JSON object; None if it is none.
+
+    Fields that have a name among `columns` are replaced, the others stay as they were written.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        fields = _parsed(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    fields = cast(dict[str, Any], fields)
+    if fields.keys().isdisjoint(columns):
+        begin = content.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
+        return b"".join([begin, b", " if fields else b"", added.encode(), b"}"])
+    others = (text for name, text in _members(content.decode()) if name not in columns)
+    return f"{{{', '.join([*others, added])}}}".encode()
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of an object's fields, and each with its value as it was written."""
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "}":
+        name, end = _DECODER.raw_decode(text, at)
+        _, end = _DECODER.raw_decode(text, _skip(text, _skip(text, end) + 1))
+        yield name, text[at:end]
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    """Find the next character that is no space."""
+    while text[at] in _SPACES:
+        at += 1
+    return at
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return from_json(content)  # in half the time, but it knows no lone surrogates
+    except ValueError:
+        return _DECODER.decode(content.decode())
+
+
+def _new_json(sample: RawSample) -> list[bytes]:
+    content = f"{{{sample.fields}}}".encode()
+    folder, slash, name = sample.first.rpartition(b"/")
+    key = folder + slash + name.partition(b".")[0]
+    return [new_headers(key + b".json", len(content)), _filled(content)]
+
+
+def _filled(content: bytes) -> bytes:
+    return content.ljust(padded(len(content)), b"\0")
 
 
 class StatusCounts(Document):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from shardsift.annotations.ask import AskInputs, answer_shard
 from shardsift.config import Attributes, ScoreConfig
-from shardsift.config.ask import AskConfig
+from shardsift.config.verbs import AskConfig
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.progress import RunCounts
+from shardsift.engine.run_loop import RunResult
 from shardsift.errors import ConfigError, InputError
 from shardsift.measures import MACLIP, AttributesMeasure, Contents, Measure
 from shardsift.outputs.folder import check_apart, check_output
@@ -28,7 +29,7 @@ from shardsift.outputs.records import RunRecord, RunSummary, recorded_config
 from shardsift.outputs.sealed_table import AnnotationFiles
 from shardsift.progress import Display
 from shardsift.records import ShardReport, ShardTask
-from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
+from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
 from shardsift.runs.score import find_committed
 from shardsift.threads import Track, no_track
 
@@ -187,10 +188,10 @@ def _compute_on(cpus: float) -> None:
     use_cores(cpus)
 
 
-def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
+def answer(run: Ask, display: Display) -> tuple[RunResult[AskCounts], RunSummary | None]:
     """Have actors ask all shards that have no answers yet; sum up unless the run is stopped."""
     tasks = run.open_tasks
-    result = CpuResult(counts=AskCounts(len(tasks)))
+    result = RunResult(counts=AskCounts(len(tasks)))
     with ManifestWriter() as manifest:
         run_on_cpus(
             tasks,
@@ -202,8 +203,8 @@ def answer(run: Ask, display: Display) -> tuple[CpuResult, RunSummary | None]:
             doing="asking",
             begin=run.begin,
             find_committed=partial(find_committed, run.folder.url, run.reopened),
-            keep=manifest.add,
+            record=manifest.add,
         )
-        if result.counts.shards < result.counts.shards_total:
+        if result.interrupted:
             return result, None
         return result, run.finish(manifest, result.counts.seconds, result.actors)

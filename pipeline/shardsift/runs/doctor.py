@@ -16,16 +16,15 @@ from time import perf_counter
 
 import numpy as np
 
+from shardsift.config.verbs import DoctorConfig
 from shardsift.engine.cluster import connected, count_resources
 from shardsift.errors import ModelError, NotHereError, ShardsiftError
 from shardsift.images.decode import decode_rgb
-from shardsift.images.turbo import encode
+from shardsift.images.jpeg import encode_plain
 from shardsift.outputs.folder import check_output, local_folder
 from shardsift.records import RgbImage
-from shardsift.runs.doctor_config import DoctorConfig
-from shardsift.scoring.clip import ClipModel, load_clip
+from shardsift.scoring.clip import ClipModel, cache_alone, load_clip, unreachable
 from shardsift.scoring.devices import describe_gpus
-from shardsift.scoring.hub import cache_alone, unreachable
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples
@@ -219,7 +218,7 @@ def _made_up_picture() -> bytes:
     """Make a JPEG of 512x384 pixels: grain over a slope, so that there is something to decode."""
     slope = np.linspace(40, 200, 512 * 384 * 3).reshape(384, 512, 3)
     grain = np.random.default_rng(0).normal(0, 12, slope.shape)
-    return encode((slope + grain).clip(0, 255).astype(np.uint8))
+    return encode_plain((slope + grain).clip(0, 255).astype(np.uint8))
 
 
 def _size(pictures: list[bytes]) -> str:

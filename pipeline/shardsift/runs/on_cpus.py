@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shardsift.config import RayConfig
 from shardsift.engine.actor import Report, Task
 from shardsift.engine.cluster import choose_actors, connected
-from shardsift.engine.coordinator import Outcome
 from shardsift.engine.environment import is_joined
-from shardsift.engine.progress import RunCounts
-from shardsift.engine.run_loop import run_tasks
+from shardsift.engine.run_loop import RunResult, run_tasks
+from shardsift.malloc import keep_heap
 from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display, Meter
-from shardsift.records import FailedShard
-from shardsift.scoring.heap import keep_heap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,19 +50,10 @@ class CpuWork:
         return self._do(task, self.meter)
 
 
-@dataclass(kw_only=True)
-class CpuResult:
-    """Result of a run: counts, the shards that were given up, and how many actors it had."""
-
-    counts: RunCounts
-    failed: list[FailedShard] = field(default_factory=list[FailedShard])
-    actors: int = 0
-
-
 def run_on_cpus(
     tasks: Sequence[Task],
     spec: CpuSpec,
-    result: CpuResult,
+    result: RunResult[Any],
     config: RayConfig,
     folder: RunFolder,
     display: Display,
@@ -73,7 +61,7 @@ def run_on_cpus(
     doing: str,
     begin: Callable[[], None],
     find_committed: Callable[[Any], Report | None],
-    keep: Callable[[Any], object],
+    record: Callable[[Any], object],
 ) -> None:
     """Have actors do all tasks, and count them in `result`; without any, do nothing.
 
@@ -81,15 +69,10 @@ def run_on_cpus(
         doing: what they do, as in `scoring`.
         begin: prepares the folder, once it is known that actors fit.
         find_committed: finds what a task has left behind, though nobody heard of it.
-        keep: is given the outcome of each task.
+        record: is given the outcome of each task.
     """
     if not tasks:
         return
-
-    def record(outcome: Outcome) -> None:
-        if isinstance(outcome, FailedShard):
-            result.failed.append(outcome)
-        keep(outcome)
 
     with connected(config.address):
         may_grow = is_joined(config.address)
@@ -99,10 +82,9 @@ def run_on_cpus(
         run_tasks(
             tasks,
             spec,
-            result.actors,
             config,
             folder,
-            result.counts,
+            result,
             display,
             doing=doing,
             find_committed=find_committed,

@@ -8,11 +8,12 @@ from functools import partial
 
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.progress import RunCounts
+from shardsift.engine.run_loop import RunResult
 from shardsift.progress import Display
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard
 from shardsift.reshard.write import ReshardInputs, ReshardReport, write_shard
-from shardsift.runs.on_cpus import CpuResult, CpuSpec, run_on_cpus
+from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
 from shardsift.text import byte_size
 
 
@@ -39,10 +40,10 @@ def copying(inputs: ReshardInputs, cpus: float) -> CpuSpec:
 
 def write_tars(
     run: Reshard, tasks: Sequence[ReshardTask], display: Display
-) -> tuple[CpuResult, list[ReshardReport]]:
+) -> tuple[RunResult[CopyCounts], list[ReshardReport]]:
     """Have actors write the tars of these tasks."""
     total = sum(task.bytes for task in tasks)
-    result = CpuResult(counts=CopyCounts(len(tasks), work_total=total))
+    result = RunResult(counts=CopyCounts(len(tasks), work_total=total))
     reports: list[ReshardReport] = []
     run_on_cpus(
         tasks,
@@ -54,6 +55,6 @@ def write_tars(
         doing="writing shards",
         begin=partial(run.folder.begin, run.intent, run.plan),
         find_committed=run.folder.find_committed,
-        keep=reports.append,
+        record=reports.append,
     )
     return result, reports

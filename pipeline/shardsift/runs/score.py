@@ -1,31 +1,188 @@
-"""A score run: every shard that has no annotation yet, on Ray."""
+"""A score run: its checks, in seconds and not hours, and every shard without annotation, on Ray."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from shardsift.config import RunConfig
-from shardsift.engine.cluster import choose_actors, connected, share_of_cores
+from shardsift.engine.cluster import check_gpu, choose_actors, connected, share_of_cores
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.environment import is_joined
 from shardsift.engine.progress import RunCounts
-from shardsift.engine.run_loop import run_tasks
-from shardsift.errors import AnnotationError, EngineError, ErrorCode
+from shardsift.engine.run_loop import RunResult, run_tasks
+from shardsift.errors import AnnotationError, ConfigError, EngineError, ErrorCode
+from shardsift.images.hashes import Hashes
+from shardsift.measures import Contents, Measure, contents_of
+from shardsift.outputs.folder import check_output
 from shardsift.outputs.manifest import ManifestWriter
-from shardsift.outputs.output import complete
-from shardsift.outputs.sealed_table import read_footer
+from shardsift.outputs.output import OutputFolder, complete
+from shardsift.outputs.sealed_table import Footer, read_footer
 from shardsift.progress import Display
-from shardsift.records import FailedShard, PassedOver, ShardReport, ShardTask, StageSeconds
-from shardsift.runs.preflight import LoadModel, Run, prepare
+from shardsift.records import (
+    FailedShard,
+    PassedOver,
+    ShardReport,
+    ShardTask,
+    StageSeconds,
+    has_changed,
+)
 from shardsift.runs.scoring import ScoringSpec, load_maclip
-from shardsift.storage.files import join
+from shardsift.scoring.weights import sum_of_files
+from shardsift.shards.plan import ShardPlan, plan_shards
+from shardsift.storage.files import identify, join
 from shardsift.storage.lease import check_free
 from shardsift.text import count
+from shardsift.version import __version__
+
+if TYPE_CHECKING:
+    from shardsift.scoring.scorer import ImageScorer
+
+
+class LoadedModel(Protocol):
+    """A model that was loaded once, by the driver; pickled to the actors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a score."""
+        ...
+
+    def scorer(self, config: RunConfig, device: str) -> ImageScorer:
+        """Make a scorer on a device, `cpu` or `cuda`, that can be trusted. Raises DeviceError."""
+        ...
+
+
+LoadModel = Callable[[RunConfig], LoadedModel]
+"""Loads the model of a run, which takes seconds. Raises ModelError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that passed its preflight.
+
+    `reopened` are names of annotations that exist and will be replaced; there is no `model` if
+    there is nothing to score.
+    """
+
+    config: RunConfig
+    plan: ShardPlan
+    folder: OutputFolder
+    contents: Contents
+    measures: Sequence[Measure]
+    weights: str | None
+    shards_to_score: int
+    reopened: Collection[str]
+    model: LoadedModel | None
+
+    @property
+    def device(self) -> str:
+        """Where actors compute. Never guessed: without a GPU to pin, Ray starts no actor."""
+        return "cuda" if self.config.gpus_per_actor else "cpu"
+
+    def tasks(self) -> Iterator[ShardTask]:
+        """Yield the shards that have no annotation yet."""
+        return (task for task in self.plan if task.annotation not in self.folder.committed)
+
+
+def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
+    """Check that inputs are there, the output is writable and of this configuration, weights load.
+
+    Changes nothing on disk but for a probe that it removes.
+
+    Raises:
+        UserError: with one line that says what to do.
+    """
+    if config.output is None:
+        raise ConfigError("no --output; name a folder or URL for the annotations")
+    with display.busy("looking up shards and output"):
+        plan = plan_shards(config.shards)
+        plan.check_found()
+        check_output(config.output, {*plan.folders, plan.root}, plan)
+        folder = OutputFolder(config.output)
+    config = _with_dtype(config)
+    weights = sum_of_files(config.scoring())
+    measures = [Hashes(config.hashes)] if config.hashes else []
+    model = None
+    fingerprint = _fingerprint_if_done(config, measures, folder, plan, weights)
+    if fingerprint is None:
+        with display.busy("loading the weights"):
+            check_gpu(config.address, config.gpus_per_actor)
+            model = load(config)
+        fingerprint = model.fingerprint
+    contents = _contents(config, fingerprint, measures)
+    folder.claim(contents, overwrite=config.overwrite)
+    plan = folder.placed(plan, may_have_moved="changed" in config.rescore)
+    committed = frozenset(folder.committed)
+    if config.rescore:
+        with display.busy("looking for shards to score again"):
+            folder.reopen(plan, partial(_is_wanted_again, config, folder.has_moved(plan)))
+    return Run(
+        config=config,
+        plan=plan,
+        folder=folder,
+        contents=contents,
+        measures=measures,
+        weights=weights,
+        shards_to_score=sum(task.annotation not in folder.committed for task in plan),
+        reopened=committed - folder.committed,
+        model=model,
+    )
+
+
+def _contents(config: RunConfig, fingerprint: str, measures: Sequence[Measure]) -> Contents:
+    scored = config.scoring(), fingerprint, config.asked()
+    return contents_of(*scored, embeddings=config.embeddings, measures=measures)
+
+
+def _with_dtype(config: RunConfig) -> RunConfig:
+    """Put a dtype in the place of `auto`, one for all actors of a run.
+
+    What GPUs a cluster has that is joined isn't known here: nearly all know bfloat16, and an actor
+    on one that doesn't says so.
+    """
+    if config.dtype != "auto":
+        return config
+    dtype = "bfloat16" if config.gpus_per_actor else "float32"
+    if config.gpus_per_actor and not is_joined(config.address):
+        check_gpu(config.address, config.gpus_per_actor)
+        from shardsift.scoring.devices import decide_dtype  # imports torch
+
+        dtype = decide_dtype(config.scoring(), "cuda").dtype
+    return config.model_copy(update={"dtype": dtype})
+
+
+def _fingerprint_if_done(
+    config: RunConfig,
+    measures: Sequence[Measure],
+    folder: OutputFolder,
+    plan: ShardPlan,
+    weights: str | None,
+) -> str | None:
+    """Return the fingerprint of an output that needs no more scores, for which no model is loaded.
+
+    The recorded settings match, and so does the hash of local weight files.
+    """
+    record = folder.record
+    if record is None or config.overwrite or config.rescore:
+        return None
+    contents = _contents(config, record.fingerprint, measures)
+    if (record.contents, record.weights, record.version) != (contents, weights, __version__):
+        return None
+    is_done = all(task.annotation in folder.committed for task in plan.below(record.root))
+    return record.fingerprint if is_done else None
+
+
+def _is_wanted_again(config: RunConfig, has_moved: bool, task: ShardTask, footer: Footer) -> bool:
+    if "errors" in config.rescore and footer.report.errors:
+        return True
+    return "changed" in config.rescore and has_changed(
+        identify(task.url, task.shard), footer.shard, has_moved=has_moved
+    )
+
 
 _SHARDS = 3
 
@@ -97,18 +254,10 @@ class ScoreCounts(RunCounts):
         return [f"{self.errors:,} without a score"] if self.errors else []
 
 
-_FAILURES_SHOWN = 20
-
 logger = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True)
-class ScoreResult:
-    """Result of a run: counts, the first shards that it gave up, whether it was stopped."""
-
-    counts: ScoreCounts
-    failed: list[FailedShard] = field(default_factory=list[FailedShard])
-    interrupted: bool = False
+ScoreResult = RunResult[ScoreCounts]
 
 
 def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) -> ScoreResult:
@@ -123,7 +272,7 @@ def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) ->
     if config.dry_run:
         return _rehearse(run, display)
     if run.shards_to_score == 0:
-        nothing = ScoreResult(counts=ScoreCounts(shards_total=0))
+        nothing = RunResult(counts=ScoreCounts(shards_total=0))
         if not run.folder.is_finished:  # an earlier run ended between its last shard and here
             with ManifestWriter() as manifest:
                 _complete(run, manifest, nothing.counts, actors=0)
@@ -144,7 +293,7 @@ def _rehearse(run: Run, display: Display) -> ScoreResult:
     shards = f"{run.shards_to_score:,} of {count(run.plan.count, 'shard')}"
     with_actors = f"with {count(actors, 'actor')}" if run.shards_to_score else "for all are there"
     display.say(f"dry run: would score {shards} {with_actors} into {config.output}")
-    return ScoreResult(counts=ScoreCounts(shards_total=0))
+    return RunResult(counts=ScoreCounts(shards_total=0))
 
 
 def _with_cores(config: RunConfig) -> RunConfig:
@@ -165,7 +314,7 @@ def _choose_actors(config: RunConfig) -> int:
 
 
 def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
-    result = ScoreResult(counts=ScoreCounts(shards_total=run.shards_to_score))
+    result = RunResult(counts=ScoreCounts(shards_total=run.shards_to_score), actors=actors)
     config = run.config
     run.folder.begin(run.plan, run.contents, weights=run.weights)
     first_scores = FirstScores(config)
@@ -175,24 +324,20 @@ def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
         assert isinstance(outcome, ShardReport | FailedShard), "actors of a score run report shards"
         manifest.add(outcome)
         first_scores.add(outcome)
-        if isinstance(outcome, FailedShard) and len(result.failed) < _FAILURES_SHOWN:
-            result.failed.append(outcome)
 
     with ManifestWriter() as manifest:
         run_tasks(
             run.tasks(),
             _spec(run),
-            actors,
             config,
             run.folder,
-            result.counts,
+            result,
             display,
             doing="scoring",
             find_committed=partial(find_committed, run.folder.url, run.reopened),
             record=record,
             stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
         )
-        result.interrupted = result.counts.shards < result.counts.shards_total
         if not result.interrupted:  # the summary says that a run came to its end
             _complete(run, manifest, result.counts, actors)
     return result

@@ -1,4 +1,4 @@
-"""CLIP's two towers, loaded: the only module that knows open_clip.
+"""CLIP's two towers, loaded: the only module that knows open_clip, and the model hub.
 
 The text tower is used up here: its features of the prompts are all that is kept of it. Shapes in
 names: D feature values, P prompt pairs, Q those of attributes.
@@ -9,15 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import socket
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import open_clip
 import torch
+from huggingface_hub import constants
 from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 
@@ -25,8 +31,65 @@ from shardsift.config import Attributes, ScoreConfig
 from shardsift.documents import first_problem
 from shardsift.errors import ConfigError, ModelError, NotHereError
 from shardsift.scoring.crops import CROP_SIZE
-from shardsift.scoring.hub import cache_alone_if_unreachable
 from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
+
+_PROBE_SECONDS = 3.0
+
+
+@contextmanager
+def cache_alone_if_unreachable() -> Generator[str | None]:
+    """Let the hub's client take what it has in its cache, and no more, if the hub doesn't answer.
+
+    Yields why nothing can be downloaded; None if it can.
+    """
+    root = logging.getLogger()
+    root.addFilter(_is_no_failed_download)
+    try:
+        if constants.HF_HUB_OFFLINE:
+            yield "HF_HUB_OFFLINE is set"
+        elif (host := unreachable()) is None:
+            yield None
+        else:
+            with cache_alone():
+                yield f"{host} can't be reached"
+    finally:
+        root.removeFilter(_is_no_failed_download)
+
+
+def _is_no_failed_download(record: logging.LogRecord) -> bool:
+    """Leave out what open_clip says of it, for whoever asked for the model says more."""
+    return not str(record.msg).startswith("Failed to download")
+
+
+@contextmanager
+def cache_alone() -> Generator[None]:
+    """Let the hub's client take what it has in its cache, and no more."""
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def unreachable() -> str | None:
+    """Return the hub, or the proxy before it, if nobody answers there within seconds."""
+    endpoint = urlsplit(constants.ENDPOINT)
+    proxy = getproxies().get(endpoint.scheme)
+    place = urlsplit(proxy) if proxy else endpoint
+    host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
+    answered: list[bool] = []
+
+    def knock() -> None:  # in a thread: to look up a name may take as long as it likes
+        try:
+            socket.create_connection((host, port), _PROBE_SECONDS).close()
+        except OSError:
+            return
+        answered.append(True)
+
+    thread = Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return None if answered else host
 
 
 class _DownloadError(Exception):

@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from shardsift.config import Dtype, ScoreConfig
+from shardsift.config import CropPlan, Dtype, ScoreConfig
+from shardsift.malloc import keep_heap
+from shardsift.records import RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
+from shardsift.scoring.crops import cut_crops
 from shardsift.scoring.devices import decide_dtype
-from shardsift.scoring.heap import keep_heap
 from shardsift.scoring.maclip import attribute_values
 from shardsift.scoring.tower import build_tower
 
@@ -85,3 +88,16 @@ def _compute_exactly(device: torch.device) -> None:
     if device.type == "cuda":
         cudnn = torch.backends.cudnn
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
+
+
+MIN_BATCH = 2
+"""A lone crop would take other convolution kernels, whose rounding shows at 1e-6."""
+
+
+@torch.inference_mode()
+def encode_views(encoder: Encoder, image: RgbImage, plan: CropPlan) -> Tensor:
+    """Encode all views of an image, before normalisation: float32, shape (M, D), on the device."""
+    pixels_HW3 = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(encoder.device)
+    crops = [crop.float() for crop in cut_crops(pixels_HW3, plan)]
+    padded_N = crops * (MIN_BATCH if len(crops) < MIN_BATCH else 1)
+    return encoder.encode(torch.stack(padded_N).permute(0, 3, 1, 2))[: len(crops)]

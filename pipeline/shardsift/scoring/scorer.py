@@ -15,16 +15,22 @@ from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked
 from shardsift.images.decode import AnyImage, as_rgb
 from shardsift.images.slabs import Bytes, Unpin
 from shardsift.records import CUES, Embedding, ImageFeatures, ImageScore, RgbImage
-from shardsift.scoring.batch import Batch, Fetch, Fetched, Scores, fetch_later
 from shardsift.scoring.clip import ClipModel, load_clip
-from shardsift.scoring.crops import CROP_SIZE
+from shardsift.scoring.crops import CROP_SIZE, send_in_groups
 from shardsift.scoring.devices import decide_dtype, explained
-from shardsift.scoring.encoder import Encoder
+from shardsift.scoring.encoder import MIN_BATCH, Encoder, encode_views
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
-from shardsift.scoring.packing import send_in_groups
-from shardsift.scoring.replay import Compute, record
-from shardsift.scoring.transfer import PinnedMemory, Transfer
-from shardsift.scoring.views import MIN_BATCH, encode_views
+from shardsift.scoring.transfer import (
+    Batch,
+    Compute,
+    Fetch,
+    Fetched,
+    PinnedMemory,
+    Scores,
+    Transfer,
+    fetch_later,
+    record,
+)
 
 
 class ImageScorer(Protocol):

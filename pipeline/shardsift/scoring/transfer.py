@@ -1,11 +1,16 @@
-"""Host memory to the device that scores, while that computes."""
+"""Between host and device: images in, scores out, and launches that are recorded once.
+
+Shapes in names: N crops, V values of each, D feature values that are kept, which may be none.
+"""
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +18,50 @@ import torch
 from torch import Tensor
 
 from shardsift.images.slabs import Bytes, Unpin
-from shardsift.records import RgbImage
+from shardsift.records import Embedding, RgbImage
+
+Scores = npt.NDArray[np.float32]
+"""quality, q_sim, q_mag, w_sim and attributes of N crops: V values each, shape (V, N)."""
+
+
+class Batch(NamedTuple):
+    """On the device: scores in float32, features before normalisation in float16."""
+
+    scores_VN: Tensor
+    features_ND: Tensor
+
+
+class Fetched(NamedTuple):
+    """The same on the host."""
+
+    scores_VN: Scores
+    features_ND: Embedding
+
+
+Fetch = Callable[[], Fetched]
+"""Waits for a batch, and returns it."""
+
+
+def fetch_later(batch: Batch) -> Fetch:
+    """Start to copy a batch to the host; return what waits for it."""
+    device = batch.scores_VN.device
+    if device.type == "cpu":
+        return lambda: Fetched(*(part.numpy() for part in batch))
+    with torch.cuda.device(device):  # or the event would belong to another's stream
+        hosts = [
+            torch.empty(part.shape, dtype=part.dtype, pin_memory=part.numel() > 0) for part in batch
+        ]
+        for host, part in zip(hosts, batch, strict=True):
+            host.copy_(part, non_blocking=True)
+        copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile
+        copied.record()
+
+    def fetch() -> Fetched:
+        copied.synchronize()
+        return Fetched(*(host.numpy() for host in hosts))
+
+    return fetch
+
 
 _FOR_EVERY_CONTEXT = 1
 """cudaHostRegisterPortable."""
@@ -145,3 +193,59 @@ def _share(one: RgbImage, other: RgbImage) -> bool:
 def _bytes_from(image: RgbImage, size: int) -> Bytes:
     """View the memory from the first pixel of an image on."""
     return np.lib.stride_tricks.as_strided(image, (size,), (1,))
+
+
+# --- launches -------------------------------------------------------------------------------------
+
+
+Compute = Callable[[Tensor], Batch]
+
+_WARM_RUNS = 2
+"""In which libraries choose kernels and take memory, which recording doesn't allow."""
+
+logger = logging.getLogger(__name__)
+
+
+def record(compute: Compute, example: Tensor) -> Compute | None:
+    """Record a computation of tensors like `example`, which lies on a GPU. Threads may share it.
+
+    None if it can't be recorded. Raises OutOfMemoryError.
+    """
+    try:
+        return _Recording(compute, example)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        logger.warning("batches are launched step by step, which keeps a core busy: %s", error)
+        return None
+
+
+class _Recording:
+    """A CUDA graph between an input and an output of its own."""
+
+    @torch.inference_mode()
+    def __init__(self, compute: Compute, example: Tensor) -> None:
+        self._lock = Lock()
+        self._input = example.clone()
+        for _ in range(_WARM_RUNS):
+            compute(self._input)
+        self._graph = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.device(example.device),
+            torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
+        ):
+            self._output = compute(self._input)
+        with torch.cuda.device(example.device):
+            self._done = torch.cuda.Event()
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor) -> Batch:
+        """Compute on the current stream, after what other streams have begun here."""
+        stream = torch.cuda.current_stream(x.device)
+        with self._lock, torch.cuda.stream(stream):
+            stream.wait_event(self._done)
+            self._input.copy_(x)
+            self._graph.replay()
+            found = Batch(*(part.clone() for part in self._output))
+            self._done.record(stream)
+        return found

@@ -99,7 +99,8 @@ def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Me
             isn't a tar, is damaged, or ends early.
     """
     content = unpacked(file)
-    reader = _ForwardReader(content, is_gzipped=content is not file)
+    begin = bytes(content.peek(_SHOWN)[:_SHOWN])
+    reader = _ForwardReader(content, begin=begin, is_gzipped=content is not file)
     yield from _members(reader, passed_over)
     _check_end(reader)
 
@@ -154,22 +155,17 @@ class _ForwardReader:
         file: BufferedReader | gzip.GzipFile | BytesIO,
         at: int = 0,
         *,
+        begin: bytes = b"",
         is_gzipped: bool = False,
     ) -> None:
         self._file = file
+        self.begin = begin
         self.is_gzipped = is_gzipped
         self._position = at
         self._unread = b""
         self.last_read = b""
         self.headers = b""
         self.limit = _MAX_HEADER_BYTES
-
-    @property
-    def next_bytes(self) -> bytes:
-        """The first bytes that were not read yet."""
-        if isinstance(self._file, BytesIO):
-            return b""
-        return bytes(self._file.peek(_SHOWN)[:_SHOWN])
 
     def tell(self) -> int:
         return self._position
@@ -333,14 +329,13 @@ class _OtherHeaders:
 
 def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
     is_begin = reader.tell() == 0
-    begin = reader.next_bytes if is_begin else b""
     try:
         return tarfile.open(fileobj=cast(Any, reader), mode="r:", **cast(Any, _NAMES))
     except tarfile.ReadError as error:
         if not is_begin:
             raise
         # Its words don't tell a web page from an empty file.
-        shown = f"begins with {begin!r}" if begin else "is empty"
+        shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
         raise tarfile.ReadError(f"{shown} ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""Files by location: read, commit, list, identify.
+"""Files by location: read, commit, list, identify, and read in ranges.
 
 A reader never sees half a file: what is committed appears at once or not at all.
 """
@@ -12,12 +12,14 @@ import re
 import shutil
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote
 
+from fsspec import AbstractFileSystem
 from fsspec.config import conf as fsspec_config
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -26,7 +28,16 @@ from fsspec.utils import glob_translate
 from shardsift.errors import InputError, StorageError, UserError, WriteError
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason, shown_cause
-from shardsift.storage.local import Guard, appear_alone, appearing, no_guard, open_regular, walk
+from shardsift.storage.local import (
+    Guard,
+    appear_alone,
+    appearing,
+    make_scratch,
+    naming_scratch,
+    no_guard,
+    open_regular,
+    walk,
+)
 from shardsift.storage.remote import (
     READ_BLOCK_BYTES,
     AheadReader,
@@ -34,7 +45,6 @@ from shardsift.storage.remote import (
     patiently,
     version_of,
 )
-from shardsift.storage.scratch import make_scratch, naming_scratch
 
 PAGE_ATTEMPTS = 3
 """A listing of a million files is a thousand pages: one that fails mustn't repeat them all."""
@@ -370,3 +380,90 @@ def lies_in(location: str, folder: str) -> bool:
     places = absolute(location), folder
     target, source = (p if "://" in p else os.path.realpath(p) for p in places)
     return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Reads bytes of one file: `read_into` takes an offset and memory to fill, and returns how many
+    bytes there were; it raises OSError.
+
+    `announce` takes offset and size, some time before: a disk that knows what comes next is
+    quicker. Reading `gap` bytes for nothing is as quick as asking once more; `threads` may ask at
+    a time, each for `in_piece` ranges one after the other.
+    """
+
+    read_into: Callable[[int, memoryview], int]
+    announce: Callable[[int, int], None]
+    gap: int
+    threads: int
+    in_piece: int
+
+
+@contextmanager
+def open_ranges(url: str) -> Generator[Ranges | None]:
+    """Open a file on disk once; of a remote one each range is a request. Raises OSError.
+
+    None if the store can't give ranges, as some web servers.
+    """
+    location = absolute(url)
+    if "://" in location:
+        gives_ranges = len(read_range(url, 1, 1)) == 1  # others send the whole file
+
+        def read_remote(offset: int, memory: memoryview) -> int:
+            data = read_range(url, offset, len(memory))
+            memory[: len(data)] = data
+            return len(data)
+
+        ranges = Ranges(read_remote, _no_matter, gap=1 << 20, threads=8, in_piece=1)
+        yield ranges if gives_ranges else None
+        return
+    with open_regular(location) as file:
+        descriptor = file.fileno()
+        advise = getattr(os, "posix_fadvise", None)  # not on every system
+
+        def read_local(offset: int, memory: memoryview) -> int:
+            return os.preadv(descriptor, [memory], offset)
+
+        def announce(offset: int, size: int) -> None:
+            if advise:
+                advise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
+        if advise:  # or the kernel reads on into what isn't wanted
+            advise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        yield Ranges(read_local, announce, gap=32 << 10, threads=1, in_piece=1 << 10)
+
+
+def _no_matter(offset: int, size: int) -> None:
+    """Announce nothing: nobody listens."""
+
+
+_PROTOCOL = "shardsift"
+
+
+class RemoteFiles(AbstractFileSystem):
+    """Files by the names that `located` gives them."""
+
+    protocol = _PROTOCOL
+    cachable = False
+
+    def _open(self, path: str, *_: Any, **__: Any) -> Any:
+        return open_read(path)
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Return name, size and kind of a file."""
+        url = str(self._strip_protocol(path))
+        return {"name": url, "size": identify(url, url).size, "type": "file"}
+
+    def modified(self, path: str) -> datetime:
+        """Return when a file was last written, or the beginning of time."""
+        return modified(str(self._strip_protocol(path))) or datetime.fromtimestamp(0, UTC)
+
+    def glob(self, path: str, *_: Any, **__: Any) -> list[str]:
+        """Return the path: names with wildcards are looked up before."""
+        return [path]
+
+
+def located(url: str) -> str:
+    """Spell the location of a file for a library: a path, or a name that `RemoteFiles` knows."""
+    location = absolute(url)
+    return f"{_PROTOCOL}://{location}" if "://" in location else location

@@ -24,7 +24,7 @@ from shardsift.documents import Document, DocumentError
 from shardsift.errors import OutputError
 from shardsift.redaction import reason
 from shardsift.storage.files import commit, create, delete, join, read_bytes
-from shardsift.storage.process import ProcessIdentity, is_running, this_process
+from shardsift.storage.local import ProcessIdentity, is_running, this_process
 
 RUNNING: Final = "_running.json"
 

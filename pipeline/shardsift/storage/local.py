@@ -1,20 +1,84 @@
-"""Local files that appear at once or not at all."""
+"""Local files that appear at once or not at all, and what processes that ended left behind.
+
+A pid alone says nothing: containers have pids of their own, and the kernel gives old ones out
+again. With the machine's boot, the pid namespace and the time of its start a process is told apart
+from every other one. Only Linux tells all of that.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from time import time
 from typing import Any, BinaryIO, Final
 
-from shardsift.storage.process import ProcessIdentity, is_running, this_process
+from shardsift.errors import WriteError
+from shardsift.redaction import reason
+
+_PROC = Path("/proc")
+_STATE, _STARTED = 0, 19
+"""Places in `/proc/PID/stat`, counted behind the name; see proc(5)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessIdentity:
+    """A process: `machine` is a digest of boot and pid namespace, 8 hexadecimal digits; `started`
+    are clock ticks since the boot."""
+
+    machine: str
+    pid: int
+    started: int
+
+
+def this_process() -> ProcessIdentity | None:
+    """Tell who we are; None if this system doesn't say."""
+    return _identity_of(os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _identity_of(pid: int) -> ProcessIdentity | None:
+    machine, stat = _machine(), _stat(pid)
+    if machine is None or stat is None:
+        return None
+    return ProcessIdentity(machine=machine, pid=pid, started=int(stat[_STARTED]))
+
+
+def is_running(process: ProcessIdentity | None) -> bool | None:
+    """Tell whether a process still runs; None if that can't be seen from here."""
+    if process is None or process.machine != _machine():
+        return None
+    stat = _stat(process.pid)
+    return stat is not None and stat[_STATE] not in "ZX" and int(stat[_STARTED]) == process.started
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str | None:
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink(_PROC / "self/ns/pid")  # noqa: PTH115  # the link's text is wanted
+    except OSError:
+        return None
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:8]
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
 
 _TEMPORARY: Final = re.compile(
     r"_(?:(?P<machine>[0-9a-f]{8})(?P<pid>[0-9a-f]{8})(?P<started>[0-9a-f]{16}))?[0-9a-f]{16}\.tmp"
@@ -207,3 +271,65 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# --- scratch folders ------------------------------------------------------------------------------
+
+
+_PREFIX: Final = "shardsift-"
+_OWNED: Final = re.compile(
+    _PREFIX + r"(?P<machine>[0-9a-f]{8})(?P<pid>[0-9a-f]{8})(?P<started>[0-9a-f]{16})-.*"
+)
+"""Names of folders: whose they are, and chance."""
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def make_scratch() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder, which its `cleanup` deletes. Raises WriteError, naming the place."""
+    me = this_process()
+    owner = f"{me.machine}{me.pid:08x}{me.started:016x}-" if me else ""
+    with naming_scratch():
+        _sweep(Path(tempfile.gettempdir()))
+        return tempfile.TemporaryDirectory(prefix=_PREFIX + owner)
+
+
+@contextmanager
+def naming_scratch() -> Generator[None]:
+    """Turn what goes wrong in writing scratch files into a WriteError that names the place."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except FileNotFoundError as error:  # tempfile found no place at all
+        raise WriteError("TMPDIR", reason(error)) from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise _full(reason(error)) from error
+
+
+def out_of_scratch(problem: str) -> WriteError | None:
+    """Return the error that names the place, if a library says that scratch files don't fit."""
+    signs = ("max_temp_directory_size", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+    if not any(sign in problem for sign in (*signs, os.strerror(errno.EFBIG))):
+        return None
+    return _full("no space is left for what doesn't fit the memory")
+
+
+def _full(problem: str) -> WriteError:
+    place = f"the folder of temporary files, {tempfile.gettempdir()}"
+    return WriteError(place, f"{problem}; make room, or set TMPDIR")
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the scratch folders of this user's processes that have ended without a word."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        match = _OWNED.fullmatch(path.name)
+        if not match or path.is_symlink():
+            continue
+        pid, started = int(match["pid"], 16), int(match["started"], 16)
+        owner = ProcessIdentity(machine=match["machine"], pid=pid, started=started)
+        with suppress(FileNotFoundError):
+            if is_running(owner) is False and path.stat().st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)

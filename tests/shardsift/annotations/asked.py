@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
 from shardsift.annotations.ask import answer_shard
-from shardsift.config.ask import AskConfig
+from shardsift.config.verbs import AskConfig
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.records import RunSummary
 from shardsift.runs.ask import prepare

@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 
 import pytest
 
-from shardsift.annotations import rows as module
+from shardsift.annotations import annotate as module
 from shardsift.annotations.annotate import annotate
 from shardsift.errors import ShardError
 from shardsift.images.decode import decode_rgb

@@ -12,7 +12,7 @@ import pytest
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
 from shardsift.cli.app import main
-from shardsift.config.ask import AskConfig
+from shardsift.config.verbs import AskConfig
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError, UserError
 from shardsift.outputs.compact import compact
 from shardsift.runs.ask import prepare

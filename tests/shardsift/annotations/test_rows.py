@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shardsift.annotations.rows import OpenRows
+from shardsift.annotations.annotate import OpenRows
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.images.decoder import Picture
 from shardsift.outputs.encoder import AnnotationEncoder

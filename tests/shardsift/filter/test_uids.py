@@ -12,8 +12,8 @@ import pytest
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError
 from shardsift.filter.database import Database
+from shardsift.filter.output import UidWriter
 from shardsift.filter.query import curate
-from shardsift.filter.uids import UidWriter
 from tests.generated import row, write_annotations
 
 

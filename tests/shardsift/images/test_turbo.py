@@ -10,7 +10,7 @@ import simplejpeg
 from PIL import Image
 
 from shardsift.errors import ImageError
-from shardsift.images import turbo
+from shardsift.images import jpeg
 from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from tests.samples import encoded, picture, saved
@@ -28,7 +28,7 @@ WAYS = [
 
 
 def decoded(data: bytes) -> RgbImage | None:
-    return turbo.decode(data, MAX_PIXELS)
+    return jpeg.decode_plain(data, MAX_PIXELS)
 
 
 def by_pillow(data: bytes) -> RgbImage:
@@ -89,6 +89,6 @@ def test_pillow_decides_about_a_picture_that_ends_in_the_grey_of_missing_pixels(
 
 
 def test_a_large_one_is_refused_before_it_is_decoded() -> None:
-    assert turbo.decode(encoded("JPEG"), 300 * 260 - 1) is None
+    assert jpeg.decode_plain(encoded("JPEG"), 300 * 260 - 1) is None
     with pytest.raises(ImageError, match="300x260 is over the limit of 77999 pixels"):
         decode_rgb(encoded("JPEG"), 300 * 260 - 1)

@@ -11,9 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from shardsift.report.compare import compare_pairs, measure_overlap, pair_up
+from shardsift.report.compare import Pairs, compare_pairs, measure_overlap, pair_up
 from shardsift.report.comparison_page import ComparisonPage, find_shift
-from shardsift.report.pairs import Pairs
 from tests.fakes import FakeScorer
 from tests.outputs import edit_rows, write_run
 from tests.pages import RULES, data_in

@@ -7,10 +7,10 @@ from pathlib import Path
 from shardsift import annotate_shards
 from shardsift.config.filter import FilterConfig
 from shardsift.filter.query import curate
-from shardsift.report.copies import find_equal_pictures
+from shardsift.report.axes import order_of
 from shardsift.report.gather import gather
-from shardsift.report.order import order_of
 from shardsift.report.page import Report, Start
+from shardsift.report.pictures import find_equal_pictures
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
 from tests.outputs import kept_rows, write_run

@@ -11,9 +11,8 @@ import numpy as np
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ErrorCode
 from shardsift.filter.query import curate
-from shardsift.report.axes import make_axes, make_labels
+from shardsift.report.axes import make_axes, make_labels, order_of, pack
 from shardsift.report.gather import gather
-from shardsift.report.order import order_of, pack
 from tests.generated import row, write_annotations
 from tests.outputs import kept_rows
 

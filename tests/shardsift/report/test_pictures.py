@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shardsift.report.axes import choose_evenly, make_axes, make_labels
-from shardsift.report.choice import choose
+from shardsift.report.axes import choose_evenly, make_axes, make_labels, order_of
 from shardsift.report.gather import RunData, gather
-from shardsift.report.order import order_of
-from shardsift.report.pictures import Fetching, Patches, bytes_each, fetch
+from shardsift.report.pictures import Fetching, Patches, bytes_each, choose, fetch
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import saved, write_shards, write_tar

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from shardsift.config.filter import FilterConfig
+from shardsift.config.verbs import ReshardConfig
 from shardsift.filter.query import curate
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
-from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.reshard.write import ReshardReport, write_shard
 from shardsift.shards.samples import key_and_extension
 from tests.fakes import FakeScorer

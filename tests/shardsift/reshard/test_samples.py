@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from shardsift.errors import ShardError
-from shardsift.reshard.rows import KeptRow, kept_rows
-from shardsift.reshard.source import by_key, find_files, read_pieces
+from shardsift.reshard.source import KeptRow, by_key, find_files, kept_rows, read_pieces
 from shardsift.shards.samples import read_samples
 from shardsift.shards.tars import Member, members_in
-from shardsift.storage.ranges import open_ranges
+from shardsift.storage.files import open_ranges
 from tests.fuzz import tars
 
 KEYS = ["a", "b", "c"] * 5 + ["x/a", "x.y/a", "__a", "é", "k" * 94]

@@ -19,8 +19,7 @@ from PIL import Image
 
 from shardsift import annotate_shards
 from shardsift.errors import ConfigError, ShardError
-from shardsift.reshard.rows import KeptRow
-from shardsift.reshard.source import read_kept
+from shardsift.reshard.source import KeptRow, read_kept
 from shardsift.shards.samples import read_samples
 from tests.disks import disk_with_room_for
 from tests.fakes import FakeScorer

@@ -21,8 +21,7 @@ from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, InputError, ModelError, OutputError
 from shardsift.progress import Look, Snapshot
-from shardsift.runs.preflight import LoadModel
-from shardsift.runs.score import ScoreResult, score
+from shardsift.runs.score import LoadModel, ScoreResult, score
 from shardsift.verify.outputs import claim_output, verify
 from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
 from tests.outputs import annotation_files

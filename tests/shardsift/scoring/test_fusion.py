@@ -10,8 +10,13 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shardsift.scoring.fusion import fused_stages, if_they_work, merge_into_convolutions
-from shardsift.scoring.tower import ConvolutionalTower, build_tower
+from shardsift.scoring.tower import (
+    ConvolutionalTower,
+    build_tower,
+    fused_stages,
+    if_they_work,
+    merge_into_convolutions,
+)
 
 
 class Plain:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from shardsift.config import CropPlan
 from shardsift.records import RgbImage
-from shardsift.scoring.crops import CROP_SIZE, cut_crops
-from shardsift.scoring.packing import Group, send_in_groups
+from shardsift.scoring.crops import CROP_SIZE, Group, cut_crops, send_in_groups
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ import pytest
 
 from shardsift.errors import OutputError
 from shardsift.storage.lease import RUNNING, Lease, check_free, held
-from shardsift.storage.process import this_process
+from shardsift.storage.local import this_process
 from tests.outputs import edit_json
 
 ELSEWHERE = {"machine": "00000000", "pid": 1, "started": 7}

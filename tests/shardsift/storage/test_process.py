@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from shardsift.storage.process import ProcessIdentity, is_running, this_process
+from shardsift.storage.local import ProcessIdentity, is_running, this_process
 
 ME = this_process()
 
@@ -28,7 +28,7 @@ def test_another_process_of_that_number_is_not_it() -> None:
 
 
 def test_a_process_that_has_ended_doesnt_run_though_nobody_has_heard_of_it() -> None:
-    script = "from shardsift.storage.process import this_process as me; print(me())"
+    script = "from shardsift.storage.local import this_process as me; print(me())"
     ended = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert ended.stdout
     child: ProcessIdentity = eval(ended.stdout.read(), {"ProcessIdentity": ProcessIdentity})

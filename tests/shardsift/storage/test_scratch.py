@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import WriteError
-from shardsift.storage.scratch import make_scratch, naming_scratch
+from shardsift.storage.local import make_scratch, naming_scratch
 
 LEFT_BEHIND = """
 import os
 from pathlib import Path
-from shardsift.storage.scratch import make_scratch
+from shardsift.storage.local import make_scratch
 
 folder = make_scratch()
 Path(folder.name, "half").write_bytes(b"x")

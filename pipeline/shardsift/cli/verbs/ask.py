@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
-from shardsift.cli.outcome import tell
-from shardsift.config.ask import AskConfig
+from shardsift.cli.console import DONE, PlainConsole
+from shardsift.cli.outcome import report_end
+from shardsift.config.verbs import AskConfig
 from shardsift.runs.ask import answer, prepare
 from shardsift.text import beside, count
 
@@ -25,8 +24,12 @@ def run(config: AskConfig, console: PlainConsole) -> int:
     with asked.folder.hold(force=config.force):
         result, summary = answer(asked, console)
     counts = result.counts
-    numbers = [f"{counts.items:,} rows", f"{counts.per_second:,.0f} rows/s"]
-    if (code := tell(result, "asked", numbers, where, console)) or not summary:
+    if counts.shards:
+        console.say(
+            f"asked {count(counts.shards - counts.failed, 'shard')}: {counts.items:,} rows, "
+            f"{counts.per_second:,.0f} rows/s, into {where}"
+        )
+    if (code := report_end(result, where, console)) or not summary:
         return code
     console.say(f"means: {', '.join(f'{n} {mean:.3f}' for n, mean in summary.means.items())}")
     for column in asked.contents.further[:1]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from shardsift.cli.configs import CompactConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
+from shardsift.config.verbs import CompactConfig
 from shardsift.outputs.compact import compact
 from shardsift.text import count
 

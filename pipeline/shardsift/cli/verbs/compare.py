@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shardsift.cli.browser import open_in_browser
-from shardsift.cli.configs import CompareConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole, open_in_browser
 from shardsift.cli.tables import Sheet
+from shardsift.config.verbs import CompareConfig
 from shardsift.documents import as_json
-from shardsift.report.compare import Comparison, compare_pairs, pair_up
+from shardsift.report.compare import Comparison, Pairs, compare_pairs, pair_up
 from shardsift.report.comparison_page import ComparisonPage
-from shardsift.report.pairs import Pairs
 from shardsift.storage.files import absolute, commit, join
 
 PAGE = "comparison.html"

@@ -7,12 +7,11 @@ import sys
 from itertools import takewhile
 
 from shardsift.cli.catalogue import VERBS
-from shardsift.cli.configs import ConfigConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.flags import template_of
 from shardsift.cli.tables import Sheet
 from shardsift.config import bundled_configs, did_you_mean
+from shardsift.config.verbs import ConfigConfig
 from shardsift.errors import ConfigError
 
 

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
 from webdataset.writer import TarWriter
 
-from shardsift.cli.configs import DemoConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.config.filter import FilterConfig
+from shardsift.config.verbs import DemoConfig
 from shardsift.errors import ConfigError
 from shardsift.filter.output import KEEP_LIST
 from shardsift.filter.query import curate

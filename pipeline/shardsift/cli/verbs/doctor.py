@@ -6,11 +6,10 @@ from dataclasses import asdict
 
 from rich.text import Text
 
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE, FAILED
+from shardsift.cli.console import DONE, FAILED, PlainConsole
+from shardsift.config.verbs import DoctorConfig
 from shardsift.redaction import redact
 from shardsift.runs.doctor import Finding, examine
-from shardsift.runs.doctor_config import DoctorConfig
 
 
 def run(config: DoctorConfig, console: PlainConsole) -> int:

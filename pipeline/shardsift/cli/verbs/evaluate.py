@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.evaluate import EvaluateConfig
 from shardsift.evaluate.evaluate import Evaluation, evaluate

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardsift.cli.configs import ExplainConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config import ScoreConfig
+from shardsift.config.verbs import ExplainConfig
 from shardsift.errors import ImageError, InputError
 from shardsift.images.decode import AnyImage
 from shardsift.outputs.output import find_annotations
 from shardsift.outputs.records import recorded_config
 from shardsift.redaction import reason
 from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain
-from shardsift.report.lookup import find_samples, read_image
+from shardsift.report.pictures import find_samples, read_image
 from shardsift.scoring.scorer import Scorer
 from shardsift.storage.files import absolute, identify
 

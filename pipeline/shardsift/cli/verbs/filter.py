@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from shlex import quote
 
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.filter import QUALITY, FilterConfig
 from shardsift.filter.output import BucketCounts

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardsift.cli.browser import open_in_browser
-from shardsift.cli.configs import ReportConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole, open_in_browser
+from shardsift.config.verbs import ReportConfig
 from shardsift.errors import ConfigError
 from shardsift.outputs.records import recorded_config
 from shardsift.report.gather import RunData, gather
@@ -62,7 +60,7 @@ def _heat_maps(
     if config.model is None or not places:
         return None
     with console.busy("loading the model"):  # torch, too, takes seconds
-        from shardsift.report.heat import HeatMaps
+        from shardsift.report.explain import HeatMaps
         from shardsift.scoring.scorer import Scorer
 
         scoring = recorded_config(data.record, model=config.model, pretrained=config.pretrained)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
-from shardsift.cli.outcome import tell
+from shardsift.cli.console import DONE, PlainConsole
+from shardsift.cli.outcome import report_end
+from shardsift.config.verbs import ReshardConfig
 from shardsift.reshard.packing import ReshardTask
 from shardsift.reshard.prepare import Reshard, prepare
-from shardsift.reshard.reshard_config import ReshardConfig
 from shardsift.runs.reshard import write_tars
 from shardsift.storage.lease import check_free
 from shardsift.text import byte_size, count
@@ -43,10 +42,15 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
 def _finish(prepared: Reshard, tasks: Sequence[ReshardTask], console: PlainConsole) -> int:
     result, reports = write_tars(prepared, tasks, console)
     counts = result.counts
-    speed = byte_size(counts.work / max(counts.seconds, 1e-9))
-    numbers = [f"{counts.items:,} samples", byte_size(counts.work), f"{speed}/s"]
+    where = prepared.folder.url
+    if counts.shards:
+        speed = byte_size(counts.work / max(counts.seconds, 1e-9))
+        console.say(
+            f"wrote {count(counts.shards - counts.failed, 'shard')}: {counts.items:,} samples, "
+            f"{byte_size(counts.work)}, {speed}/s, into {where}"
+        )
     again = ", and writes sizes.json once all are there"
-    if code := tell(result, "wrote", numbers, prepared.folder.url, console, again):
+    if code := report_end(result, where, console, again):
         return code
     summary = prepared.folder.finish(prepared.plan, reports)
     if made := summary.json_made:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from shardsift.cli.console import PlainConsole, failure
-from shardsift.cli.exit_codes import DONE, FAILED, INTERRUPTED
+from shardsift.cli.console import DONE, PlainConsole
+from shardsift.cli.outcome import report_end
 from shardsift.config import RunConfig
-from shardsift.runs.preflight import LoadModel
-from shardsift.runs.score import ScoreResult, load_maclip, score
+from shardsift.runs.score import LoadModel, ScoreResult, load_maclip, score
 from shardsift.text import beside, count
 
 
@@ -28,15 +27,4 @@ def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole)
             f"{counts.per_second:,.1f} images/s, into {config.output}"
         )
         console.say(counts.pace)
-    for failed in result.failed:
-        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
-    if counts.failed:
-        console.say(
-            f"{count(counts.failed, 'shard')} failed, see {config.output}/_failed; "
-            "the same command tries them again"
-        )
-    if result.interrupted:
-        left = counts.shards_total - counts.shards
-        console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
-        return INTERRUPTED
-    return FAILED if counts.failed else DONE
+    return report_end(result, str(config.output), console)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shardsift.cli.configs import StatsConfig
-from shardsift.cli.console import PlainConsole
-from shardsift.cli.exit_codes import DONE
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
+from shardsift.config.verbs import StatsConfig
 from shardsift.outputs.manifest import QUANTILE_RANKS
 from shardsift.outputs.stats import Group, Stats, read_stats
 from shardsift.records import told_of

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shardsift.cli.configs import VerifyConfig
-from shardsift.cli.console import PlainConsole, failure
-from shardsift.cli.exit_codes import DONE, FAILED
+from shardsift.cli.console import DONE, FAILED, PlainConsole, failure
 from shardsift.cli.tables import Sheet
+from shardsift.config.verbs import VerifyConfig
 from shardsift.errors import ConfigError
 from shardsift.filter.output import RECORD as FILTER_RECORD
 from shardsift.outputs.folder import RunFolder

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.cli.configs import DemoConfig
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run
+from shardsift.config.verbs import DemoConfig
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-"""What the verbs may be asked for that have no config in the library.
-
-Light: `shardsift --help` reads all of them.
-"""
+"""Settings of the smaller verbs, a class each."""
 
 from __future__ import annotations
 
@@ -10,7 +7,95 @@ from typing import Annotated, Self
 
 from pydantic import ByteSize, Field, model_validator
 
-from shardsift.config import Config, Given, ModelConfig, OneOrMore, Share, TableConfig
+from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore, Share, TableConfig
+from shardsift.config.measures import AttributesConfig
+from shardsift.config.run import RayConfig
+from shardsift.config.score import ModelConfig
+
+SAMPLES_PER_SHARD = 10_000
+"""As img2dataset and DataComp's resharder have it, if nothing else is asked for."""
+
+
+class ReshardConfig(RayConfig):
+    """Which samples to copy, and into what."""
+
+    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(),
+        description="the scored tars: paths, globs, braces, folders, @list.txt, any fsspec URL; by "
+        "default those that the `score` run has recorded",
+    )
+    keep: str = Field(description="the output of `filter`: a folder or URL")
+    output: str | None = Field(default=None, description="folder or URL for the new tars")
+    annotations: str | None = Field(
+        default=None, description="the output of `score`, if it has moved since it was filtered"
+    )
+    samples_per_shard: int | None = Field(
+        default=None, ge=1, description="samples in a tar at most; 10,000 by default"
+    )
+    bytes_per_shard: ByteSize | None = Field(
+        default=None,
+        ge=1,
+        description="or its size, about, such as 1GB; with both, what is reached first",
+    )
+    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
+    annotate_columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=("quality", "q_sim", "q_mag"),
+        min_length=1,
+        description="columns of annotations to write into each sample's `.json`, comma-separated, "
+        "such as `quality,attr_watermark,phash`; hashes are written in hexadecimal digits. `none` "
+        "leaves all bytes as they are",
+    )
+    overwrite: bool = Field(default=False, description="replace what an earlier `reshard` wrote")
+    dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """The columns that are written into each `.json`."""
+        return () if self.annotate_columns == ("none",) else self.annotate_columns
+
+    def limits(self) -> tuple[int | None, int | None]:
+        """Return samples and bytes of a tar; None for no limit."""
+        samples = self.samples_per_shard
+        if samples is None and self.bytes_per_shard is None:
+            samples = SAMPLES_PER_SHARD
+        return samples, self.bytes_per_shard
+
+
+class DoctorConfig(ModelConfig, TableConfig):
+    """What a run is going to use."""
+
+    places: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(),
+        description="shards that it is to read, and folders that it is to write into; any fsspec "
+        "URL. Of shards the first is read for a moment; in a folder without any a file is written "
+        "and removed",
+    )
+    address: str | None = Field(
+        default=None,
+        description="the Ray cluster to look at, such as `auto`; by default one on this machine is "
+        "started",
+    )
+    seconds: float = Field(
+        default=2.5, gt=0, description="seconds for which each stage's speed is measured; four do"
+    )
+
+
+class AskConfig(AttributesConfig, RayConfig):
+    """Settings of `ask`: what to ask, of which annotations, and where to write the answers."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of a `score` run with `--embeddings maclip`: a folder or URL"
+    )
+    output: str | None = Field(default=None, description="folder or URL for the answers")
+    model: str | None = Field(
+        default=None, description="the model of that run, if its config lies elsewhere by now"
+    )
+    pretrained: str | None = Field(
+        default=None, description="the weights of that run, if they lie elsewhere by now"
+    )
+    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
+    overwrite: bool = Field(default=False, description="replace what an earlier `ask` wrote")
+
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
 
