@@ -17,7 +17,6 @@ from rich.text import Text
 from shardsift.cli.tables import Sheet, tables_of
 from shardsift.progress import Course, Look
 from shardsift.redaction import clean, shown
-from shardsift.storage.files import absolute
 from shardsift.text import command
 
 DONE: Final = 0
@@ -74,6 +73,10 @@ class PlainConsole(Console):
         """Show the command that is of use next, in one piece."""
         if not self.is_quiet:
             self.print(f"next: {command(verb, *words)}", soft_wrap=True)
+
+    def open_page(self, url: str) -> None:
+        """Open a page in a browser: a path, or a URL that browsers know."""
+        webbrowser.open(url if "://" in url else f"file://{url}")
 
     def watch(self, look: Look) -> AbstractContextManager[None]:
         """Show how far something is, as long as the block lasts."""
@@ -136,9 +139,3 @@ def start_console(talk: Talk | None = None) -> PlainConsole:
     for package in ("shardsift", "jobs"):
         logging.getLogger(package).setLevel(logging.DEBUG if talk.verbose else logging.INFO)
     return console
-
-
-def open_in_browser(location: str) -> None:
-    """Open a page, on a disk or at a URL that browsers know."""
-    url = absolute(location)
-    webbrowser.open(url if "://" in url else f"file://{url}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shardsift.cli.console import DONE, PlainConsole, open_in_browser
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.verbs import CompareConfig
 from shardsift.documents import as_json
@@ -49,7 +49,7 @@ def _write_page(
         console.say(page.problem)
     console.say(f"page: {location} ({len(html) / 1e6:.1f} MB)")
     if config.open:
-        open_in_browser(location)
+        console.open_page(absolute(location))
 
 
 def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:

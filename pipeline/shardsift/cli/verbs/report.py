@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardsift.cli.console import DONE, PlainConsole, open_in_browser
+from shardsift.cli.console import DONE, PlainConsole
 from shardsift.config.verbs import ReportConfig
 from shardsift.errors import ConfigError
 from shardsift.outputs.records import recorded_config
@@ -44,7 +44,7 @@ def run(config: ReportConfig, console: PlainConsole) -> int:
             console.say(note)
     console.say(f"report: {location} ({len(page) / 1e6:.1f} MB)")
     if config.open:
-        open_in_browser(location)
+        console.open_page(absolute(location))
     keep = ["--keep-top", f"{config.keep_top:g}"]
     if config.min_quality is not None:
         keep = ["--min-quality", f"{config.min_quality:g}"]
