@@ -23,8 +23,8 @@ demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
 	$(BIN)/shardsift demo
 
 # Files are shared between processes: what a module has started, say Ray, serves all of its tests.
-test: $(STAMP)  ## the whole test suite, on up to four cores
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+test: $(STAMP)  ## the whole test suite, by three processes, which wait for Ray more than they compute
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
 	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600
@@ -45,12 +45,12 @@ filter: $(STAMP)  ## filter 10^7 rows next to DuckDB and polars; takes minutes
 	SHARDSIFT_TEST_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/outputs/test_compact.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
-	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_run.py tests/jobs/gpu/test_run.py
-	$(BIN)/python -m jobs.bench
+	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_speed.py tests/jobs/bench/test_gpu.py
+	$(BIN)/python -m jobs.bench speed
 
 feed: $(STAMP)  ## what an actor does for a picture, model left out; AGAINST=COMMIT for two in turn; takes minutes
-	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/feed
-	$(BIN)/python -m jobs.feed $(if $(AGAINST),--against $(AGAINST))
+	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_feed.py
+	$(BIN)/python -m jobs.bench feed $(if $(AGAINST),--against $(AGAINST))
 
 # No Ray, no network, no venv: the Python and the torch that the machine with the GPU has.
 GPU_PYTHON ?= python3
@@ -58,7 +58,7 @@ DEVICE ?= cuda
 GPU_FLAGS ?= $(if $(filter cpu,$(DEVICE)),--images 64 --sizes 256x256 --dtypes float32 --batch-sizes 16 --decode-workers 2)
 gpu:  ## scores and speed on a GPU, by GPU_PYTHON's torch; DEVICE=cpu to try it; takes minutes
 	SHARDSIFT_TEST_DEVICE=$(DEVICE) PYTHONPATH=pipeline:. $(GPU_PYTHON) -m pytest --confcutdir tests/gpu tests/gpu
-	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.gpu --device $(DEVICE) $(GPU_FLAGS)
+	PYTHONPATH=pipeline:. $(GPU_PYTHON) -m jobs.bench gpu --device $(DEVICE) $(GPU_FLAGS)
 
 gpu-ray: $(STAMP)  ## actors on the GPUs of this machine, pinned, and killed while they score
 	SHARDSIFT_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/integration/test_gpu_actors.py

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import Any, cast, get_args
 from unittest import mock
@@ -24,9 +25,9 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from jobs.bench.corpus import MODEL
-from jobs.bench.peak import count_flops, measure_peak
 from shardsift.annotations.annotate import StageClock, annotate
 from shardsift.config import Dtype, ScoreConfig
 from shardsift.records import ShardTask
@@ -34,6 +35,30 @@ from shardsift.scoring.crops import count_crops, cut_crops
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.maclip import fuse, magnitude_cue, similarity_cue
 from shardsift.scoring.scorer import Scorer
+
+_SIDE = {"cpu": 2048, "cuda": 8192}
+_ROUNDS = 10
+
+
+def count_flops(encoder: Encoder, crops_N3SS: Tensor) -> float:
+    """Count floating-point operations a crop, a multiplication and an addition being two."""
+    with FlopCounterMode(display=False) as counter:
+        encoder.encode(crops_N3SS)
+    return counter.get_total_flops() / len(crops_N3SS)
+
+
+def measure_peak(device: str, dtype: str) -> float:
+    """Measure the floating-point operations a second of a large matrix product."""
+    side = _SIDE[device]
+    factor = torch.randn(side, side, device=device).to(getattr(torch, dtype))
+
+    def seconds() -> float:
+        started = perf_counter()
+        product = factor @ factor
+        product[0, 0].item()  # waits for a GPU
+        return perf_counter() - started
+
+    return 2 * side**3 / min(seconds() for _ in range(_ROUNDS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import pytest
 import s3fs
 from PIL import Image
 
-from jobs.scale.outlook import requests_for_shard
+from jobs.bench.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import OutputError, ShardError

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from jobs.scale.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
+from jobs.bench.simulated import ACTORS_PER_NODE, MEAN_SECONDS, Flaw, SimulatedFleet
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.errors import EngineError
 from shardsift.outputs.manifest import ManifestWriter

@@ -11,8 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from jobs.gpu.gpu_config import GpuConfig
-from jobs.gpu.run import run_gpu
+from jobs.bench.gpu import GpuConfig, measure
 from shardsift.errors import InputError
 
 
@@ -31,7 +30,7 @@ def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
         batch_sizes=(2,),
         decode_workers=0,
     )
-    run_gpu(config, Console(file=shown, width=100))
+    measure(config, Console(file=shown, width=100))
     found = json.loads((tmp_path / "gpu.json").read_text())
     (encoder,) = found["encoder"]
     alone, together = found["shards"]
@@ -47,5 +46,5 @@ def test_the_encoder_and_a_shard_are_measured(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--device cuda: this torch .* sees no GPU"):
-        run_gpu(GpuConfig(output=tmp_path), Console(file=io.StringIO()))
+        measure(GpuConfig(output=tmp_path), Console(file=io.StringIO()))
     assert not list(tmp_path.iterdir())

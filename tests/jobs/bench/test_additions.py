@@ -8,12 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.extras.extras_config import CostConfig
-from jobs.extras.run import run_extras
+from jobs.bench.additions import AdditionsConfig, measure
 
 
 def test_every_addition_is_measured_beside_the_score(tmp_path: Path) -> None:
-    config = CostConfig(
+    config = AdditionsConfig(
         model="compact",
         output=tmp_path,
         images=2,
@@ -23,8 +22,8 @@ def test_every_addition_is_measured_beside_the_score(tmp_path: Path) -> None:
         batch_size=2,
     )
     shown = io.StringIO()
-    run_extras(config, Console(file=shown, width=100))
-    found = json.loads((tmp_path / "extras.json").read_text())
+    measure(config, Console(file=shown, width=100))
+    found = json.loads((tmp_path / "additions.json").read_text())
     costs = {cost["addition"]: cost for cost in found["additions"]}
     assert list(costs) == [
         *("score alone", "10 attributes", "embeddings", "sha256", "phash", "both hashes"),

@@ -1,4 +1,4 @@
-"""`python -m jobs.measure.reshard KEPT --scratch DIR`: new tars beside `cp` of the same bytes.
+"""`python -m jobs.bench reshard KEPT --scratch DIR`: new tars beside `cp` of the same bytes.
 
 Lap by lap in turn, on actors that are ready, on the disk of the scratch folder.
 """
@@ -128,7 +128,3 @@ def measure(
 def _say(what: str, numbers: Sequence[float]) -> None:
     sys.stdout.write(f"{what}  {'  '.join(f'{number:.4g}' for number in numbers)}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    typer.run(measure)

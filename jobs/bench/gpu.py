@@ -5,7 +5,6 @@ Shapes in names: N crops, S = 224.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import tempfile
@@ -18,23 +17,53 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from rich import box
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
+from jobs.bench.contestants import count_flops, measure_peak
 from jobs.bench.corpus import MODEL, write_shard, write_weights
-from jobs.bench.peak import count_flops, measure_peak
-from jobs.gpu.gpu_config import GpuConfig
-from jobs.gpu.lap import Lap, run_lap, run_together
-from shardsift.config import CropPlan, Dtype, ScoreConfig
+from jobs.bench.gpu_lap import Lap, run_lap, run_together
+from jobs.bench.harness import Measurement, table, widen
+from shardsift.config import CropPlan, Dtype, RunConfig, ScoreConfig
 from shardsift.errors import InputError
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import CROP_SIZE, count_crops
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.scorer import Scorer
 
+
+class GpuConfig(Measurement):
+    """On what, and for how long."""
+
+    device: str = Field(default="cuda", description="`cuda`, `cuda:N`, or `cpu` to try the script")
+    images: int = Field(default=20_000, ge=1, description="pictures of a shard, at most")
+    megapixels: int = Field(default=4_000, ge=1, description="of a shard, at most")
+    seconds: float = Field(default=1.0, gt=0, description="of the encoder alone, each time")
+    sizes: tuple[str, ...] = Field(
+        default=("256x256", "512x384", "1024x768"), description="of the pictures; may be repeated"
+    )
+    plans: tuple[CropPlan, ...] = Field(
+        default=("paper", "global"), description="crop plans; may be repeated"
+    )
+    actors: tuple[int, ...] = Field(
+        default=(1, 2), description="processes that share the GPU; may be repeated"
+    )
+    dtypes: tuple[Dtype, ...] = Field(
+        default=("bfloat16", "float16", "float32"),
+        description="of the encoder alone; from tar to Parquet the first one; may be repeated",
+    )
+    batch_sizes: tuple[int, ...] = Field(
+        default=(64, 256), description="crops; from tar to Parquet the last one; may be repeated"
+    )
+    decode_workers: int = Field(
+        default=RunConfig(cpus_per_actor=os.cpu_count()).decode_workers_of_actor(),
+        ge=0,
+        description="processes that decode, as an actor with all cores has; with 0 two threads",
+    )
+
+
 _QUALITY = 75
-_TABLE_WIDTH = 110
 _WARM_IMAGES = 2_000
 _LAUNCHED = 4
 """Batches between two looks at the clock, which the GPU has ended by then."""
@@ -70,39 +99,36 @@ class ShardSpeed:
     """Share of the time that each stage was at work; of decoding, that each worker was."""
 
 
-def run_gpu(config: GpuConfig, console: Console) -> None:
+def measure(config: GpuConfig, console: Console) -> None:
     """Measure, print two tables, write `gpu.json`. Raises InputError if the device isn't there."""
     if config.device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"--device {config.device}: this torch ({torch.__version__}) sees no GPU")
     torch.set_num_threads(1)
     console.print(" · ".join(_machine(config).values()), soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _TABLE_WIDTH
-    config.output.mkdir(parents=True, exist_ok=True)
-    path = config.output / "gpu.json"
+    widen(console)
     found: dict[str, Any] = {"machine": _machine(config), "config": config.model_dump(mode="json")}
     encoders: list[EncoderSpeed] = []
     shards: list[ShardSpeed] = []
     with tempfile.TemporaryDirectory() as folder:
         weights = write_weights(Path(folder, "weights.pt"))
         base = ScoreConfig(model=MODEL, pretrained=str(weights))
-        for speed in measure_encoder(base, config):
+        for speed in _measure_encoder(base, config):
             encoders.append(speed)
-            _write(path, found | {"encoder": list(map(asdict, encoders))})
-        console.print(encoder_table(encoders))
+            config.save("gpu", found | {"encoder": list(map(asdict, encoders))})
+        console.print(_encoder_table(encoders))
         for speed in _measure_shards(base, config, Path(folder), encoders):
             console.print(
                 f"{speed.size} {speed.plan} by {speed.actors}: "
                 f"{speed.images_per_second:,.0f} pictures/s"
             )
             shards.append(speed)
-            both = {"encoder": list(map(asdict, encoders)), "shards": list(map(asdict, shards))}
-            _write(path, found | both)
-    console.print(shard_table(shards, config))
-    console.print(f"figures: {path}", soft_wrap=True)
+            found |= {"encoder": list(map(asdict, encoders)), "shards": list(map(asdict, shards))}
+            config.save("gpu", found)
+    console.print(_shard_table(shards, config))
+    config.write("gpu", found, console)
 
 
-def measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
+def _measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
     """Measure the encoder alone, by dtype and size of its batch."""
     flops = count_flops(Encoder(base, "cpu"), torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
     model = load_clip(base)
@@ -133,10 +159,6 @@ def _memory_taken(config: GpuConfig) -> float:
         return 0.0
     torch.cuda.empty_cache()
     return torch.cuda.memory_reserved(config.device) / 1e9
-
-
-def _write(path: Path, found: dict[str, Any]) -> None:
-    path.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _rate(work: Callable[[], object], config: GpuConfig) -> float:
@@ -197,48 +219,47 @@ def _measure_shards(
             )
 
 
-def encoder_table(speeds: list[EncoderSpeed]) -> Table:
+def _encoder_table(speeds: list[EncoderSpeed]) -> Table:
     """Tabulate the encoder alone."""
-    table = Table(title="RN50 alone", title_justify="left", box=box.SIMPLE)
-    for number, column in enumerate(("dtype", "batch", "crops/s", "of peak", "GB")):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    for speed in speeds:
-        table.add_row(
-            speed.dtype,
-            str(speed.batch_size),
-            f"{speed.crops_per_second:,.0f}",
-            f"{speed.share_of_peak:.0%}",
-            f"{speed.gigabytes:.1f}",
-        )
-    table.caption = (
-        "of peak: a crop's operations, none of them merged, in those of a matrix product"
+    return table(
+        "RN50 alone",
+        ("dtype", "batch", "crops/s", "of peak", "GB"),
+        [
+            [
+                speed.dtype,
+                str(speed.batch_size),
+                f"{speed.crops_per_second:,.0f}",
+                f"{speed.share_of_peak:.0%}",
+                f"{speed.gigabytes:.1f}",
+            ]
+            for speed in speeds
+        ],
+        caption="of peak: a crop's operations, none of them merged, in those of a matrix product",
     )
-    table.caption_justify = "left"
-    return table
 
 
-def shard_table(speeds: list[ShardSpeed], config: GpuConfig) -> Table:
+def _shard_table(speeds: list[ShardSpeed], config: GpuConfig) -> Table:
     """Tabulate tar to Parquet, with the stage that holds up the others."""
     settings = f"{config.dtypes[0]}, batches of {config.batch_sizes[-1]}"
-    title = f"tar to Parquet, {settings}, {config.decode_workers} processes decode"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    columns = ("pictures", "plan", "actors", "pictures/s", "of encoder", "feeder µs", "held up by")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if 1 < number < 6 else "left", no_wrap=True)
+    rows: list[list[str]] = []
     for speed in speeds:
         slowest = max(speed.busy, key=lambda stage, busy=speed.busy: busy[stage])
-        table.add_row(
-            speed.size,
-            speed.plan,
-            str(speed.actors),
-            f"{speed.images_per_second:,.0f}",
-            f"{speed.share_of_encoder:.0%}",
-            f"{speed.feeder:,.0f}",
-            f"{slowest} ({speed.busy[slowest]:.0%} busy)",
+        rows.append(
+            [
+                *(speed.size, speed.plan, str(speed.actors)),
+                f"{speed.images_per_second:,.0f}",
+                f"{speed.share_of_encoder:.0%}",
+                f"{speed.feeder:,.0f}",
+                f"{slowest} ({speed.busy[slowest]:.0%} busy)",
+            ]
         )
-    table.caption = "score: the GPU, and the thread that feeds it for so many µs a picture"
-    table.caption_justify = "left"
-    return table
+    return table(
+        f"tar to Parquet, {settings}, {config.decode_workers} processes decode",
+        ("pictures", "plan", "actors", "pictures/s", "of encoder", "feeder µs", "held up by"),
+        rows,
+        names=(0, 1, 6),
+        caption="score: the GPU, and the thread that feeds it for so many µs a picture",
+    )
 
 
 def _machine(config: GpuConfig) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -14,20 +13,35 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from rich import box
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from jobs.bench.corpus import MODEL, write_shard, write_weights
-from jobs.extras.extras_config import CostConfig
+from jobs.bench.harness import Measurement, table
 from shardsift.annotations.annotate import annotate
-from shardsift.config import HashName, RunConfig, ScoreConfig, load_config
+from shardsift.config import CropPlan, Dtype, HashName, RunConfig, ScoreConfig, load_config
 from shardsift.images.decode import decode_rgb
 from shardsift.images.hashes import Hashes, perceptual_hash
 from shardsift.images.pool import make_decoder
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.samples import read_samples
+
+
+class AdditionsConfig(Measurement):
+    """On what, and how often."""
+
+    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`")
+    model: str = Field(default=MODEL, description="its weights are made up, unless it is `compact`")
+    images: int = Field(default=400, ge=2, description="pictures of the shard")
+    size: str = Field(default="512x384", description="of the pictures")
+    laps: int = Field(default=5, ge=1, description="of each, in turn")
+    crops: CropPlan = Field(default="paper", description="the crop plan")
+    dtype: Dtype = Field(default="bfloat16", description="of the encoder")
+    batch_size: int | None = Field(default=None, ge=1, description="crops")
+    decode_workers: int = Field(default=0, ge=0, description="processes; with 0 two threads")
+
 
 _QUALITY = 75
 _MAX_PIXELS = 1 << 30
@@ -43,8 +57,8 @@ class Cost:
     of_score: float
 
 
-def run_extras(config: CostConfig, console: Console) -> None:
-    """Measure, print two tables, write `extras.json`."""
+def measure(config: AdditionsConfig, console: Console) -> None:
+    """Measure, print two tables, write `additions.json`."""
     width, height = map(int, config.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         shard = write_shard(Path(folder, "a.tar"), config.images, width, height, _QUALITY)
@@ -56,11 +70,8 @@ def run_extras(config: CostConfig, console: Console) -> None:
         )
         costs = measure_additions(shard, scoring, config)
     console.print(_cost_table(costs, config))
-    config.output.mkdir(parents=True, exist_ok=True)
     found = {"config": config.model_dump(mode="json"), "decoding_us": decoding}
-    path = config.output / "extras.json"
-    path.write_text(json.dumps(found | {"additions": list(map(asdict, costs))}, indent=2) + "\n")
-    console.print(f"figures: {path}", soft_wrap=True)
+    config.write("additions", found | {"additions": list(map(asdict, costs))}, console)
 
 
 def measure_decoding(shard: Path) -> dict[str, float]:
@@ -85,7 +96,7 @@ def _microseconds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
     return median(laps)
 
 
-def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> list[Cost]:
+def measure_additions(shard: Path, scoring: ScoreConfig, config: AdditionsConfig) -> list[Cost]:
     """Measure laps of each addition in turn, the first of each left out."""
     asked = load_config(RunConfig, overrides={"attribute": ["clip-iqa"]}).asked()
     make = partial(Scorer, scoring, device=config.device, batch_size=config.batch_size)
@@ -124,20 +135,12 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: CostConfig) -> 
     ]
 
 
-def _decoding_table(decoding: dict[str, float], config: CostConfig) -> Table:
-    table = Table(title=f"one thread, {config.size}", title_justify="left", box=box.SIMPLE)
-    for column in ("", "µs a picture", "of decoding"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, microseconds in decoding.items():
-        table.add_row(name, f"{microseconds:,.0f}", f"{microseconds / decoding['decode']:.1%}")
-    return table
+def _decoding_table(decoding: dict[str, float], config: AdditionsConfig) -> Table:
+    rows = [[name, f"{us:,.0f}", f"{us / decoding['decode']:.1%}"] for name, us in decoding.items()]
+    return table(f"one thread, {config.size}", ["", "µs a picture", "of decoding"], rows)
 
 
-def _cost_table(costs: list[Cost], config: CostConfig) -> Table:
+def _cost_table(costs: list[Cost], config: AdditionsConfig) -> Table:
     title = f"tar to Parquet, {config.device}, {config.crops}, {config.dtype}, {config.laps} laps"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    for column in ("", "pictures/s", "of the score alone"):
-        table.add_column(column, justify="right" if column else "left")
-    for cost in costs:
-        table.add_row(cost.addition, f"{cost.images_per_second:,.1f}", f"{cost.of_score:.2%}")
-    return table
+    rows = [[one.addition, f"{one.images_per_second:,.1f}", f"{one.of_score:.2%}"] for one in costs]
+    return table(title, ["", "pictures/s", "of the score alone"], rows)

@@ -1,4 +1,4 @@
-"""How exact scores are: `python -m jobs.measure.exactness SHARDS`.
+"""How exact scores are: `python -m jobs.bench exactness SHARDS`.
 
 Scores a sample of the images again in other batches, another order, with other threads and dtypes,
 and the shards with other numbers of actors; prints by how much `quality` then differs.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +21,9 @@ import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
-from jobs.measure.plans import read_pictures
+from jobs.bench.harness import table
+from jobs.bench.plans import read_pictures
 from shardsift.cli.console import USER_ERROR, PlainConsole
 from shardsift.config import RunConfig, ScoreConfig
 from shardsift.errors import ShardsiftError
@@ -56,7 +55,8 @@ def measure(
         sys.stderr.write(f"measure_exactness: {error}\n")
         sys.exit(USER_ERROR)
     title = f"{len(pictures)} images, {torch.get_num_threads()} threads, {model}, {device}"
-    Console().print(_table(title, found))
+    columns = ("", "images", "largest difference", "rms", "equal to the bit")
+    Console().print(table(title, columns, [_row(name, *both) for name, both in found.items()]))
 
 
 def _in_memory(
@@ -107,17 +107,8 @@ def _on_ray(
     return {"two actors for one": (annotate(1), annotate(2))}
 
 
-def _table(title: str, found: Mapping[str, tuple[Qualities, Qualities]]) -> Table:
-    table = Table(title=title)
-    for column in ("", "images", "largest difference", "rms", "equal to the bit"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, (usual, other) in found.items():
-        difference = np.abs(usual.astype(float) - other)
-        rms = float(np.sqrt((difference**2).mean()))
-        equal = f"{(usual == other).mean():.0%}"
-        table.add_row(name, f"{len(usual):,}", f"{difference.max():.1e}", f"{rms:.1e}", equal)
-    return table
-
-
-if __name__ == "__main__":
-    typer.run(measure)
+def _row(name: str, usual: Qualities, other: Qualities) -> list[str]:
+    difference = np.abs(usual.astype(float) - other)
+    rms = float(np.sqrt((difference**2).mean()))
+    equal = f"{(usual == other).mean():.0%}"
+    return [name, f"{len(usual):,}", f"{difference.max():.1e}", f"{rms:.1e}", equal]

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.bench.bench_config import BenchConfig
 from jobs.bench.contestants import Conditions
 from jobs.bench.race import BenchmarkError, race
-from jobs.bench.run import run_bench
+from jobs.bench.speed import SpeedConfig, measure
 from shardsift.cli.console import PlainConsole
 
 
@@ -20,9 +19,9 @@ from shardsift.cli.console import PlainConsole
 def test_ours_scores_as_the_published_code_does(tmp_path: Path) -> None:
     console = PlainConsole(file=io.StringIO(), width=200)
     only = ("published", "shardsift paper float32", "encoder alone float32")
-    config = BenchConfig(output=tmp_path, images=1, rounds=1, ray=False, only=only)
-    run_bench(config, console)
-    report = json.loads((tmp_path / "bench.json").read_text())
+    config = SpeedConfig(output=tmp_path, images=1, rounds=1, ray=False, only=only)
+    measure(config, console)
+    report = json.loads((tmp_path / "speed.json").read_text())
     theirs, ours, alone = report["entries"]
     assert theirs["speedup"] == 1.0
     assert ours["difference"] < 1e-5
@@ -30,7 +29,7 @@ def test_ours_scores_as_the_published_code_does(tmp_path: Path) -> None:
     assert {"read", "decode", "score", "write"} == ours["stages"].keys()
     assert alone["of_peak"] > 0
     assert report["of_encoder"]["float32"] > 0
-    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif("SHARDSIFT_TEST_BENCH" not in os.environ, reason="make bench runs it: 8 s")

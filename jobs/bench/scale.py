@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,21 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.scale.outlook import Outlook, requests_for, simulate
-from jobs.scale.scale_config import ScaleConfig
+from jobs.bench.harness import table, widen
+from jobs.bench.outlook import Outlook, ScaleConfig, requests_for, simulate
 from shardsift.drawing import new_figure
 
 
-def run_scale(config: ScaleConfig, console: Console) -> None:
+def measure(config: ScaleConfig, console: Console) -> None:
     """Simulate, print a table, write `scale.json` and `scale.png`."""
-    config.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"simulated": True, "config": config.model_dump(mode="json")}
     if config.real:
-        from jobs.scale.real import hold_against_real  # starts Ray
+        from jobs.bench.real import hold_against_real  # starts Ray
 
         with console.status("one and two real actors"):
             checks = list(hold_against_real())
@@ -39,14 +36,11 @@ def run_scale(config: ScaleConfig, console: Console) -> None:
         for gpus in config.gpus:
             with console.status(f"{gpus} GPUs, a store of {store_gb_s:g} GB/s"), _silent_losses():
                 outlooks.append(simulate(config, gpus, store_gb_s))
-    if not console.is_terminal:
-        console.width = 110
-    console.print(outlook_table(outlooks, config))
-    figures = found | {"outlooks": list(map(asdict, outlooks))}
-    path = config.output / "scale.json"
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    picture = draw_outlooks(outlooks, config, config.output / "scale.png")
-    console.print(f"figures: {path}, {picture}", soft_wrap=True)
+    widen(console)
+    console.print(_outlook_table(outlooks, config))
+    config.write("scale", found | {"outlooks": list(map(asdict, outlooks))}, console)
+    picture = _draw_outlooks(outlooks, config, config.output / "scale.png")
+    console.print(f"picture: {picture}", soft_wrap=True)
 
 
 @contextmanager
@@ -61,33 +55,32 @@ def _silent_losses() -> Generator[None]:
         logger.setLevel(before)
 
 
-def outlook_table(outlooks: list[Outlook], config: ScaleConfig) -> Table:
+def _outlook_table(outlooks: list[Outlook], config: ScaleConfig) -> Table:
     """Tabulate what the corpus would take."""
-    title = (
-        f"SIMULATED: {config.pictures:,} pictures in shards of {config.shard_pictures:,}, "
-        f"{requests_for(config):,} requests"
-    )
-    table = Table(title=title, title_justify="left", box=box.SIMPLE)
     columns = ("store GB/s", "GPUs", "hours", "GPU hours", "pictures/s", "of GPUs", "held up by")
-    for column in (*columns, "nodes lost"):
-        table.add_column(column, justify="left" if column == "held up by" else "right")
-    for one in outlooks:
-        table.add_row(
-            f"{one.store_gb_s:g}",
-            str(one.gpus),
-            f"{one.hours:,.1f}",
-            f"{one.gpu_hours:,.0f}",
-            f"{one.pictures_per_second:,.0f}",
-            f"{one.efficiency:.0%}",
-            one.held_up_by,
-            str(one.lost_nodes),
-        )
-    table.caption = "of GPUs: what they do in what they would if they never waited"
-    table.caption_justify = "left"
-    return table
+    return table(
+        f"SIMULATED: {config.pictures:,} pictures in shards of {config.shard_pictures:,}, "
+        f"{requests_for(config):,} requests",
+        (*columns, "nodes lost"),
+        [
+            [
+                f"{one.store_gb_s:g}",
+                str(one.gpus),
+                f"{one.hours:,.1f}",
+                f"{one.gpu_hours:,.0f}",
+                f"{one.pictures_per_second:,.0f}",
+                f"{one.efficiency:.0%}",
+                one.held_up_by,
+                str(one.lost_nodes),
+            ]
+            for one in outlooks
+        ],
+        names=(6,),
+        caption="of GPUs: what they do in what they would if they never waited",
+    )
 
 
-def draw_outlooks(outlooks: list[Outlook], config: ScaleConfig, path: Path) -> Path:
+def _draw_outlooks(outlooks: list[Outlook], config: ScaleConfig, path: Path) -> Path:
     """Write a PNG of pictures a second by GPUs, a line for each store."""
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.scale.outlook import requests_for, simulate
-from jobs.scale.run import run_scale
-from jobs.scale.scale_config import ScaleConfig
+from jobs.bench.outlook import ScaleConfig, requests_for, simulate
+from jobs.bench.scale import measure
 
 CONFIG = ScaleConfig(pictures=20_000_000, node_hours=1e9)
 AMPLE = 1e6
@@ -64,7 +63,7 @@ def test_requests_are_blocks_and_eight_for_each_shard() -> None:
 def test_a_table_a_file_and_a_picture_say_that_it_is_simulated(tmp_path: Path) -> None:
     shown = io.StringIO()
     config = CONFIG.model_copy(update={"gpus": (8, 16), "store_gb_s": (4.4,), "output": tmp_path})
-    run_scale(config, Console(file=shown, width=120))
+    measure(config, Console(file=shown, width=120))
     assert "SIMULATED: 20,000,000 pictures" in shown.getvalue()
     found = json.loads((tmp_path / "scale.json").read_text())
     assert found["simulated"] is True

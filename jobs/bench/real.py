@@ -14,8 +14,7 @@ import torch
 
 from jobs.bench.corpus import write_shard
 from jobs.bench.engine import time_coordinator
-from jobs.scale.outlook import simulate
-from jobs.scale.scale_config import ScaleConfig
+from jobs.bench.outlook import ScaleConfig, simulate
 from shardsift.annotations.annotate import annotate
 from shardsift.config import ScoreConfig
 from shardsift.engine.cluster import connected

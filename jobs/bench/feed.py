@@ -13,21 +13,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
-from rich import box
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from jobs.bench.corpus import write_shard
-from jobs.feed.feed_config import FeedConfig
+from jobs.bench.harness import Measurement, table, widen
+from shardsift.config import CropPlan
 from shardsift.errors import InputError
+
+
+class FeedConfig(Measurement):
+    """Which commits, on what, and for how long."""
+
+    against: str | None = Field(
+        default=None, description="a commit to measure beside this checkout, lap by lap in turn"
+    )
+    rounds: int = Field(default=3, ge=1, description="laps of each; the table has medians")
+    seconds: float = Field(default=3.0, gt=0, description="of a lap")
+    workers: int = Field(default=2, ge=1, description="how many decode at a time")
+    sizes: tuple[str, ...] = Field(
+        default=("128x96", "512x384", "1024x768"), description="of the pictures; may be repeated"
+    )
+    plans: tuple[CropPlan, ...] = Field(
+        default=get_args(CropPlan),
+        description="crop plans; may be repeated",
+    )
+
 
 HERE = Path(__file__).parents[2]
 
 _HERE_NAME = "here"
 _NAME_SHOWN = 8
-_TABLE_WIDTH = 110
 _QUALITY = 75
 _PIXELS = 120_000_000
 _FEWEST, _MOST = 1_000, 10_000
@@ -44,7 +63,7 @@ class Course(NamedTuple):
     plan: str
 
 
-def run_feed(config: FeedConfig, console: Console) -> None:
+def measure(config: FeedConfig, console: Console) -> None:
     """Measure, print a table, write `feed.json`.
 
     Raises:
@@ -62,16 +81,12 @@ def run_feed(config: FeedConfig, console: Console) -> None:
                 status.update(f"lap {number + 1} of {config.rounds}: {' '.join(course)}, {name}")
                 lap = run_lap(tree, shards[course.size], course.plan, config)
                 laps[course].setdefault(name, []).append(lap)
-    if not console.is_terminal:
-        console.width = _TABLE_WIDTH
+    widen(console)
     medians = {
         course: {name: _median(each) for name, each in own.items()} for course, own in laps.items()
     }
-    console.print(feed_table(medians, config))
-    config.output.mkdir(parents=True, exist_ok=True)
-    path = config.output / "feed.json"
-    path.write_text(json.dumps(list(_as_json(laps, medians)), indent=2) + "\n")
-    console.print(f"figures: {path}")
+    console.print(_feed_table(medians, config))
+    config.write("feed", list(_as_json(laps, medians)), console)
 
 
 def check_out(commit: str, folder: Path) -> Path:
@@ -90,7 +105,7 @@ def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
     """Run a lap of the code that lies in a folder, in a new process. Raises InputError."""
     options = ["--plan", plan, "--workers", config.workers, "--seconds", config.seconds]
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.feed.lap", str(shard), *map(str, options)],
+        [sys.executable, "-m", "jobs.bench.feed_lap", str(shard), *map(str, options)],
         cwd=tree,
         env=os.environ | {"PYTHONPATH": f"{tree / 'pipeline'}{os.pathsep}{tree}"},
         capture_output=True,
@@ -102,33 +117,34 @@ def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
     return cast(Lap, json.loads(done.stdout))
 
 
-def feed_table(medians: Mapping[Course, Mapping[str, Lap]], config: FeedConfig) -> Table:
+def _feed_table(medians: Mapping[Course, Mapping[str, Lap]], config: FeedConfig) -> Table:
     """Tabulate what a picture costs, and how many a second one process could give."""
-    title = f"an actor whose model costs nothing, {config.workers} decode, µs of CPU a picture"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    names = ["pictures/s", "times", "all", "feeder", "lock", "most/s", "read", "decode", "rows"]
-    for number, column in enumerate(["pictures", "code", *names, "ops"]):
-        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=True)
+    rows: list[list[str]] = []
     for course, own in medians.items():
         base = own[config.against or _HERE_NAME]["images_per_second"]
         for name, lap in own.items():
             alone, locked, speed = lap["alone"], lap["locked"], lap["images_per_second"]
-            table.add_row(
-                " ".join(course),
-                name[:_NAME_SHOWN],
-                *(f"{speed:,.0f}", f"{speed / base:.2f}"),
-                *(f"{lap['cpu']:,.0f}", f"{lap['feeder']:,.0f}"),
-                *(("", "") if not locked else (f"{locked:.0%}", f"{speed / locked:,.0f}")),
-                *(f"{alone[stage]:,.0f}" for stage in ("read", "decode", "rows")),
-                f"{lap['operations']:.1f}",
+            rows.append(
+                [
+                    " ".join(course),
+                    name[:_NAME_SHOWN],
+                    *(f"{speed:,.0f}", f"{speed / base:.2f}"),
+                    *(f"{lap['cpu']:,.0f}", f"{lap['feeder']:,.0f}"),
+                    *(("", "") if not locked else (f"{locked:.0%}", f"{speed / locked:,.0f}")),
+                    *(f"{alone[stage]:,.0f}" for stage in ("read", "decode", "rows")),
+                    f"{lap['operations']:.1f}",
+                ]
             )
-    table.caption = (
-        "lock: share of the time in which a thread of the actor's process held the interpreter "
-        "lock; most: pictures a second if one always did\n"
-        "read, decode, rows: each by itself in one thread; ops: torch's, to pack the crops"
+    names = ["pictures/s", "times", "all", "feeder", "lock", "most/s", "read", "decode", "rows"]
+    return table(
+        f"an actor whose model costs nothing, {config.workers} decode, µs of CPU a picture",
+        ["pictures", "code", *names, "ops"],
+        rows,
+        names=(0, 1),
+        caption="lock: share of the time in which a thread of the actor's process held the "
+        "interpreter lock; most: pictures a second if one always did\n"
+        "read, decode, rows: each by itself in one thread; ops: torch's, to pack the crops",
     )
-    table.caption_justify = "left"
-    return table
 
 
 def _write_shard(folder: Path, size: str) -> Path:

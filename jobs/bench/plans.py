@@ -1,4 +1,4 @@
-"""What crop plans cost and how they rank: `python -m jobs.measure.plans SHARDS`.
+"""What crop plans cost and how they rank: `python -m jobs.bench plans SHARDS`.
 
 Scores a sample of the images by every plan, and prints images a second and the rank correlation of
 `quality` with that of plan `paper`. `--long-side` resizes the images first.
@@ -17,8 +17,8 @@ import torch
 import typer
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
+from jobs.bench.harness import table
 from jobs.training.photos import MAX_PIXELS
 from jobs.training.validation import rank_correlation
 from shardsift.cli.console import USER_ERROR
@@ -55,14 +55,17 @@ def measure(
     except (ShardsiftError, OSError) as error:
         sys.stderr.write(f"measure_plans: {error}\n")
         sys.exit(USER_ERROR)
-    table = Table(title=f"{len(pictures)} images, {torch.get_num_threads()} threads, {model}")
-    for column in ("plan", "images/s", "speed", "SRCC with paper"):
-        table.add_column(column, justify="left" if column == "plan" else "right")
-    for plan, speed in speeds.items():
-        agreement = rank_correlation(scores[plan], scores["paper"])
-        ratio = speed / speeds["paper"]
-        table.add_row(plan, f"{speed:,.1f}", f"{ratio:.2f} x", f"{agreement:.3f}")
-    Console().print(table)
+    rows = [
+        [
+            plan,
+            f"{speed:,.1f}",
+            f"{speed / speeds['paper']:.2f} x",
+            f"{rank_correlation(scores[plan], scores['paper']):.3f}",
+        ]
+        for plan, speed in speeds.items()
+    ]
+    title = f"{len(pictures)} images, {torch.get_num_threads()} threads, {model}"
+    Console().print(table(title, ("plan", "images/s", "speed", "SRCC with paper"), rows))
 
 
 def read_pictures(shards: str, count: int) -> list[RgbImage]:
@@ -83,7 +86,3 @@ def _resized(image: RgbImage, long_side: int | None) -> RgbImage:
     factor = long_side / max(image.shape[:2])
     height, width = (round(factor * side) for side in image.shape[:2])
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-
-
-if __name__ == "__main__":
-    typer.run(measure)

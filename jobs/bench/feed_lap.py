@@ -1,4 +1,4 @@
-"""An actor whose model costs nothing, in this process: `python -m jobs.feed.lap SHARD`, JSON out.
+"""An actor whose model costs nothing: `python -m jobs.bench.feed_lap SHARD`, JSON out.
 
 What is left is what a process has to do for each picture, which is what keeps a GPU waiting. Crops
 are packed on the GPU; the process issues its operations, and those are counted.

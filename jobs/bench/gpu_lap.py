@@ -52,7 +52,7 @@ def run_together(laps: Sequence[Lap]) -> list[LapSpeed]:
     """Annotate shards in as many processes, all from the same moment on."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "jobs.gpu.lap", lap.model_dump_json()],
+            [sys.executable, "-m", "jobs.bench.gpu_lap", lap.model_dump_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""`python -m jobs.measure.ask`: questions to embeddings, beside reading the same bytes.
+"""`python -m jobs.bench ask`: questions to embeddings, beside reading the same bytes.
 
 On actors that are ready, lap by lap in turn, of files that are in the page cache.
 """
@@ -137,7 +137,3 @@ def _read(source: Path, tasks: Sequence[ShardTask], rows: int, values: int, thre
 def _say(what: str, numbers: Sequence[float]) -> None:
     sys.stdout.write(f"{what}  {'  '.join(f'{number:.3g}' for number in numbers)}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    typer.run(measure)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.feed.feed_config import FeedConfig
-from jobs.feed.run import check_out, run_feed
+from jobs.bench.feed import FeedConfig, check_out, measure
 from shardsift.errors import InputError
 
 
@@ -29,7 +28,7 @@ def test_two_commits_are_measured_in_turn(tmp_path: Path):
         sizes=("128x96",),
         plans=("paper",),
     )
-    run_feed(config, Console(file=shown, width=120))
+    measure(config, Console(file=shown, width=120))
 
     measured = json.loads((tmp_path / "feed.json").read_text())
     assert [(each["size"], each["plan"], each["code"]) for each in measured] == [
