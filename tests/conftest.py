@@ -17,6 +17,9 @@ from PIL import Image
 from shardsift.config import ScoreConfig
 from shardsift.records import RgbImage
 
+# Ray's workers are nice to others by default, and would wait for tests that compute beside them.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 if "SHARDSIFT_TEST_FUZZ" not in os.environ:  # new examples are `make fuzz`'s; a check is repeatable
     settings.register_profile("repeatable", derandomize=True)
     settings.load_profile("repeatable")

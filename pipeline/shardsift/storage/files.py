@@ -156,16 +156,6 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"/{name}"
 
 
-def size_on_disk(url: str) -> int | None:
-    """Return the size of a file on a local disk, 0 if it isn't there; None if it lies elsewhere."""
-    if "://" in url:
-        return None
-    try:
-        return Path(url).stat().st_size
-    except OSError:
-        return 0
-
-
 # --- reading -------------------------------------------------------------------------------------
 
 
