@@ -66,7 +66,13 @@ def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None)
         rows_digest=footer.rows_digest,
         sources={MACLIP: footer.embeddings[MACLIP].sha256},
     )
-    encoder.add_table(_table(task.shard, answers_CN, inputs.contents))
+    rows = answers_CN.shape[1]
+    columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers_CN]
+    index = pa.array(np.arange(rows, dtype=np.int32))
+    table = pa.Table.from_arrays(
+        [shard_column(task.shard, rows), index, *columns], schema=schema_of(inputs.contents)
+    )
+    encoder.add_table(table)
     encoded = encoder.finish()
     try:
         guard = inputs.lease.guard if inputs.lease else no_guard
@@ -102,12 +108,3 @@ def _ask(footer: Footer, task: ShardTask, inputs: AskInputs, own: ShardMeter) ->
             "`shardsift verify`"
         )
     return answers_CN
-
-
-def _table(shard: str, answers_CN: NDArray[Any], contents: Contents) -> Any:
-    rows = answers_CN.shape[1]
-    columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers_CN]
-    index = pa.array(np.arange(rows, dtype=np.int32))
-    return pa.Table.from_arrays(
-        [shard_column(shard, rows), index, *columns], schema=schema_of(contents)
-    )

@@ -158,7 +158,9 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
             raise
         return _interrupted()
     except OSError as error:
-        return _complain(_storage_error(error))
+        place = f"{error.filename!s}: " if error.filename else ""
+        storage_error = f"{place}{reason(error)}; run the same command again once that is mended"
+        return _complain(storage_error)
     except Exception as error:
         if is_starved(error):
             return _complain(
@@ -197,12 +199,6 @@ def _interrupted(verb: str = "") -> int:
     else:
         _complain("interrupted before it was done; run the same command again")
     return INTERRUPTED
-
-
-def _storage_error(error: OSError) -> str:
-    """Tell what a disk or a store has against us; what nobody has put into words before."""
-    place = f"{error.filename!s}: " if error.filename else ""
-    return f"{place}{reason(error)}; run the same command again once that is mended"
 
 
 def _parse_error(error: Any) -> str:

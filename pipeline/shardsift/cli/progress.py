@@ -80,10 +80,13 @@ def _log(often: float, seldom: float, look: Look, ended: Event) -> None:
 
 def parts_of(shown: Snapshot) -> list[str]:
     """List what is known, the most important first: the end of a line may have no room."""
+    about = "~" if shown.is_estimate else ""
+    of = f"/{about}{shown.total:,}" if shown.total else ""
+    items = f"{shown.items:,}{of} {shown.noun}".rstrip() if of or shown.noun else ""
     parts = [
         "" if shown.share is None else f"{floor(shown.share * 100)}%",
         "" if shown.left is None else f"~{duration(shown.left)} left",
-        _items(shown),
+        items,
         *shown.notes,
         "" if shown.rate is None else f"{_rate(shown.rate)}/s",
     ]
@@ -94,12 +97,6 @@ def as_log_line(shown: Snapshot) -> str:
     """Join all that is known, for a line of a log."""
     text = ", ".join(parts_of(shown))
     return f"{shown.doing}: {text}" if text else shown.doing
-
-
-def _items(shown: Snapshot) -> str:
-    about = "~" if shown.is_estimate else ""
-    of = f"/{about}{shown.total:,}" if shown.total else ""
-    return f"{shown.items:,}{of} {shown.noun}".rstrip() if of or shown.noun else ""
 
 
 def _rate(rate: float) -> str:

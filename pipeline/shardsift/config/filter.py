@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -125,11 +124,6 @@ class FilterConfig(TableConfig):
             raise ValueError("give one of --keep-top, --keep-count, --min-quality and --min")
         if self.output is None and not self.dry_run:
             raise ValueError("give an --output, or --dry-run to count alone")
-        for problem in self._conflicts():
-            raise ValueError(problem)
-        return self
-
-    def _conflicts(self) -> Sequence[str]:
         problems: list[str] = []
         if self.per and self.keep_top is None:
             problems.append("--per needs --keep-top")
@@ -146,7 +140,9 @@ class FilterConfig(TableConfig):
             problems.append(f"--min-quality is of quality; the lowest {self.by} is --min")
         if self.min is not None and self.by == QUALITY:
             problems.append("--min is of --by; the lowest quality is --min-quality")
-        return problems
+        for problem in problems:
+            raise ValueError(problem)
+        return self
 
     @property
     def least(self) -> float | None:

@@ -35,30 +35,6 @@ def attribute_columns(attributes: Attributes) -> list[str]:
     return [ATTRIBUTE_PREFIX + name for name in attributes]
 
 
-def _read_words(words: Sequence[str]) -> dict[str, PromptPairs]:
-    """Read attributes as they are typed: `NAME=PROMPT|OPPOSITE`, or the name of a file of them.
-
-    Several pairs of one name are one attribute.
-
-    Raises:
-        ValueError: if a word is neither, or names an attribute of a file.
-    """
-    typed: dict[str, PromptPairs] = {}
-    read: dict[str, PromptPairs] = {}
-    for word in words:
-        name, equals, prompts = word.partition("=")
-        name = name.strip()
-        if equals and not _is_file(word):
-            typed[name] = (*typed.get(name, ()), _pair(name, prompts))
-        else:
-            read = _united(read, _read_file(word))
-    return _checked(_united(typed, read))
-
-
-def _is_file(word: str) -> bool:
-    return "|" not in word and Path(word).is_file()
-
-
 def _read_file(name: str) -> dict[str, PromptPairs]:
     """Read the attributes of a config file. Raises ValueError."""
     try:
@@ -155,7 +131,16 @@ class AttributesConfig(Config):
 
     def asked(self) -> dict[str, PromptPairs]:
         """Put together what is asked in both ways."""
-        return _checked(_united(self.measures.attributes, _read_words(self.attribute)))
+        typed: dict[str, PromptPairs] = {}
+        read: dict[str, PromptPairs] = {}
+        for word in self.attribute:
+            name, equals, prompts = word.partition("=")
+            name = name.strip()
+            if equals and not ("|" not in word and Path(word).is_file()):
+                typed[name] = (*typed.get(name, ()), _pair(name, prompts))
+            else:
+                read = _united(read, _read_file(word))
+        return _checked(_united(self.measures.attributes, _checked(_united(typed, read))))
 
 
 class MeasuresConfig(AttributesConfig):

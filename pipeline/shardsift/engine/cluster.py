@@ -46,37 +46,33 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        _init(address, cpus)
+        options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if not is_joined(address):
+            _check_machine()
+            options |= {"include_dashboard": False, "num_cpus": cpus}
+        else:
+            # Its nodes may lack Shardsift, or have another version than this process.
+            options["runtime_env"] = {"py_modules": [_PACKAGE]}
+        where = (address or "auto") if is_joined(address) else "local"
+        try:
+            _knock(where)
+            with _own_signals():
+                ray.init(address=where, **options)
+        except OSError as error:
+            raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
+        except ValueError as error:
+            if "merge" in str(error):  # the environment of a submitted job with ours
+                raise ConfigError(
+                    "this job brings py_modules along, and the engine hands its own package to the "
+                    "actors as one; submit the job without them"
+                ) from error
+            raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
+        except Exception as error:  # Ray raises RuntimeError, its own errors, and plain Exception
+            logs = _ray_folder() / "session_latest" / "logs"
+            raise EngineError(f"Ray can't start: {_line(error)}; its logs are in {logs}") from error
         yield
     finally:
         ray.shutdown()
-
-
-def _init(address: str | None, cpus: int | None) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if not is_joined(address):
-        _check_machine()
-        options |= {"include_dashboard": False, "num_cpus": cpus}
-    else:
-        # Its nodes may lack Shardsift, or have another version than this process.
-        options["runtime_env"] = {"py_modules": [_PACKAGE]}
-    where = (address or "auto") if is_joined(address) else "local"
-    try:
-        _knock(where)
-        with _own_signals():
-            ray.init(address=where, **options)
-    except OSError as error:
-        raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
-    except ValueError as error:
-        if "merge" in str(error):  # the environment of a submitted job with ours
-            raise ConfigError(
-                "this job brings py_modules along, and the engine hands its own package to the "
-                "actors as one; submit the job without them"
-            ) from error
-        raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
-    except Exception as error:  # Ray raises RuntimeError, its own errors, and plain Exception
-        logs = _ray_folder() / "session_latest" / "logs"
-        raise EngineError(f"Ray can't start: {_line(error)}; its logs are in {logs}") from error
 
 
 def _ray_folder() -> Path:

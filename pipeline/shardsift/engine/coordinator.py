@@ -194,10 +194,6 @@ class Coordinator:
             lane.is_apart &= bool(lane.under_way)
             if len(lane.under_way) < IN_FLIGHT and not lane.is_apart:
                 self._hungry[len(lane.under_way)][lane] = None
-        self._file_coming(lane)
-
-    def _file_coming(self, lane: Lane) -> None:
-        """Note whether a lane will soon take work: one may wait for its place for hours."""
         is_new = self._fleet.now() - lane.since < _ARRIVAL_SECONDS
         if lane.stage is Stage.LOADING or (lane.stage is Stage.ARRIVING and is_new):
             self._coming.add(lane)
@@ -305,25 +301,22 @@ class Coordinator:
             if lane.under_way:
                 lane.progress_since += unread
                 lane.oldest_since += unseen
-                self._look_after_work(lane, now)
+                report = self.progress.get(lane.place) if lane.place else None
+                if report and report.steps != lane.steps:
+                    lane.steps, lane.progress_since = report.steps, now
+                reason = ""
+                if now - lane.oldest_since > self._shard_timeout:
+                    reason = f"took longer than the limit of {self._shard_timeout:g} s"
+                elif now - lane.progress_since > self._stall_timeout:
+                    reason = f"made no progress for {self._stall_timeout:g} s"
+                if reason:
+                    self._empty_lane(lane, reason)
+                    self._starter.restart(lane)
+                    self._file(lane)
             elif lane.stage is not Stage.OPEN:
                 self._starter.look_after(lane)
                 self._file(lane)
         self._tell_of_waiting(now)
-
-    def _look_after_work(self, lane: Lane, now: float) -> None:
-        report = self.progress.get(lane.place) if lane.place else None
-        if report and report.steps != lane.steps:
-            lane.steps, lane.progress_since = report.steps, now
-        reason = ""
-        if now - lane.oldest_since > self._shard_timeout:
-            reason = f"took longer than the limit of {self._shard_timeout:g} s"
-        elif now - lane.progress_since > self._stall_timeout:
-            reason = f"made no progress for {self._stall_timeout:g} s"
-        if reason:
-            self._empty_lane(lane, reason)
-            self._starter.restart(lane)
-            self._file(lane)
 
     def _tell_of_waiting(self, now: float) -> None:
         if any(lane.stage is Stage.OPEN for lane in self._lanes):

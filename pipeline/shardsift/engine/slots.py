@@ -184,7 +184,24 @@ class Starter:
             lane.avoided.add(place.node_id)
         lane.failed_starts += 1
         if lane.failed_starts > len(self._pauses):
-            self._retire(lane, where, reason, is_alive=is_alive)
+            self._avoided |= lane.avoided
+            self._left -= 1
+            lane.go_on(Stage.RETIRED, None, self._fleet.now())
+            if not is_alive:
+                self._fleet.stop(lane.actor)
+            # One that lives is left there: else its GPU would go to the next actor that restarts.
+            if self._left:
+                logger.warning(
+                    "gave up an actor%s after %d starts: %s; %d go on",
+                    *(where, lane.failed_starts, reason, self._left),
+                )
+            elif self._was_one_ready:
+                raise EngineError(
+                    f"no actor is left, the last one can't start{where}: {reason}; "
+                    "the same command goes on with what is left to do"
+                )
+            else:
+                raise EngineError(f"no actor can start, the last one tried{where}: {reason}")
             return
         self._fleet.stop(lane.actor)
         lane.go_on(Stage.RESTING, None, self._fleet.now())
@@ -193,23 +210,3 @@ class Starter:
             *(where, reason, lane.failed_starts + 1, len(self._pauses) + 1),
             self._pauses[lane.failed_starts - 1],
         )
-
-    def _retire(self, lane: Lane, where: str, reason: str, *, is_alive: bool) -> None:
-        self._avoided |= lane.avoided
-        self._left -= 1
-        lane.go_on(Stage.RETIRED, None, self._fleet.now())
-        if not is_alive:
-            self._fleet.stop(lane.actor)
-        # One that lives is left there: else its GPU would go to the next actor that restarts.
-        if self._left:
-            logger.warning(
-                "gave up an actor%s after %d starts: %s; %d go on",
-                *(where, lane.failed_starts, reason, self._left),
-            )
-        elif self._was_one_ready:
-            raise EngineError(
-                f"no actor is left, the last one can't start{where}: {reason}; "
-                "the same command goes on with what is left to do"
-            )
-        else:
-            raise EngineError(f"no actor can start, the last one tried{where}: {reason}")

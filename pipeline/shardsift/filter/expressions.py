@@ -145,12 +145,10 @@ class Expression:
                 self._columns[column.name] = column
                 expression["column_names"] = [column.name]
             if kind == "FUNCTION":
-                self._check_function(str(expression["function_name"]).lower())
-
-    def _check_function(self, name: str) -> None:
-        if name not in _pure_functions():
-            hint = did_you_mean(name, _pure_functions(), "see DuckDB's list of functions")
-            raise self.refusal(f"{name} isn't a function of one row alone; {hint}")
+                name = str(expression["function_name"]).lower()
+                if name not in _pure_functions():
+                    hint = did_you_mean(name, _pure_functions(), "see DuckDB's list of functions")
+                    raise self.refusal(f"{name} isn't a function of one row alone; {hint}")
 
     def _kind_on_nulls(self) -> str:
         """Return the type for a row of nulls: types that don't fit show before a row is read."""

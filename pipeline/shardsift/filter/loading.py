@@ -182,7 +182,14 @@ class _ShardLocator:
             )
         if not known:
             return None
-        self._check_one_folder(url, location.removesuffix(known[0]))
+        folder = location.removesuffix(known[0])
+        if self._moved_to is None:
+            self._moved_to = folder
+        if folder != self._moved_to:
+            raise InputError(
+                f"{url}: lies below another folder than the shards before, "
+                f"{self._moved_to or '.'}; tell where the shards lie now with shards="
+            )
         return known[0]
 
     def _below(self, location: str) -> str | None:
@@ -192,15 +199,6 @@ class _ShardLocator:
             if location.startswith(inside):
                 return location.removeprefix(inside)
         return None
-
-    def _check_one_folder(self, url: str, folder: str) -> None:
-        if self._moved_to is None:
-            self._moved_to = folder
-        if folder != self._moved_to:
-            raise InputError(
-                f"{url}: lies below another folder than the shards before, "
-                f"{self._moved_to or '.'}; tell where the shards lie now with shards="
-            )
 
 
 def _location(url: str) -> str:

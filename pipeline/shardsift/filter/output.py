@@ -234,24 +234,6 @@ class KeepListFile:
     footer: KeepListFooter
 
 
-def _encode(part: Part, rows: Any, record: FilterRecord, outputs: Sequence[Beside]) -> bytes:
-    """Encode the kept rows of a shard's annotation."""
-    named = rows.append_column("shard", shard_column(part.shard, len(rows)))
-    table = named.select(SCHEMA.names).cast(SCHEMA)
-    metadata = {
-        "shard": part.shard,
-        "rows": str(len(table)),
-        "digest": digest_of(table),
-        "annotation": part.digest,
-        "beside": json.dumps([output.digests.get(part.name) for output in outputs]),
-        "fingerprint": record.fingerprint,
-        "filter": json.dumps(record.rule, sort_keys=True),
-        "threshold": json.dumps(record.threshold),
-        "version": __version__,
-    }
-    return encode_sealed([table], SCHEMA, metadata)
-
-
 # --- writing ---------------------------------------------------------------------------------
 
 
@@ -356,7 +338,21 @@ class KeptFolder(RunFolder):
     def add(self, part: Part, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
-        self.commit(f"{KEEP_LIST}/{part.name}", _encode(part, rows, self._record, self._outputs))
+        record = self._record
+        named = rows.append_column("shard", shard_column(part.shard, len(rows)))
+        table = named.select(SCHEMA.names).cast(SCHEMA)
+        metadata = {
+            "shard": part.shard,
+            "rows": str(len(table)),
+            "digest": digest_of(table),
+            "annotation": part.digest,
+            "beside": json.dumps([output.digests.get(part.name) for output in self._outputs]),
+            "fingerprint": record.fingerprint,
+            "filter": json.dumps(record.rule, sort_keys=True),
+            "threshold": json.dumps(record.threshold),
+            "version": __version__,
+        }
+        self.commit(f"{KEEP_LIST}/{part.name}", encode_sealed([table], SCHEMA, metadata))
 
     def add_uids(self, uids: UidWriter) -> tuple[int, str]:
         """Write DataComp's subset file; return the number of its uids, and its SHA-256."""

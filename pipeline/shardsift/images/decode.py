@@ -216,7 +216,8 @@ def _loaded(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, Mask | 
 
     `data` is its file, if it wasn't loaded before.
     """
-    layout = _layout(image)
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    layout = args if image.format == "PNG" and isinstance(args, str) else image.mode
     colour = image.info.get("transparency") if layout in _VALUE_BITS else None
     image.load()
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
@@ -232,12 +233,6 @@ def _loaded(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, Mask | 
     else:
         clear_HW = _which_have(image, wanted * _SCALES.get(layout, 1))
     return image, clear_HW
-
-
-def _layout(image: Image.Image) -> str:
-    """Return how an opened PNG's pixels lie in the file, as Pillow names it; else the mode."""
-    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
-    return args if image.format == "PNG" and isinstance(args, str) else image.mode
 
 
 def _low_bytes(data: bytes) -> Image.Image:

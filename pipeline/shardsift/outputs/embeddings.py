@@ -15,7 +15,7 @@ import io
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +126,8 @@ def read_embeddings(
         OSError: if it can't be read.
     """
     with open_stream(url) as file:
-        header = _read_header(file)
+        prefix = file.read(_PREFIX_BYTES)
+        header = prefix + file.read(int.from_bytes(prefix[-2:], "little"))
         hear(header)
         if _shape_in(header) != (rows, values):
             raise ValueError(f"they have the shape {_shape_in(header)}, not {(rows, values)}")
@@ -139,11 +140,6 @@ def read_embeddings(
             yield rows_ND
         if file.read(1):
             raise ValueError("more follows behind them")
-
-
-def _read_header(file: BinaryIO) -> bytes:
-    prefix = file.read(_PREFIX_BYTES)
-    return prefix + file.read(int.from_bytes(prefix[-2:], "little"))
 
 
 def _shape_in(header: bytes) -> tuple[int, int]:

@@ -40,7 +40,21 @@ def quantile_sketch(values: npt.NDArray[np.float32]) -> bytes:
         sketch = kll_floats_sketch(K)
         sketch.update(np.sort(values))
         return cast(bytes, sketch.serialize())
-    return _serialize_thinned(np.sort(values))
+    ordered = np.sort(values)
+    n = len(ordered)
+    top = (-(-n // K) - 1).bit_length()
+    levels = [_take_middles(ordered, n, height) for height in range(top)]
+    levels.append(ordered[: (n >> top) << top][1 << top >> 1 :: 1 << top])
+
+    starts = [_total_capacity(top + 1) - sum(len(level) for level in levels)]
+    for level in levels[:-1]:
+        starts.append(starts[-1] + len(level))
+    header = _HEADER.pack(
+        *(_PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL, 0, K, _MIN_LEVEL_SIZE, 0),
+        *(n, K, top + 1, 0),
+    )
+    items = np.concatenate([ordered[:1], ordered[-1:], *levels]).astype("<f4")
+    return header + struct.pack(f"<{top + 1}I", *starts) + items.tobytes()
 
 
 _Values = npt.NDArray[np.float32]
@@ -176,23 +190,6 @@ def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
         if end > begin
     ]
     return float(values_N[0]), float(values_N[1]), pieces
-
-
-def _serialize_thinned(ordered: npt.NDArray[np.float32]) -> bytes:
-    n = len(ordered)
-    top = (-(-n // K) - 1).bit_length()
-    levels = [_take_middles(ordered, n, height) for height in range(top)]
-    levels.append(ordered[: (n >> top) << top][1 << top >> 1 :: 1 << top])
-
-    starts = [_total_capacity(top + 1) - sum(len(level) for level in levels)]
-    for level in levels[:-1]:
-        starts.append(starts[-1] + len(level))
-    header = _HEADER.pack(
-        *(_PREAMBLE_INTS, _SERIAL_VERSION, _FAMILY_KLL, 0, K, _MIN_LEVEL_SIZE, 0),
-        *(n, K, top + 1, 0),
-    )
-    items = np.concatenate([ordered[:1], ordered[-1:], *levels]).astype("<f4")
-    return header + struct.pack(f"<{top + 1}I", *starts) + items.tobytes()
 
 
 def _take_middles(ordered: npt.NDArray[np.float32], n: int, height: int) -> npt.NDArray[np.float32]:

@@ -82,7 +82,20 @@ class ComparisonPage:
 
     def fetch(self, count: int, root: str | None, track: Track = no_track) -> None:
         """Fetch pictures that change sides or differ most; `problem` says why some are missing."""
-        chosen = _choose(self.pairs, self.shift, count)
+        shift = self.shift
+        change_N = self.pairs.b_CN[0][shift.places] - self.pairs.a_CN[0][shift.places]
+        up_N = shift.rank_b_N.astype(np.int64) - shift.rank_a_N
+        by_change = np.argsort(change_N, kind="stable")
+        wanted = [by_change[: count // 5].tolist(), by_change[::-1][: count // 5].tolist()]
+        for cut in range(5, _HUNDREDTHS, 5):
+            for is_in, is_out in (
+                (shift.rank_a_N, shift.rank_b_N),
+                (shift.rank_b_N, shift.rank_a_N),
+            ):
+                sides = np.flatnonzero((is_in >= cut) & (is_out < cut))
+                order = sides[np.argsort(-np.abs(up_N[sides]), kind="stable")]
+                wanted.append(choose_evenly(order.tolist(), _OF_EACH_SHARE))
+        chosen = _in_turn(wanted, count)
         self.places = self.shift.places[chosen].tolist() if chosen else []
         self.rows = self.pairs.read(self.places)
         how = Fetching(root=root, bytes_each=bytes_each(PAGE_BYTES, len(chosen)))
@@ -129,23 +142,6 @@ def _both(row_a: dict[str, Any], row_b: dict[str, Any]) -> Iterator[tuple[str, s
     for name, value in describe(row_a, None):
         other = in_b.get(name, value)
         yield name, value if other == value else f"{value} in A, {other} in B"
-
-
-def _choose(pairs: Pairs, shift: Shift, count: int) -> list[int]:
-    """Choose samples that can be shown: the largest differences, and some that change sides.
-
-    Returns places in the arrays of the shift.
-    """
-    change_N = pairs.b_CN[0][shift.places] - pairs.a_CN[0][shift.places]
-    up_N = shift.rank_b_N.astype(np.int64) - shift.rank_a_N
-    by_change = np.argsort(change_N, kind="stable")
-    wanted = [by_change[: count // 5].tolist(), by_change[::-1][: count // 5].tolist()]
-    for cut in range(5, _HUNDREDTHS, 5):
-        for is_in, is_out in ((shift.rank_a_N, shift.rank_b_N), (shift.rank_b_N, shift.rank_a_N)):
-            sides = np.flatnonzero((is_in >= cut) & (is_out < cut))
-            order = sides[np.argsort(-np.abs(up_N[sides]), kind="stable")]
-            wanted.append(choose_evenly(order.tolist(), _OF_EACH_SHARE))
-    return _in_turn(wanted, count)
 
 
 def _in_turn(lists: Iterable[Sequence[int]], count: int) -> list[int]:

@@ -196,6 +196,8 @@ def show(
     facts = list(describe(row, picture.patches))
     if equal > 1:
         facts.append(("equal pictures", f"{equal:,}, itself among them"))
+    url = absolute(url)
+    which = ("--key", row["key"], "--shard", row["shard"], "--output", beside(url, "explained"))
     return {
         "at": at,
         "extra": extra,
@@ -214,7 +216,7 @@ def show(
         "cutAt": picture.cut_at,
         "heat": _heat(picture.patches),
         "facts": facts,
-        "explain": _explain(url, row),
+        "explain": command("explain", "--annotations", url, *which),
     }
 
 
@@ -260,12 +262,6 @@ def describe(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str
         yield "uid", row["uid"]
 
 
-def _explain(url: str, row: dict[str, Any]) -> str:
-    url = absolute(url)
-    which = ("--key", row["key"], "--shard", row["shard"], "--output", beside(url, "explained"))
-    return command("explain", "--annotations", url, *which)
-
-
 _OF_LABEL = 6
 """Pictures of each part and format, over their qualities."""
 
@@ -278,7 +274,9 @@ def choose(
     The others are those whose cues disagree most, and some over the range of each axis and of each
     label, in turn.
     """
-    usable = order[_can_be_shown(run)[order]]
+    offset_N, size_N = run.numbers("tar_offset"), run.numbers("tar_size")
+    can_be_shown = np.isfinite(offset_N) & np.isfinite(size_N) & np.isfinite(run.numbers("quality"))
+    usable = order[can_be_shown[order]]
     if len(usable) <= count:
         return [int(place) for place in usable]
     wanted = [
@@ -294,11 +292,6 @@ def choose(
     rank_N = np.empty(len(order), np.intp)
     rank_N[order] = np.arange(len(order))
     return sorted(chosen, key=lambda place: rank_N[place])
-
-
-def _can_be_shown(run: RunData) -> NDArray[np.bool_]:
-    offset_N, size_N = run.numbers("tar_offset"), run.numbers("tar_size")
-    return np.isfinite(offset_N) & np.isfinite(size_N) & np.isfinite(run.numbers("quality"))
 
 
 def _disagreeing(run: RunData, usable: Places, count: int) -> list[list[int]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from shardsift.documents import Document, DocumentError, as_json
 from shardsift.errors import OutputError
@@ -211,7 +211,15 @@ class ReshardFolder(RunFolder):
             OutputError: if a tar isn't there any more.
         """
         known = self._reports | {report.shard: report for report in reports}
-        self._check_all_there(plan, known)
+        there = list_files(self.url)
+        wanted = {RECORD, PLAN, *(task.shard for task in plan)}
+        missing = sorted(wanted - (there & {RECORD, PLAN, *known}))
+        if missing:
+            raise OutputError(
+                f"{self.url}: {missing[0]} is not there any more, and "
+                f"{len(missing) - 1:,} others; was the folder renamed or deleted? run the same "
+                "command again"
+            )
         if folder := local_folder(join(self.url, FAILED_FOLDER)):
             prune(folder)  # DataComp's trainer looks for shards in every folder
         summary = ReshardSummary(
@@ -228,17 +236,6 @@ class ReshardFolder(RunFolder):
         self.commit(META, encode_meta(plan))
         self.write_summary(summary)
         return summary
-
-    def _check_all_there(self, plan: ReshardPlan, known: Mapping[str, ReshardReport]) -> None:
-        there = list_files(self.url)
-        wanted = {RECORD, PLAN, *(task.shard for task in plan)}
-        missing = sorted(wanted - (there & {RECORD, PLAN, *known}))
-        if missing:
-            raise OutputError(
-                f"{self.url}: {missing[0]} is not there any more, and "
-                f"{len(missing) - 1:,} others; was the folder renamed or deleted? run the same "
-                "command again"
-            )
 
     def read_record(self) -> ReshardRecord:
         """Read what the folder's tars come of. Raises OutputError."""

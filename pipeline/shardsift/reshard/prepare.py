@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shardsift.config import did_you_mean
 from shardsift.config.verbs import ReshardConfig
@@ -58,12 +57,26 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     names = sorted(filter(is_annotation, list_files(join(config.keep, KEEP_LIST))))
     if not names:
         raise InputError(f"{config.keep}: has no keep-list; filter with --emit keep-list")
-    _check_columns(config, scores)
+    known = schema_of(scores.contents).names
+    for name in config.merged:
+        if name not in known:
+            hint = did_you_mean(name, known, f"there are {', '.join(known)}")
+            raise ConfigError(f"--annotate-columns {name}: no such column; {hint}")
     sources, missing = _find_sources(config, scores, names, filtered)
     check_apart(config.output, scores.url)
     check_output(config.output, {*sources.folders, sources.root})
     folder = ReshardFolder(config.output)
-    intent = _intent(config, filtered, scores, sources.root)
+    samples, size = config.limits()
+    intent = ReshardIntent(
+        samples_per_shard=samples,
+        bytes_per_shard=size,
+        columns=config.merged,
+        keep_list=filtered.digest,
+        fingerprint=filtered.record.fingerprint,
+        root=sources.root,
+        keep=absolute(filtered.url),
+        annotations=absolute(scores.url),
+    )
     folder.claim(intent, overwrite=config.overwrite)
     inputs = ReshardInputs(
         filtered=filtered,
@@ -75,30 +88,6 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     _check_room(folder, plan)
     return Reshard(
         config=config, folder=folder, intent=intent, plan=plan, inputs=inputs, missing=missing
-    )
-
-
-def _check_columns(config: ReshardConfig, scores: OutputFolder) -> None:
-    known = schema_of(scores.contents).names
-    for name in config.merged:
-        if name not in known:
-            hint = did_you_mean(name, known, f"there are {', '.join(known)}")
-            raise ConfigError(f"--annotate-columns {name}: no such column; {hint}")
-
-
-def _intent(
-    config: ReshardConfig, filtered: Filtered, scores: OutputFolder, root: str
-) -> ReshardIntent:
-    samples, size = config.limits()
-    return ReshardIntent(
-        samples_per_shard=samples,
-        bytes_per_shard=size,
-        columns=config.merged,
-        keep_list=filtered.digest,
-        fingerprint=filtered.record.fingerprint,
-        root=root,
-        keep=absolute(filtered.url),
-        annotations=absolute(scores.url),
     )
 
 
@@ -171,7 +160,24 @@ def _plan(
     track: Track,
 ) -> ReshardPlan:
     def look(name: str) -> _Kept:
-        return _look(name, root, inputs)
+        kept = read_matching(name, inputs, ["key", "tar_offset"])
+        if not len(kept.index_N):
+            return _Kept(kept, [], None)
+        trouble = None
+        try:
+            check_source(join(root, kept.scored.path), kept.scored, in_place=inputs.in_place)
+        except ShardError as error:
+            trouble = str(error)
+        offsets = kept.rows["tar_offset"].to_pylist()
+        known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
+        places = [*(place for place, _ in known), len(offsets)]
+        begins = [*(offset - BLOCK for _, offset in known), kept.scored.size - 2 * BLOCK]
+        if not known or places[0] != 0:
+            places, begins = [0, *places], [0, *begins]
+        bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
+        estimate = np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
+        sizes_N = estimate[kept.index_N]
+        return _Kept(kept, sizes_N.tolist(), trouble)
 
     packer = Packer(max_samples=intent.samples_per_shard, max_bytes=intent.bytes_per_shard)
     troubles: list[str] = []
@@ -184,31 +190,6 @@ def _plan(
         more = f" ({len(troubles):,} such shards)" if len(troubles) > 1 else ""
         raise InputError(f"{troubles[0]}{more}")
     return packer.plan(root, output)
-
-
-def _look(name: str, root: str, inputs: ReshardInputs) -> _Kept:
-    """Look up what is kept of a source shard, and whether it is the one that was scored."""
-    kept = read_matching(name, inputs, ["key", "tar_offset"])
-    if not len(kept.index_N):
-        return _Kept(kept, [], None)
-    trouble = None
-    try:
-        check_source(join(root, kept.scored.path), kept.scored, in_place=inputs.in_place)
-    except ShardError as error:
-        trouble = str(error)
-    sizes_N = _estimate(kept.rows["tar_offset"].to_pylist(), kept.scored.size)[kept.index_N]
-    return _Kept(kept, sizes_N.tolist(), trouble)
-
-
-def _estimate(offsets: Sequence[int | None], size: int) -> NDArray[np.int64]:
-    """Estimate the bytes of a shard's samples: exact but for the last one."""
-    known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
-    places = [*(place for place, _ in known), len(offsets)]
-    begins = [*(offset - BLOCK for _, offset in known), size - 2 * BLOCK]
-    if not known or places[0] != 0:
-        places, begins = [0, *places], [0, *begins]
-    bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
-    return np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
 
 
 def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:

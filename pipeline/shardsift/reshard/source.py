@@ -74,7 +74,14 @@ def kept_rows(
     is_hidden_N = (kept_N > 0) & ((before_N < 0) | (keys[kept_N - 1] == keys[kept_N]))
     begin_N = np.where(is_hidden_N, 0, before_N)
     for place in np.flatnonzero(is_hidden_N & (offset_R[kept_N] >= 0)):
-        begin_N[place] = _end_before(int(kept_N[place]), keys, end_R)
+        index = int(kept_N[place])
+        before = index - 1
+        while before >= 0 and (end_R[before] < 0 or keys[before] == keys[index]):
+            before -= 1
+        begin_N[place] = int(end_R[before]) if before >= 0 else 0
+    is_left_R = pc.equal(table["error"], ErrorCode.MISSING_IMAGE).fill_null(False).to_numpy().copy()
+    is_left_R[kept_N] = False
+    left = set(keys[is_left_R].tolist())
     values = (
         kept_N.tolist(),
         keys[kept_N].tolist(),
@@ -82,26 +89,10 @@ def kept_rows(
         begin_N.tolist(),
         np.append(following_R, size)[kept_N + 1].tolist(),
         _fields(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
-        _is_split(table, keys, kept_N),
+        [key in left for key in keys[kept_N].tolist()],
         *(table[name].take(kept_N).to_pylist() for name in ("image_ext", "sha256")),
     )
     return [KeptRow(*row) for row in zip(*values, strict=True)]
-
-
-def _is_split(table: Any, keys: NDArray[np.object_], kept_N: NDArray[np.int32]) -> list[bool]:
-    """Return which kept samples have files in samples without an image, which are left out."""
-    is_left_R = pc.equal(table["error"], ErrorCode.MISSING_IMAGE).fill_null(False).to_numpy().copy()
-    is_left_R[kept_N] = False
-    left = set(keys[is_left_R].tolist())
-    return [key in left for key in keys[kept_N].tolist()]
-
-
-def _end_before(index: int, keys: NDArray[np.object_], end_R: NDArray[np.int64]) -> int:
-    """Find the end of the last image before a sample that has a place, and another key."""
-    before = index - 1
-    while before >= 0 and (end_R[before] < 0 or keys[before] == keys[index]):
-        before -= 1
-    return int(end_R[before]) if before >= 0 else 0
 
 
 def _fields(table: Any) -> Sequence[str]:

@@ -52,7 +52,11 @@ def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
     if not columns:
         return SampleChunks(as_it_was, is_split=sample.is_split)
     if old is None:
-        chunks = [*as_it_was, *_new_json(sample)]
+        content = f"{{{sample.fields}}}".encode()
+        folder, slash, name = sample.first.rpartition(b"/")
+        key = folder + slash + name.partition(b".")[0]
+        new_json = [new_headers(key + b".json", len(content)), _filled(content)]
+        chunks = [*as_it_was, *new_json]
         return SampleChunks(chunks, json_made=not sample.is_split, is_split=sample.is_split)
     merged = None
     if old.is_plain:
@@ -113,13 +117,6 @@ def _parsed(content: bytes) -> Any:
         return from_json(content)  # in half the time, but it knows no lone surrogates
     except ValueError:
         return _DECODER.decode(content.decode())
-
-
-def _new_json(sample: RawSample) -> list[bytes]:
-    content = f"{{{sample.fields}}}".encode()
-    folder, slash, name = sample.first.rpartition(b"/")
-    key = folder + slash + name.partition(b".")[0]
-    return [new_headers(key + b".json", len(content)), _filled(content)]
 
 
 def _filled(content: bytes) -> bytes:

@@ -108,7 +108,19 @@ def prepare(
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the answers")
     source = find_scores(config.annotations)
-    scored = _record_with_embeddings(source)
+    if source.is_compacted:
+        raise InputError(
+            f"{source.url}: holds compacted annotations; their embeddings lie beside those that "
+            "were compacted: name that folder"
+        )
+    if source.record is None:
+        raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
+    if MACLIP not in source.record.embeddings:
+        raise InputError(
+            f"{source.url}: has no embeddings to ask; score with --embeddings {MACLIP}, or ask "
+            "with --attribute while scoring"
+        )
+    scored = source.record
     check_apart(config.output, source.url)
     check_output(config.output, ())
     found = survey(source, track=track)
@@ -130,22 +142,6 @@ def prepare(
         contents=contents,
         reopened=committed - folder.committed,
     )
-
-
-def _record_with_embeddings(source: OutputFolder) -> RunRecord:
-    if source.is_compacted:
-        raise InputError(
-            f"{source.url}: holds compacted annotations; their embeddings lie beside those that "
-            "were compacted: name that folder"
-        )
-    if source.record is None:
-        raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
-    if MACLIP not in source.record.embeddings:
-        raise InputError(
-            f"{source.url}: has no embeddings to ask; score with --embeddings {MACLIP}, or ask "
-            "with --attribute while scoring"
-        )
-    return source.record
 
 
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:

@@ -61,7 +61,10 @@ def examine(config: DoctorConfig) -> Iterator[Finding]:
     yield _space("temporary files", Path(tempfile.gettempdir()))
     model, finding = _weights(config)
     yield finding
-    pictures = [_made_up_picture()]
+    slope = np.linspace(40, 200, 512 * 384 * 3).reshape(384, 512, 3)
+    grain = np.random.default_rng(0).normal(0, 12, slope.shape)
+    made_up_picture = encode_plain((slope + grain).clip(0, 255).astype(np.uint8))
+    pictures = [made_up_picture]
     for place in config.places:
         shard, finding = _place(place)
         yield finding
@@ -212,13 +215,6 @@ def _decoded(pictures: list[bytes], config: DoctorConfig) -> list[RgbImage]:
         with suppress(ShardsiftError):
             found.append(decode_rgb(data, config.max_pixels))
     return found
-
-
-def _made_up_picture() -> bytes:
-    """Make a JPEG of 512x384 pixels: grain over a slope, so that there is something to decode."""
-    slope = np.linspace(40, 200, 512 * 384 * 3).reshape(384, 512, 3)
-    grain = np.random.default_rng(0).normal(0, 12, slope.shape)
-    return encode_plain((slope + grain).clip(0, 255).astype(np.uint8))
 
 
 def _size(pictures: list[bytes]) -> str:

@@ -154,10 +154,31 @@ def _is_local(config: ScoreConfig) -> bool:
 
 
 def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
-    architecture = _resolve_architecture(config)
+    name, normalisation = config.model, {}
+    if name.endswith(".json"):
+        name, normalisation = _register(Path(name))
+    try:
+        found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
+    except Exception as error:  # the hub client raises many types
+        raise _DownloadError(str(error)) from error
+    if found is None:
+        raise ModelError(
+            f"--model {name}: open_clip has no such model; "
+            "take a name that `open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
+        )
+    if _needs_quick_gelu(name, config.pretrained):
+        found["quick_gelu"] = True
+    architecture = _Architecture(name=name, config=found, normalisation=normalisation)
     model = _load(architecture, config)
     if not config.position_embedding:
-        _drop_position_embedding(model)
+        visual = model.visual
+        if hasattr(visual, "attnpool"):
+            zeros_1D = torch.zeros_like(visual.attnpool.positional_embedding[:1])
+            visual.attnpool.positional_embedding = nn.Parameter(zeros_1D)
+        elif hasattr(visual, "positional_embedding"):
+            visual.positional_embedding.data.zero_()
+        elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
+            visual.trunk.pos_embed.data.zero_()
     if hasattr(model.visual, "output_tokens"):
         model.visual.output_tokens = False  # which CoCa's text decoder wants
     model.eval().requires_grad_(False)
@@ -209,29 +230,6 @@ class _ModelFile(BaseModel):
 
     model_cfg: _ModelCfg
     preprocess_cfg: _Preprocess = _Preprocess()
-
-
-def _resolve_architecture(config: ScoreConfig) -> _Architecture:
-    """Find the model's config.
-
-    A model config file is registered with open_clip under a name made of its content, so that a
-    user's `RN50.json` can't replace the built-in RN50.
-    """
-    name, normalisation = config.model, {}
-    if name.endswith(".json"):
-        name, normalisation = _register(Path(name))
-    try:
-        found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
-    except Exception as error:  # the hub client raises many types
-        raise _DownloadError(str(error)) from error
-    if found is None:
-        raise ModelError(
-            f"--model {name}: open_clip has no such model; "
-            "take a name that `open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
-        )
-    if _needs_quick_gelu(name, config.pretrained):
-        found["quick_gelu"] = True
-    return _Architecture(name=name, config=found, normalisation=normalisation)
 
 
 def _register(file: Path) -> tuple[str, dict[str, Any]]:
@@ -340,22 +338,6 @@ def _cannot_download(config: ScoreConfig, problem: str | None) -> NotHereError:
         f"the weights of {config.model}{weights} {cause}; copy them here and pass --model {model} "
         "--pretrained /path/to/weights.pt, or try --model compact, which comes with the package"
     )
-
-
-def _drop_position_embedding(model: Any) -> None:
-    """Score every crop alike wherever its features lie, as MA-CLIP does.
-
-    A ResNet's is a parameter of its attention pool; one row of zeros broadcasts over any number
-    of places, so that ResNets made for other image sizes take our crops too.
-    """
-    visual = model.visual
-    if hasattr(visual, "attnpool"):
-        zeros_1D = torch.zeros_like(visual.attnpool.positional_embedding[:1])
-        visual.attnpool.positional_embedding = nn.Parameter(zeros_1D)
-    elif hasattr(visual, "positional_embedding"):
-        visual.positional_embedding.data.zero_()
-    elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
-        visual.trunk.pos_embed.data.zero_()
 
 
 def _digest(architecture: dict[str, Any], model: nn.Module) -> str:

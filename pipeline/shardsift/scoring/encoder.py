@@ -49,7 +49,9 @@ class Encoder:
         self.digest = model.digest
         self.logit_scale = model.logit_scale
         self.device = torch.device(device)
-        _compute_exactly(self.device)
+        if self.device.type == "cuda":
+            cudnn = torch.backends.cudnn
+            cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
         self.crops_at_a_time = None
         if self.device.type == "cpu":
             self.crops_at_a_time = _CPU_BATCH[dtype]
@@ -78,16 +80,6 @@ class Encoder:
 
     def _normalise(self, pixels_N3HW: Tensor) -> Tensor:
         return torch.addcmul(self._shift_311, pixels_N3HW.to(self.device), self._scale_311)
-
-
-def _compute_exactly(device: torch.device) -> None:
-    """Keep out TF32, which costs three digits, and autotuning, which makes equal runs differ.
-
-    For the whole process: a guard around each batch would be undone by that of another thread.
-    """
-    if device.type == "cuda":
-        cudnn = torch.backends.cudnn
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
 
 
 MIN_BATCH = 2

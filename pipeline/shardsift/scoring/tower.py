@@ -261,7 +261,9 @@ def build_tower(
         return ConvolutionalTower(stages, pool, feature_values, dtype, layout)
     if isinstance(getattr(visual, "trunk", None), EfficientNet):
         _fold_batch_norms(parts.trunk)
-        stages = _efficient_net_stages(parts.trunk)
+        trunk = parts.trunk
+        stem = nn.Sequential(trunk.conv_stem, trunk.bn1)
+        stages = [stem, *trunk.blocks, nn.Sequential(trunk.conv_head, trunk.bn2)]
         pool = nn.Sequential(parts.trunk.global_pool, parts.head)
         return ConvolutionalTower(stages, pool, feature_values, dtype)
     return ImageTower(visual, dtype)
@@ -281,12 +283,6 @@ def _resnet_stages(visual: Any) -> list[nn.Module]:
     stem = [visual.conv1, visual.bn1, visual.act1, visual.conv2, visual.bn2, visual.act2]
     stem += [visual.conv3, visual.bn3, visual.act3, visual.avgpool]
     return [nn.Sequential(*stem), visual.layer1, visual.layer2, visual.layer3, visual.layer4]
-
-
-def _efficient_net_stages(trunk: Any) -> list[nn.Module]:
-    """List the stages of a timm EfficientNet without classifier."""
-    stem = nn.Sequential(trunk.conv_stem, trunk.bn1)
-    return [stem, *trunk.blocks, nn.Sequential(trunk.conv_head, trunk.bn2)]
 
 
 class _InDtype(nn.Module):

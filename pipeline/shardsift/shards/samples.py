@@ -146,7 +146,9 @@ class _Group:
         self.extensions.add(file.extension)
         if file.extension == "json":
             self.has_json, self.json = True, file.data
-        if _is_image(file):
+        kind = _image_kind(file.extension)
+        is_image = kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
+        if is_image:
             self.images += 1
             if self.image is None or _image_rank(file) < _image_rank(self.image):
                 self.image = file
@@ -226,11 +228,6 @@ class _Keys:
 def _image_rank(file: _File) -> tuple[bool, bool]:
     """Rank what can be decoded first, then `.jpg` before `.mask.png`, then tar order."""
     return _image_kind(file.extension) not in SUPPORTED_EXTENSIONS, "." in file.extension
-
-
-def _is_image(file: _File) -> bool:
-    kind = _image_kind(file.extension)
-    return kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
 
 
 def _image_kind(extension: str) -> str:

@@ -102,7 +102,21 @@ def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Me
     begin = bytes(content.peek(_SHOWN)[:_SHOWN])
     reader = _ForwardReader(content, begin=begin, is_gzipped=content is not file)
     yield from _members(reader, passed_over)
-    _check_end(reader)
+    end = reader.tell() - len(reader.last_read)
+    if len(reader.last_read) < BLOCK:
+        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
+    if reader.last_read.strip(b"\0"):
+        raise tarfile.ReadError(f"damaged header at byte {end}")
+    rest = reader.take(BLOCK)
+    if len(rest) < BLOCK:
+        raise EOFError("cut short: half of the end-of-archive marker is missing")
+    while rest:
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError(
+                f"goes on behind its end-of-archive marker at byte {end}; "
+                "if tars were joined with cat, split them or use `tar --concatenate`"
+            )
+        rest = reader.take(_MAX_HEADER_BYTES)
 
 
 def members_in(piece: BytesIO, begin: int, stop: int) -> Iterator[Member]:
@@ -337,25 +351,6 @@ def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
         # Its words don't tell a web page from an empty file.
         shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
         raise tarfile.ReadError(f"{shown} ({error})") from error
-
-
-def _check_end(reader: _ForwardReader) -> None:
-    """Check that two blocks of zeros end the archive, and that only zeros follow."""
-    end = reader.tell() - len(reader.last_read)
-    if len(reader.last_read) < BLOCK:
-        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
-    if reader.last_read.strip(b"\0"):
-        raise tarfile.ReadError(f"damaged header at byte {end}")
-    rest = reader.take(BLOCK)
-    if len(rest) < BLOCK:
-        raise EOFError("cut short: half of the end-of-archive marker is missing")
-    while rest:
-        if rest.strip(b"\0"):
-            raise tarfile.ReadError(
-                f"goes on behind its end-of-archive marker at byte {end}; "
-                "if tars were joined with cat, split them or use `tar --concatenate`"
-            )
-        rest = reader.take(_MAX_HEADER_BYTES)
 
 
 # --- headers of new and changed files ------------------------------------------------------------

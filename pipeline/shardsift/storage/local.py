@@ -132,7 +132,11 @@ def appearing(path: Path, guard: Guard = no_guard) -> Generator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def appear_alone(path: Path, data: bytes) -> bool:
@@ -141,22 +145,17 @@ def appear_alone(path: Path, data: bytes) -> bool:
     temporary = path.with_name(_temporary_name())
     try:
         temporary.write_bytes(data)
-        return _link(temporary, path)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError:  # not every filesystem has links
+            if path.exists():
+                return False
+            temporary.replace(path)
+        return True
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _link(file: Path, path: Path) -> bool:
-    """Give a file a second name unless that is taken, which a rename wouldn't mind."""
-    try:
-        path.hardlink_to(file)
-    except FileExistsError:
-        return False
-    except OSError:  # not every filesystem has links
-        if path.exists():
-            return False
-        file.replace(path)
-    return True
 
 
 def walk(folder: str, depth: int | None = None) -> Iterator[os.DirEntry[str]]:
@@ -262,15 +261,6 @@ class _EarlyWriter(io.FileIO):
             os.posix_fadvise(self.fileno(), self._announced, waiting, os.POSIX_FADV_DONTNEED)
             self._announced = self._written
         return size
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- scratch folders ------------------------------------------------------------------------------

@@ -139,7 +139,11 @@ def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
         ending = ""
         if _may_pass(error):
             ending = f" ({backoff.tries} tries in {monotonic() - started:.0f} s)"
-        raise _as_os_error(error, ending) from shown_cause(error)
+        kinds = (*_PERMANENT[:5], ChangedError)
+        kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
+        advice = _S3_ADVICE if type(error).__name__ in _WITHOUT_CREDENTIALS else ""
+        as_os_error = cast(type[OSError], kind)(reason(error) + advice + ending)
+        raise as_os_error from shown_cause(error)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -153,13 +157,6 @@ def _may_pass(error: BaseException) -> bool:
         code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
         return code in _TRANSIENT_S3_CODES
     return isinstance(error, Exception)
-
-
-def _as_os_error(error: Exception, ending: str) -> OSError:
-    kinds = (*_PERMANENT[:5], ChangedError)
-    kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
-    advice = _S3_ADVICE if type(error).__name__ in _WITHOUT_CREDENTIALS else ""
-    return cast(type[OSError], kind)(reason(error) + advice + ending)
 
 
 class PlacedReader(io.RawIOBase):
@@ -286,16 +283,13 @@ class ResumingReader(PlacedReader):
         # Streams that can't be sought in have no size, whatever their description says.
         self.size = getattr(file, "size", info.get("size"))
         if not self.seekable():
-            self._skip()
+            left = self._position
+            while left:
+                skipped = len(self._file.read(min(left, READ_BLOCK_BYTES)))
+                if not skipped:
+                    raise ChangedError("is shorter than what was read of it")
+                left -= skipped
         return file
-
-    def _skip(self) -> None:
-        left = self._position
-        while left:
-            skipped = len(self._file.read(min(left, READ_BLOCK_BYTES)))
-            if not skipped:
-                raise ChangedError("is shorter than what was read of it")
-            left -= skipped
 
     def _drop(self) -> None:
         file, self._file = self._file, None

@@ -59,7 +59,13 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
         raise Unsound(f"the rows of its annotation are damaged: {error}") from error
     _check_rows(table, footer)
     _check_measures(table, footer)
-    _check_digests(table, footer, data)
+    if digest_of(table) != footer.report.digest:
+        raise Unsound("the rows of its annotation are not those that its digest is of")
+    is_answer = bool(footer.contents.sources)
+    if not is_answer and footer.rows_digest != digest_of(table.select(list(ROW_COLUMNS))):
+        raise Unsound("its rows are not those that the digest of rows in its footer is of")
+    if is_broken(data):
+        raise Unsound("its annotation is damaged: its bytes are not those that were written")
     return footer, table
 
 
@@ -163,13 +169,3 @@ def _check_measures(table: Any, footer: Footer) -> None:
             raise Unsound(f"its annotation has a row with one of {name} and {featured[0]} alone")
     if spreads_of([table], footer.contents.further) != footer.report.spreads:
         raise Unsound("the sums of columns in its footer are not those of its rows")
-
-
-def _check_digests(table: Any, footer: Footer, data: bytes) -> None:
-    if digest_of(table) != footer.report.digest:
-        raise Unsound("the rows of its annotation are not those that its digest is of")
-    is_answer = bool(footer.contents.sources)
-    if not is_answer and footer.rows_digest != digest_of(table.select(list(ROW_COLUMNS))):
-        raise Unsound("its rows are not those that the digest of rows in its footer is of")
-    if is_broken(data):
-        raise Unsound("its annotation is damaged: its bytes are not those that were written")

@@ -56,10 +56,6 @@ def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:
     out.print(f"A {config.run_a}\nB {config.run_b}", soft_wrap=True)
     for key, (a, b) in c.settings.items():
         out.print(f"{key}: {a} in A, {b} in B", soft_wrap=True)
-    out.tabulate(_scores(c), _overlaps(c), _largest(c), _attributes(c))
-
-
-def _scores(c: Comparison) -> Sheet:
     rows = {
         "samples in both": f"{c.samples:,}",
         "scored in both": f"{c.scored:,}",
@@ -71,7 +67,9 @@ def _scores(c: Comparison) -> Sheet:
         "rank correlation": f"{c.srcc:.4f}",
         "linear correlation": f"{c.plcc:.4f}",
     }
-    return Sheet(title="quality", rows=list(rows.items()))
+    out.tabulate(
+        Sheet(title="quality", rows=list(rows.items())), _overlaps(c), _largest(c), _attributes(c)
+    )
 
 
 def _overlaps(c: Comparison) -> Sheet:

@@ -14,7 +14,7 @@ import numpy as np
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.evaluate import EvaluateConfig
-from shardsift.evaluate.evaluate import Evaluation, evaluate
+from shardsift.evaluate.evaluate import evaluate
 from shardsift.evaluate.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.progress import Course
 from shardsift.report.evaluation_page import render_evaluation
@@ -30,7 +30,15 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
             evaluation = evaluate(config, course)
         lease.guard()
         sheet = agreement_sheet("agreement with opinions", evaluation.agreements)
-        told = _as_dict(evaluation, config)
+        told = {
+            "fingerprint": evaluation.fingerprint,
+            "config": config.scoring().model_dump(mode="json"),
+            "images": len(evaluation.keys),
+            "skipped": dict(evaluation.skipped),
+            "higher_is_worse": config.higher_is_worse,
+            "resamples": config.resamples,
+            "methods": {name: asdict(found) for name, found in evaluation.agreements.items()},
+        }
         output = config.output
         (output / "evaluation.json").write_text(json.dumps(told, indent=2))
         (output / "table.md").write_text(sheet.markdown())
@@ -46,18 +54,6 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
         console.say(f"left out: {count(number, 'sample')}: {reason}")
     console.say(f"page, table and every prediction: {config.output}")
     return DONE
-
-
-def _as_dict(evaluation: Evaluation, config: EvaluateConfig) -> dict[str, Any]:
-    return {
-        "fingerprint": evaluation.fingerprint,
-        "config": config.scoring().model_dump(mode="json"),
-        "images": len(evaluation.keys),
-        "skipped": dict(evaluation.skipped),
-        "higher_is_worse": config.higher_is_worse,
-        "resamples": config.resamples,
-        "methods": {name: asdict(found) for name, found in evaluation.agreements.items()},
-    }
 
 
 def agreement_sheet(title: str, agreements: Mapping[str, Agreement], caption: str = "") -> Sheet:
