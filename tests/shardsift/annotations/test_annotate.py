@@ -22,7 +22,6 @@ from shardsift.storage.lease import held
 from tests.fakes import FakeScorer, fake_score
 from tests.outputs import edit_json
 from tests.samples import encoded, write_tar
-from tests.shardsift.images.test_decode import png_header
 
 
 @pytest.fixture
@@ -74,54 +73,6 @@ def test_a_stage_is_busy_or_waits(tmp_path: Path, out: Path) -> None:
         assert seconds.busy > 0
         assert seconds.waiting >= 0
         assert seconds.busy + seconds.waiting == pytest.approx(threads[stage] * report.seconds)
-
-
-def test_bad_samples_get_rows_and_their_neighbours_get_scores(tmp_path: Path, out: Path) -> None:
-    good = encoded()
-    cases = [
-        ("text.txt", b"no image", "missing_image"),
-        ("cut.jpg", good[:1000], "truncated"),
-        ("words.jpg", b"just words", "unsupported_format"),
-        ("empty.jpg", b"", "truncated"),
-        ("pixel.png", encoded("PNG", 1, 1), None),
-        ("bomb.png", png_header(30_000, 30_000), "too_large"),
-        ("photo.heic", b"\0\0\0\x18ftypheic", "unsupported_format"),
-        ("same.jpg", good, None),
-        ("same.jpg", good, None),
-    ]
-    files = [
-        entry
-        for n, (name, data, _) in enumerate(cases)
-        for entry in [(f"{n}.jpg", good), (name, data)]
-    ]
-    annotate(task_for(write_tar(tmp_path / "a.tar", files)), FakeScorer(), str(out))
-    rows = rows_of(out)
-    assert [row["index"] for row in rows] == list(range(2 * len(cases)))
-    assert [row["error"] for row in rows[1::2]] == [code for _, _, code in cases]
-    assert [row["error"] for row in rows[0::2]] == [None] * len(cases)
-    assert all((row["quality"] is None) == (row["error"] is not None) for row in rows)
-
-
-def test_a_cut_shard_commits_nothing(tmp_path: Path, out: Path) -> None:
-    tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(8)])
-    tar.write_bytes(tar.read_bytes()[:20_000])
-    with pytest.raises(ShardError, match=r"a\.tar"):
-        annotate(task_for(tar), FakeScorer(), str(out))
-    assert not out.exists()
-
-
-def test_a_shard_that_is_gone_is_an_error_that_names_it(tmp_path: Path, out: Path) -> None:
-    with pytest.raises(ShardError, match=r"gone\.tar: can't be found"):
-        annotate(task_for(tmp_path / "gone.tar"), FakeScorer(), str(out))
-
-
-def test_equal_shards_give_equal_files(tmp_path: Path, out: Path) -> None:
-    tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", encoded(seed=n)) for n in range(8)])
-    contents: list[bytes] = []
-    for _ in range(2):
-        annotate(task_for(tar), FakeScorer(), str(out))
-        contents.append((out / "a.parquet").read_bytes())
-    assert contents[0] == contents[1]
 
 
 def test_a_shard_is_decoded_before_its_turn_and_scored_in_it(tmp_path: Path, out: Path) -> None:

@@ -128,16 +128,6 @@ def test_a_shard_that_is_cut_is_recorded_and_tried_again(tmp_path: Path) -> None
     assert summary(out)["failed_shards"] == 0
 
 
-def test_another_configuration_needs_overwrite(tmp_path: Path) -> None:
-    shards, out = write_shards(tmp_path / "in", shards=1, samples=1), tmp_path / "out"
-    annotate_shards(str(shards), FakeScorer(), str(out))
-    other = FakeScorer()
-    other.fingerprint = "other"
-    with pytest.raises(OutputError, match="another configuration"):
-        annotate_shards(str(shards), other, str(out))
-    assert len(annotate_shards(str(shards), other, str(out), overwrite=True)) == 1
-
-
 def test_mistakes_are_told_before_anything_is_written(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in", shards=1, samples=1)
     with pytest.raises(InputError):

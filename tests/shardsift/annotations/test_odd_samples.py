@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -165,10 +164,6 @@ def test_a_gzipped_tar_has_the_same_rows_without_places(
     assert {row["tar_offset"] for row in rows} == {None}
 
 
-def test_an_empty_tar_has_no_rows(shard: Shard) -> None:
-    assert shard.rows(END) == []
-
-
 def test_the_order_of_samples_changes_no_bit(shard: Shard, expected: list[dict[str, Any]]) -> None:
     rows = shard.rows(build(GOOD[::-1]))
     assert [scores(row) for row in rows[::-1]] == [scores(row) for row in expected]
@@ -213,9 +208,3 @@ def test_a_shards_own_fault_names_the_shard_and_what_could_be_read(
         shard.rows(tar)
     assert caught.value.shard == "0.tar"
     assert not (shard.folder / "out").exists(), "nothing is committed"
-
-
-def test_every_cut_of_a_tar_is_told(shard: Shard) -> None:
-    for end in np.random.default_rng(0).integers(0, len(TAR) - len(END) + 512, 40):
-        with pytest.raises(ShardError, match=r"; whole samples before that: [0123]$"):
-            shard.rows(TAR[:end])

@@ -98,13 +98,6 @@ def test_every_shard_gets_an_outcome(start: Start, tasks: list[ShardTask], tmp_p
     assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
 
 
-def test_actors_sit_on_gpus_of_their_own(start: Start, tasks: list[ShardTask]) -> None:
-    coordinator = start(FakeScorer)
-    run_until_both_are_there(coordinator, tasks)
-    places = {(place.node_id, place.gpu_ids) for place in coordinator.places}
-    assert len(places) == len(coordinator.places) == 2
-
-
 @pytest.mark.parametrize("harm", ["die", "raise"])
 def test_a_shard_is_tried_again(
     harm: Harm, start: Start, tasks: list[ShardTask], tmp_path: Path
@@ -227,25 +220,3 @@ def test_one_bad_gpu_is_given_up_and_the_run_goes_on(
     assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
     assert [place.gpu_ids for place in coordinator.places] == [("1",)]
     assert ", GPU 0 after 3 starts: ValueError: these weights are broken; 1 go on" in given_up[0]
-
-
-def test_shards_are_looked_up_as_they_are_needed(start: Start, tasks: list[ShardTask]) -> None:
-    """Two in flight for each of two actors, and one in hand: a million are never held."""
-    looked_up = 0
-
-    def lazily() -> Iterator[ShardTask]:
-        nonlocal looked_up
-        for task in tasks:
-            looked_up += 1
-            yield task
-
-    run = start(FakeScorer).run(lazily())
-    next(run)
-    assert looked_up <= 6
-    list(run)
-
-
-def test_no_shards_need_no_waiting(start: Start) -> None:
-    began = time.monotonic()
-    assert list(start(FakeScorer).run([])) == []
-    assert time.monotonic() - began < 5

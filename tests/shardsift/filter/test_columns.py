@@ -53,11 +53,6 @@ def test_an_attribute_ranks(scores: Path, tmp_path: Path) -> None:
     assert kept_keys(tmp_path / "again") == ["k0", "k1"]
 
 
-def test_an_attribute_is_a_condition(scores: Path, tmp_path: Path) -> None:
-    keep(scores, tmp_path / "kept", where="attr_text < 0.65", keep_top=1)
-    assert kept_keys(tmp_path / "kept") == ["k4", "k5", "k6", "k7"]
-
-
 @pytest.mark.parametrize("kind", ["int16", "int64", "uint64", "float32", "float64", "float16"])
 def test_a_joined_column_ranks_whatever_its_numbers_are(
     kind: str, scores: Path, tmp_path: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from random import Random
 
 import duckdb
 import pyarrow as pa
@@ -13,7 +12,7 @@ import pytest
 
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode
-from shardsift.filter.database import Database, QueryError
+from shardsift.filter.database import Database
 from shardsift.filter.expressions import Expression
 from shardsift.filter.query import curate
 from shardsift.filter.tables import OWN, Columns, select
@@ -21,7 +20,6 @@ from shardsift.measures import Contents
 from shardsift.outputs.sealed_table import read
 from tests.generated import row, write_annotations
 
-CONDITIONS = 500
 DATABASE = Database()
 
 
@@ -109,111 +107,6 @@ def test_nothing_is_an_answer(condition: str, scored_file: str) -> None:
 
 def test_sizes_of_large_images_do_not_overflow(scored_file: str) -> None:
     assert picked("width * height > 2500500000", scored_file) == list(range(11, 40))
-
-
-class Dice:
-    """Conditions at random; equal seeds give equal ones."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = Random(seed)
-        self._pick = self._random.choice
-
-    def condition(self, depth: int = 3) -> str:
-        if depth and self._random.random() < 0.6:
-            inner = self.condition(depth - 1)
-            if self._random.random() < 0.25:
-                return f"NOT ({inner})"
-            return f"({inner}) {self._pick(['AND', 'OR'])} ({self.condition(depth - 1)})"
-        return self._pick([self._numeric, self._textual, self._nullness])()
-
-    def _numeric(self) -> str:
-        left, right = self._number(), self._number()
-        low, high = sorted((self._random.uniform(0, 1), self._random.uniform(0, 1)))
-        values = ", ".join([self._literal(), self._literal(), self._pick(["NULL", "3"])])
-        negated = self._pick(["", "NOT "])
-        return self._pick(
-            [
-                f"{left} {self._pick(['=', '<>', '<', '<=', '>', '>=', '!='])} {right}",
-                f"{left} {negated}BETWEEN {low:.2f} AND {high:.2f}",
-                f"{left} {negated}IN ({values})",
-                f"{left} IS {negated}DISTINCT FROM {right}",
-                f"CASE WHEN {left} > 0.3 THEN {right} < 0.6 ELSE error IS NULL END",
-            ]
-        )
-
-    def _number(self) -> str:
-        column = self._pick(["quality", "q_mag", "width", "height", "index", "crops", "tar_size"])
-        other = self._pick(["quality", "index", "width", self._literal()])
-        return self._pick(
-            [
-                column,
-                column,
-                self._literal(),
-                f"{column} {self._pick('+-*/%')} {other}",
-                f"-{column}",
-                f"abs({column} - {other})",
-                f"coalesce({column}, {self._literal()})",
-                f"round({column} * 10)",
-            ]
-        )
-
-    def _literal(self) -> str:
-        small = f"{self._random.randrange(20) / 20}"
-        return self._pick([small, "0", "3", "-1", "150", "1e3", "16777217", "99999999999", "0.7"])
-
-    def _textual(self) -> str:
-        column = self._pick(["key", "uid", "error", "image_ext", "shard", "error_message"])
-        pattern = self._pick(["k%", "%1", "k_", "%a%e%", "", "%", "K1_", "made up", "k1\\_"])
-        other = self._pick(["key", "uid", "'k3'", "''", "'truncated'", "NULL"])
-        like = self._pick(["LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "SIMILAR TO"])
-        return self._pick(
-            [
-                f"{column} {like} '{pattern}'",
-                f"{column} LIKE '{pattern}' ESCAPE '!'",
-                f"{column} {self._pick(['=', '<>', '<', '>='])} {other}",
-                f"{column} {self._pick(['', 'NOT '])}IN ('k1', 'truncated', {other})",
-                f"length({column}) > 2",
-                f"{column} || 'x' = 'k4x'",
-                f"starts_with({column}, 'k')",
-            ]
-        )
-
-    def _nullness(self) -> str:
-        column = self._pick(["uid", "error", "quality", "width", "key", "tar_offset"])
-        return f"{column} IS {self._pick(['', 'NOT '])}NULL"
-
-
-@pytest.fixture(scope="module")
-def varied_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Rows of which every nullable column is null here and there."""
-    random = Random(35)
-    fields = ("uid", "image_ext", "tar_offset", "tar_size", "width", "height", "crops", "quality")
-    samples = [
-        row(n, ErrorCode.TRUNCATED, key=f"k{n}")
-        if n % 7 == 0
-        else row(n, n / 100, tar_offset=512 * n, tar_size=n * n)
-        for n in range(100)
-    ]
-    for sample in samples:
-        for field in random.sample(fields, random.randrange(3)):
-            setattr(sample, field, None)
-    folder = write_annotations(tmp_path_factory.mktemp("where"), {"a.tar": samples})
-    return str(folder / "a.parquet")
-
-
-def test_random_conditions_pick_what_duckdb_picks(varied_file: str) -> None:
-    telling = 0
-    for seed in range(CONDITIONS):
-        condition = Dice(seed).condition()
-        try:
-            expected = picked_by_duckdb(condition, varied_file)
-        except duckdb.Error:  # as for `index % 0`
-            with pytest.raises(QueryError):
-                picked(condition, varied_file)
-            continue
-        assert picked(condition, varied_file) == expected, condition
-        telling += 0 < len(expected) < 100
-    assert telling > CONDITIONS / 2, "most pick some rows and not all"
 
 
 def test_threads_share_the_parser() -> None:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import (
     AnnotationError,
-    ConfigError,
     ErrorCode,
     InputError,
     OutputError,
@@ -142,20 +141,6 @@ def test_a_keep_list_lies_as_its_annotations_do(some: Path, tmp_path: Path) -> N
     assert table.column_names == ["shard", "key", "index", "uid", "quality"]
     first = table.to_pylist()[0]
     assert (first["shard"], first["key"], first["index"]) == ("a/0.tar", "k1", 1)
-
-
-def test_a_share_is_of_what_is_scored_and_passes(some: Path, tmp_path: Path) -> None:
-    scored = curate(config(some, None, keep_top=0.5))
-    passing = curate(config(some, None, keep_top=0.5, where="shard LIKE 'a/%'"))
-    assert [outcome.summary.kept for outcome in (scored, passing)] == [4, 3]
-    assert passing.summary.excluded_by_where == 2
-    assert not (tmp_path / "kept").exists(), "these were dry runs"
-
-
-def test_more_than_there_is_cannot_be_kept(some: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="can't keep 9 of its 10 rows: only 8 are left"):
-        curate(config(some, tmp_path / "kept", keep_count=9))
-    assert not (tmp_path / "kept").exists()
 
 
 def test_kept_errors_fulfil_the_condition_too(some: Path, tmp_path: Path) -> None:
@@ -310,12 +295,6 @@ def test_folders_of_others_are_left_alone(some: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="which no filter here has recorded"):
         curate(config(some, foreign.parent, keep_top=0.5, overwrite=True))
     assert (foreign / "mine.parquet").read_bytes() == b"precious"
-
-
-def test_a_condition_that_is_no_sql_touches_nothing(some: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean width"):
-        curate(config(some, tmp_path / "kept", keep_top=0.5, where="widht > 3"))
-    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize(

@@ -107,14 +107,6 @@ def test_values_of_any_kind_are_ordered_by_their_bits(kind: str, data: st.DataOb
         assert kept(selection) == best(rows, "x", 1)
 
 
-def test_equal_rows_are_told_apart_by_a_hash() -> None:
-    rows: list[Row] = [("x", 0.5)] * 3000
-    with Database() as database:
-        selection = fill(database, rows)
-        selection.keep_best({"x": 1000})
-        assert kept(selection) == best(rows, "x", 1000)
-
-
 def test_a_given_threshold_keeps_all_that_reach_it() -> None:
     rows: list[Row] = [("x", value) for value in (0.1, 0.7, 0.7, 0.9)]
     with Database() as database:

@@ -48,13 +48,6 @@ def test_of_an_animation_the_first_frame_counts() -> None:
     np.testing.assert_array_equal(decoded(gif)[0, 0], [255, 0, 0])
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_exif_orientation_is_applied(kind: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    assert decoded(saved(picture(40, 20), kind, exif=exif)).shape == (40, 20, 3)
-
-
 def test_a_colour_profile_is_not_applied() -> None:
     """What people train on, and what the published code scores, are pixels as they stand."""
     plain, profiled = saved(picture()), saved(picture(), icc_profile=wide_gamut())
@@ -89,16 +82,6 @@ def test_cmyk_becomes_rgb() -> None:
     cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     red = decoded(saved(cmyk, "JPEG", quality=100))[8, 8]
     assert np.abs(red.astype(int) - [255, 0, 0]).max() < 4
-
-
-def test_a_transparent_palette_lies_over_white() -> None:
-    image = Image.new("P", (9, 9), 0)
-    image.putpalette([0, 0, 255])
-    np.testing.assert_array_equal(decoded(saved(image, transparency=0))[4, 4], [255, 255, 255])
-
-
-def test_float_pixels_are_refused() -> None:
-    assert code_of(saved(Image.new("F", (9, 9), 0.5), "TIFF")) == "unsupported_format"
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -138,19 +121,6 @@ def test_bad_files_get_their_code(data: Callable[[], bytes], code: str) -> None:
 def corrupted(data: bytes) -> bytes:
     middle = len(data) // 2
     return data[:middle] + bytes(64) + data[middle + 64 :]
-
-
-def test_a_single_pixel_is_an_image() -> None:
-    assert decoded(encoded("PNG", 1, 1)).shape == (1, 1, 3)
-
-
-def test_16_bit_colour_keeps_its_high_bytes() -> None:
-    """Pillow writes no such PNG, so this one is made by hand."""
-    pixels = np.array([[[0x12FF, 0x3400, 0x5680]]], ">u2")
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
-    png += png_chunk(b"IDAT", zlib.compress(b"\0" + pixels.tobytes())) + png_chunk(b"IEND", b"")
-    assert decoded(png)[0, 0].tolist() == [0x12, 0x34, 0x56]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])

@@ -184,17 +184,3 @@ def test_of_a_pool_whose_owner_is_killed_nothing_is_left(tmp_path: Path) -> None
     left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     _, alive = psutil.wait_procs(left, timeout=60)
     assert not alive
-
-
-def test_rows_are_the_same_bytes_as_those_of_threads(tmp_path: Path) -> None:
-    files = [*FILES, b"", FILES[0][:200]]
-    tar = write_tar(tmp_path / "a.tar", [(f"{n}.jpg", data) for n, data in enumerate(files)])
-    task = ShardTask(url=str(tar), shard="a.tar", annotation="a.parquet")
-    annotate(task, FakeScorer(), str(tmp_path / "threads"))
-    with DecodePool(2) as pool:
-        annotate(task, FakeScorer(), str(tmp_path / "processes"), pool)
-    by_threads, by_processes = (
-        (tmp_path / name / "a.parquet").read_bytes() for name in ("threads", "processes")
-    )
-    assert by_threads == by_processes
-    assert ErrorCode.TRUNCATED.encode() in by_threads

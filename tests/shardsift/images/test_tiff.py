@@ -17,7 +17,6 @@ from shardsift.errors import ImageError
 from shardsift.images.decode import decode_rgb
 from shardsift.images.formats import orientation
 from shardsift.records import RgbImage
-from tests.conftest import SHARED
 from tests.samples import tiff_bytes
 
 HEIGHT, WIDTH = 20, 32
@@ -223,17 +222,3 @@ def test_a_picture_of_no_known_compression_is_unsupported(compression: int) -> N
 @pytest.mark.parametrize("block", [b"", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0II*\0"])
 def test_a_block_without_an_orientation_is_upright(block: bytes) -> None:
     assert orientation(block) == 1
-
-
-def test_the_faults_are_right_or_refused() -> None:
-    folder = SHARED / "faults"
-    if not folder.is_dir():
-        pytest.skip("shared/faults is not on this machine")
-    for name, white_is_zero in (("g16_whiteiszero.tif", True), ("rgb16_planar.tif", False)):
-        data = (folder / name).read_bytes()
-        pixels = tifffile.imread(io.BytesIO(data))
-        high = (pixels >> 8).astype(np.uint8)
-        expected = grey(255 - high) if white_is_zero else high
-        if expected.shape[0] == 3:
-            expected = np.moveaxis(expected, 0, 2)
-        check(data, expected, may_refuse=not white_is_zero)

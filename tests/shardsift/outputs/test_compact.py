@@ -169,20 +169,6 @@ def test_a_run_that_isnt_complete_is_refused(scores: Path, tmp_path: Path) -> No
     assert not (tmp_path / "few").exists()
 
 
-def test_rows_that_went_missing_are_noticed(scores: Path, tmp_path: Path) -> None:
-    edit_rows(scores / "b" / "2.parquet", lambda rows: rows.pop())
-    with pytest.raises(AnnotationError, match=r"b/2\.parquet: its footer counts 3 rows, it has 2"):
-        compact(str(scores), str(tmp_path / "few"))
-    assert not (tmp_path / "few" / "_manifest.arrow").exists()
-    assert not list((tmp_path / "few").glob("annotations-*"))
-
-
-def test_one_that_is_about_to_begin_bars_no_way(scores: Path, tmp_path: Path) -> None:
-    (tmp_path / "few").mkdir()
-    (tmp_path / "few" / "_probe-0123abcd").touch()
-    compact(str(scores), str(tmp_path / "few"))
-
-
 def test_what_a_killed_one_left_half_written_bars_no_way(scores: Path, tmp_path: Path) -> None:
     compact(str(scores), str(tmp_path / "few"))
     (tmp_path / "few" / "_summary.json").unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,27 +42,6 @@ def start_run(out: Path, plan: ShardPlan) -> OutputFolder:
     return OutputFolder(str(out))
 
 
-def test_a_new_folder_is_anybodys(out: Path, plan: ShardPlan) -> None:
-    folder = OutputFolder(str(out))
-    folder.claim(ONE, overwrite=False)
-    assert folder.placed(plan) == plan
-
-
-def test_the_same_configuration_goes_on(out: Path, plan: ShardPlan) -> None:
-    folder = start_run(out, plan)
-    folder.claim(ONE, overwrite=False)
-    assert folder.placed(plan) == plan
-    assert folder.committed == {"0.parquet"}
-
-
-def test_another_configuration_is_refused_in_one_line_that_says_what_differs(
-    out: Path, plan: ShardPlan
-) -> None:
-    with pytest.raises(OutputError, match=r"alpha: 1\.0 there, 2\.0 here.*--overwrite") as caught:
-        start_run(out, plan).claim(OTHER, overwrite=False)
-    assert "\n" not in str(caught.value)
-
-
 def test_somebody_elses_parquet_is_refused(out: Path, plan: ShardPlan) -> None:
     out.mkdir()
     pq.write_table(pa.table({"caption": ["a cat"]}), out / "0.parquet")
@@ -84,24 +62,6 @@ def test_overwriting_deletes_our_files_and_no_others(out: Path, plan: ShardPlan)
     assert list_files(str(out)) == before
     folder.begin(plan, OTHER)
     assert list_files(str(out)) == {"notes.txt", "_run.json"}
-
-
-def test_a_failure_is_recorded_and_forgotten_once_the_shard_is_committed(
-    out: Path, plan: ShardPlan
-) -> None:
-    folder = start_run(out, plan)
-    folder.write_failed(FailedShard(shard="a/1.tar", url="/a/1.tar", reason="cut", attempts=3))
-    record = json.loads((out / "_failed" / "a" / "1.json").read_text())
-    told = {"shard": "a/1.tar", "url": "/a/1.tar", "reason": "cut", "attempts": 3}
-    assert told.items() <= record.items()
-    OutputFolder(str(out)).forget_failed("a/1.tar")
-    assert not (out / "_failed" / "a" / "1.json").exists()
-
-
-def test_reopened_shards_count_as_not_committed(out: Path, plan: ShardPlan) -> None:
-    folder = start_run(out, plan)
-    folder.reopen(plan, lambda task, footer: footer.shard.version == "v")
-    assert folder.committed == set()
 
 
 def test_a_damaged_record_is_named(out: Path) -> None:
@@ -134,11 +94,6 @@ def test_an_output_among_the_shards_is_refused(place: str, tmp_path: Path) -> No
     with pytest.raises(OutputError, match="a folder of shards"):
         check_output(str(tmp_path / place), [str(tmp_path / "corpus")])
     assert list_files(str(tmp_path / "corpus")) == set()
-
-
-def test_an_output_beside_the_shards_is_fine_and_left_empty(tmp_path: Path) -> None:
-    check_output(str(tmp_path / "corpus-annotations"), [str(tmp_path / "corpus")])
-    assert list_files(str(tmp_path)) == set()
 
 
 def test_an_output_that_cant_be_written_is_named(tmp_path: Path) -> None:

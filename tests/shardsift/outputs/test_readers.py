@@ -89,10 +89,3 @@ def test_embeddings_beside_annotations_are_in_nobody_s_way(outputs: Path, tmp_pa
     expected = sorted((shard, str(n)) for shard in SHARDS for n in range(SAMPLES))
     for reader in READERS.values():
         assert reader(folder) == expected
-
-
-def test_parquet_files_are_annotations_and_nothing_else(outputs: Path) -> None:
-    for name in ("scores", "few"):
-        found = list((outputs / name).rglob("*.parquet"))
-        assert not [path for path in found if path.name.startswith("_")]
-    assert len(list((outputs / "scores").rglob("*.parquet"))) == len(SHARDS) + 1

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -92,14 +91,6 @@ def test_metadata_has_the_published_names(tmp_path: Path) -> None:
     assert json.loads(metadata[b"shardsift.shard"])["path"] == "a/00000.tar"
 
 
-def test_equal_rows_give_equal_bytes() -> None:
-    first, second = (
-        encode([scored_row(n) for n in range(99)], shard=SHARD, holding=contents("f", {"a": 1}))
-        for _ in range(2)
-    )
-    assert first == second
-
-
 def test_layout_suits_readers_of_few_columns(tmp_path: Path) -> None:
     parquet = pq.ParquetFile(annotation_file(tmp_path, [scored_row(0)] * 70_000))
     assert parquet.num_row_groups == 2
@@ -113,18 +104,6 @@ def test_an_image_of_2_gib_has_no_size(tmp_path: Path) -> None:
     row = bad_row(0)
     row.tar_size = 2**31
     assert read(annotation_file(tmp_path, [row])).to_pylist()[0]["tar_size"] is None
-
-
-def test_an_empty_shard_is_a_file_with_no_rows(tmp_path: Path) -> None:
-    assert read(annotation_file(tmp_path, [])).num_rows == 0
-
-
-def test_duckdb_reads_a_folder_of_annotations(tmp_path: Path) -> None:
-    annotation_file(tmp_path, [scored_row(0), scored_row(1), bad_row(2)])
-    query = (
-        f"SELECT count(*), count(quality) FROM '{tmp_path}/[!_]*.parquet' WHERE shard LIKE 'a/%'"
-    )
-    assert duckdb.connect().execute(query).fetchall() == [(3, 2)]
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1" * 9])

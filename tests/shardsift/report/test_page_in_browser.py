@@ -20,13 +20,11 @@ from playwright.sync_api import Page, expect
 
 from shardsift.cli.app import main
 from shardsift.config import Attributes
-from shardsift.errors import ErrorCode
 from shardsift.records import ImageScore, RgbImage
 from shardsift.report.gather import gather
 from shardsift.report.page import Report, Start
 from tests.conftest import SHARED
 from tests.fakes import FakeScorer
-from tests.generated import row, write_annotations
 from tests.outputs import kept_rows, write_run
 from tests.pages import RULES
 from tests.samples import encoded, write_tar
@@ -384,14 +382,6 @@ def test_keys_of_the_pictures_can_be_downloaded(
     assert (row["key"],) == ask(scores, "SELECT key FROM ROWS WHERE shard LIKE 'it%' AND index = 0")
 
 
-def test_text_of_samples_never_runs(html: str, open_page: OpenPage) -> None:
-    page = open_page(html)
-    page.locator('[data-part="it\'s odd"]').click()
-    page.locator(".thumb").first.click()
-    assert "onerror" in page.locator("#closer-title").inner_text()
-    assert page.evaluate("typeof hacked") == "undefined"
-
-
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1440)])
 def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: int) -> None:
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900})
@@ -423,24 +413,6 @@ def test_on_paper_nothing_floats(html: str, open_page: OpenPage) -> None:
     )
     assert set(page.evaluate(styles)) == {"static"}
     assert page.locator("#slider-chart .kept").is_visible()
-
-
-@pytest.mark.parametrize("qualities", [[], [0.5] * 10, [0.0, 1e-9, 3.5]])
-def test_few_or_equal_qualities_make_a_page(
-    qualities: list[float], open_page: OpenPage, tmp_path: Path
-) -> None:
-    samples = [row(n, quality) for n, quality in enumerate(qualities)]
-    samples.append(row(len(samples), ErrorCode.TOO_LARGE))
-    page = open_page(page_of(write_annotations(tmp_path / "few", {"a.tar": samples}), pictures=5))
-    if not qualities:
-        expect(page.locator("main")).to_contain_text("Nothing was scored")
-        return
-    assert told(page) == (round(0.3 * len(qualities)), len(qualities))
-    page.get_by_role("button", name="70 %").click()
-    assert told(page) == (round(0.7 * len(qualities)), len(qualities))
-    least = min(qualities)
-    page = open_page(page_of(tmp_path / "few", pictures=0), f"#min={least}")
-    assert told(page) == (len(qualities), len(qualities))
 
 
 def test_240_pictures_stay_below_five_megabytes(scores: Path) -> None:

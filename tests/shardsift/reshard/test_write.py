@@ -20,7 +20,6 @@ from PIL import Image
 from shardsift import annotate_shards
 from shardsift.errors import ConfigError, ShardError
 from shardsift.reshard.source import KeptRow, read_kept
-from shardsift.shards.samples import read_samples
 from tests.disks import disk_with_room_for
 from tests.fakes import FakeScorer
 from tests.fuzz.tars import END, Member, build, sparse
@@ -69,19 +68,6 @@ def test_annotating_changes_only_the_json(tmp_path: Path) -> None:
             assert merged.items() >= json.loads(old).items()
         else:
             assert new == old
-
-
-def test_scores_in_the_json_are_those_of_the_annotations(tmp_path: Path) -> None:
-    corpus = plain_corpus(tmp_path, shards=1)
-    corpus.reshard()
-    (path,) = corpus.out.glob("*.tar")
-    rows = {row["key"]: row for row in pq.read_table(corpus.scores).to_pylist()}
-    for name, data in files_of(path):
-        if name.endswith(".json"):
-            told, row = json.loads(data), rows[key_of(name)]
-            assert {name: told[name] for name in ("quality", "q_sim", "q_mag")} == {
-                name: pytest.approx(row[name], abs=1e-7) for name in ("quality", "q_sim", "q_mag")
-            }
 
 
 @pytest.mark.parametrize(
@@ -294,18 +280,6 @@ def test_repeated_keys_are_told_apart_by_their_place(tmp_path: Path) -> None:
     ], "in one tar, a reader would take them for one sample"
 
 
-def test_a_gzipped_shard_is_read_front_to_back(tmp_path: Path) -> None:
-    corpus = plain_corpus(tmp_path / "plain", shards=1)
-    zipped = Corpus(tmp_path / "zipped")
-    zipped.shards.mkdir(parents=True)
-    (source,) = corpus.shards.glob("*.tar")
-    (zipped.shards / source.name).write_bytes(gzip.compress(source.read_bytes()))
-    score(zipped)
-    corpus.reshard()
-    zipped.reshard()
-    assert zipped.written() == corpus.written() != []
-
-
 def test_files_with_holes_keep_them(tmp_path: Path) -> None:
     corpus = Corpus(tmp_path)
     corpus.shards.mkdir(parents=True)
@@ -334,17 +308,6 @@ def test_names_that_are_no_text_keep_their_bytes(tmp_path: Path) -> None:
     (path,) = corpus.out.glob("*.tar")
     with tarfile.open(path, encoding="latin-1") as tar:
         assert tar.getnames() == ["café.jpg", "café.json", "thé.jpg", "thé.json"]
-
-
-def test_the_new_tars_hold_the_samples_that_were_planned(tmp_path: Path) -> None:
-    corpus = plain_corpus(tmp_path)
-    corpus.reshard(samples_per_shard=4)
-    keys = [
-        sample.key
-        for path in sorted(corpus.out.glob("*.tar"))
-        for sample in read_samples(str(path))
-    ]
-    assert keys == corpus.kept_keys()
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

@@ -277,23 +277,11 @@ def test_a_dry_run_checks_everything_and_writes_nothing(corpus: Corpus) -> None:
     assert not list(corpus.out.rglob("*"))
 
 
-def test_more_actors_than_fit_are_refused_before_anything_is_written(corpus: Corpus) -> None:
-    with pytest.raises(ConfigError, match="the cluster holds 4"):
-        corpus.score(actors=5)
-    assert not list(corpus.out.rglob("*.parquet"))
-
-
 def test_actors_and_batches_change_no_byte(corpus: Corpus) -> None:
     corpus.score()
     first = {name: content for name, (_, content) in corpus.files().items()}
     corpus.score(overwrite=True, actors=1, decode_workers=2, batch_size=1)
     assert {name: content for name, (_, content) in corpus.files().items()} == first
-
-
-def test_output_mirrors_the_folders_of_the_input(corpus: Corpus) -> None:
-    write_tar(corpus.shards / "deep" / "er" / "00009.tar", [("1.jpg", encoded())])
-    corpus.score()
-    assert (corpus.out / "deep" / "er" / "00009.parquet").exists()
 
 
 def test_a_run_without_ray_writes_the_same_files(corpus: Corpus, tmp_path: Path) -> None:

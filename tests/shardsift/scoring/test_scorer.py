@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,24 +52,6 @@ def test_16_bit_is_within_0_01_per_image(golden: Golden, dtype: str) -> None:
             assert getattr(score, ours).mean() == pytest.approx(row[theirs], abs=0.01)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_the_batch_changes_no_score(golden: Golden, batch_size: int) -> None:
-    together, apart = score_all(golden), score_all(golden, batch_size)
-    for one, other in zip(together, apart, strict=True):
-        assert one.quality.mean() == pytest.approx(other.quality.mean(), abs=1e-6)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_image_scores_the_same_to_the_bit_whatever_shares_its_batches(
-    golden: Golden, dtype: str
-) -> None:
-    scorer = Scorer(golden.config.model_copy(update={"dtype": dtype}))
-    images = [golden.image(row) for row in golden.rows[:4]]
-    alone = [bits(score) for image in images for score in scorer.score([image])]
-    assert [bits(score) for score in scorer.score(images)] == alone
-    assert [bits(score) for score in scorer.score(images[::-1])] == alone[::-1]
-
-
 def noise(views: int, seed: int) -> RgbImage:
     """A picture of so many views: patches beside each other, and the whole."""
     width = 224 + 128 * (views - 2) if views > 1 else 200
@@ -89,20 +70,6 @@ def test_a_picture_alone_and_in_company_agrees_to_the_bit_for_every_count_of_vie
     together = list(scorer.score(images))
     assert sorted(score.crops for score in together) == list(counts)
     assert [bits(score) for score in together] == alone
-
-
-def test_threads_share_a_scorer(golden: Golden) -> None:
-    scorer = Scorer(golden.config, batch_size=8)
-    images = [noise(views, seed) for seed in range(6) for views in (1, 3, 5)]
-    halves = images[::2], images[1::2]
-    alone = [[bits(score) for score in scorer.score(half)] for half in halves]
-
-    def score(half: list[RgbImage]) -> list[list[bytes]]:
-        return [bits(score) for score in scorer.score(half)]
-
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(3):
-            assert list(pool.map(score, halves)) == alone
 
 
 def test_images_may_be_scored_on_the_way(golden: Golden) -> None:
@@ -135,26 +102,6 @@ def test_a_buffer_that_every_image_lies_in_in_turn_is_scored_as_it_was(golden: G
     assert list(map(bits, scorer.score(frames()))) == list(map(bits, scorer.score(images)))
 
 
-def test_pil_images_score_as_their_pixels(golden: Golden) -> None:
-    rows = golden.rows[:2]
-    scorer = Scorer(golden.config)
-    arrays = list(scorer.score(golden.image(row) for row in rows))
-    pictures = list(scorer.score(Image.open(golden.file(row)) for row in rows))
-    assert [bits(score) for score in pictures] == [bits(score) for score in arrays]
-
-
-def test_what_is_no_image_is_named_by_its_place(golden: Golden) -> None:
-    images = [np.zeros((9, 9, 3), np.uint8), np.zeros((3, 9, 9), np.uint8)]
-    with pytest.raises(InputError, match=r"^image 1: uint8 of shape \(3, 9, 9\)"):
-        list(Scorer(golden.config).score(images))
-
-
-def test_a_small_image_is_scored_whole(golden: Golden) -> None:
-    (score,) = Scorer(golden.config).score([np.zeros((1, 1, 3), np.uint8)])
-    assert score.crops == 1
-    assert np.isfinite(score.quality).all()
-
-
 def test_images_are_taken_as_scores_are_needed(golden: Golden) -> None:
     """A shard's images never are in memory together."""
     taken = 0
@@ -170,7 +117,7 @@ def test_images_are_taken_as_scores_are_needed(golden: Golden) -> None:
     assert taken == 4
 
 
-@pytest.mark.parametrize("crops", ["fast", "global"])
+@pytest.mark.parametrize("crops", ["paper", "fast", "global"])
 def test_small_images_are_scored_whole_in_every_plan(golden: Golden, crops: str) -> None:
     config = golden.config.model_copy(update={"crops": crops})
     sizes = [(100, 300), (224, 223), (1, 1)]
@@ -213,14 +160,6 @@ def test_one_picture_has_one_score_whatever_it_is_given_as(golden: Golden, tmp_p
     (expected,) = scorer.score([image])
     for given in (image, Image.fromarray(image), Image.open(path), path, str(path)):
         assert bits(scorer(given)) == bits(expected)
-
-
-def test_a_path_and_a_picture_may_share_a_batch(golden: Golden, tmp_path: Path) -> None:
-    first, second = (golden.image(row) for row in golden.rows[:2])
-    Image.fromarray(first).save(tmp_path / "first.png")
-    scorer = Scorer(golden.config)
-    mixed = scorer.score([tmp_path / "first.png", second])
-    assert [*map(bits, mixed)] == [*map(bits, scorer.score([first, second]))]
 
 
 def test_an_error_in_the_middle_names_the_image(golden: Golden, tmp_path: Path) -> None:
