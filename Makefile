@@ -23,8 +23,9 @@ demo: $(STAMP)  ## build sample shards, score them on local Ray, print a table
 	$(BIN)/shardsift demo
 
 # Files are shared between processes: what a module has started, say Ray, serves all of its tests.
+# A thread each is enough: together they have no more cores.
 test: $(STAMP)  ## the whole test suite, by three processes, which wait for Ray more than they compute
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(STAMP)  ## thousands of broken tars and images, new ones every time; takes minutes
 	SHARDSIFT_TEST_FUZZ=1 $(BIN)/python -m pytest -s tests/fuzz --hypothesis-show-statistics --timeout 3600

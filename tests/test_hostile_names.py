@@ -54,14 +54,12 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return found.out + found.err
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - {"doctor"}))  # which measures the machine
 def test_whatever_is_typed(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every setting that takes text gets a hostile one, alone and with the others."""
     for key, field in fields_by_key(VERBS[verb].config).items():
         is_text = "str" in str(field.annotation) or "Path" in str(field.annotation)
         if not is_text or Given.IN_FILE in field.metadata or key in ("json", "output"):
-            continue
-        if verb == "doctor" and key != "model":  # it measures the machine each time
             continue
         by_place = Given.BY_PLACE in field.metadata
         words = [verb, *([] if by_place else [spelled(key)]), HOSTILE]

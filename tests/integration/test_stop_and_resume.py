@@ -21,8 +21,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from shardsift import annotate_shards
+from shardsift.config import RunConfig
+from shardsift.runs.scoring import load_maclip
 from shardsift.storage.lease import RUNNING
-from tests.fakes import FakeScorer
+from tests.fakes import FakeScorer, load_fake
 from tests.held import Command, Web
 from tests.outputs import write_run
 from tests.samples import write_shards
@@ -90,8 +93,9 @@ def undisturbed(server: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """What a run writes that nobody disturbs."""
     out = tmp_path_factory.mktemp("undisturbed")
     server.open_gate()
-    run = start(server, out)
-    assert run.end() == 0, run.log
+    config = RunConfig(model="compact" if CHAOS else RunConfig().model, embeddings=("maclip",))
+    scorer = (load_maclip if CHAOS else load_fake)(config).scorer(config, "cpu")
+    annotate_shards(server.shards, scorer, out)
     return contents(out)
 
 

@@ -99,7 +99,9 @@ class OpenRows:
             "height": [height for height, _ in shapes],
             "width": [width for _, width in shapes],
             "error": [error and error.code for error in errors],
-            "error_message": [error and _line(error) for error in errors],
+            "error_message": [
+                error and " ".join(str(error).split())[:_MESSAGE_LENGTH] for error in errors
+            ],
         }
         for number, measure in enumerate(self._measures):
             new |= _measured(measure, [own[number] for own in prepared])
@@ -148,10 +150,6 @@ def _measured(measure: Measure, prepared: Sequence[Any]) -> dict[str, list[Any]]
             for place, value in zip(places, own, strict=True):
                 column[place] = value
     return found
-
-
-def _line(error: ImageError) -> str:
-    return " ".join(str(error).split())[:_MESSAGE_LENGTH]
 
 
 def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:

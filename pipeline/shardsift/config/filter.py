@@ -140,8 +140,8 @@ class FilterConfig(TableConfig):
             problems.append(f"--min-quality is of quality; the lowest {self.by} is --min")
         if self.min is not None and self.by == QUALITY:
             problems.append("--min is of --by; the lowest quality is --min-quality")
-        for problem in problems:
-            raise ValueError(problem)
+        if problems:
+            raise ValueError(problems[0])
         return self
 
     @property

@@ -342,7 +342,18 @@ def complete(
         AnnotationError: if the last manifest or an annotation is damaged.
         OutputError: if something that was written isn't there any more.
     """
-    there = _check_all_there(folder, plan)
+    there = list_files(folder.url)
+    lost = "" if RUN_RECORD in there else RUN_RECORD
+    count = 0
+    for task in plan:
+        if task.annotation not in there and failed_name(task.shard) not in there:
+            lost, count = lost or task.annotation, count + 1
+    if lost:
+        raise OutputError(
+            f"{folder.url}: {lost} is not there any more, and {count:,} of "
+            f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
+            "give it its name back and run the same command again, or with --overwrite"
+        )
     folder.delete_all(_stray_embeddings(plan, contents.embeddings, there))
     totals = manifest.totals
     pace = {
@@ -365,23 +376,6 @@ def complete(
     summary = RunSummary.model_validate(totals.as_dict() | pace)
     folder.write_summary(summary)
     return summary
-
-
-def _check_all_there(folder: OutputFolder, plan: Plan) -> set[str]:
-    """Look once more at the folder, which may have been renamed or deleted under the run."""
-    there = list_files(folder.url)
-    lost = "" if RUN_RECORD in there else RUN_RECORD
-    count = 0
-    for task in plan:
-        if task.annotation not in there and failed_name(task.shard) not in there:
-            lost, count = lost or task.annotation, count + 1
-    if lost:
-        raise OutputError(
-            f"{folder.url}: {lost} is not there any more, and {count:,} of "
-            f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
-            "give it its name back and run the same command again, or with --overwrite"
-        )
-    return there
 
 
 def _stray_embeddings(plan: Plan, towers: Sequence[str], there: set[str]) -> Iterator[str]:

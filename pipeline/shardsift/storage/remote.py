@@ -244,7 +244,16 @@ class ResumingReader(PlacedReader):
                 file.seek(self._position)
             wanted = min(left, self._block)
             data = cast(bytes, file.read(wanted))
-            self._check(data, wanted)
+            if len(data) > wanted or (self.seekable() and not data):
+                raise OSError(f"gave {len(data)} bytes for {wanted} at byte {self._position}")
+            if self.seekable() and len(data) < wanted:
+                logger.warning(
+                    "%s: gave %d bytes for %d at byte %d; going on from there",
+                    redact(self._name),
+                    len(data),
+                    wanted,
+                    self._position,
+                )
         except Exception:
             self._drop()
             self._breaks_here += 1
@@ -252,18 +261,6 @@ class ResumingReader(PlacedReader):
                 self._block = max(self._block // 2, _SMALLEST_BLOCK_BYTES)
             raise
         return data
-
-    def _check(self, data: bytes, wanted: int) -> None:
-        if len(data) > wanted or (self.seekable() and not data):
-            raise OSError(f"gave {len(data)} bytes for {wanted} at byte {self._position}")
-        if self.seekable() and len(data) < wanted:
-            logger.warning(
-                "%s: gave %d bytes for %d at byte %d; going on from there",
-                redact(self._name),
-                len(data),
-                wanted,
-                self._position,
-            )
 
     def _open(self) -> Any:
         """Open at the position, and check that it is the file whose beginning was read."""

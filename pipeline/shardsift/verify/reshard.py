@@ -108,7 +108,18 @@ def _check_tar(
     stats = _check_counts(folder, task)
     try:
         if inputs:
-            _compare(task, inputs)
+            position = 0
+            with open_stream(task.url) as file:
+                for sample in samples_of(task, inputs):
+                    for chunk in sample.chunks:
+                        if file.read(len(chunk)) != chunk:
+                            raise Unsound(
+                                f"is not what its sources give, from byte {position:,} on"
+                            )
+                        position += len(chunk)
+                end = end_of_archive(position)
+                if file.read(len(end) + 1) != end:
+                    raise Unsound(f"doesn't end as it should, behind byte {position:,}")
     except ShardError as error:
         return stats, [f"{task.shard} was not compared: {error.problem}"]
     return stats, []
@@ -137,20 +148,6 @@ def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:
     if stats.count != task.samples:
         raise Unsound(f"holds {stats.count:,} samples, and {task.samples:,} are planned")
     return stats
-
-
-def _compare(task: ReshardTask, inputs: ReshardInputs) -> None:
-    """Raise Unsound if a tar isn't what its sources give, ShardError if these can't be read."""
-    position = 0
-    with open_stream(task.url) as file:
-        for sample in samples_of(task, inputs):
-            for chunk in sample.chunks:
-                if file.read(len(chunk)) != chunk:
-                    raise Unsound(f"is not what its sources give, from byte {position:,} on")
-                position += len(chunk)
-        end = end_of_archive(position)
-        if file.read(len(end) + 1) != end:
-            raise Unsound(f"doesn't end as it should, behind byte {position:,}")
 
 
 def _check_records(

@@ -39,7 +39,7 @@ def test_it_is_small_and_says_what_it_is_made_of() -> None:
     assert "What it is not for" in (COMPACT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["defocus_blur", "sensor_noise", "jpeg", "upscaling", "exposure"])
+@pytest.mark.parametrize("name", ["defocus_blur", "sensor_noise", "jpeg"])
 def test_quality_falls_with_every_other_level(name: str, photographs: list[RgbImage]) -> None:
     scorer = Scorer(ScoreConfig(model="compact", crops="fast"))
     for photograph in photographs:

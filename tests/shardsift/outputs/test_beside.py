@@ -135,9 +135,10 @@ def test_a_name_for_two_outputs_is_refused(
 # --- answers that are stale ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def stale(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scores of a shard in `out`, and answers to what it was before its pictures changed places."""
+    tmp_path = tmp_path_factory.mktemp("stale")
     if not STALE.exists():
         pytest.skip(f"{STALE} is not there")
     subprocess.run([sys.executable, str(STALE), str(tmp_path)], check=True)

@@ -169,42 +169,32 @@ def test_any_column_of_annotations_is_merged(tmp_path: Path) -> None:
         corpus.reshard(annotate_columns="attr_txt", overwrite=True)
 
 
-@pytest.mark.parametrize(
-    ("content", "merged"),
-    [
-        (b'{"n": 1.10, "s": "\\ud800"}', b'{"n": 1.10, "s": "\\ud800", '),
-        (b'{\n    "n": 1\n}\n', b'{\n    "n": 1, '),
-        (b" {} ", b" {"),
-        (b'\xef\xbb\xbf{"n": 1}', b'{"n": 1, '),
-        (b'{"quality": "good", "n": 1, "q_sim": 2}', b'{"n": 1, '),
-        (b'{"n": 1e400, "m": -1E+999}', b'{"n": 1e400, "m": -1E+999, '),
-        (
-            b'{ "n" : 1e400 ,\n"quality":{"x": [1, "}"]},"\\u0071_sim":1, "s":"\\ud800\xc3\xa9"}\n',
-            b'{"n" : 1e400, "s":"\\ud800\xc3\xa9", ',
-        ),
-        (b'{"quality": 1, "n": 1.10, "quality": 2}', b'{"n": 1.10, '),
-        (b'{"quality": 1, "n": ' + b"9" * 5000 + b"}", b'{"n": ' + b"9" * 5000 + b", "),
-        (b'{"quality": 1}', b"{"),
-    ],
-    ids=[
-        "numbers",
-        "indented",
-        "empty",
-        "a byte order mark",
-        "names that are taken",
-        "large numbers",
-        "large numbers beside names that are taken",
-        "a name that is taken twice",
-        "digits without end",
-        "nothing else",
-    ],
-)
-def test_other_fields_keep_their_bytes(content: bytes, merged: bytes, tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path, [[("a.jpg", IMAGE), ("a.json", content)]], **EVERYTHING)
+MERGED = [
+    (b'{"n": 1.10, "s": "\\ud800"}', b'{"n": 1.10, "s": "\\ud800", '),
+    (b'{\n    "n": 1\n}\n', b'{\n    "n": 1, '),
+    (b" {} ", b" {"),
+    (b'\xef\xbb\xbf{"n": 1}', b'{"n": 1, '),
+    (b'{"quality": "good", "n": 1, "q_sim": 2}', b'{"n": 1, '),
+    (b'{"n": 1e400, "m": -1E+999}', b'{"n": 1e400, "m": -1E+999, '),
+    (
+        b'{ "n" : 1e400 ,\n"quality":{"x": [1, "}"]},"\\u0071_sim":1, "s":"\\ud800\xc3\xa9"}\n',
+        b'{"n" : 1e400, "s":"\\ud800\xc3\xa9", ',
+    ),
+    (b'{"quality": 1, "n": 1.10, "quality": 2}', b'{"n": 1.10, '),
+    (b'{"quality": 1, "n": ' + b"9" * 5000 + b"}", b'{"n": ' + b"9" * 5000 + b", "),
+    (b'{"quality": 1}', b"{"),
+]
+"""The JSON of a sample, and what it is in front of its scores: names that are taken go."""
+
+
+def test_other_fields_keep_their_bytes(tmp_path: Path) -> None:
+    contents = [[(f"{n}.jpg", IMAGE), (f"{n}.json", told)] for n, (told, _) in enumerate(MERGED)]
+    corpus = make_corpus(tmp_path, [[file for files in contents for file in files]], **EVERYTHING)
     corpus.reshard()
-    (row,) = pq.read_table(corpus.scores).to_pylist()
-    cues = [f'"{name}": {np.float32(row[name])!s}' for name in ("quality", "q_sim", "q_mag")]
-    assert dict(corpus.written())["a.json"] == merged + ", ".join(cues).encode() + b"}"
+    written = dict(corpus.written())
+    for row, (_, merged) in zip(pq.read_table(corpus.scores).to_pylist(), MERGED, strict=True):
+        cues = [f'"{name}": {np.float32(row[name])!s}' for name in ("quality", "q_sim", "q_mag")]
+        assert written[f"{row['key']}.json"] == merged + ", ".join(cues).encode() + b"}"
 
 
 def test_a_kept_sample_without_a_score_says_null(tmp_path: Path) -> None:
@@ -249,18 +239,17 @@ LAYOUTS: dict[str, Sequence[File]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("rule", [{"keep_count": 2}, {"keep_top": 1.0}], ids=["two", "all"])
-def test_samples_are_copied_from_any_layout(
-    layout: str, rule: dict[str, float], tmp_path: Path
-) -> None:
-    corpus = make_corpus(tmp_path, [LAYOUTS[layout]], **rule)
-    corpus.reshard(annotate_columns="none")
-    kept = set(corpus.kept_keys())
-    assert corpus.written() == [
-        (name, data)
-        for name, data in LAYOUTS[layout]
-        if not name.startswith(("README", "note", "__meta__")) and key_of(name) in kept
-    ]
+def test_samples_are_copied_from_any_layout(layout: str, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [LAYOUTS[layout]])
+    for rule in ({"keep_count": 2}, {"keep_top": 1.0}):
+        corpus.filter(**rule)
+        corpus.reshard(annotate_columns="none", overwrite=True)
+        kept = set(corpus.kept_keys())
+        assert corpus.written() == [
+            (name, data)
+            for name, data in LAYOUTS[layout]
+            if not name.startswith(("README", "note", "__meta__")) and key_of(name) in kept
+        ]
 
 
 def test_repeated_keys_are_told_apart_by_their_place(tmp_path: Path) -> None:

@@ -43,21 +43,3 @@ def test_embeddings_answer_what_the_pictures_would(
     assert "nothing to do: 3 shards answered already" in capsys.readouterr().err
     ask_here(scores, tmp_path / "here", BLURRY, TEXT)
     assert annotation_files(tmp_path / "here") == annotation_files(out)
-
-
-def test_a_shard_whose_embeddings_are_damaged_fails_alone_and_is_tried_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    scores, out = score_pictures(tmp_path), tmp_path / "answers"
-    path = scores / "_embeddings" / "maclip" / "1.npy"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    assert ask(scores, out, "--attribute", TEXT, "--max-attempts", "1") == 1
-    said = capsys.readouterr().err
-    assert "failed 1.tar: its embeddings can't be asked: they end early" in said
-    assert "1 shard failed, see" in said
-    assert {*annotation_files(out)} == {"0.parquet", "more/2.parquet"}
-    path.write_bytes(whole)
-    assert ask(scores, out, "--attribute", TEXT) == 0
-    assert "asked 1 shard: " in capsys.readouterr().err
-    assert not list(out.rglob("_failed/*"))

@@ -165,16 +165,13 @@ def test_a_failed_download_says_how_to_use_a_local_file(monkeypatch: pytest.Monk
     assert "pass --model RN101 --pretrained /path/to/weights.pt" in str(caught.value)
 
 
-@pytest.mark.parametrize("model", ["RN50", "hf-hub:timm/gone"])
-def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
-    model: str, tmp_path: Path
-) -> None:
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(tmp_path: Path) -> None:
     """It took 46 s and 24 lines."""
     nobody = {"HF_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}", "HF_HOME": str(tmp_path)}
     write_tar(tmp_path / "in" / "0.tar", [("1.jpg", encoded())])
-    command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "in")]
+    command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "in"), "-o"]
     done = subprocess.run(
-        [*command, "-o", str(tmp_path / "out"), "--model", model, "--gpus-per-actor", "0"],
+        [*command, f"{tmp_path}/out", "--model", "hf-hub:timm/gone", "--gpus-per-actor", "0"],
         capture_output=True,
         text=True,
         check=False,

@@ -23,15 +23,11 @@ def run(config: DoctorConfig, console: PlainConsole) -> int:
             break
         findings.append(finding)
         if not config.as_json:
-            results.print(_line(finding), soft_wrap=not results.is_terminal)
+            sign, style = ("!", "yellow") if finding.advice else ("✓", "green")
+            line = Text.assemble((sign, style), f" {redact(finding.what)}: {redact(finding.told)}")
+            if finding.advice:
+                line.append(f"\n  {redact(finding.advice)}", style)
+            results.print(line, soft_wrap=not results.is_terminal)
     if config.as_json:
         results.document([asdict(finding) for finding in findings])
     return FAILED if any(finding.advice for finding in findings) else DONE
-
-
-def _line(finding: Finding) -> Text:
-    sign, style = ("!", "yellow") if finding.advice else ("✓", "green")
-    line = Text.assemble((sign, style), f" {redact(finding.what)}: {redact(finding.told)}")
-    if finding.advice:
-        line.append(f"\n  {redact(finding.advice)}", style)
-    return line
