@@ -79,12 +79,14 @@ docs-commands: $(STAMP)  ## run every command and notebook of the documentation;
 release-check: $(STAMP)  ## install what would be released as the pages say, in a fresh environment; takes minutes
 	SHARDSIFT_TEST_RELEASE=1 $(BIN)/python -m pytest tests/integration/test_release.py --timeout 3600
 
-lint: $(STAMP)  ## formatting, lints, layers, types, and that the documentation builds
+lint: $(STAMP)  ## formatting, lints, layers, types, docstrings, and that the documentation builds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m pytest --quiet --no-header tests/test_architecture.py
 	$(BIN)/lint-imports
 	$(BIN)/deptry pipeline
 	$(BIN)/pyright
+	@$(BIN)/pyright --verifytypes shardsift --ignoreexternal > $(VENV)/types.txt || { cat $(VENV)/types.txt; exit 1; }
 	$(BIN)/shellcheck .ci/run jobs/slurm/score.sbatch
 	$(BIN)/mkdocs build --strict --quiet
 

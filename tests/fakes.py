@@ -17,7 +17,7 @@ import numpy as np
 
 from shardsift.config import Attributes, RunConfig, ScoreConfig
 from shardsift.images.slabs import Bytes, Unpin, leave
-from shardsift.records import ImageScore, RgbImage
+from shardsift.records import CropScores, ImageScore, RgbImage
 
 
 class FakeScorer:
@@ -52,11 +52,13 @@ def fake_score(image: RgbImage, attributes: int = 0, embedding_values: int = 0) 
     crops = np.array([grey, grey / 2], np.float32)
     answers = [(1 - crops) / (place + 1) for place in range(attributes)]
     return ImageScore(
-        quality=crops,
-        q_sim=crops,
-        q_mag=crops,
-        w_sim=crops,
-        attributes=np.array(answers, np.float32).reshape(attributes, 2),
+        per_crop=CropScores(
+            quality=crops,
+            q_sim=crops,
+            q_mag=crops,
+            w_sim=crops,
+            attributes=np.array(answers, np.float32).reshape(attributes, 2),
+        ),
         embedding=(1 + np.arange(embedding_values) + grey).astype(np.float16),
     )
 
@@ -147,4 +149,5 @@ class NotFinite(FakeScorer):
         """Yield scores that are none."""
         nothing = np.full(2, np.nan, np.float32)
         for _ in images:
-            yield ImageScore(quality=nothing, q_sim=nothing, q_mag=nothing, w_sim=nothing)
+            crops = CropScores(quality=nothing, q_sim=nothing, q_mag=nothing, w_sim=nothing)
+            yield ImageScore(per_crop=crops)

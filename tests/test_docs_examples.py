@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift import annotate_shards
+from shardsift import Scorer, annotate_shards
 from shardsift.cli.app import main
 from shardsift.config.filter import FilterConfig
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from tests.documentation import BLOCKS, PAGES, blocks_of
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
 from tests.outputs import write_run
 from tests.samples import picture, write_shards
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 README = "README.md"
 COLUMNS = "docs/how-to/columns.md"
@@ -64,15 +64,13 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
     picture().save("a.jpg")
     picture(seed=1).save("b.png")
     write_shards(Path("corpus"), shards=2, samples=1)
-    images, features, shards, measure, with_ray = blocks_of(PYTHON, "python")
+    first, features, shards, measure, _, with_ray = blocks_of(PYTHON, "python")
+    assert "shardsift.score(" in first
     assert "import ray" in with_ray
-    for block, count in [*((block, 1) for block in blocks_of(README, "python")), (images, 3)]:
+    for block in blocks_of(README, "python"):
         printed: list[Any] = []
         run(block, print=printed.append)
-        one, *means = printed
-        assert str(one).startswith("ImageScore(quality=0.")
-        assert np.isfinite(means).all()
-        assert len(printed) == count
+        assert [str(one).startswith("ImageScore(quality=0.") for one in printed] == [True]
     idea: list[Any] = []
     run(features, print=idea.append)
     assert np.isfinite(idea).all()
@@ -82,6 +80,22 @@ def test_pictures_and_shards_are_scored_from_python() -> None:
     own = run(measure)["Brightness"]()
     annotate_shards("corpus", FakeScorer(), "own", measures=[own])
     assert 0 < pq.read_table("own")["brightness"][0].as_py() < 255
+
+
+def test_a_scorer_is_a_function_for_map_of_hugging_face() -> None:
+    Path("photos").mkdir()
+    for number in range(3):
+        picture(seed=number).save(f"photos/{number}.png")
+    (block,) = (block for block in blocks_of(PYTHON, "python") if "import datasets" in block)
+    names = run(block)
+    expected = [score.quality for score in Scorer("compact").score(Path("photos").glob("*"))]
+    assert sorted(names["scored"]["quality"]) == pytest.approx(sorted(expected), abs=1e-6)
+    Path("photos/broken.png").write_bytes(b"nothing")
+    datasets = names["datasets"]
+    photos = datasets.load_dataset("imagefolder", data_dir="photos", split="train")
+    files = photos.cast_column("image", datasets.Image(decode=False))
+    scored = files.map(Scorer("compact"), batched=True, fn_kwargs={"errors": "return"})
+    assert sorted(map(str, scored["error"])) == ["None", "None", "None", "unsupported_format"]
 
 
 def test_embeddings_are_read_and_in_the_way_of_no_table() -> None:

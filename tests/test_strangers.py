@@ -17,7 +17,7 @@ from shardsift.records import FailedShard
 from shardsift.storage.files import list_files
 from tests.fakes import FakeScorer
 from tests.shardsift.annotations.asked import BLURRY, TEXT, ask_here, score_pictures
-from tests.shardsift.reshard.corpora import Corpus, plain_corpus
+from tests.shardsift.resharding.corpora import Corpus, plain_corpus
 
 Verb = Callable[[Path], object]
 

@@ -50,7 +50,7 @@ _NOTHING = "score alone"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one addition: medians over laps, and the median of each lap's share of the score alone."""
+    """Cost of one addition: medians over laps, and the median of its share of the score alone."""
 
     addition: str
     images_per_second: float

@@ -63,7 +63,7 @@ def measure_peak(device: str, dtype: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all contestants share: weights file, `cpu` or `cuda`, torch's threads, crops a call."""
+    """Conditions of a race: weights file, `cpu` or `cuda`, torch's threads, crops a call."""
 
     weights: str
     device: str
@@ -267,7 +267,7 @@ def _decode(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _without_cuda(device: str) -> Any:
-    """Let the published code, which moves its crops to a GPU, leave them on the CPU."""
+    """Keep the published code's crops on the CPU; it would move them to a GPU."""
     if device != "cpu":
         return nullcontext()
     to = Tensor.to

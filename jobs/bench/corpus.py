@@ -1,4 +1,4 @@
-"""What the benchmark runs on: made-up pictures, and seeded weights that tell them apart."""
+"""Corpus of the benchmark: made-up pictures, and seeded weights that tell them apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webdataset.writer import TarWriter
 MODEL = "RN50-quickgelu"
 
 _PICTURES = 50
-"""Of a shard; then they come again."""
+"""Different pictures of a shard; then they repeat."""
 
 
 def write_shard(path: Path, images: int, width: int, height: int, quality: int = 90) -> Path:

@@ -21,24 +21,24 @@ from shardsift.config import Attributes, ScoreConfig
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
 from shardsift.images.slabs import Bytes, Unpin, leave
-from shardsift.records import ImageScore, RgbImage, ShardTask
+from shardsift.records import CropScores, ImageScore, RgbImage, ShardTask
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.scoring.scorer import ImageScorer, Scorer
 
 _BATCH = 64
 _CORES_EACH = 0.5
-"""Of an actor: with a core each, two would leave a machine of two cores none to read with."""
+"""Cores of an actor: with one each, two would leave a machine of two cores none for reading."""
 
 
 class ScoreBatch:
-    """What a pool of Ray Data actors maps over batches of decoded images."""
+    """Function of a pool of Ray Data actors over batches of decoded images."""
 
     def __init__(self, make_scorer: Callable[[], ImageScorer]) -> None:
         self._scorer = make_scorer()
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return keys and mean scores of a batch."""
-        quality = [float(score.quality.mean()) for score in self._scorer.score(batch["jpg"])]
+        quality = [score.quality for score in self._scorer.score(batch["jpg"])]
         return {"key": batch["__key__"], "quality": np.array(quality, np.float32)}
 
 
@@ -80,7 +80,7 @@ class Load:
 
 
 class GreyLevel:
-    """In place of a model: the mean grey level of an image."""
+    """A scorer without a model: the mean grey level of an image."""
 
     config = ScoreConfig()
     fingerprint = "grey"
@@ -91,7 +91,8 @@ class GreyLevel:
         """Yield scores of one crop an image, all cues alike."""
         for image in images:
             grey = np.array([image.mean() / 255], np.float32)
-            yield ImageScore(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
+            crops = CropScores(quality=grey, q_sim=grey, q_mag=grey, w_sim=grey)
+            yield ImageScore(per_crop=crops)
 
     def pin(self, memory: Bytes) -> Unpin:
         """Leave memory as it is: nothing copies from it."""

@@ -1,4 +1,4 @@
-"""How exact scores are: `python -m jobs.bench exactness SHARDS`.
+"""Exactness of scores: `python -m jobs.bench exactness SHARDS`.
 
 Scores a sample of the images again in other batches, another order, with other threads and dtypes,
 and the shards with other numbers of actors; prints by how much `quality` then differs.
@@ -69,7 +69,7 @@ def _in_memory(
     ) -> Qualities:
         changed = config.model_copy(update={"dtype": dtype})
         scorer = Scorer(changed, device=device, batch_size=batch_size)
-        return np.array([one.quality.mean() for one in scorer.score(images)], np.float32)
+        return np.array([one.quality for one in scorer.score(images)], np.float32)
 
     usual = qualities(pictures)
     found = {

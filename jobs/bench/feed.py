@@ -26,7 +26,7 @@ from shardsift.errors import InputError
 
 
 class FeedConfig(Measurement):
-    """Which commits, on what, and for how long."""
+    """Settings of `feed`: commits, pictures, laps."""
 
     against: str | None = Field(
         default=None, description="a commit to measure beside this checkout, lap by lap in turn"
@@ -57,7 +57,7 @@ Lap = Mapping[str, Any]
 
 
 class Course(NamedTuple):
-    """What a lap is run on."""
+    """Input of a lap."""
 
     size: str
     plan: str

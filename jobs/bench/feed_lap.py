@@ -37,7 +37,7 @@ from shardsift.images.decoder import in_chunks
 from shardsift.images.pool import make_decoder
 from shardsift.images.slabs import Bytes, Unpin, leave
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.records import ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
+from shardsift.records import CropScores, ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
@@ -55,7 +55,7 @@ _PACKED = 20
 
 @dataclass(kw_only=True)
 class FeedLap:
-    """What a process does for a picture.
+    """Cost of a picture in a process.
 
     Attributes:
         images_per_second: from tar to Parquet, all stages together.
@@ -76,7 +76,7 @@ class FeedLap:
 
 
 class FreeScorer:
-    """In place of MA-CLIP: as many crops as it has, and nothing computed."""
+    """A scorer that computes nothing: as many crops as MA-CLIP has."""
 
     fingerprint = "free"
     attributes: Attributes = MappingProxyType({})
@@ -90,7 +90,8 @@ class FreeScorer:
         for image in images:
             height, width = image.shape[:2]
             ones = np.ones(count_crops(height, width, self.config.crops), np.float32)
-            yield ImageScore(quality=ones, q_sim=ones, q_mag=ones, w_sim=ones)
+            crops = CropScores(quality=ones, q_sim=ones, q_mag=ones, w_sim=ones)
+            yield ImageScore(per_crop=crops)
 
     def pin(self, memory: Bytes) -> Unpin:
         """Leave memory as it is: nothing copies from it."""
@@ -98,7 +99,7 @@ class FreeScorer:
 
 
 class FreeEncoder:
-    """In place of a model, for a scorer that packs batches."""
+    """An encoder that computes nothing, for a scorer that packs batches."""
 
     digest = "free"
     crops_at_a_time = None

@@ -77,7 +77,7 @@ class EncoderSpeed:
     batch_size: int
     crops_per_second: float
     share_of_peak: float
-    """Of the operations a second of a large matrix product."""
+    """Share of the operations a second of a large matrix product."""
     gigabytes: float
     """That a scorer takes of the device's memory, without what CUDA takes for each process."""
 
@@ -90,7 +90,7 @@ class ShardSpeed:
     plan: CropPlan
     actors: int
     images_per_second: float
-    """Of all actors."""
+    """Images a second of all actors together."""
     share_of_encoder: float
     """Their crops a second, in those of the encoder alone."""
     feeder: float
@@ -137,7 +137,7 @@ def _measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSp
         peak = measure_peak(torch.device(config.device).type, dtype)
         for batch_size in config.batch_sizes:
             before = _memory_taken(config)
-            scorer = Scorer(scoring, device=config.device, batch_size=batch_size, model=model)
+            scorer = Scorer(scoring, device=config.device, batch_size=batch_size, loaded=model)
             taken = _memory_taken(config)
             size = (batch_size, CROP_SIZE, CROP_SIZE, 3)
             crops_NSS3 = torch.randint(0, 256, size, dtype=torch.uint8).to(config.device)

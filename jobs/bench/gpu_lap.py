@@ -24,7 +24,7 @@ _READY = "ready"
 
 
 class Lap(BaseModel):
-    """What is annotated, and how; `warm_up` is annotated first, and not measured."""
+    """Input of a lap; `warm_up` is annotated first, and not measured."""
 
     scoring: ScoreConfig
     device: str
@@ -35,7 +35,7 @@ class Lap(BaseModel):
 
 
 class LapSpeed(BaseModel):
-    """What a lap took; `feeder` are µs of CPU a picture, of the thread that feeds the device."""
+    """Result of a lap; `feeder` are µs of CPU a picture, of the thread that feeds the device."""
 
     images: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What a corpus would take on a cluster: the real coordinator, simulated actors, virtual time."""
+"""Outlook for a corpus on a cluster: the real coordinator, simulated actors, virtual time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _UNEVEN = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What a corpus would take on so many GPUs.
+    """Time and speed of a corpus on a number of GPUs.
 
     Attributes:
         efficiency: pictures a second and GPU, in those of a GPU that never waits.
@@ -82,7 +82,7 @@ class Outlook:
 
 
 def simulate(config: ScaleConfig, gpus: int, store_gb_s: float) -> Outlook:
-    """Let a coordinator score the corpus by actors that only take their time."""
+    """Run the coordinator with simulated actors, which only take their time."""
 
     def shard_seconds(random: Random, actors: int) -> float:
         slowest = max(picture_seconds(config, actors, store_gb_s).values())

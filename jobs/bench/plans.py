@@ -1,4 +1,4 @@
-"""What crop plans cost and how they rank: `python -m jobs.bench plans SHARDS`.
+"""Cost and ranks of crop plans: `python -m jobs.bench plans SHARDS`.
 
 Scores a sample of the images by every plan, and prints images a second and the rank correlation of
 `quality` with that of plan `paper`. `--long-side` resizes the images first.
@@ -50,7 +50,7 @@ def measure(
             )
             next(scorer.score(pictures[:1]))  # warm
             started = perf_counter()
-            scores[plan] = [float(score.quality.mean()) for score in scorer.score(pictures)]
+            scores[plan] = [score.quality for score in scorer.score(pictures)]
             speeds[plan] = len(pictures) / (perf_counter() - started)
     except (ShardsiftError, OSError) as error:
         sys.stderr.write(f"measure_plans: {error}\n")

@@ -39,7 +39,7 @@ def starting_line(name: str, conditions: Conditions) -> Generator[Connection]:
 
 
 def run_laps(line: Connection, name: str, shard: str) -> Lap:
-    """Let a contestant score a shard.
+    """Score a shard by a contestant.
 
     Raises:
         BenchmarkError: if it can't.

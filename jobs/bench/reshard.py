@@ -22,7 +22,7 @@ from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard
-from shardsift.reshard.prepare import Reshard, prepare
+from shardsift.resharding.prepare import Reshard, prepare
 from shardsift.runs.reshard import copying
 
 _CACHES = Path("/proc/sys/vm/drop_caches")
@@ -40,7 +40,7 @@ class Race:
         self._coordinator: Coordinator | None = None
 
     def write(self) -> float:
-        """Let the actors write all tars, synced to disk as they do it; return the seconds."""
+        """Write all tars as the actors do, synced to disk; return the seconds."""
         shutil.rmtree(self._ours, ignore_errors=True)
         run = prepare(self._config.model_copy(update={"output": str(self._ours)}))
         run.folder.begin(run.intent, run.plan)

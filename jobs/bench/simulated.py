@@ -21,7 +21,7 @@ from shardsift.records import ShardReport
 
 ACTORS_PER_NODE = 8
 MEAN_SECONDS = 10.0
-"""Of a shard; each takes between half of it and one and a half."""
+"""Mean seconds of a shard; each takes between half of it and one and a half."""
 
 _SKETCH = quantile_sketch(np.linspace(0, 1, 100, dtype=np.float32))
 _CRASH_IS_NOTICED, _LOSS_IS_NOTICED = 1.5, 16.0
@@ -38,7 +38,7 @@ class Timing:
 
 
 ShardSeconds = Callable[[Random, int], float]
-"""How long a shard takes if so many actors work."""
+"""Seconds of a shard, by the number of actors that work."""
 
 
 def ten_seconds(random: Random, _: int) -> float:
@@ -47,7 +47,7 @@ def ten_seconds(random: Random, _: int) -> float:
 
 
 Flaw = Literal["raise", "die", "hang"]
-"""What an actor does on a node instead of getting ready."""
+"""Fault of an actor that doesn't get ready on a node."""
 
 
 @dataclass(eq=False)

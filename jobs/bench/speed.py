@@ -1,4 +1,4 @@
-"""How fast, side by side in one run, and next to what people use today."""
+"""Speed, side by side in one run, next to what people use today."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shardsift.errors import EngineError
 
 
 class SpeedConfig(Measurement):
-    """What to race, how long, and on what."""
+    """Settings of `speed`: contestants, rounds, pictures."""
 
     quick: bool = Field(
         default=False,
@@ -125,7 +125,7 @@ def summarise(name: str, laps: Sequence[Lap], first: Sequence[Lap]) -> Entry:
 
 
 def ratio(slow: Sequence[Lap], fast: Sequence[Lap]) -> float:
-    """Tell how many times as fast one is as the other, by the laps of each round, run in turn."""
+    """Return how many times as fast one is as the other, by the laps of each round, run in turn."""
     return median(a.seconds / b.seconds for a, b in zip(slow, fast, strict=True))
 
 

@@ -62,7 +62,7 @@ class ExperimentConfig(OpinionsConfig, TableConfig):
 
     @property
     def paper_set(self) -> PaperSet | None:
-        """What the authors do with the set; None unless it is to be done as they do."""
+        """The authors' treatment of the set; None unless `protocol` asks for it."""
         return PAPER_SETS[self.iqa_set or ""] if self.protocol == "paper" else None
 
 
@@ -79,7 +79,7 @@ class IqaShardsConfig(Config):
 
 
 class PaperConfig(ModelConfig):
-    """Where the sets are, and what is evaluated on them."""
+    """Settings of the paper's evaluation: sets, variants, protocol."""
 
     downloads: Annotated[Path, Given.BY_PLACE] = Field(
         description="folder with the unpacked download of each set below its name, as `koniq10k/`"

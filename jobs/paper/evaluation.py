@@ -16,9 +16,9 @@ from jobs.paper.thirds import Third, agreement_by_third
 from jobs.paper.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
 from shardsift.config import attribute_columns
 from shardsift.errors import InputError
-from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation
-from shardsift.evaluate.opinions import Baseline, RatedImage, RatedShards
-from shardsift.evaluate.statistics import Agreement, Values, measure_agreement
+from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation
+from shardsift.evaluation.opinions import Baseline, RatedImage, RatedShards
+from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import RgbImage

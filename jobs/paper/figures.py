@@ -17,8 +17,8 @@ import numpy as np
 from jobs.paper.evaluation import Experiment
 from jobs.paper.groups import GroupSpread
 from shardsift.drawing import new_figure, save_figure
-from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY
-from shardsift.evaluate.statistics import CONFIDENCE, Estimate, Values
+from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.evaluation.statistics import CONFIDENCE, Estimate, Values
 
 _GREY = "#595959"
 _FILL = "#bcd9ea"
@@ -218,7 +218,7 @@ def _draw_groups(evaluation: Experiment, spread: GroupSpread) -> tuple[Any, str]
 
 
 def _about(evaluation: Experiment) -> str:
-    """Say what was measured, by what, and how."""
+    """Describe what was measured, by what, and how."""
     config = evaluation.config
     name = config.iqa_set or "A set without a name"
     return (

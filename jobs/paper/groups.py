@@ -1,4 +1,4 @@
-"""How far the magnitude cue differs between semantic groups, before and after Box-Cox.
+"""Differences of the magnitude cue between semantic groups, before and after Box-Cox.
 
 A good cue tells quality and not content: the distributions of two groups should lie close. How far
 apart they lie is their Wasserstein distance, in standard deviations of all values, because the
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shardsift.errors import InputError
-from shardsift.evaluate.statistics import Estimate, Values, bounds_of
+from shardsift.evaluation.statistics import Estimate, Values, bounds_of
 from shardsift.scoring.weights import BUNDLED_MODEL
 
 MIN_GROUP = 10

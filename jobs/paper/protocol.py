@@ -1,4 +1,4 @@
-"""How the paper's authors evaluate on each of their sets, and what they are said to have found.
+"""The paper's protocol for each of its sets, and the figures that it is said to give.
 
 Statistics are computed as `plcc_srcc_cal.py` of their published code does it: the curve is fitted
 to opinions and predictions as they stand, from one start, and all statistics are those of the
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from shardsift.evaluate.statistics import Values, logistic
+from shardsift.evaluation.statistics import Values, logistic
 
 PUBLISHED_FROM = (
     "the paper's figures are second-hand, from a summary of its table whose means don't add up"
@@ -31,7 +31,7 @@ PUBLISHED_FROM = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperSet:
-    """What the authors do with a set.
+    """The authors' treatment of a set.
 
     Attributes:
         images: how many pictures their list has.
@@ -64,7 +64,7 @@ _MAX_EVALUATIONS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperAgreement:
-    """How predictions agree with opinions, both as the authors take them.
+    """Agreement of predictions with opinions, by the authors' statistics.
 
     Attributes:
         images: those that have a prediction.

@@ -31,7 +31,7 @@ from scipy import io as scipy_io
 from webdataset.writer import TarWriter
 
 from shardsift.errors import InputError
-from shardsift.evaluate.opinions import ONLY_PROTOCOL
+from shardsift.evaluation.opinions import ONLY_PROTOCOL
 from shardsift.storage.files import committing, join
 
 _TRAINING_IMAGES = 7
@@ -317,7 +317,7 @@ def _existing(path: Path) -> Path:
 
 
 class WrittenSet(NamedTuple):
-    """How many samples and shards were written, and how many of the samples lack their image."""
+    """Counts of a written set: samples, shards, and samples without an image."""
 
     samples: int
     shards: int

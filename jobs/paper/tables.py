@@ -12,8 +12,8 @@ from jobs.paper.protocol import PAPER_SETS, PUBLISHED_FROM, PaperSet
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.evaluate import agreement_sheet
 from shardsift.config import ScoreConfig
-from shardsift.evaluate.evaluate import OURS
-from shardsift.evaluate.statistics import STATISTIC_NAMES, STATISTICS, Agreement
+from shardsift.evaluation.evaluate import OURS
+from shardsift.evaluation.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.scoring.weights import with_default_weights
 from shardsift.text import count
 

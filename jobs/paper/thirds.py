@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shardsift.evaluate.statistics import MIN_IMAGES, Estimate, Values, bounds_of, srcc
+from shardsift.evaluation.statistics import MIN_IMAGES, Estimate, Values, bounds_of, srcc
 
 NAMES = ("low", "middle", "high")
 

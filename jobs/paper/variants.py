@@ -16,18 +16,18 @@ from torch import Tensor
 
 from shardsift.config import Attributes, CropPlan, ScoreConfig, did_you_mean
 from shardsift.errors import ConfigError
-from shardsift.evaluate.statistics import Values
+from shardsift.evaluation.statistics import Values
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import load_clip
 from shardsift.scoring.crops import patch_corners
 from shardsift.scoring.encoder import Encoder, encode_views
-from shardsift.scoring.maclip import CropScores, box_cox, fuse, magnitude_cue, similarity_cue
+from shardsift.scoring.maclip import FusedScores, box_cox, fuse, magnitude_cue, similarity_cue
 
 FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompts")
-"""What `--ablate` may name."""
+"""Names for `--ablate`."""
 
 ALL_FAMILIES = "all"
-"""In place of all families."""
+"""Name that stands for all families."""
 
 GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),
@@ -192,7 +192,7 @@ class Variants:
     def _all(self, plan: CropPlan) -> bool:
         return all(variant.config.crops == plan for variant in self.variants)
 
-    def _score(self, features_ND: Tensor, place: int) -> CropScores:
+    def _score(self, features_ND: Tensor, place: int) -> FusedScores:
         variant, config = self.variants[place], self.variants[place].config
         text_P2D = self._encoder.text_P2D[self._places[place]]
         if variant.divides:

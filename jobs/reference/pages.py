@@ -19,7 +19,7 @@ MAKERS = {
     "exit codes": tables.of_exit_codes,
     "metrics": tables.of_metrics,
 }
-"""What may stand between the marks."""
+"""Generated parts of pages, by the name in their marks."""
 
 _MADE = re.compile(r"<!-- made: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 

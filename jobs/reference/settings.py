@@ -1,4 +1,4 @@
-"""What is said of settings: the command line's page, and the comments of `configs/`."""
+"""Descriptions of settings: the command line's page, and the comments of `configs/`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+):(?P<value> .*?)?(?: +#.*)?")
 """A line of a config: a setting, or one that is commented out."""
 
 _INSIDE = " "
-"""What lines begin with that are part of the setting above."""
+"""Beginning of lines that belong to the setting above."""
 
 
 def of_verbs() -> str:
@@ -39,7 +39,7 @@ def commented(config: str, kind: type[Config]) -> str:
 
 
 def kind_of(config: str) -> type[Config]:
-    """Tell what a config of `configs/` sets, by its name."""
+    """Return the settings class of a config in `configs/`, by its name."""
     return VERBS[config if config in ("filter", "reshard") else "score"].config
 
 

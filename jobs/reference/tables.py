@@ -12,7 +12,7 @@ from shardsift.measures import AttributesMeasure
 from shardsift.outputs.sealed_table import arrow_schema
 
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}
-"""How types are called for which Arrow's own name is no help."""
+"""Names of types whose Arrow name is no help."""
 
 _ATTRIBUTE = "what was asked for with `--attribute`, 0 to 1, mean over crops"
 

@@ -1,1 +1,1 @@
-"""How the bundled compact CLIP is trained, without any human opinion."""
+"""Training of the bundled compact CLIP, without any human opinion."""

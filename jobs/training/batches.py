@@ -114,7 +114,7 @@ def _collate(groups: list[list[Item]], rng: np.random.Generator) -> Batch:
 
 
 def _kind(item: Item) -> int:
-    """Give a number to what a caption can tell apart: the distortions and how heavy they are."""
+    """Return the number of a caption's kind: its distortions, and how heavy they are."""
     if not item.names:
         return 0
     number = 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shardsift.config import ScoreConfig
-from shardsift.scoring.maclip import CropScores, fuse, magnitude_cue
+from shardsift.scoring.maclip import FusedScores, fuse, magnitude_cue
 
 _PAPER: Final = ScoreConfig()
 
@@ -22,7 +22,7 @@ _PAPER: Final = ScoreConfig()
 class Cues:
     """Scores of crops, and the probability of the good prompt of each pair, shape (N, P)."""
 
-    scores: CropScores
+    scores: FusedScores
     pairs: Tensor
 
 

@@ -15,7 +15,7 @@ from shardsift.errors import ConfigError
 
 MEAN: Final = (127 / 255,) * 3
 STD: Final = (128 / 255,) * 3
-"""Of channels of 0..1: these weights expect (x - 127) / 128 of bytes."""
+"""Standard deviation of channels of 0..1: these weights expect (x - 127) / 128 of bytes."""
 
 
 def load_imagenet(trunk: nn.Module) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shardsift.scoring.maclip import CropScores
+from shardsift.scoring.maclip import FusedScores
 
 _TEMPERATURE: Final = 0.05
 _GAP: Final = 0.04
@@ -63,7 +63,7 @@ def cue_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
     return 2.0 * value + ranking_loss(scores_N, targets_N) + correlation_loss(scores_N, targets_N)
 
 
-def shaping_loss(scores: CropScores) -> Tensor:
+def shaping_loss(scores: FusedScores) -> Tensor:
     """Keep the batch means of the cues together, so that the fusion hears both."""
     return (scores.q_sim.mean() - scores.q_mag.mean()).square()
 

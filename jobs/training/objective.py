@@ -1,4 +1,4 @@
-"""What a step of training minimises.
+"""The loss of a training step.
 
 Shapes in names: N crops, G groups, T texts, P the paper's prompt pairs, Q the batch's prompt pairs,
 F pooled features, D features.

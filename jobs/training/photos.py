@@ -10,7 +10,7 @@ from shardsift.shards.samples import read_samples
 from shardsift.storage.finding import expand
 
 MAX_PIXELS: Final = 89_478_485
-"""Of a photograph; larger ones are refused."""
+"""Largest photograph in pixels; larger ones are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a crop ought to score, made without any human opinion: what its distortions leave of it.
+"""Target scores of crops, made without any human opinion: the quality that distortions leave.
 
 A good photograph scores alike whatever it shows. A plain sky has no less quality than a meadow,
 and a score that grew with contrast or detail would be a measure of those.
@@ -34,7 +34,7 @@ WEIGHTS: Final[dict[str, float]] = {
     "oversharpening": 0.8,
     "jitter": 1.1,
 }
-"""How much a distortion matters: its parts of quality are taken so many times over.
+"""Weight of a distortion: the power to which the share of quality it leaves is raised.
 
 Set near the square root of how far the distortion moves the features of an ImageNet network
 (EfficientNet-Lite0, four depths, 40 photographs, all levels) against the average distortion.
@@ -42,7 +42,7 @@ Set near the square root of how far the distortion moves the features of an Imag
 
 
 def severity(name: str, level: float) -> float:
-    """Tell the share of quality that a distortion of a (fractional) level takes."""
+    """Return the share of quality that a distortion of a (fractional) level takes."""
     share = np.interp(level, (0, 1, 2, 3, 4, 5), (0.0, *SEVERITIES))
     return float(1.0 - (1.0 - share) ** WEIGHTS[name])
 

@@ -68,7 +68,7 @@ def _show(trainer: Trainer, workers: int, console: Console) -> None:
 
 
 def _line(progress: Progress) -> str:
-    """Tell losses, and how far the order of held-out series has come if it was examined."""
+    """Format the losses, and the order of held-out series if it was measured."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
     line = f"step {progress.step}: {losses}"
     if progress.validation is None:

@@ -62,7 +62,7 @@ class TrainConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands after a step; `validation` is set if one was due."""
+    """State of a training after a step; `validation` is set if one was due."""
 
     step: int
     losses: dict[str, float]

@@ -1,4 +1,4 @@
-"""Whether a model ranks the levels of distortions of held-out photographs, as the scorer sees them.
+"""Validation: the ranks of distorted held-out photographs, as the scorer sees them.
 
 Nothing else may end or select a training.
 
@@ -23,7 +23,7 @@ from shardsift.threads import Track, no_track
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """How scores fall with the level of a distortion.
+    """Order of scores by the level of a distortion.
 
     A series is a photograph at all levels of one distortion; it is in order when each level scores
     less than the one before.
@@ -72,7 +72,7 @@ def validate(
             for level in LEVELS
         )
         means = [
-            [getattr(score, name).mean() for name in ("quality", "q_sim", "q_mag", "w_sim")]
+            [getattr(score, name) for name in ("quality", "q_sim", "q_mag", "w_sim")]
             for score in scorer.score(distorted)
         ]
         quality, q_sim, q_mag, w_sim = np.array(means, np.float64).T

@@ -112,7 +112,7 @@ ATTRIBUTE_HARM: Final[dict[str, dict[str, float]]] = {
     "oversharpening": {"artefacts": 1.0, "noise": 0.7, "contrast": 0.2, "exposure": 0.3},
     "jitter": {"sharpness": 0.9, "resolution": 0.7, "artefacts": 0.6, "noise": 0.4, "texture": 0.5},
 }
-"""What a distortion at its worst does to each attribute, 0..1; "overall" always suffers."""
+"""Harm of a distortion at its worst to each attribute, 0..1; "overall" always suffers."""
 
 NAMES: Final[dict[str, Words]] = {
     "pristine": _words(
@@ -135,4 +135,4 @@ NAMES: Final[dict[str, Words]] = {
     "oversharpening": _words("oversharpened|halos|over-processed|ringing edges"),
     "jitter": _words("jittered|behind frosted glass|shattered pixels"),
 }
-"""What a distortion is called in captions; "pristine" is none."""
+"""Words for a distortion in captions; "pristine" is none."""

@@ -1,7 +1,12 @@
 """Score images and shards with MA-CLIP, and keep the good ones.
 
->>> from shardsift import Scorer, ScoreConfig
->>> scorer = Scorer(ScoreConfig(), device="cuda")
+>>> import shardsift
+>>> scorer = shardsift.Scorer("compact")
+>>> scorer("photo.jpg").quality
+0.7132
+>>> shardsift.score("corpus/*.tar", output="scores", config="laptop")
+>>> shardsift.filter("scores", keep_top=0.3, output="kept")
+>>> shardsift.reshard("kept", output="clean")
 
 Names are imported when they are first used, because torch takes seconds to load.
 """
@@ -9,23 +14,83 @@ Names are imported when they are first used, because torch takes seconds to load
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from shardsift.errors import (
+    AnnotationError,
+    ConfigError,
+    DeviceError,
+    EngineError,
+    ErrorCode,
+    ImageError,
+    InputError,
+    ModelError,
+    NotHereError,
+    OutputError,
+    ShardError,
+    ShardsiftError,
+    StorageError,
+    UserError,
+    WriteError,
+)
 from shardsift.version import __version__
 
 if TYPE_CHECKING:
     from shardsift.annotations.annotate_shards import annotate_shards
+    from shardsift.columns import Column
     from shardsift.config import ScoreConfig
-    from shardsift.filter.loading import keep
-    from shardsift.report.explain import explain
+    from shardsift.filtering.loading import keep
+    from shardsift.measures import Measure, Picture
+    from shardsift.records import ImageScore
+    from shardsift.reporting.explain import explain
     from shardsift.scoring.scorer import Scorer
+    from shardsift.verbs import compare, filter, report, reshard, score, verify  # noqa: A004
 
-__all__ = ["ScoreConfig", "Scorer", "__version__", "annotate_shards", "explain", "keep"]
+__all__ = [
+    "AnnotationError",
+    "Column",
+    "ConfigError",
+    "DeviceError",
+    "EngineError",
+    "ErrorCode",
+    "ImageError",
+    "ImageScore",
+    "InputError",
+    "Measure",
+    "ModelError",
+    "NotHereError",
+    "OutputError",
+    "Picture",
+    "ScoreConfig",
+    "Scorer",
+    "ShardError",
+    "ShardsiftError",
+    "StorageError",
+    "UserError",
+    "WriteError",
+    "__version__",
+    "annotate_shards",
+    "compare",
+    "explain",
+    "filter",
+    "keep",
+    "report",
+    "reshard",
+    "score",
+    "verify",
+]
 
 _HOMES = {
+    "Column": "shardsift.columns",
+    "ImageScore": "shardsift.records",
+    "Measure": "shardsift.measures",
+    "Picture": "shardsift.measures",
     "ScoreConfig": "shardsift.config",
     "Scorer": "shardsift.scoring.scorer",
     "annotate_shards": "shardsift.annotations.annotate_shards",
-    "explain": "shardsift.report.explain",
-    "keep": "shardsift.filter.loading",
+    "explain": "shardsift.reporting.explain",
+    "keep": "shardsift.filtering.loading",
+    **dict.fromkeys(
+        ("compare", "filter", "report", "reshard", "score", "verify"), "shardsift.verbs"
+    ),
 }
 
 
@@ -33,3 +98,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'shardsift' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -38,7 +38,7 @@ class ErrorCode(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What is the matter with the image, behind "the image …"."""
+        """Description of the error, to stand behind "the image …"."""
         return _MEANINGS[self]
 
 
@@ -85,7 +85,7 @@ class StorageError(UserError, OSError):
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}")
-        self.strerror = problem
+        self.strerror: str | None = problem
 
 
 class WriteError(OutputError, OSError):
@@ -93,7 +93,7 @@ class WriteError(OutputError, OSError):
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: can't be written: {problem}; run the same again once it can")
-        self.strerror = problem
+        self.strerror: str | None = problem
 
 
 class ModelError(UserError):
@@ -121,7 +121,7 @@ class ShardError(ShardsiftError):
     def __init__(self, shard: str, problem: str, may_pass: bool = False) -> None:
         super().__init__(f"{shard}: {problem}")
         self.shard = shard
-        self.problem = redact(problem)
+        self.problem: str = redact(problem)
         self.may_pass = may_pass
 
     def __reduce__(self) -> tuple[type[ShardError], tuple[str, str, bool]]:

@@ -1,4 +1,4 @@
-"""What a process does with memory that it has freed."""
+"""Settings of malloc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEBIBYTE = 2**20
 
 
 def keep_heap() -> None:
-    """Let malloc keep freed memory for what comes next, in the whole process.
+    """Keep freed memory in the process, for the next allocation.
 
     glibc hands large blocks back at once, so that every batch of images, and every piece of a tar,
     is paid for in page faults: a tenth of RN50's time. Elsewhere nothing is done.

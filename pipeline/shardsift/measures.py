@@ -97,7 +97,7 @@ class AttributesMeasure(Measure):
     """Questions to CLIP: `attr_NAME` is the probability of the first prompt of a pair, 0 to 1."""
 
     name = "attributes"
-    needs = (FEATURES,)
+    needs: Sequence[str] = (FEATURES,)
 
     def __init__(self, attributes: Attributes, fingerprint: str, of: str = "crops") -> None:
         """Declare the columns.
@@ -109,7 +109,7 @@ class AttributesMeasure(Measure):
         """
         self.attributes = attributes
         self._features = [of, fingerprint]
-        self.columns = [
+        self.columns: Sequence[Column] = [
             Column(
                 name=ATTRIBUTE_PREFIX + name,
                 type="float32",
@@ -140,7 +140,7 @@ def _as_read(settings: Any) -> Any:
 class MeasureRecord(BaseModel):
     """A measure, as footers and records describe it. The settings of `maclip` are `config`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     digest: str
     columns: tuple[RecordedColumn, ...]

@@ -1,4 +1,4 @@
-"""How far work is: counted where it is done, summed up for people who wait for it.
+"""Progress of work: counted where it is done, summed up for people who wait for it.
 
 A `Meter` counts in the process that works, a `Pace` tells how fast it goes, and a `Display` shows a
 `Snapshot` of it.
@@ -30,7 +30,7 @@ _ACTOR_BY_ACTOR = 8
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is done of a shard that is under way: `work` of `size`, mostly bytes."""
+    """Progress of a shard that is under way: `work` of `size`, mostly bytes."""
 
     work: float
     size: float
@@ -50,7 +50,7 @@ class ShardMeter:
     """Counts what is done of one shard; one thread counts, others may read."""
 
     def __init__(self, size: float) -> None:
-        self.ended = 0
+        self.ended: int = 0
         self._size = size
         self._work = 0.0
         self._items = 0
@@ -79,7 +79,7 @@ class ShardMeter:
 
     @property
     def part(self) -> Part:
-        """What is done by now."""
+        """Progress until now."""
         ended = self.ended
         work = self._ends[ended - 1] if ended else self._work
         return Part(min(work, self._size), self._size, self._items + ended, self._errors)
@@ -132,7 +132,7 @@ class _Mark:
 
 
 class Pace:
-    """How fast work goes, over the last minute, or since it began.
+    """Speed of work, over the last minute, or since it began.
 
     Work comes in lumps, for an encoder takes images by the batch: speed is measured from lump to
     lump, so that it doesn't fall while the next one is under way.
@@ -215,7 +215,7 @@ def time_left(loads: Sequence[float], waiting: int, size: float, speed: float) -
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """What to show of work at a moment.
+    """Progress of work at a moment.
 
     Attributes:
         doing: what is done, as in `scoring`.
@@ -252,7 +252,7 @@ class Course:
         total: int | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.doing = doing
+        self.doing: str = doing
         self._noun = noun
         self._total = total
         self._clock = clock
@@ -270,7 +270,7 @@ class Course:
         self.doing, self._noun, self._share = doing, "", 0.0
 
     def look(self) -> Snapshot:
-        """Tell how far it is."""
+        """Return the progress until now."""
         items, share = self._items, self._share
         self._pace.mark(self._clock(), items, share, 1)
         speed = self._pace.work if share else None
@@ -288,7 +288,7 @@ class Course:
 
 
 class Display(Protocol):
-    """Where a run tells people how it goes."""
+    """Interface to print messages and show progress."""
 
     def say(self, text: str) -> None:
         """Print a line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -98,12 +98,11 @@ CUES = ("quality", "q_sim", "q_mag", "w_sim")
 """Parts of a score."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class ImageScore:
-    """MA-CLIP of one image: float32 arrays of shape (crops,), in crop order.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropScores:
+    """MA-CLIP of each of an image's M crops: float32 arrays of shape (M,), the whole image last.
 
-    `attributes` has such a row for each, in the scorer's order; `embedding` is the feature of the
-    whole view, if it is asked for.
+    `attributes` has shape (A, M): a row for each attribute, in the scorer's order.
     """
 
     quality: npt.NDArray[np.float32]
@@ -111,15 +110,61 @@ class ImageScore:
     q_mag: npt.NDArray[np.float32]
     w_sim: npt.NDArray[np.float32]
     attributes: npt.NDArray[np.float32] = field(default_factory=_no_attributes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ImageScore:
+    """MA-CLIP of one image: means over its crops, as annotations have them.
+
+    `float(score)` is its quality.
+
+    Attributes:
+        per_crop: the score of each crop.
+        attribute_names: names of the attributes that were asked for.
+        embedding: CLIP's feature of the whole image before normalisation, float16, shape (D,);
+            shape (0,) unless it was asked for.
+    """
+
+    per_crop: CropScores
+    attribute_names: Sequence[str] = ()
     embedding: Embedding = field(default_factory=_no_embedding)
 
     @property
+    def quality(self) -> float:
+        """The score: 0 to 1, the higher the better; mean over the crops."""
+        return float(self.per_crop.quality.mean())
+
+    @property
+    def q_sim(self) -> float:
+        """The similarity cue: 0 to 1, mean over the crops."""
+        return float(self.per_crop.q_sim.mean())
+
+    @property
+    def q_mag(self) -> float:
+        """The magnitude cue: mean over the crops."""
+        return float(self.per_crop.q_mag.mean())
+
+    @property
+    def w_sim(self) -> float:
+        """The weight of the similarity cue: 0 to 1, mean over the crops."""
+        return float(self.per_crop.w_sim.mean())
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """The attributes by name: 0 to 1, means over the crops."""
+        means = self.per_crop.attributes.mean(axis=1).tolist() if self.attribute_names else []
+        return dict(zip(self.attribute_names, means, strict=True))
+
+    @property
     def crops(self) -> int:
-        """The number of views of the image that were scored."""
-        return len(self.quality)
+        """The number of crops."""
+        return len(self.per_crop.quality)
+
+    def __float__(self) -> float:
+        return self.quality
 
     def __repr__(self) -> str:
-        means = ", ".join(f"{cue}={getattr(self, cue).mean():.4f}" for cue in CUES)
+        means = ", ".join(f"{cue}={getattr(self, cue):.4f}" for cue in CUES)
         return f"ImageScore({means}, crops={self.crops})"
 
     def _repr_html_(self) -> str:
@@ -128,7 +173,7 @@ class ImageScore:
             f"<tr><th>{cue}</th><td>{values.mean():.4f}</td><td>{values.min():.4f}</td>"
             f"<td>{values.max():.4f}</td></tr>"
             for cue in CUES
-            for values in [getattr(self, cue)]
+            for values in [getattr(self.per_crop, cue)]
         )
         heading = f"<th>{self.crops} crops</th><th>mean</th><th>lowest</th><th>highest</th>"
         return f"<table><tr>{heading}</tr>{rows}</table>"

@@ -59,12 +59,12 @@ def on_device(config: ScoreConfig, batch_size: int = 8, *, embeddings: bool = Fa
 
 
 def bits(scores: Iterable[ImageScore]) -> list[bytes]:
-    return [getattr(score, cue).tobytes() for score in scores for cue in CUES]
+    return [getattr(score.per_crop, cue).tobytes() for score in scores for cue in CUES]
 
 
 def farthest(some: Iterable[ImageScore], others: Iterable[ImageScore]) -> float:
     return max(
-        float(np.abs(getattr(one, cue) - getattr(other, cue)).max())
+        float(np.abs(getattr(one.per_crop, cue) - getattr(other.per_crop, cue)).max())
         for one, other in zip(some, others, strict=True)
         for cue in CUES
     )
@@ -171,7 +171,7 @@ def test_a_shard_is_annotated_alike_by_processes_and_by_threads(tmp_path: Path) 
 def test_the_warm_up_trusts_this_gpu(weights: str, dtype: str) -> None:
     config = rn50(weights).model_copy(update={"dtype": dtype})
     model = load_clip(config)
-    warm_up(Scorer(config, device=DEVICE, model=model), rehearse(config, model))
+    warm_up(Scorer(config, device=DEVICE, loaded=model), rehearse(config, model))
 
 
 @needs_gpu
@@ -212,4 +212,4 @@ def test_attributes_are_those_of_a_cpu_and_leave_scores_alone(weights: str) -> N
     for one, two, three in zip(plain, asking, by_cpu, strict=True):
         for cue in CUES:
             np.testing.assert_array_equal(getattr(one, cue), getattr(two, cue))
-        np.testing.assert_allclose(two.attributes, three.attributes, atol=1e-4)
+        np.testing.assert_allclose(two.per_crop.attributes, three.per_crop.attributes, atol=1e-4)

@@ -11,7 +11,7 @@ from shardsift.cli.app import main
 from shardsift.outputs.compact import compact
 from tests.disks import disk_with_room_for
 from tests.outputs import annotation_files
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 
 @pytest.fixture(scope="module")

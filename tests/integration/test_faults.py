@@ -19,7 +19,7 @@ from jobs.bench.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import OutputError, ShardError
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.outputs.folder import check_output
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardReport, ShardTask

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from shardsift.storage.files import list_files
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 TIMES = 20
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shardsift.config.filter import FilterConfig
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.outputs.output import find_annotations, survey
 from tests.generated import write_many
 
@@ -138,7 +138,7 @@ def measure(code: str) -> tuple[float, float, int]:
 
 
 OURS = """
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.config.filter import FilterConfig
 curate(FilterConfig(annotations=scores, output=output, dry_run=output is None, **rule))
 """

@@ -19,7 +19,7 @@ from shardsift.config.verbs import VerifyConfig
 from shardsift.errors import AnnotationError, UserError
 from shardsift.outputs.compact import compact
 from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures
-from tests.shardsift.reshard.corpora import make_corpus, sample
+from tests.shardsift.resharding.corpora import make_corpus, sample
 
 FLIPS = int(os.environ.get("SHARDSIFT_TEST_FLIPS", "10"))
 """Of each kind of file, at the same random places every time."""

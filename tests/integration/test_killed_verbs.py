@@ -19,7 +19,7 @@ from shardsift.cli.app import main
 from shardsift.documents import DIGEST
 from shardsift.outputs.compact import compact
 from tests.shardsift.annotations.asked import TEXT, score_pictures
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 pytestmark = pytest.mark.skipif(
     "SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: it takes minutes"
@@ -108,7 +108,7 @@ def test_a_killed_verb_goes_on_to_what_an_undisturbed_one_writes(verb: str, corp
 
 def test_a_killed_repair_is_repaired_by_the_next(corpus: Path) -> None:
     scores = corpus / "scores"
-    before = contents(scores)
+    before, summary = contents(scores), (scores / "_summary.json").read_bytes()
     broken = sorted(scores.glob("[!_]*.parquet"))[::2]
     dice = random.Random("verify")
     for _ in range(KILLS):
@@ -123,7 +123,7 @@ def test_a_killed_repair_is_repaired_by_the_next(corpus: Path) -> None:
         for path in broken:
             assert not path.exists()
             path.write_bytes(before[path.name])
-        (scores / "_summary.json").write_bytes(before["_summary.json"])
+        (scores / "_summary.json").write_bytes(summary)
         assert main(["verify", "scores"]) == 0
     assert contents(scores) == before
 

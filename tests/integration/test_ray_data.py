@@ -1,4 +1,4 @@
-"""The documentation's examples for Ray Data, on real Ray: scoring, and a keep-list as a filter."""
+"""The documentation's Python that needs Ray, on real Ray: the first page, and Ray Data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift import ScoreConfig, Scorer, keep
+from shardsift import ErrorCode, Scorer, keep
 from shardsift.config.filter import FilterConfig
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from tests.documentation import blocks_of
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import picture, write_shards
 
+FIRST, *_ = blocks_of("docs/how-to/python.md", "python")
 KEEPING, SCORING = [
     block
     for page in ("docs/how-to/loaders.md", "docs/how-to/python.md")
@@ -24,6 +25,32 @@ KEEPING, SCORING = [
 ]
 
 pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def test_the_first_lines_that_people_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture().save("a.jpg")
+    picture(seed=1).save("b.png")
+    write_shards(tmp_path / "corpus", shards=2, samples=4)
+    printed: list[Any] = []
+
+    def show(*values: Any) -> None:
+        printed.extend(values)
+
+    exec(FIRST, {"print": show})
+    quality, per_crop, *rest = printed
+    scores, broken, (threshold, samples, is_sound), problem = (
+        rest[:3],
+        rest[3:6],
+        rest[6:9],
+        *rest[9:],
+    )
+    assert quality == pytest.approx(per_crop.mean())
+    assert scores == [quality, quality, Scorer("compact")("b.png").quality]
+    assert broken == [quality, ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.MISSING_IMAGE]
+    assert 0 < threshold < 1
+    assert (samples, is_sound) == (4, True)
+    assert "nowhere/*.tar: no shards" in str(problem)
 
 
 def test_ray_data_scores_as_the_scorer_does(
@@ -36,10 +63,10 @@ def test_ray_data_scores_as_the_scorer_does(
     # Workers of a cluster that was started elsewhere have another working directory.
     exec(SCORING.replace('"photo', f'"{tmp_path}/photo'), {})
     scored = pq.read_table(tmp_path / "photo-scores").sort_by("path")
-    expected = Scorer(ScoreConfig(model="compact")).score(pictures)
+    expected = Scorer("compact").score(pictures)
     assert [Path(path).stem for path in scored["path"].to_pylist()] == ["0", "1", "2", "3", "4"]
     assert scored["quality"].to_pylist() == pytest.approx(
-        [float(score.quality.mean()) for score in expected], abs=1e-6
+        [score.quality for score in expected], abs=1e-6
     )
 
 

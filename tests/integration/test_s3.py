@@ -19,17 +19,17 @@ from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import InputError
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardIdentity
 from shardsift.runs.score import score
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import identify, read_range
-from shardsift.verify.outputs import claim_output, verify
+from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import load_fake
 from tests.generated import Quality, write_annotations
 from tests.samples import write_shards
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -29,8 +29,8 @@ from tests.fakes import FakeScorer, load_fake
 from tests.held import Command, Web
 from tests.outputs import write_run
 from tests.samples import write_shards
-from tests.shardsift.reshard.corpora import Corpus
-from tests.shardsift.reshard.corpora import files_of as tar_files
+from tests.shardsift.resharding.corpora import Corpus
+from tests.shardsift.resharding.corpora import files_of as tar_files
 
 SHARDS, SAMPLES = 20, 6
 HELD = 10

@@ -159,10 +159,10 @@ def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
         alike[score.crops].append(place)
     found: list[tuple[Any, ...] | None] = [None] * len(scores)
     for crops, places in alike.items():
-        own = [scores[place] for place in places]
-        cues = [getattr(score, cue) for cue in CUES for score in own]
+        own = [scores[place].per_crop for place in places]
+        cues = [getattr(crops_of, cue) for cue in CUES for crops_of in own]
         cues_4GC = np.concatenate(cues).reshape(len(CUES), len(own), crops)
-        attributes_GAC = np.stack([score.attributes for score in own])
+        attributes_GAC = np.stack([crops_of.attributes for crops_of in own])
         finite_G: Any = np.isfinite(cues_4GC).all(axis=(0, 2)) & np.isfinite(attributes_GAC).all(
             (1, 2)
         )

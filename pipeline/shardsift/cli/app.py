@@ -16,22 +16,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from shardsift.cli.catalogue import VERBS
+from shardsift.cli.catalogue import VERBS, known_keys
 from shardsift.cli.console import FAILED, INTERRUPTED, TALK, USER_ERROR, Talk, start_console
 from shardsift.cli.flags import make_command
-from shardsift.config import VARIABLE, did_you_mean, fields_by_key, load_config
+from shardsift.config import VARIABLE, did_you_mean, load_config
 from shardsift.engine.environment import prepare_ray
 from shardsift.errors import AnnotationError, ConfigError, UserError
 from shardsift.redaction import reason, shown
 from shardsift.threads import is_starved
 from shardsift.version import __version__
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 def _with_dashes(token: str) -> str:
@@ -76,7 +76,7 @@ class _Verbs(TyperGroup):
 def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
     talk = Talk(**{name: given.pop(name) for name in TALK & given.keys()})
     file = given.pop("config", None) or os.environ.get(f"{VARIABLE}CONFIG")
-    config = load_config(VERBS[verb].config, file, given, os.environ, _known_keys())
+    config = load_config(VERBS[verb].config, file, given, os.environ, known_keys())
     prepare_ray(getattr(config, "address", None))
     console = start_console(talk)
     _warn_of_unknown_variables()
@@ -85,7 +85,7 @@ def _run(verb: str, context: typer.Context, given: dict[str, Any]) -> int:
     return module.run(config, console, **(context.obj or {}))
 
 
-app = typer.Typer(
+app: Final = typer.Typer(
     name="shardsift",
     cls=_Verbs,
     pretty_exceptions_enable=False,
@@ -96,14 +96,9 @@ app = typer.Typer(
 )
 
 
-def _known_keys() -> set[str]:
-    """Name the settings of all verbs."""
-    return set[str]().union(*(fields_by_key(verb.config) for verb in VERBS.values()))
-
-
 def _warn_of_unknown_variables() -> None:
-    """Tell of environment variables that look like ours, and that no verb knows."""
-    known = {VARIABLE + key.upper() for key in {"config"} | _known_keys()}
+    """Log a warning for each variable that begins with `SHARDSIFT_` and is no setting."""
+    known = {VARIABLE + key.upper() for key in {"config"} | known_keys()}
     for name in sorted(os.environ):
         is_ours = name.startswith(VARIABLE) and not name.startswith(f"{VARIABLE}TEST_")
         if is_ours and name not in known:

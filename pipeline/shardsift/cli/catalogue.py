@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shardsift.config import Config, RunConfig
+from shardsift.config import Config, RunConfig, fields_by_key
 from shardsift.config.evaluate import EvaluateConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.config.verbs import (
@@ -24,7 +24,7 @@ from shardsift.config.verbs import (
 
 @dataclass(frozen=True)
 class Verb:
-    """What a verb may be asked for, and what it does, in a line.
+    """A command: its settings, and a line about it.
 
     `run(config, console)` of its module in `cli/verbs` does it, and returns the exit code.
     `resumes` says that the same command goes on with what was stopped.
@@ -85,3 +85,8 @@ VERBS = {
         DemoConfig, "Go the whole way, offline: make sample shards, score them, show what came out."
     ),
 }
+
+
+def known_keys() -> set[str]:
+    """Return the names of the settings of all verbs."""
+    return set[str]().union(*(fields_by_key(verb.config) for verb in VERBS.values()))

@@ -105,13 +105,13 @@ class PlainConsole(Console):
 
 
 def failure(shard: str, problem: str) -> Text:
-    """Tell of a shard, or another place, with which something is wrong."""
+    """Format a shard or another place, and what is wrong with it."""
     return Text.assemble((shard, "red"), f": {problem}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Talk:
-    """How much is said: warnings and results alone, or what developers want to know, too."""
+    """Verbosity: `quiet` prints warnings and results alone, `verbose` also debug messages."""
 
     quiet: bool = False
     verbose: bool = False

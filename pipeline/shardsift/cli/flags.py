@@ -25,7 +25,7 @@ COMMON: dict[str, tuple[str, type, str]] = {
     "quiet": ("", bool, "say nothing but warnings and results"),
     "verbose": ("", bool, "say what developers want to know, too"),
 }
-"""What every verb takes beside its settings: what is typed behind it, and what it is."""
+"""Options of every verb beside its settings: metavar, type and description."""
 
 _COMMENT_WIDTH = 96
 _NO_KEYWORD = "_"
@@ -64,7 +64,7 @@ def own_first(kind: type[Config]) -> list[tuple[str, FieldInfo]]:
 
 
 def is_in_file(field: FieldInfo) -> bool:
-    """Tell whether a field is given in a config file alone."""
+    """Return whether a field can be set in a config file alone."""
     return Given.IN_FILE in field.metadata
 
 
@@ -81,7 +81,7 @@ def sentence(description: str | None) -> str:
 
 
 def default_of(field: FieldInfo) -> str | None:
-    """Tell a field's default as one would type it; None if it has none, or nothing to show."""
+    """Return a field's default as it would be typed; None if it has none, or nothing to show."""
     default = field.get_default()
     if field.is_required() or default in (None, (), {}) or isinstance(default, (bool, Config)):
         return None
@@ -156,5 +156,5 @@ def _typed(kind: Any) -> Any:
 
 
 def _metavar(kind: Any) -> str:
-    """Say what is typed behind a flag; nothing behind one that is on or off."""
+    """Return the placeholder of a flag's value in the help; empty for one that is on or off."""
     return "LIST" if get_origin(kind) is tuple else _METAVARS.get(kind, "TEXT")

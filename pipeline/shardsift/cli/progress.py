@@ -1,4 +1,4 @@
-"""How far work is, for people: a line that stays on a terminal, log lines elsewhere."""
+"""Progress for people: one line that is redrawn on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from math import floor
 from threading import Event, Thread
 from time import monotonic
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -21,7 +22,7 @@ _LOOK_SECONDS = 1.0
 _LOG_SECONDS = (10.0, 60.0)
 _OFTEN_SECONDS = 120.0
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 @contextmanager

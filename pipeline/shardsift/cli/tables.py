@@ -11,12 +11,12 @@ from rich.text import Text
 _MOST_ROWS = 40
 _NARROWEST_NAME = 12
 _PADDING = 3
-"""Of a column: a space on both sides, and the line behind it."""
+"""Characters of a column beside its text: a space on both sides, and the line behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """What a table shows.
+    """Content of a table.
 
     Attributes:
         rows: cells; the first `names` of each row are names, the others numbers.

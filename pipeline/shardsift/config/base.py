@@ -1,10 +1,10 @@
-"""What all settings have in common, and how fields say that they are given."""
+"""Base classes and field types of all settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -17,17 +17,17 @@ class Config(BaseModel):
     comments of `configs/` are made from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
 class TableConfig(Config):
-    """Of a verb that prints tables."""
+    """Settings of a verb that prints tables."""
 
     as_json: bool = Field(default=False, alias="json", description="print JSON, not tables")
 
 
 class Given(Enum):
-    """How a field is given, if not by a flag of its name: `Annotated[int, Given.IN_FILE]`."""
+    """Source of a field that has no flag of its name: `Annotated[int, Given.IN_FILE]`."""
 
     BY_PLACE = "by its place on the command line"
     IN_FILE = "in a config file alone"
@@ -45,10 +45,10 @@ def _split(value: Any) -> Any:
     ]
 
 
-CommaSeparated = BeforeValidator(_split)
+CommaSeparated: Final = BeforeValidator(_split)
 """Lets a tuple of words be typed as one: `decode_error,truncated`."""
 
-OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+OneOrMore: Final = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 """Lets a tuple of words be given as a single one, commas and all."""
 
 
@@ -76,5 +76,5 @@ Share = Annotated[float, BeforeValidator(_as_share)]
 
 
 def fields_by_key(kind: type[Config]) -> dict[str, FieldInfo]:
-    """Give the fields of a config by the names that people type."""
+    """Return the fields of a config by the names that people type."""
     return {field.alias or name: field for name, field in kind.model_fields.items()}

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from shardsift.config.base import Config, fields_by_key
-from shardsift.config.mistakes import VARIABLE, Written
+from shardsift.config.mistakes import VARIABLE, Written, as_keywords
 from shardsift.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -31,13 +31,16 @@ def load_config(
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     others: Collection[str] = (),
+    *,
+    in_python: bool = False,
 ) -> ConfigT:
     """Read settings from a YAML file, let variables win over it, and `overrides` over these.
 
     A variable is called `SHARDSIFT_KEEP_TOP`; one that is empty sets nothing.
 
     `config` is a path, or the name of a config that comes with Shardsift; a path wins. Keys of
-    `others`, which other verbs know, are passed over in it.
+    `others`, which other verbs know, are passed over in it. `overrides` that were given
+    `in_python` are named as keywords by what is raised, and else as flags.
 
     Raises:
         ConfigError: with a line for each mistake: a file that can't be read, an unknown key (and
@@ -49,17 +52,19 @@ def load_config(
     found = {key: value for key, value in found.items() if key in ours or key not in others}
     flags = dict(overrides or {})
     variables = _variables(kind, environment or {})
-    written = Written(kind, file, lines, flags, variables)
+    written = Written(kind, file, lines, flags, variables, in_python=in_python)
     values = found | variables | flags
     mistakes = written.twice()
     mistakes += [written.unknown(key) for key in values if key not in ours]
     known = {key: value for key, value in values.items() if key in ours}
     try:
-        settings = kind.model_validate(known)
+        settings, problem = kind.model_validate(known), None
     except ValidationError as error:
-        raise ConfigError("\n".join(mistakes + written.mistakes(error))) from error
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
+        settings, problem = None, error
+        mistakes += written.mistakes(error)
+    if settings is None or mistakes:
+        told = "\n".join(mistakes)
+        raise ConfigError(as_keywords(told) if in_python else told) from problem
     return settings
 
 
@@ -111,7 +116,7 @@ def _line(error: Exception) -> str:
 
 
 def _lines_of(file: Path) -> dict[str, list[int]]:
-    """Tell in which lines each key of a file stands: YAML takes the last one in silence."""
+    """Return the lines of each key in a file; of a repeated key YAML reads the last one."""
     root = yaml.compose(file.read_text(), yaml.SafeLoader)
     lines: dict[str, list[int]] = {}
     for node, _ in root.value if isinstance(root, yaml.MappingNode) else ():

@@ -1,4 +1,4 @@
-"""What is wrong with settings, for the people who wrote them: each mistake in a line of its own.
+"""Messages about wrong settings, one line for each mistake.
 
 A line names what was written, `--keep-top 30` or `run.yaml:7: keep_top 30`, what is wrong with it,
 and what was probably meant.
@@ -44,7 +44,7 @@ VARIABLE = "SHARDSIFT_"
 
 
 class Written:
-    """Where the values of a config were written: in a file, in the environment, or as flags."""
+    """Sources of a config's values: a file, the environment, flags, or keywords in Python."""
 
     def __init__(
         self,
@@ -53,12 +53,15 @@ class Written:
         lines: Mapping[str, Sequence[int]],
         flags: Iterable[str],
         variables: Iterable[str] = (),
+        *,
+        in_python: bool = False,
     ) -> None:
         self._fields = fields_by_key(kind)
         self._file = file
         self._lines = lines
         self._flags = frozenset(flags)
         self._variables = frozenset(variables)
+        self._in_python = in_python
 
     def place(self, key: str) -> str:
         """Name a setting as it is written."""
@@ -66,12 +69,13 @@ class Written:
             return VARIABLE + key.upper()
         if key in self._lines and key not in self._flags:
             return f"{self._file}:{self._lines[key][-1]}: {key}"
-        if key not in self._fields or Given.IN_FILE in self._fields[key].metadata:
+        is_flag = key in self._fields and Given.IN_FILE not in self._fields[key].metadata
+        if self._in_python or not is_flag:
             return key
         return spelled(key, by_place=Given.BY_PLACE in self._fields[key].metadata)
 
     def twice(self) -> list[str]:
-        """Tell of keys that stand twice in the file."""
+        """Describe keys that the file has twice."""
         return [
             f"{self.place(key)}: stands in line {first}, too"
             for key, (first, *others) in self._lines.items()
@@ -79,13 +83,13 @@ class Written:
         ]
 
     def unknown(self, key: str) -> str:
-        """Tell that a key of the file is none."""
+        """Describe an unknown key."""
         place = self.place(key).removesuffix(key)
         others = f"known keys: {', '.join(sorted(self._fields))}"
         return f"{place}unknown key {key!r}; {did_you_mean(key, self._fields, others)}"
 
     def mistakes(self, error: ValidationError) -> list[str]:
-        """Tell all that pydantic has found."""
+        """Describe all errors that pydantic has found."""
         found = error.errors()
         deep = {one["loc"][0] for one in found if len(one["loc"]) > 1}
         # A list of which no word is right is too short, too: that is no second mistake.
@@ -111,6 +115,11 @@ def spelled(key: str, *, by_place: bool = False) -> str:
     """Spell a key as it is typed: `--keep-top`, or `ANNOTATIONS`."""
     name = key.replace("_", "-")
     return name.upper() if by_place else f"--{name}"
+
+
+def as_keywords(message: str) -> str:
+    """Spell flags as keywords: `keep_top` for `--keep-top`."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda flag: flag[1].replace("-", "_"), message)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

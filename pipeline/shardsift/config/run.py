@@ -1,4 +1,4 @@
-"""What a run may be given: shards, output, and resources."""
+"""Settings of a run: shards, output, and resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shardsift.config.score import ScoreConfig
 
 
 class RayConfig(Config):
-    """What a run on Ray may be given, whatever its actors do."""
+    """Settings of every run on Ray."""
 
     actors: int | None = Field(
         default=None,
@@ -46,7 +46,7 @@ class RayConfig(Config):
 PICTURE_SECONDS = 60.0
 
 _DECODE_THREADS = 2
-"""Of an actor without processes that decode; so many of these are slower than the threads."""
+"""Decoder threads of an actor; two processes are slower than two threads."""
 
 
 class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):

@@ -1,4 +1,4 @@
-"""What decides a score; all of it goes into the fingerprint."""
+"""Settings that change a score; all of them go into the fingerprint."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from shardsift.config.run import RayConfig
 from shardsift.config.score import ModelConfig
 
 SAMPLES_PER_SHARD = 10_000
-"""As img2dataset and DataComp's resharder have it, if nothing else is asked for."""
+"""Samples in a tar by default, as in img2dataset and DataComp's resharder."""
 
 
 class ReshardConfig(RayConfig):
-    """Which samples to copy, and into what."""
+    """Settings of `reshard`."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
@@ -62,7 +62,7 @@ class ReshardConfig(RayConfig):
 
 
 class DoctorConfig(ModelConfig, TableConfig):
-    """What a run is going to use."""
+    """Settings of `doctor`."""
 
     places: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
@@ -101,7 +101,7 @@ _ANNOTATIONS = "the output of a `score` run: a folder or URL"
 
 
 class CompactConfig(Config):
-    """Few large annotation files in place of many small ones."""
+    """Settings of `compact`."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
     output: str = Field(description="folder or URL for the few files")
@@ -123,13 +123,13 @@ class BesideConfig(Config):
 
 
 class StatsConfig(BesideConfig, TableConfig):
-    """A run in numbers."""
+    """Settings of `stats`."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
 
 
 class VerifyConfig(TableConfig):
-    """What to check of an output."""
+    """Settings of `verify`."""
 
     output: Annotated[str, Given.BY_PLACE] = Field(
         description="the output of `score`, `compact`, `filter`, `ask` or `reshard`: a folder or "
@@ -154,7 +154,7 @@ class VerifyConfig(TableConfig):
 
 
 class ReportConfig(BesideConfig):
-    """What a report shows, and where its slider stands at first."""
+    """Settings of `report`."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
     output: str = Field(description="folder or URL for `report.html`")
@@ -195,7 +195,7 @@ class ReportConfig(BesideConfig):
 
 
 class CompareConfig(BesideConfig, TableConfig):
-    """Two runs over the same shards."""
+    """Settings of `compare`."""
 
     run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
     run_b: Annotated[str, Given.BY_PLACE] = Field(
@@ -224,7 +224,7 @@ class CompareConfig(BesideConfig, TableConfig):
 
 
 class ExplainConfig(ModelConfig, TableConfig):
-    """Single images to look into."""
+    """Settings of `explain`."""
 
     images: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(), description="image files; any fsspec URL"
@@ -264,7 +264,7 @@ class ExplainConfig(ModelConfig, TableConfig):
 
 
 class ConfigConfig(Config):
-    """What to show of configs."""
+    """Settings of `config`."""
 
     name: Annotated[str | None, Given.BY_PLACE] = Field(
         default=None,
@@ -274,7 +274,7 @@ class ConfigConfig(Config):
 
 
 class DemoConfig(Config):
-    """The whole way on made-up shards."""
+    """Settings of `demo`."""
 
     output: Path = Field(
         default=Path("demo"), description="folder for shards, annotations and what is kept"

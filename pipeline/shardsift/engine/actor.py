@@ -1,4 +1,4 @@
-"""What runs on the cluster: actors that do one kind of work, a shard a call, and a relay.
+"""Processes on the cluster: actors that do one kind of work, a shard a call, and a progress relay.
 
 The relay is the one channel of progress. An actor on CPUs answers no call while it works, so each
 actor reports every second by itself, from a thread of its own, to a small actor that keeps the
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import ray
 from ray.exceptions import RayError
@@ -27,11 +27,11 @@ from shardsift.redaction import clean
 _REPORT_SECONDS = 1.0
 _FRESH_SECONDS = 10.0
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Task(Protocol):
-    """What an actor is asked to do; `shard` names it, no two tasks of a run alike."""
+    """Task of an actor; `shard` is its name, unique in a run."""
 
     @property
     def shard(self) -> str:
@@ -40,12 +40,12 @@ class Task(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it lies, for people."""
+        """Location of the task's input."""
         ...
 
 
 class Report(Protocol):
-    """What came of a task that was done: counts only, no images and no rows."""
+    """Result of a task: counts only, no images and no rows."""
 
     @property
     def shard(self) -> str:
@@ -54,7 +54,7 @@ class Report(Protocol):
 
 
 class Work(Protocol):
-    """What an actor does. One that overlaps is called in two threads."""
+    """Work of an actor. If its calls overlap, it is called in two threads."""
 
     def __call__(self, task: Any) -> Report:
         """Do a task and commit its result. Raises ShardError if it can't be done."""
@@ -62,12 +62,12 @@ class Work(Protocol):
 
     @property
     def meter(self) -> Meter:
-        """What counts the work while it goes on; read from other threads."""
+        """Counter of the work that is done; other threads read it."""
         ...
 
 
 class ActorSpec(Protocol):
-    """How to make an actor, and what it takes."""
+    """Recipe of an actor: its work, and the resources it takes."""
 
     @property
     def gpus(self) -> float:
@@ -81,7 +81,7 @@ class ActorSpec(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether it gets ready for a shard while it works on another: two calls at a time."""
+        """True if the actor prepares a shard while it works on another: two calls at a time."""
         ...
 
     def make_work(self) -> Work:
@@ -91,7 +91,7 @@ class ActorSpec(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where an actor sits."""
+    """Location of an actor."""
 
     node_id: str
     gpu_ids: tuple[str, ...]
@@ -111,7 +111,7 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartTrouble:
-    """What an actor needs can't be loaded where it sits."""
+    """An actor can't load what it needs on its node."""
 
     reason: str
 
@@ -141,7 +141,7 @@ class ShardActor:
         logging.basicConfig(handlers=[handler])
 
     def place(self) -> Place:
-        """Tell where this is, before anything is loaded."""
+        """Return the actor's location, before anything is loaded."""
         context = ray.get_runtime_context()
         return Place(
             node_id=context.get_node_id(),
@@ -205,7 +205,7 @@ class ProgressRelay:
 
     def __init__(self) -> None:
         options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1}
-        self.actor = cast(Any, ray.remote)(**options)(_Relay).remote()
+        self.actor: Any = cast(Any, ray.remote)(**options)(_Relay).remote()
         self._reading: Any = None
 
     def read(self) -> Mapping[Place, ActorProgress] | None:

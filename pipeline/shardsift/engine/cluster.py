@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import ray
 
@@ -27,7 +27,7 @@ _KNOCK_SECONDS = 5.0
 _LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init says that it looks
 _WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def _knock(address: str) -> None:
 
 
 def check_gpu(address: str | None, gpus: float) -> None:
-    """Tell a machine without a GPU from one with, before weights are loaded and Ray is started.
+    """Check that this machine has a GPU if actors need one, before weights are loaded.
 
     Where a cluster is joined, only it knows; `choose_actors` asks it later.
 

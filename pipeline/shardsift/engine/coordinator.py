@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import inf
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
@@ -33,9 +33,9 @@ _GATE_PATIENCE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
 _ARRIVAL_SECONDS = 10.0
 _UNSEEN_SECONDS = 30.0
-"""So long an outcome may keep whoever takes it, say a store that is slow to take a record."""
+"""Seconds that the caller may take to record an outcome, as on a slow store."""
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Coordinator:
@@ -89,12 +89,12 @@ class Coordinator:
 
     @property
     def places(self) -> list[Place]:
-        """Where the actors sit that are ready for work."""
+        """Locations of the actors that are ready for work."""
         return [lane.place for lane in self._lanes if lane.place and lane.stage is Stage.OPEN]
 
     @property
     def working(self) -> int:
-        """How many actors have work in hand. Safe to call from another thread."""
+        """Number of actors that have work in hand. Other threads may read it."""
         return sum(lane.stage is Stage.OPEN and bool(lane.under_way) for lane in self._lanes)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""What Ray reads from the environment when it is imported; nothing here imports it."""
+"""Environment variables that Ray reads when it is imported; nothing here imports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def is_joined(address: str | None) -> bool:
-    """Tell whether a run joins a cluster rather than start one of its own."""
+    """Return whether a run joins a cluster rather than start one of its own."""
     return address != "local" and bool(address or os.environ.get("RAY_ADDRESS"))
 
 

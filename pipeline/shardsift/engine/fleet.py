@@ -51,12 +51,12 @@ _NO_MEMORY = (
 
 
 class Fate(Enum):
-    """What has become of an actor that failed."""
+    """State of an actor after a failed call."""
 
     RESTARTING = auto()
     """Its process or its node is gone; Ray starts it again and the same handle works then."""
     BROKEN = auto()
-    """It lives, but raised what it shouldn't: its process may be in any state."""
+    """The actor is alive, but raised an unexpected error: its process may be in any state."""
     DEAD = auto()
     """Ray won't start it again."""
     UNSTARTABLE = auto()
@@ -65,7 +65,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActorFailure:
-    """In place of an answer; `preempted` says that its machine was taken away."""
+    """A failed call; `preempted` is true if its machine was taken away."""
 
     fate: Fate
     reason: str
@@ -81,7 +81,7 @@ class Fleet(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether an actor's calls overlap; else they run one after the other."""
+        """True if an actor's calls overlap; else they run one after the other."""
         ...
 
     def start_actor(self, avoided: Collection[str]) -> Any:
@@ -93,7 +93,7 @@ class Fleet(Protocol):
         ...
 
     def ready(self, actor: Any) -> Call:
-        """Let an actor load what it needs, until it is `Ready`."""
+        """Have an actor load what it needs; the answer is `Ready` or `StartTrouble`."""
         ...
 
     def process(self, actor: Any, task: Task) -> Call:
@@ -137,7 +137,7 @@ class RayFleet:
     """Actors on the Ray cluster that this process is connected to."""
 
     def __init__(self, spec: ActorSpec) -> None:
-        self.overlaps = spec.overlaps
+        self.overlaps: bool = spec.overlaps
         self._spec = [ray.put(spec)]  # once: it holds a model
         self._relay = ProgressRelay()
         self._options: dict[str, Any] = {
@@ -163,7 +163,7 @@ class RayFleet:
         return actor.place.remote()
 
     def ready(self, actor: Any) -> Call:
-        """Let it load what it needs."""
+        """Have the actor load what it needs."""
         return actor.ready.remote(self._spec, self._relay.actor)
 
     def process(self, actor: Any, task: Task) -> Call:
@@ -179,7 +179,7 @@ class RayFleet:
         ray.kill(actor, no_restart=False)
 
     def stop(self, actor: Any) -> None:
-        """Give back its GPU."""
+        """Release the actor's GPU."""
         ray.kill(actor)
 
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:

@@ -1,4 +1,4 @@
-"""What an actor tells Prometheus, through Ray's own exporter: sums, never a series for a shard.
+"""Counters for Prometheus, through Ray's own exporter: sums, never a series for a shard.
 
 Ray puts `ray_` before each name, and says of which node and worker a number is.
 """

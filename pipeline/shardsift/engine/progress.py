@@ -36,16 +36,23 @@ class RunCounts:
     errors: int = 0
     work: float = 0.0
     started: float = field(default_factory=monotonic)
+    ended: float | None = None
 
     def add(self, outcome: Outcome) -> None:
         """Count one more shard."""
         self.shards += 1
         self.failed += isinstance(outcome, FailedShard)
 
+    def count(self, *, items: int = 0, errors: int = 0, work: float = 0.0) -> None:
+        """Add items, those among them without a result, and work."""
+        self.items += items
+        self.errors += errors
+        self.work += work
+
     @property
     def seconds(self) -> float:
-        """Seconds since the run began."""
-        return monotonic() - self.started
+        """Seconds from the begin of the run to its end, or to now."""
+        return (self.ended or monotonic()) - self.started
 
     @property
     def per_second(self) -> float:

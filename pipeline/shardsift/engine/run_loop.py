@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
+from threading import current_thread, main_thread
+from time import monotonic
 from types import FrameType
 from typing import Any, Final, Generic, TypeVar
 
@@ -25,10 +27,13 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
-    """Let the first signal call `finish`, and the next raise KeyboardInterrupt, in the block.
+    """Call `finish` at the first signal in the block, and raise KeyboardInterrupt at the next.
 
-    For the main thread alone, which is where Python handles signals.
+    Signals are left alone in other threads than the main one, where Python doesn't handle them.
     """
+    if current_thread() is not main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def first(number: int, frame: FrameType | None) -> None:
@@ -45,7 +50,7 @@ def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
             signal.signal(number, handler)
 
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 _FAILURES_KEPT = 20
@@ -120,4 +125,5 @@ def run_tasks(
                 record(outcome)
     finally:
         coordinator.stop()
+        result.counts.ended = monotonic()
     folder.sweep()

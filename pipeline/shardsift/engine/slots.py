@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 from shardsift.engine.actor import Place, Ready, StartTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
@@ -15,18 +15,18 @@ from shardsift.errors import EngineError
 
 
 class Stage(Enum):
-    """How far an actor has come."""
+    """State of an actor."""
 
     RESTING = auto()
-    """It could not start; the next try comes after a pause."""
+    """The actor could not start; the next try comes after a pause."""
     ARRIVING = auto()
-    """It waits for a place to sit."""
+    """The actor waits for resources."""
     LOADING = auto()
-    """It sits somewhere and loads what it needs."""
+    """The actor has started and loads what it needs."""
     OPEN = auto()
-    """It takes work."""
+    """The actor takes work."""
     RETIRED = auto()
-    """It is not tried again."""
+    """The actor is given up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +87,9 @@ PAUSES = (2.0, 10.0)
 _LOADING_SECONDS = 900.0
 
 _FAILED_ARRIVALS = 3
-"""So many in a row are no lost node."""
+"""Failures in a row that can't all be lost nodes."""
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Starter:

@@ -24,7 +24,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike, fspath
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,20 @@ from shardsift.records import RgbImage
 from shardsift.redaction import reason
 from shardsift.storage.files import read_bytes
 
-AnyImage = RgbImage | Image.Image | str | PathLike[str]
-"""What can be scored: a PIL image, RGB as uint8, shape (height, width, 3), or a path or URL."""
+Encoded = bytes | bytearray | memoryview
+"""An image file in memory."""
+
+
+class UndecodedImage(TypedDict):
+    """An image of a Hugging Face data set with `decode=False`; `path` counts without `bytes`."""
+
+    bytes: bytes | None
+    path: str | None
+
+
+AnyImage = RgbImage | Image.Image | str | PathLike[str] | Encoded | UndecodedImage
+"""An image: a path or URL, the bytes of a file, a PIL image, RGB as uint8 of shape
+(height, width, 3), or a dict with `bytes` and `path`."""
 
 Mask = npt.NDArray[np.bool_]
 """Some pixels of an image, shape (height, width)."""
@@ -48,7 +60,7 @@ _HAS_AVIF = bool(features.check("avif"))
 """Pillow's wheels have it since 11.3; a Pillow of a distribution may be built without."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF else []))
-"""As Pillow names them."""
+"""Names of the formats in Pillow."""
 
 Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
 
@@ -66,7 +78,7 @@ _TURNS: Final[Mapping[int, Callable[[Any], Any]]] = {
     7: lambda pixels_HW: pixels_HW.T[::-1, ::-1],
     8: lambda pixels_HW: pixels_HW.T[::-1],
 }
-"""What makes a picture of each EXIF orientation upright."""
+"""Turn that makes pixels upright, by EXIF orientation."""
 
 _VALUE_BITS: Final = {
     **{"1": 1, "L;2": 3, "L;4": 15, "L": 255, "RGB": 255},
@@ -75,7 +87,7 @@ _VALUE_BITS: Final = {
 """The bits of a transparent colour that count, by the layout of a file or the mode of an image."""
 
 _SCALES: Final = {"1": 255, "L;2": 85, "L;4": 17}
-"""What Pillow multiplies the values of a file with."""
+"""Factor by which Pillow multiplies the values of a file, by mode."""
 
 _NO_MEMORY = re.compile("out of memory|insufficient memory|cannot allocate", re.IGNORECASE)
 """Messages about memory in other errors of Pillow and its libraries."""
@@ -119,26 +131,38 @@ def read_rgb(url: str, max_pixels: int) -> RgbImage:
         data = read_bytes(url)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"{url}: can't be read: {reason(error)}") from error
+    return _decode_named(data, url, max_pixels)
+
+
+def _decode_named(data: bytes, name: str, max_pixels: int) -> RgbImage:
     try:
         return decode_rgb(data, max_pixels)
     except ImageError as error:
-        raise ImageError(error.code, f"{url}: {error}") from error
+        raise ImageError(error.code, f"{name}: {error}") from error
 
 
-def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImage:
+def as_rgb(image: AnyImage | None, name: str, max_pixels: int = sys.maxsize) -> RgbImage:
     """Turn an image into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
 
     A PIL image that was opened and not yet loaded is decoded here from its file. One that was
-    loaded is taken as Pillow decoded it. Of files with more pixels than `max_pixels` none is
-    decoded that is named by its path.
+    loaded is taken as Pillow decoded it. Files of more than `max_pixels` pixels are refused if
+    they are given as a path or as bytes.
 
     Raises:
-        ImageError: for a file that is broken, and for a PIL image that has no RGB.
-        InputError: for a path at which nothing can be read, and an array that is no RGB image;
-            `name` is what the message calls an image that has no path.
+        ImageError: for a file that is broken, for a PIL image that has no RGB, and for None, with
+            code `missing_image`.
+        InputError: for a path at which nothing can be read, and for what is no image; `name` is
+            what the message calls an image that has no path.
     """
+    if isinstance(image, Mapping) and ("bytes" in image or "path" in image):
+        file, path = image.get("bytes"), image.get("path")
+        image, name = (path, name) if file is None else (file, path or name)
+    if image is None:
+        raise ImageError(ErrorCode.MISSING_IMAGE, f"{name}: None is no image")
     if isinstance(image, str | PathLike):
         return read_rgb(fspath(image), max_pixels)
+    if isinstance(image, Encoded):
+        return _decode_named(bytes(image), name, max_pixels)
     if isinstance(image, Image.Image):
         try:
             if (data := _unloaded_file(image)) is not None:
@@ -150,9 +174,11 @@ def as_rgb(image: AnyImage, name: str, max_pixels: int = sys.maxsize) -> RgbImag
             raise ImageError(_code_of(error), f"{name}: {_told(error)}") from error
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        is_array = array.dtype != np.object_
+        what = f"{array.dtype} of shape {array.shape}" if is_array else type(image).__name__
         raise InputError(
-            f"{name}: {array.dtype} of shape {array.shape} is no RGB image; "
-            "pass paths, PIL images, or uint8 arrays of shape (height, width, 3)"
+            f"{name}: {what} is no RGB image; pass paths, PIL images, bytes of "
+            "image files, or uint8 arrays of shape (height, width, 3)"
         )
     return array
 
@@ -244,7 +270,7 @@ def _low_bytes(data: bytes) -> Image.Image:
 
 
 def _which_have(image: Image.Image, values: Any) -> Mask:
-    """Tell which pixels have these values, one a channel."""
+    """Return which pixels have these values, one a channel."""
     which_HW = np.empty((image.height, image.width), np.bool_)
     for top, bottom, strip in _strips(image):
         same = np.asarray(strip.convert("L") if strip.mode == "1" else strip) == values
@@ -306,7 +332,7 @@ def _unsupported(problem: str) -> ImageError:
 
 
 def _code_of(error: Exception, data: bytes = b"") -> ErrorCode:
-    """Tell an image that ends early from one that is damaged: Pillow has one OSError for both."""
+    """Return `truncated` or `decode_error`: Pillow raises the same OSError for both."""
     text = str(error).lower()
     if isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text:
         return ErrorCode.TRUNCATED

@@ -28,7 +28,7 @@ ROOM_BYTES = 48 << 20
 """A decoder stops behind the image that reaches so many bytes: 16 images of a megapixel."""
 
 Unloaded = ImageError
-"""In place of a file: why it was not loaded."""
+"""Error of a file that was not loaded."""
 
 Picture = RgbImage | ImageError
 
@@ -85,7 +85,7 @@ class Decoder(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many chunks are decoded at a time."""
+        """Number of chunks that are decoded at a time."""
         ...
 
     def decode(self, files: Sequence[bytes | Unloaded], wanted: Wanted) -> Decoded:

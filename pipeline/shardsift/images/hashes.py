@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shardsift.columns import named
+from shardsift.columns import Column, named
 from shardsift.config import HashName
 from shardsift.measures import Measure, Picture
 from shardsift.records import RgbImage
@@ -25,8 +25,8 @@ class Hashes(Measure):
 
     def __init__(self, names: Iterable[HashName]) -> None:
         self._names = sorted({*names})
-        self.columns = named(*self._names)
-        self.needs = ("file", "pixels") if "phash" in self._names else ("file",)
+        self.columns: Sequence[Column] = named(*self._names)
+        self.needs: Sequence[str] = ("file", "pixels") if "phash" in self._names else ("file",)
 
     @property
     def settings(self) -> Sequence[str]:

@@ -49,7 +49,7 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _EXIF, _EXIF_HEAD = 0xE1, b"Exif\0\0"
 
 FILLER = 128
-"""Of all channels, in the colours of the file: what libjpeg makes of coefficients of zero."""
+"""Value of all channels, in the file's colours, that libjpeg gives for coefficients of zero."""
 
 _NOISE = bytes(range(255))
 _OTHER_PIXELS = _NOISE + b"".join(bytes([0xFF, 0xD0 + n]) + _NOISE for n in range(8))
@@ -112,13 +112,13 @@ def _count_scans(data: bytes, most: int) -> int:
 
 
 def ends_early(data: bytes) -> bool:
-    """Tell whether a JPEG that doesn't decode lacks its end."""
+    """Return whether a JPEG that doesn't decode lacks its end."""
     scan = _find_scan(data)
     return END not in (data[scan:] if scan < len(data) else data[-64:])
 
 
 def lacks_pixels(data: bytes, image: Image.Image) -> bool:
-    """Tell whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
+    """Return whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
 
     `image` is loaded and has the colours of the file. A picture may end in that very grey by
     itself; it then looks the same whatever stands behind its data, and one that lacks data doesn't.
@@ -186,7 +186,7 @@ _PLAIN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 _TABLES = frozenset({0xC4, 0xDB, 0xDD})
 _FRAME_BYTES = 17
-"""Of a frame of three channels, without its marker."""
+"""Bytes of the header of a frame of three channels, without its marker."""
 
 _OF_8_BITS = bytes([0, _FRAME_BYTES, 8])
 

@@ -34,7 +34,7 @@ class _Chunk(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Tell whether its checksum is right."""
+        """Return whether the checksum is right."""
         checksum = int.from_bytes(self.whole[-4:], "big")
         return zlib.crc32(self.whole[4:-4]) == checksum
 
@@ -73,7 +73,7 @@ def problem_of(data: bytes) -> str | None:
 
 
 def ends_early(data: bytes) -> bool:
-    """Tell whether a PNG lacks its last chunk."""
+    """Return whether a PNG lacks its last chunk."""
     return b"IEND" not in data[-64:] and all(chunk.kind != b"IEND" for chunk in _chunks(data))
 
 
@@ -106,7 +106,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def _fits(size: int, header: bytes, palette: int) -> bool:
-    """Tell whether transparency has the size that the kind of pixels asks for."""
+    """Return whether transparency has the size that the kind of pixels asks for."""
     kind = header[9] if len(header) > 9 else -1
     return size == {0: 2, 2: 6}.get(kind) or (kind == 3 and 1 <= size <= palette)
 

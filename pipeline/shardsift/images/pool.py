@@ -37,7 +37,7 @@ from shardsift.images.worker import (
 )
 
 _DEATHS = 3
-"""So many processes that do one thing have to die before it is the cause, and not chance."""
+"""Processes that have to die of the same work before it counts as the cause."""
 
 _CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP"})
 """Signals that a file can cause. SIGKILL comes from the kernel, SIGBUS from full shared memory."""
@@ -48,7 +48,7 @@ _SECONDS_TO_START = 120
 
 
 def make_decoder(workers: int, pin: Pin = leave) -> Decoder:
-    """Let so many processes decode, or if there are none two threads of this one."""
+    """Make a decoder of this many processes, or of two threads if `workers` is 0."""
     return DecodePool(workers, pin) if workers else TWO_THREADS
 
 

@@ -33,7 +33,7 @@ SLAB_BYTES = -(-_MOST // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARIT
 """Any chunk fits, with the images that are decoded of it."""
 
 _KEPT_BYTES = CHUNK_BYTES + ROOM_BYTES
-"""What a large chunk has written beyond goes back to the system."""
+"""Bytes of a slab that stay allocated; what a large chunk used beyond them is freed."""
 
 
 def leave(memory: Bytes) -> Unpin:
@@ -55,7 +55,7 @@ class Slabs:
 
     def __init__(self, pin: Pin = leave) -> None:
         self._file = None if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115
-        self.descriptor = self._file.fileno() if self._file else os.memfd_create("shardsift")
+        self.descriptor: int = self._file.fileno() if self._file else os.memfd_create("shardsift")
         self._memory: list[mmap.mmap] = []
         self._pin = pin
         self._unpin: list[Unpin] = []
@@ -81,7 +81,7 @@ class Slabs:
             raise OSError(errno.ENOSPC, "no memory is left for images that wait to be decoded")
 
     def close(self) -> None:
-        """Let go of the memory, which lasts as long as somebody holds a view of it."""
+        """Release the memory, which lasts as long as a view of it is held."""
         for unpin in self._unpin:
             unpin()
         self._unpin.clear()

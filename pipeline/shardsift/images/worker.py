@@ -39,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Where an image lies in its slab."""
+    """Position and shape of an image in its slab."""
 
     begin: int
     height: int
@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoMemory:
-    """In place of an answer: there was too little memory for a file."""
+    """Result for a file that there was too little memory for."""
 
 
 def reached_in(slab: Bytes) -> npt.NDArray[np.int64]:

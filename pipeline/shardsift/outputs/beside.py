@@ -41,7 +41,7 @@ class Beside:
 
     @property
     def url(self) -> str:
-        """Where it lies."""
+        """Its folder or URL."""
         return self.folder.url
 
     @property

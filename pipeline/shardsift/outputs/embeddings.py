@@ -30,7 +30,7 @@ _SUFFIX = ".npy"
 _DTYPE = np.dtype("<f2")
 _VERSION = (1, 0)
 _PREFIX_BYTES = 10
-"""In front of the header: numpy's mark, the version, and how long the header is."""
+"""Bytes before the header of a `.npy`: numpy's mark, the version, and the header's length."""
 
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\0..{'descr': '<f2', 'fortran_order': False, 'shape': \((\d+), (\d+)\), } *\n",

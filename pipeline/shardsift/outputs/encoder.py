@@ -66,7 +66,7 @@ class AnnotationEncoder:
             sources: of answers, the SHA-256 of the embeddings that were asked, by tower.
         """
         self.contents = contents
-        self.rows = 0
+        self.rows: int = 0
         self._schema = schema_of(contents)
         self._further = {column.name for column in contents.further}
         self._shard = shard

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from shardsift.documents import Document, DocumentError
 from shardsift.errors import OutputError
@@ -42,7 +42,7 @@ OR_OVERWRITE = "choose another --output, or --overwrite to replace it"
 
 DocumentT = TypeVar("DocumentT", bound=Document)
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -51,11 +51,17 @@ class RunFolder:
     def __init__(self, url: str) -> None:
         self.url = url
         files = list_files(url)
-        self.is_held = RUNNING in files
-        self.files = files - {RUNNING}
-        self.failed = {name for name in self.files if name.startswith(f"{FAILED_FOLDER}/")}
-        self.is_finished = SUMMARY in self.files
+        self.is_held: bool = RUNNING in files
+        self.files: set[str] = files - {RUNNING}
+        failed = f"{FAILED_FOLDER}/"
+        self.failed: set[str] = {name for name in self.files if name.startswith(failed)}
+        self.is_finished: bool = SUMMARY in self.files
         self.lease: Lease | None = None
+
+    def begin_anew(self) -> None:
+        """Forget the end of the run whose files are to be replaced."""
+        self.failed = set[str]()
+        self.is_finished = False
 
     @contextmanager
     def hold(self, *, force: bool = False) -> Generator[Lease]:

@@ -111,7 +111,7 @@ class ManifestWriter:
     """Writes rows to a local scratch file as they come; memory doesn't grow with their number."""
 
     def __init__(self) -> None:
-        self.totals = Totals()
+        self.totals: Totals = Totals()
         self._held: list[dict[str, Any]] = []
         self._folder = make_scratch()
         self._path = Path(self._folder.name) / f"manifest{SUFFIX}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, tee
-from typing import Protocol
+from typing import Final, Protocol
 
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
@@ -54,7 +54,7 @@ from shardsift.version import __version__
 RUN_RECORD = "_run.json"
 MANIFEST = "_manifest" + SUFFIX
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Plan(Protocol):
@@ -84,9 +84,9 @@ class OutputFolder(RunFolder):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.record = self._read_record() if RUN_RECORD in self.files else None
-        self.is_compacted = COMPACTING in self.files
-        self.annotations = self._open_annotations()
-        self.committed = {name for name in self.files if is_annotation(name)}
+        self.is_compacted: bool = COMPACTING in self.files
+        self.annotations: AnnotationFiles = self._open_annotations()
+        self.committed: set[str] = {name for name in self.files if is_annotation(name)}
         if self.is_compacted:
             self.committed = set(self.annotations.places)
         self._to_delete: list[str] = []
@@ -118,8 +118,8 @@ class OutputFolder(RunFolder):
             }
             known = {MANIFEST, *beside} & self.files
             self._to_delete = sorted({*known, *self.committed, *self.own_failures()})
-            self.committed, self.failed = set(), set()
-            self.record, self.is_finished = None, False
+            self.begin_anew()
+            self.committed, self.record = set[str](), None
         elif self.record is None:
             self.check_own("run", self.committed, lambda _: False)
         elif different := self.record.contents.difference(contents):
@@ -466,7 +466,7 @@ class Survey:
 
     @property
     def url(self) -> str:
-        """Where they lie."""
+        """Their folder or URL."""
         return self.folder.url
 
     @property

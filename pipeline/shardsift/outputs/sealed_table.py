@@ -315,7 +315,7 @@ def count_values(column: Any) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where `compact` has put an annotation: the file, its row groups, and its own footer."""
+    """Place of an annotation in a file of `compact`: the file, row groups, and its own footer."""
 
     file: str
     groups: Sequence[int]

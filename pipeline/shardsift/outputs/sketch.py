@@ -77,7 +77,7 @@ class QuantileMerger:
         self._held = 0
         self._levels: list[list[_Piece]] = []
         self._error = 0.0
-        self.values = 0
+        self.values: int = 0
         self._low, self._high = np.inf, -np.inf
 
     def add(self, sketch: bytes) -> None:

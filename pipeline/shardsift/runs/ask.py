@@ -167,8 +167,7 @@ class AskCounts(RunCounts):
         """Count a shard and its rows."""
         super().add(outcome)
         if isinstance(outcome, ShardReport):
-            self.items += outcome.rows
-            self.work += outcome.rows
+            self.count(items=outcome.rows, work=outcome.rows)
 
 
 def asking(inputs: AskInputs, cpus: float) -> CpuSpec:

@@ -1,4 +1,4 @@
-"""What a run needs, looked at one by one: what is there, and what to do about what isn't."""
+"""Checks of `doctor`: GPUs, Ray, weights, places and speeds, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LEAST_SPACE = 5 << 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What was found; `advice` says what to do, and is empty if all is well."""
+    """Result of a check; `advice` says what to do, and is empty if all is well."""
 
     what: str
     told: str
@@ -188,7 +188,7 @@ def _decoding(pictures: list[bytes], config: DoctorConfig) -> Finding:
 
 def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> Finding:
     try:
-        scorer = Scorer(config.scoring(), device=config.device, model=model)
+        scorer = Scorer(config.scoring(), device=config.device, loaded=model)
         images = _decoded(pictures, config)
         list(scorer.score(images[:1]))  # what is loaded at first use
         speed = _per_second(lambda: len(list(scorer.score(images[:4]))), config.seconds)

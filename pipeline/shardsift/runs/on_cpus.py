@@ -43,7 +43,7 @@ class CpuWork:
 
     def __init__(self, do: Callable[[Any, Meter], Report]) -> None:
         self._do = do
-        self.meter = Meter()
+        self.meter: Meter = Meter()
 
     def __call__(self, task: Task) -> Report:
         """Do it. Raises ShardError."""

@@ -1,4 +1,4 @@
-"""A reshard run: every tar of the plan that is not there yet, on Ray."""
+"""A reshard run: all tars of the plan that are not there yet, on Ray."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from shardsift.config.verbs import ReshardConfig
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.progress import RunCounts
 from shardsift.engine.run_loop import RunResult
 from shardsift.progress import Display
-from shardsift.reshard.packing import ReshardTask
-from shardsift.reshard.prepare import Reshard
-from shardsift.reshard.write import ReshardInputs, ReshardReport, write_shard
+from shardsift.resharding.folder import ReshardSummary
+from shardsift.resharding.packing import ReshardTask
+from shardsift.resharding.prepare import Reshard, prepare
+from shardsift.resharding.write import ReshardInputs, ReshardReport, write_shard
 from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
-from shardsift.text import byte_size
+from shardsift.storage.lease import check_free
+from shardsift.text import byte_size, count
 
 
 @dataclass
@@ -25,8 +28,7 @@ class CopyCounts(RunCounts):
         """Count a tar, its samples and bytes."""
         super().add(outcome)
         if isinstance(outcome, ReshardReport):
-            self.items += outcome.samples
-            self.work += outcome.bytes
+            self.count(items=outcome.samples, work=outcome.bytes)
 
     def notes(self, work_per_second: float | None) -> Sequence[str]:
         """Return how many bytes are written a second."""
@@ -38,12 +40,58 @@ def copying(inputs: ReshardInputs, cpus: float) -> CpuSpec:
     return CpuSpec(do=partial(write_shard, inputs), cpus=cpus)
 
 
-def write_tars(
-    run: Reshard, tasks: Sequence[ReshardTask], display: Display
-) -> tuple[RunResult[CopyCounts], list[ReshardReport]]:
-    """Have actors write the tars of these tasks."""
+@dataclass(kw_only=True)
+class ReshardResult(RunResult[CopyCounts]):
+    """Result of a reshard.
+
+    Attributes:
+        url: the folder of the new tars.
+        summary: content of its `_summary.json`; None unless all tars are there.
+    """
+
+    url: str
+    summary: ReshardSummary | None = None
+
+
+def reshard(config: ReshardConfig, display: Display) -> ReshardResult:
+    """Write all tars of the plan that are not there yet.
+
+    Raises:
+        UserError: before anything is written but a probe and `_running.json`, which are removed.
+        AnnotationError: if a file of the annotations or of the keep-list is damaged.
+    """
+    run = prepare(config, display.track)
+    url = run.folder.url
+    for shard in run.missing:
+        display.say(f"nothing is kept of {shard}, which was never scored")
+    tasks = [task for task in run.plan if task.shard not in run.folder.committed]
     total = sum(task.bytes for task in tasks)
-    result = RunResult(counts=CopyCounts(len(tasks), work_total=total))
+    result = ReshardResult(counts=CopyCounts(len(tasks), work_total=total), url=url)
+    what = f"{run.plan.samples:,} samples in {count(len(run.plan), 'shard')}"
+    if config.dry_run:
+        if not config.force:
+            check_free(url)
+        size = byte_size(sum(task.bytes for task in run.plan))
+        display.say(f"dry run: would write {what}, about {size}")
+        return ReshardResult(counts=CopyCounts(0), url=url)
+    if not tasks and run.folder.is_finished:
+        display.say(f"nothing to do: {what} are in {url} already")
+        result.summary = run.folder.read_summary()
+        return result
+    with run.folder.hold(force=config.force):
+        reports = write_tars(run, tasks, result, display)
+        if not result.interrupted and not result.counts.failed:
+            result.summary = run.folder.finish(run.plan, reports)
+    return result
+
+
+def write_tars(
+    run: Reshard,
+    tasks: Sequence[ReshardTask],
+    result: RunResult[CopyCounts],
+    display: Display,
+) -> list[ReshardReport]:
+    """Have actors write the tars of these tasks; return a report of each that was written."""
     reports: list[ReshardReport] = []
     run_on_cpus(
         tasks,
@@ -57,4 +105,4 @@ def write_tars(
         find_committed=run.folder.find_committed,
         record=reports.append,
     )
-    return result, reports
+    return reports

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from shardsift.config import RunConfig
 from shardsift.engine.cluster import check_gpu, choose_actors, connected, share_of_cores
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def device(self) -> str:
-        """Where actors compute. Never guessed: without a GPU to pin, Ray starts no actor."""
+        """Device of the actors. Never guessed: without a GPU to pin, Ray starts no actor."""
         return "cuda" if self.config.gpus_per_actor else "cpu"
 
     def tasks(self) -> Iterator[ShardTask]:
@@ -233,10 +233,10 @@ class ScoreCounts(RunCounts):
         super().add(outcome)
         if not isinstance(outcome, ShardReport):
             return
-        self.items += outcome.rows + outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
-        self.errors += sum(outcome.errors.values())
-        self.further += outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
-        self.work += outcome.bytes
+        further = outcome.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
+        errors = sum(outcome.errors.values())
+        self.count(items=outcome.rows + further, errors=errors, work=outcome.bytes)
+        self.further += further
         for stage, seconds in outcome.stages.items():
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
 
@@ -254,7 +254,7 @@ class ScoreCounts(RunCounts):
         return [f"{self.errors:,} without a score"] if self.errors else []
 
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 ScoreResult = RunResult[ScoreCounts]

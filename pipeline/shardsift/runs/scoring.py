@@ -69,7 +69,7 @@ class Scoring:
         self._decoder = decoder
         self._spec = spec
         self._turn = Lock()
-        self.meter = Meter()
+        self.meter: Meter = Meter()
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Annotate a shard, and count it for Prometheus. Raises ShardError."""
@@ -115,7 +115,7 @@ class MaClip:
             embeddings=bool(config.embeddings),
             device=device,
             batch_size=config.batch_size,
-            model=self.model,
+            loaded=self.model,
         )
         if device != "cpu":
             warm_up(scorer, self.expected)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -38,7 +38,7 @@ _PROBE_SECONDS = 3.0
 
 @contextmanager
 def cache_alone_if_unreachable() -> Generator[str | None]:
-    """Let the hub's client take what it has in its cache, and no more, if the hub doesn't answer.
+    """Restrict the hub's client to its cache in the block, if the hub doesn't answer.
 
     Yields why nothing can be downloaded; None if it can.
     """
@@ -63,7 +63,7 @@ def _is_no_failed_download(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def cache_alone() -> Generator[None]:
-    """Let the hub's client take what it has in its cache, and no more."""
+    """Restrict the hub's client to its cache."""
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     try:
         yield
@@ -93,18 +93,18 @@ def unreachable() -> str | None:
 
 
 class _DownloadError(Exception):
-    """What a model hub has, or should have, isn't here."""
+    """A model that a hub has, or should have, is not on this machine."""
 
 
 _LONG = 8
 """Times what a model reads, a prompt is looked at."""
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipModel:
-    """What scoring needs of a CLIP, on the CPU. Can be pickled: one process loads it for many.
+    """A CLIP as far as scoring needs it, on the CPU. Can be pickled: one process loads it for many.
 
     Attributes:
         visual: open_clip's image tower, float32.
@@ -147,7 +147,7 @@ def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> Clip
 
 
 def _is_local(config: ScoreConfig) -> bool:
-    """Tell whether nothing has to be asked of a model hub."""
+    """Return whether the model can be loaded without a model hub."""
     if config.model.startswith("hf-hub:") or config.pretrained is None:
         return False
     return config.pretrained == RANDOM_WEIGHTS or Path(config.pretrained).is_file()
@@ -199,7 +199,7 @@ def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
 
 @dataclass(frozen=True, kw_only=True)
 class _Architecture:
-    """What open_clip builds.
+    """Architecture for open_clip to build.
 
     Attributes:
         name: what open_clip knows the model by.
@@ -213,7 +213,7 @@ class _Architecture:
 
 
 class _ModelCfg(BaseModel):
-    """What open_clip reads of a model, as far as it doesn't say by itself what is wrong."""
+    """Schema of a model config, for mistakes that open_clip has no clear message for."""
 
     embed_dim: PositiveInt
     vision_cfg: dict[str, Any]
@@ -258,7 +258,7 @@ def _register(file: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
-    """Tell whether the weights were trained with QuickGELU, as OpenAI's and all ResNets' were.
+    """Return whether the weights were trained with QuickGELU, as OpenAI's and all ResNets' were.
 
     open_clip's plain `RN50` config says otherwise and only warns. A weights file carries no hint,
     so it counts as QuickGELU if every published tag of that model does.
@@ -302,7 +302,7 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
 
 
 def _is_torchscript(pretrained: str | None) -> bool:
-    """Tell a TorchScript archive, as OpenAI's own `RN50.pt` is, which `weights_only` refuses."""
+    """Return whether a file is a TorchScript archive, as OpenAI's `RN50.pt` is."""
     if pretrained is None or not Path(pretrained).is_file():
         return False
     try:

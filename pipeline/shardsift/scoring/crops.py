@@ -143,9 +143,9 @@ class Group:
         self._transfer = transfer
         self._sizes = [image.shape[:2] for image in images]
         corners = [_corners(height, width, plan) for height, width in self._sizes]
-        self.counts = [len(own_M2) + 1 for own_M2 in corners]
-        self.crops = sum(self.counts)
-        self.pixels_B = transfer.send_images(images)
+        self.counts: list[int] = [len(own_M2) + 1 for own_M2 in corners]
+        self.crops: int = sum(self.counts)
+        self.pixels_B: Tensor = transfer.send_images(images)
         self._whole_K = np.cumsum(self.counts) - 1
         pixels_K = np.array([height * width for height, width in self._sizes])
         self._origin_K = (np.cumsum(pixels_K) - pixels_K).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What can be wrong with a GPU, in one line that says what to change."""
+"""Choice of dtype and threads, and errors of GPUs as one line that says what to change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REASONS = {
 
 
 def use_cores(cores: float) -> None:
-    """Let torch compute with so many threads, in this process.
+    """Set the number of torch's threads in this process.
 
     Ray sets OMP_NUM_THREADS to an actor's cores, but torch may have looked before that.
     """
@@ -78,7 +78,7 @@ def describe_gpus() -> tuple[list[str], str]:
 
 @contextmanager
 def explained(device: torch.device, batch_size: int | None = None) -> Generator[None]:
-    """Say what is wrong with a GPU if it fails in the block; errors of a CPU are left alone.
+    """Translate errors of a GPU in the block; errors of a CPU are left alone.
 
     Raises:
         DeviceError: in place of what torch raises.

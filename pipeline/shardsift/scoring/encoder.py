@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shardsift.config import CropPlan, Dtype, ScoreConfig
+from shardsift.config import Attributes, CropPlan, Dtype, ScoreConfig
 from shardsift.malloc import keep_heap
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
@@ -46,21 +46,21 @@ class Encoder:
         """
         dtype = decide_dtype(config, device).decided_dtype
         model = model or load_clip(config)
-        self.digest = model.digest
-        self.logit_scale = model.logit_scale
-        self.device = torch.device(device)
+        self.digest: str = model.digest
+        self.logit_scale: float = model.logit_scale
+        self.device: torch.device = torch.device(device)
         if self.device.type == "cuda":
             cudnn = torch.backends.cudnn
             cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
-        self.crops_at_a_time = None
+        self.crops_at_a_time: int | None = None
         if self.device.type == "cpu":
             self.crops_at_a_time = _CPU_BATCH[dtype]
             keep_heap()
         visual = deepcopy(model.visual)  # which is taken apart
         tower = build_tower(visual, model.feature_values, dtype, self.device)
         self._tower = tower.to(self.device)
-        self.text_P2D = model.text_P2D.to(self.device)
-        self.attributes = model.attributes
+        self.text_P2D: Tensor = model.text_P2D.to(self.device)
+        self.attributes: Attributes = model.attributes
         self._text_Q2D = None if model.text_Q2D is None else model.text_Q2D.to(self.device)
         self._scale_311 = model.scale_311.to(self.device)
         self._shift_311 = model.shift_311.to(self.device)

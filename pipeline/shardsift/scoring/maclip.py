@@ -18,7 +18,7 @@ _EPSILON = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CropScores:
+class FusedScores:
     """MA-CLIP of each crop: float32, shape (N,)."""
 
     quality: Tensor
@@ -75,10 +75,10 @@ def box_cox(x_ND: Tensor, box_cox_lambda: float) -> Tensor:
 
 def fuse(
     q_sim_N: Tensor, q_mag_N: Tensor, *, base_sim: float, base_mag: float, alpha: float
-) -> CropScores:
+) -> FusedScores:
     """Weight the cues by softmax(base_sim + Δ, base_mag - Δ), with Δ = α (q_sim - q_mag)."""
     shift_N = alpha * (q_sim_N - q_mag_N)
     weights_N2 = torch.stack([base_sim + shift_N, base_mag - shift_N], dim=-1).softmax(dim=-1)
     w_sim_N, w_mag_N = weights_N2.unbind(dim=-1)
     quality_N = w_sim_N * q_sim_N + w_mag_N * q_mag_N
-    return CropScores(quality=quality_N, q_sim=q_sim_N, q_mag=q_mag_N, w_sim=w_sim_N)
+    return FusedScores(quality=quality_N, q_sim=q_sim_N, q_mag=q_mag_N, w_sim=w_sim_N)

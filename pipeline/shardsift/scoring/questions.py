@@ -49,7 +49,7 @@ class Questions(AttributesMeasure):
 
 
 def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:
-    """Let the text tower of a model read attributes.
+    """Encode attributes by the text tower of a model.
 
     Raises:
         ModelError: if the model can't be had.

@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, overload
+from os import PathLike
+from typing import Any, Literal, Protocol, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shardsift.config import Attributes, ScoreConfig, attribute_columns, checked_attributes
+from shardsift.config import (
+    AnyDtype,
+    Attributes,
+    CropPlan,
+    ScoreConfig,
+    attribute_columns,
+    checked_attributes,
+    load_config,
+)
+from shardsift.errors import ErrorCode, ImageError, InputError
 from shardsift.images.decode import AnyImage, as_rgb
 from shardsift.images.slabs import Bytes, Unpin
-from shardsift.records import CUES, Embedding, ImageFeatures, ImageScore, RgbImage
+from shardsift.records import CUES, CropScores, ImageFeatures, ImageScore, RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import CROP_SIZE, send_in_groups
 from shardsift.scoring.devices import decide_dtype, explained
@@ -26,29 +36,31 @@ from shardsift.scoring.transfer import (
     Fetch,
     Fetched,
     PinnedMemory,
-    Scores,
     Transfer,
     fetch_later,
     record,
 )
 
+Errors = Literal["raise", "return"]
+"""Treatment of broken images: raise the first error, or return each in the place of the score."""
+
 
 class ImageScorer(Protocol):
-    """What annotating needs of a scorer: MA-CLIP, or a test's fake."""
+    """Interface of a scorer, as far as annotating needs it: MA-CLIP, or a test's fake."""
 
     @property
     def config(self) -> ScoreConfig:
-        """What was asked for; every annotation file records it."""
+        """Configuration; every annotation file records it."""
         ...
 
     @property
     def attributes(self) -> Attributes:
-        """What else is asked; scores have their values in this order."""
+        """Attributes that are asked for; scores have their values in this order."""
         ...
 
     @property
     def embedding_values(self) -> int:
-        """How many values the embedding of a score has; 0 if embeddings aren't asked for."""
+        """Number of values of an embedding; 0 if embeddings aren't asked for."""
         ...
 
     @property
@@ -66,61 +78,78 @@ class ImageScorer(Protocol):
 
 
 class Scorer:
-    """MA-CLIP of images in memory. Threads may share it, and images may be scored on the way.
+    """MA-CLIP of images in memory. Threads may share it.
 
-    Ray Data calls it, too: `dataset.map_batches(Scorer, fn_constructor_args=[ScoreConfig()])` adds
-    the columns `quality`, `q_sim`, `q_mag` and `w_sim`, those of attributes, and `embedding`,
-    if these are asked for, to batches with a column `image`.
+    Images are paths, URLs, bytes of image files, PIL images, uint8 arrays of shape (height, width,
+    3), or dicts with `bytes` and `path`. Settings that aren't parameters here, such as prompts,
+    are those of a `ScoreConfig`, which may be given in the place of a model's name.
 
     Examples:
-        >>> scorer = Scorer(ScoreConfig(), device="cuda")
-        >>> scorer(image)  # PIL, RGB as uint8, shape (height, width, 3), or a path or URL
+        >>> scorer = Scorer("compact")  # Scorer(device="cuda") is the paper's RN50 on a GPU
+        >>> score = scorer("a.jpg")
+        >>> score
         ImageScore(quality=0.7132, q_sim=0.6481, q_mag=0.8120, w_sim=0.5594, crops=7)
-        >>> [float(score.quality.mean()) for score in scorer.score(images)]
+        >>> score.quality, float(score)
+        (0.7132, 0.7132)
+        >>> score.per_crop.quality.shape
+        (7,)
+        >>> [score.quality for score in scorer(["a.jpg", "b.png"])]
+        [0.7132, 0.4519]
     """
 
     def __init__(
         self,
-        config: ScoreConfig,
+        model: str | ScoreConfig = "RN50",
         *,
-        attributes: Attributes | None = None,
+        pretrained: str | None = None,
+        crop_plan: CropPlan | None = None,
+        dtype: AnyDtype | None = None,
+        attributes: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         embeddings: bool = False,
         device: str = "cpu",
         batch_size: int | None = None,
-        model: ClipModel | None = None,
+        loaded: ClipModel | None = None,
     ) -> None:
         """Load the model.
 
         Args:
-            config: what decides scores.
-            attributes: what else is asked: pairs of opposite prompts by name, such as
-                `{"watermark": [("a photo with a watermark", "a photo without one")]}`.
-            embeddings: keep the feature of each image's whole view, before normalisation, float16.
-            device: `cpu`, `cuda` or `cuda:N`. On these, convolutions of this process go without
-                TF32 and autotuning from now on, for exact scores.
-            batch_size: crops in one call of the encoder, rounded up to whole steps of it; 64 by
-                default, and 256 on a GPU. Changes scores by rounding alone.
-            model: the same, attributes included, if it has been loaded.
+            model: a model's name, as of `shardsift score --model`, or a configuration.
+            pretrained: a tag or a file of weights, as of `--pretrained`.
+            crop_plan: `paper`, `fast` or `global`, as of `--crops`.
+            dtype: arithmetic of the encoder, as of `--dtype`.
+            attributes: pairs of opposite prompts by name, such as
+                `{"watermark": [("a photo with a watermark", "a photo without one")]}`; each gives
+                `score.attributes[name]`, 0 to 1.
+            embeddings: keep the feature of each whole image in `score.embedding`.
+            device: `cpu`, `cuda` or `cuda:N`. On a GPU, TF32 and autotuning of convolutions are
+                switched off in this process, so that scores are exact.
+            batch_size: crops in one call of the encoder, rounded up to whole steps of it; by
+                default 64 on a CPU and 256 on a GPU. Scores change by rounding alone.
+            loaded: the model and its attributes, if they have been loaded before.
 
         Raises:
-            ConfigError: if an attribute is no such thing.
-            ModelError: if the weights can't be had.
+            ConfigError: if a setting or an attribute can't be used.
+            ModelError: if the weights can't be loaded.
             DeviceError: if the device isn't there, lacks the dtype, or has too little memory.
         """
-        self.config = config = decide_dtype(config, device)
+        settings = {"pretrained": pretrained, "crops": crop_plan, "dtype": dtype}
+        given = {name: value for name, value in settings.items() if value is not None}
+        base = dict(model.scoring()) if isinstance(model, ScoreConfig) else {"model": model}
+        config = load_config(ScoreConfig, overrides=base | given, in_python=True)
+        self.config: ScoreConfig = decide_dtype(config, device)
         where = torch.device(device)
         batch_size = batch_size or (256 if where.type == "cuda" else 64)
-        model = model or load_clip(config, checked_attributes(attributes or {}))
+        loaded = loaded or load_clip(self.config, checked_attributes(attributes or {}))
         with explained(where, batch_size):
-            self._prepare(Encoder(config, device, model), batch_size, embeddings=embeddings)
+            self._prepare(Encoder(self.config, device, loaded), batch_size, embeddings=embeddings)
 
     def _prepare(self, encoder: Encoder, batch_size: int, *, embeddings: bool) -> None:
         self.encoder = encoder
-        self.embedding_values = encoder.text_P2D.shape[2] if embeddings else 0
+        self.embedding_values: int = encoder.text_P2D.shape[2] if embeddings else 0
         # Kernels round by the size of their batch, and not by what else is in it. So the encoder
         # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
         self._step = max(MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
-        self.batch_size = math.ceil(batch_size / self._step) * self._step
+        self.batch_size: int = math.ceil(batch_size / self._step) * self._step
         self._values = len(CUES) + len(encoder.attributes)
         self._pinned = PinnedMemory(encoder.device)
         self._recorded: Compute | None = None
@@ -136,21 +165,59 @@ class Scorer:
 
     @property
     def attributes(self) -> Attributes:
-        """What else is asked."""
+        """Attributes that are asked for."""
         return self.encoder.attributes
 
-    def score(self, images: Iterable[AnyImage]) -> Iterator[ImageScore]:
+    @overload
+    def score(
+        self, images: Iterable[AnyImage | None], *, errors: Literal["raise"] = "raise"
+    ) -> Iterator[ImageScore]: ...
+
+    @overload
+    def score(
+        self, images: Iterable[AnyImage | None], *, errors: Errors
+    ) -> Iterator[ImageScore | ImageError]: ...
+
+    def score(
+        self, images: Iterable[AnyImage | None], *, errors: Errors = "raise"
+    ) -> Iterator[ImageScore | ImageError]:
         """Yield the score of each image, in order.
 
-        Crops of consecutive images share batches, so a score may be yielded some images after its
-        own was taken from `images`; a batch of crops is held, and images for the next.
+        Crops of consecutive images share batches, so images are taken some way ahead of the scores
+        that are yielded: about a batch of crops, and the images for the next.
+
+        Args:
+            images: any iterable; may be longer than memory holds.
+            errors: `return` yields an `ImageError` in the place of the score of an image that
+                can't be read or decoded; `raise` raises the first.
 
         Raises:
-            InputError: for an array that is no RGB image, or a path at which nothing can be read.
-            ImageError: for a PIL image that has no RGB, or a file that turns out to be broken.
+            InputError: for a path at which nothing can be read, and for what is no image.
+            ImageError: for an image that is broken or missing; `code` says in what way.
         """
         most = self.config.max_pixels
-        images = (as_rgb(image, f"image {number}", most) for number, image in enumerate(images))
+        failed: deque[tuple[int, ImageError]] = deque()
+
+        def decoded() -> Iterator[RgbImage]:
+            for number, image in enumerate(images):
+                try:
+                    yield as_rgb(image, f"image {number}", most)
+                except (ImageError, InputError) as error:
+                    if errors == "raise":
+                        raise
+                    failed.append((number, _as_image_error(error, image)))
+
+        number = 0
+        for score in self._score_decoded(decoded()):
+            while failed and failed[0][0] == number:
+                yield failed.popleft()[1]
+                number += 1
+            yield score
+            number += 1
+        yield from (error for _, error in failed)
+
+    def _score_decoded(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        names = tuple(self.attributes)
         crop_counts: deque[int] = deque()
         rest_VM = np.empty((self._values, 0), np.float32)
         for batch_VN, features_ND in self._score_batches(images, crop_counts):
@@ -160,7 +227,18 @@ class Scorer:
             while crop_counts and (end := begin + crop_counts[0]) <= scores_VN.shape[1]:
                 crop_counts.popleft()
                 whole = end - 1 - rest  # the last crop, and so in the batch that has come
-                yield _image_score(scores_VN[:, begin:end], features_ND[whole].copy())
+                quality, q_sim, q_mag, w_sim, *_ = scores_VN[:, begin:end]
+                yield ImageScore(
+                    per_crop=CropScores(
+                        quality=quality,
+                        q_sim=q_sim,
+                        q_mag=q_mag,
+                        w_sim=w_sim,
+                        attributes=scores_VN[len(CUES) :, begin:end],
+                    ),
+                    attribute_names=names,
+                    embedding=features_ND[whole].copy(),
+                )
                 begin = end
             rest_VM = scores_VN[:, begin:]
 
@@ -188,7 +266,7 @@ class Scorer:
             )
 
     def pin(self, memory: Bytes) -> Unpin:
-        """Let a GPU copy images from this memory by itself; return what undoes that."""
+        """Pin memory, so that a GPU copies from it directly; return a function that undoes it."""
         return self._pinned.pin(memory)
 
     def __repr__(self) -> str:
@@ -202,32 +280,57 @@ class Scorer:
     def __call__(self, images: AnyImage) -> ImageScore: ...
 
     @overload
-    def __call__(self, images: Mapping[str, Sequence[Any]]) -> dict[str, Any]: ...
+    def __call__(self, images: Sequence[AnyImage | None]) -> list[ImageScore]: ...
 
+    @overload
     def __call__(
-        self, images: AnyImage | Mapping[str, Sequence[Any]]
-    ) -> ImageScore | dict[str, Any]:
-        """Score one image; or a Ray Data batch with a column `image`, to columns with its means.
+        self, images: Sequence[AnyImage | None], *, errors: Errors
+    ) -> list[ImageScore | ImageError]: ...
+
+    @overload
+    def __call__(
+        self, images: Mapping[str, Sequence[Any]], *, errors: Errors = "raise"
+    ) -> dict[str, Any]: ...
+
+    def __call__(self, images: Any, *, errors: Errors = "raise") -> Any:
+        """Score one image, a list of images, or a batch of a data set with a column `image`.
+
+        The result is a score, a list of scores, or columns: `quality`, `q_sim`, `q_mag`, `w_sim`
+        and attributes as float32, means over crops, and `embedding`, if it was asked for. Ray
+        Data's batches are returned with these columns, and Hugging Face's get these alone, which
+        `datasets.map(scorer, batched=True)` adds to its own.
+
+        `errors` is that of `score`. With `return`, a batch has a column `error`, None or the code
+        of the image's error, whose scores are NaN.
 
         Raises as `score`.
         """
-        if isinstance(images, Mapping):
-            return self._score_columns(images)
-        (score,) = self.score([images])
-        return score
+        if isinstance(images, Mapping) and "image" in images:
+            return self._score_columns(images, errors)
+        is_list = isinstance(images, list | tuple)
+        several = cast(Iterable[AnyImage], images if is_list else [images])
+        scores = list(self.score(several, errors=errors))
+        return scores if is_list else scores[0]
 
-    def _score_columns(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Add means over crops, float32."""
-        scores = list(self.score(batch["image"]))
-        values: dict[str, Any] = {
-            cue: [getattr(score, cue).mean() for score in scores] for cue in CUES
-        }
-        for place, name in enumerate(attribute_columns(self.attributes)):
-            values[name] = [score.attributes[place].mean() for score in scores]
-        added: dict[str, Any] = {name: np.array(of, np.float32) for name, of in values.items()}
-        if self.embedding_values:
-            added["embedding"] = np.stack([score.embedding for score in scores])
-        return {**batch, **added}
+    def _score_columns(self, batch: Mapping[str, Sequence[Any]], errors: Errors) -> dict[str, Any]:
+        found = list(self.score(batch["image"], errors=errors))
+        scores = [None if isinstance(one, ImageError) else one for one in found]
+        names = [*CUES, *attribute_columns(self.attributes)]
+        values_NV = np.full((len(found), len(names)), np.nan, np.float32)
+        for row_V, score in zip(values_NV, scores, strict=True):
+            if score is not None:
+                row_V[:] = *(getattr(score, cue) for cue in CUES), *score.attributes.values()
+        columns: dict[str, Any] = dict(zip(names, values_NV.T.copy(), strict=True))
+        if size := self.embedding_values:
+            nothing = np.full(size, np.nan, np.float16)
+            rows = [nothing if score is None else score.embedding for score in scores]
+            columns["embedding"] = np.stack(rows) if rows else np.empty((0, size), np.float16)
+        if errors == "return":
+            columns["error"] = [
+                str(one.code) if isinstance(one, ImageError) else None for one in found
+            ]
+        # Hugging Face's batches are no dicts; their images would be encoded anew.
+        return {**batch, **columns} if isinstance(batch, dict) else columns
 
     @torch.inference_mode()
     def _score_batches(
@@ -292,13 +395,9 @@ class Scorer:
         return Batch(scores_VN, features_ND[:, : self.embedding_values].half())
 
 
-def _image_score(scores_VN: Scores, embedding_D: Embedding) -> ImageScore:
-    quality, q_sim, q_mag, w_sim = scores_VN[: len(CUES)]
-    return ImageScore(
-        quality=quality,
-        q_sim=q_sim,
-        q_mag=q_mag,
-        w_sim=w_sim,
-        attributes=scores_VN[len(CUES) :],
-        embedding=embedding_D,
-    )
+def _as_image_error(error: ImageError | InputError, image: Any) -> ImageError:
+    if isinstance(error, ImageError):
+        return error
+    is_place = isinstance(image, str | PathLike | Mapping)
+    code = ErrorCode.MISSING_IMAGE if is_place else ErrorCode.UNSUPPORTED_FORMAT
+    return ImageError(code, str(error))

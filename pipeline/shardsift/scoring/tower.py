@@ -17,7 +17,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 from timm.models import EfficientNet
@@ -27,11 +27,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shardsift.config import Dtype
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Kernels(Protocol):
-    """Who convolves."""
+    """Implementation of the convolutions."""
 
     def activated(self, x: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Convolve, and apply ReLU."""
@@ -69,6 +69,7 @@ class ActivatedConvolution(nn.Module):
         self._kernels = kernels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve and activate maps, shape (N, C, H, W)."""
         return self._kernels.activated(x, self.convolution)
 
 
@@ -79,12 +80,13 @@ class ResidualBlock(nn.Module):
         super().__init__()
         parts = cast(Any, bottleneck)
         first, second = (ActivatedConvolution(c, kernels) for c in (parts.conv1, parts.conv2))
-        self.before = nn.Sequential(first, second, parts.avgpool)
+        self.before: nn.Sequential = nn.Sequential(first, second, parts.avgpool)
         self.last: nn.Conv2d = parts.conv3
         self.shortcut: nn.Module = parts.downsample or nn.Identity()
         self._kernels = kernels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to its shortcut, shape (N, C, H, W)."""
         branch = self.before(x)
         return self._kernels.added(branch, self.last, self.shortcut(x))
 
@@ -124,7 +126,7 @@ def fused_stages(resnet: nn.Module, kernels: Kernels) -> list[nn.Module]:
 
 
 def merge_into_convolutions(resnet: nn.Module) -> nn.Module:
-    """Give the work of average pools, and of the shortcuts' biases, to convolutions.
+    """Merge average pools, and the biases of shortcuts, into convolutions.
 
     Both are passes over memory, which a GPU has less time for than for the products: a pool and the
     1x1 convolution behind it become one of 2x2 at stride 2 with a quarter of the weights.
@@ -175,6 +177,7 @@ class ImageTower(nn.Module):
         self._visual = _in_dtype(visual, _DTYPES[dtype])
 
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
+        """Encode pixels to features, shape (N, D)."""
         return self._visual(pixels_N3HW)
 
 
@@ -196,13 +199,14 @@ class ConvolutionalTower(nn.Module):
     ) -> None:
         """Take over the stages of the trunk, first to last, and the pooling."""
         super().__init__()
-        self.trunk = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
+        self.trunk: nn.Sequential = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
         self.trunk.to(memory_format=layout)
         if layout != torch.channels_last:  # which is how pixels come
             self.trunk.insert(0, _Planes())
         self.pool = pool
 
     def forward(self, pixels_N3HW: Tensor) -> Tensor:
+        """Encode pixels to features, shape (N, D)."""
         return self.pool(self.trunk(pixels_N3HW))
 
 
@@ -233,6 +237,7 @@ class MeanQueryPool(nn.Module):
         self._value_bias_C: Tensor = parts.v_proj.bias
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
+        """Pool a map to one feature an image, shape (N, D)."""
         tokens_NLC = map_NCHW.flatten(2).transpose(1, 2)
         tokens_NLC = torch.cat([tokens_NLC.mean(dim=1, keepdim=True), tokens_NLC], dim=1)
         tokens_NLC = tokens_NLC + self._position_LC
@@ -318,7 +323,7 @@ def _stage_dtype(stage: nn.Module, *, feature_values: int, dtype: Dtype) -> torc
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Let convolutions do the work of the batch norms behind them.
+    """Fold batch norms into the convolutions before them.
 
     Nearly twice as fast on CPUs, where a batch norm costs as much as a small convolution. Folded
     in float64: in float32 the rounding of the weights shows at 1e-5.

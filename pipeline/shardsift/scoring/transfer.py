@@ -10,7 +10,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ class PinnedMemory:
         return unpin
 
     def holds(self, image: RgbImage) -> bool:
-        """Tell whether all of an image lies there."""
+        """Return whether all of an image lies there."""
         begin = image.ctypes.data
         found = bisect_right(self._ranges, (begin, float("inf")))
         return found > 0 and begin + image.nbytes <= self._ranges[found - 1][1]
@@ -158,7 +158,7 @@ class Transfer:
         ]
 
     def _arrived(self, sent: Tensor, stream: torch.cuda.Stream) -> Tensor:
-        """Let what is computed from now on wait for a copy, and the copy's memory last for it."""
+        """Make later computations wait for a copy, and keep its memory until they are done."""
         computing = torch.cuda.current_stream(self._device)
         computing.wait_stream(stream)
         sent.record_stream(computing)
@@ -201,9 +201,9 @@ def _bytes_from(image: RgbImage, size: int) -> Bytes:
 Compute = Callable[[Tensor], Batch]
 
 _WARM_RUNS = 2
-"""In which libraries choose kernels and take memory, which recording doesn't allow."""
+"""Calls before recording, in which libraries choose kernels and allocate memory."""
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 def record(compute: Compute, example: Tensor) -> Compute | None:

@@ -28,7 +28,7 @@ Values = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUp:
-    """What the pictures of the warm-up give on a CPU in float32."""
+    """Features and scores of the warm-up pictures on a CPU in float32."""
 
     features_KD: Values
     qualities_K: Values
@@ -36,7 +36,7 @@ class WarmUp:
 
 def rehearse(config: ScoreConfig, model: ClipModel) -> WarmUp:
     """Find out what the warm-up has to give. Raises ModelError if the model can't encode it."""
-    scorer = Scorer(config.model_copy(update={"dtype": "float32"}), model=model)
+    scorer = Scorer(config.model_copy(update={"dtype": "float32"}), loaded=model)
     try:
         return WarmUp(features_KD=_features(scorer), qualities_K=_qualities(scorer, _PICTURES))
     except (RuntimeError, TypeError, ValueError) as error:
@@ -78,7 +78,7 @@ def _features(scorer: Scorer) -> Values:
 
 def _qualities(scorer: Scorer, pictures: int) -> Values:
     images = islice(cycle(_make_pictures()), pictures)
-    return np.array([score.quality.mean() for score in scorer.score(images)], np.float32)
+    return np.array([score.quality for score in scorer.score(images)], np.float32)
 
 
 def _make_pictures() -> list[RgbImage]:

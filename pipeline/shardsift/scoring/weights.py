@@ -1,4 +1,4 @@
-"""Which weights a configuration means; without torch, which takes seconds to import."""
+"""The weights that a configuration names; without torch, which takes seconds to import."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shardsift.config import ScoreConfig
 from shardsift.errors import ModelError
 
 RANDOM_WEIGHTS = "random"
-"""In place of a weights tag: seeded random weights, whose scores carry no meaning."""
+"""Weights tag of seeded random weights, whose scores carry no meaning."""
 
 BUNDLED_MODEL = "compact"
-"""In place of a model name: the small CLIP that comes with the package."""
+"""Model name of the small CLIP that comes with the package."""
 
 _BUNDLED_FOLDER = Path(__file__).parents[1] / "models" / "compact_model"
 

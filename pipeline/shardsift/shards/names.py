@@ -1,4 +1,4 @@
-"""Which names shards may have: those that their annotations can be found by.
+"""Names of shards and of their annotations.
 
 The annotation of shard `a/00012.tar` is `a/00012.parquet`. Its name decides who can read it.
 """
@@ -15,7 +15,7 @@ from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
 
 _COLUMNS = frozenset(column.name for column in COLUMNS)
 _MOST_BYTES = 255
-"""Of a file's or folder's name, on nearly every filesystem."""
+"""Longest name of a file or folder in bytes, on nearly every filesystem."""
 
 
 def annotation_name(shard: str) -> str:

@@ -1,4 +1,4 @@
-"""Which shards a run is made of, and what their annotations are called."""
+"""The shards of a run, and the names of their annotations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ShardPlan:
         return tuple(map(absolute_pattern, self.patterns))
 
     def lies_below(self, root: str) -> bool:
-        """Tell whether all shards lie below a folder."""
+        """Return whether all shards lie below a folder."""
         return f"{self.root}/".startswith(f"{root.rstrip('/')}/")
 
     def below(self, root: str) -> ShardPlan:

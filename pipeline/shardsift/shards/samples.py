@@ -41,7 +41,7 @@ MAX_IMAGE_BYTES = 512 << 20
 """Larger image files are not loaded, and their rows say `too_large`."""
 
 _MAX_SPARSE_BYTES = 16 << 20
-"""Of a file with holes: a few kilobytes of tar can promise so many that they fill the memory."""
+"""Largest sparse file in bytes: a few kilobytes of tar can claim enough to fill the memory."""
 
 _MAX_JSON_BYTES = 4 << 20
 _MAX_UID_CHARACTERS = 1024
@@ -139,7 +139,7 @@ class _Group:
     json: bytes | None = None
 
     def takes(self, file: _File) -> bool:
-        """Tell whether a file belongs to the sample: by its key, and an extension not seen yet."""
+        """Return whether a file belongs to the sample: it has its key and a new extension."""
         return file.key == self.key and file.extension not in self.extensions
 
     def add(self, file: _File) -> None:
@@ -231,7 +231,7 @@ def _image_rank(file: _File) -> tuple[bool, bool]:
 
 
 def _image_kind(extension: str) -> str:
-    """Tell the kind of an image: `2020.jpg` is a JPEG, as webdataset cuts keys at the first dot."""
+    """Return the extension of an image: `jpg` for `2020.jpg`; keys end at the first dot."""
     return extension.rpartition(".")[2]
 
 

@@ -48,7 +48,7 @@ _PLAIN_HEADER = re.compile(
     re.DOTALL,
 )
 _BLANKS = sum(b" " * 8)
-"""What the checksum's own bytes count."""
+"""Sum of the checksum's own bytes, which count as spaces."""
 
 _TIME = re.compile(rb"(\d+) [acm]time=[\d.]+\n")
 """A record of an extended header; webdataset's writer puts one before each file."""
@@ -157,7 +157,7 @@ def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
 
 
 class _ForwardReader:
-    """What `tarfile` needs of a file, without ever going back.
+    """A file for `tarfile` that is read forward only.
 
     Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
     silence at a cut or a damaged header just as at the end-of-archive marker. Also keeps the bytes
@@ -204,7 +204,7 @@ class _ForwardReader:
         return self.last_read
 
     def unread(self, data: bytes) -> None:
-        """Let what was read last be read again."""
+        """Put bytes back, to be read again."""
         self._unread = data + self._unread
         self._position -= len(data)
         self.headers = self.headers[: -len(data)]
@@ -276,7 +276,7 @@ def _plain(block: bytes) -> re.Match[bytes] | None:
 
 
 def _are_times(records: bytes) -> bool:
-    """Tell whether an extended header holds nothing but times."""
+    """Return whether an extended header holds nothing but times."""
     at = 0
     while record := _TIME.match(records, at):
         if int(record[1]) != len(record[0]):
@@ -294,12 +294,12 @@ class _OtherHeaders:
 
     @property
     def apply_to_all(self) -> bool:
-        """Whether there was a header that changes those of all files behind it."""
+        """True after a header that changes those of all later files."""
         return self._tar is not None and bool(self._tar.pax_headers)
 
     @property
     def end(self) -> int:
-        """Where the next header begins."""
+        """Offset of the next header, in bytes."""
         return self._tar.offset
 
     def read(self, begin: int) -> tarfile.TarInfo | None:

@@ -54,7 +54,7 @@ ResultT = TypeVar("ResultT")
 S3_PROTOCOLS = ("s3://", "s3a://")
 _S3_LOGIN = re.compile(r"\w+://(?!arn:)[^/]*[:@]")
 _LOGIN = re.compile(r"(?:https?://[^/]*|\w+://[^/]*:[^/]*)@")
-"""Of a name alone, as in `ssh://me@host` or `abfs://container@account`, nothing is secret."""
+"""Login in a URL; a name without a password, as in `ssh://me@host`, is no secret."""
 
 
 def locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
@@ -430,7 +430,7 @@ def _no_matter(offset: int, size: int) -> None:
 _PROTOCOL = "shardsift"
 
 
-class RemoteFiles(AbstractFileSystem):
+class _RemoteFiles(AbstractFileSystem):
     """Files by the names that `located` gives them."""
 
     protocol = _PROTOCOL
@@ -453,7 +453,12 @@ class RemoteFiles(AbstractFileSystem):
         return [path]
 
 
+def remote_files() -> Any:
+    """Return a filesystem of fsspec that knows files by the names that `located` gives them."""
+    return _RemoteFiles()
+
+
 def located(url: str) -> str:
-    """Spell the location of a file for a library: a path, or a name that `RemoteFiles` knows."""
+    """Spell the location of a file for a library: a path, or a name that `remote_files` knows."""
     location = absolute(url)
     return f"{_PROTOCOL}://{location}" if "://" in location else location

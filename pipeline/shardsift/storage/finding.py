@@ -1,4 +1,4 @@
-"""Which shards are meant by paths, globs, braces, lists and folders."""
+"""Shards by paths, globs, braces, lists and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes into an output folder now: `_running.json`, kept fresh while a run lasts.
+"""The lock of an output folder: `_running.json`, kept fresh while a run lasts.
 
 It keeps two commands from writing into one folder. A command that stood still for so long that it
 was taken for dead writes nothing when it goes on: it looks before each commit. Not every object
@@ -38,11 +38,11 @@ _LATE_BEATS: Final = 1.5
 _SETTLING_BEATS: Final = 0.1
 """Wait this many heartbeats, so that a rival who checked at the same time has also written."""
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class Holder(Document):
-    """What `_running.json` says of the command that writes here; `beat` counts up.
+    """Content of `_running.json`: the command that writes here; `beat` counts up.
 
     `process` is None if its system doesn't tell which process is which. One that was `forced`
     writes beside another, which goes on.
@@ -64,7 +64,7 @@ class Lease:
         self.beat_seconds = beat_seconds
         self._seen = _now()
         self._is_shared = False
-        self.mine = Holder(
+        self.mine: Holder = Holder(
             run=secrets.token_hex(8),
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -76,7 +76,7 @@ class Lease:
         return self.__dict__ | {"_seen": -inf}  # of this machine's clock alone
 
     def is_mine(self) -> bool:
-        """Tell whether the folder is still there, and nobody has taken it over."""
+        """Return whether the folder is still there, and no other command has taken it over."""
         try:
             holder = _read(self.folder)
         except (OSError, OutputError):
@@ -159,7 +159,7 @@ def check_free(folder: str, *, beat_seconds: float = BEAT_SECONDS) -> Holder | N
 
 
 def is_held(folder: str) -> bool:
-    """Tell whether a command writes into the folder, or was killed there."""
+    """Return whether a command writes into the folder, or was killed there."""
     try:
         return _read(folder) is not None
     except (OSError, OutputError):

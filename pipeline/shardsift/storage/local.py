@@ -43,7 +43,7 @@ class ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity | None:
-    """Tell who we are; None if this system doesn't say."""
+    """Return the identity of this process; None if the system doesn't tell."""
     return _identity_of(os.getpid())
 
 
@@ -56,7 +56,7 @@ def _identity_of(pid: int) -> ProcessIdentity | None:
 
 
 def is_running(process: ProcessIdentity | None) -> bool | None:
-    """Tell whether a process still runs; None if that can't be seen from here."""
+    """Return whether a process still runs; None if that can't be seen from this host."""
     if process is None or process.machine != _machine():
         return None
     stat = _stat(process.pid)
@@ -86,7 +86,7 @@ _TEMPORARY: Final = re.compile(
 """Names of files that are about to appear: whose they are, if the system tells, and chance."""
 
 _OLD_SECONDS: Final = 3600.0
-"""What was not written to for so long isn't about to appear any more."""
+"""Seconds without a write after which a temporary file counts as left over."""
 
 _BUFFER_BYTES: Final = 1 << 20
 """With Python's 8 kB, writing a sample after the other takes three times as long."""
@@ -207,12 +207,12 @@ def sweep(folder: Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file is about to appear, or was once, by its name."""
+    """Return whether a name is that of a temporary file, renamed once it is complete."""
     return bool(_TEMPORARY.fullmatch(name.rpartition("/")[2]))
 
 
 def is_leftover(path: Path) -> bool:
-    """Tell whether a file was about to appear, and never will: its process is gone, or has not
+    """Return whether a temporary file is left over: its process is gone, or has not
     written for an hour if it can't be seen from here."""
     match = _TEMPORARY.fullmatch(path.name)
     if not match:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from tenacity import (
     RetryCallState,
@@ -25,14 +25,14 @@ from tenacity import (
 
 from shardsift.redaction import reason, redact, shown_cause
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backoff:
-    """How often a call is tried, and the seconds between: doubling, plus up to `first_wait`.
+    """Tries of a call, and the seconds between them: doubling, plus up to `first_wait`.
 
     That chance keeps a thousand actors that were told to slow down from coming back as one.
     """
@@ -278,7 +278,7 @@ class ResumingReader(PlacedReader):
             raise ChangedError("changed while it was read")
         self._identity = identity
         # Streams that can't be sought in have no size, whatever their description says.
-        self.size = getattr(file, "size", info.get("size"))
+        self.size: Any | None = getattr(file, "size", info.get("size"))
         if not self.seekable():
             left = self._position
             while left:

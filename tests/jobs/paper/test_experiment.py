@@ -13,8 +13,8 @@ from jobs.paper.evaluation import Experiment, evaluate
 from jobs.paper.figures import bin_means, draw_figures
 from jobs.paper.groups import GroupSpread, check_labels
 from shardsift.errors import ConfigError, InputError, ModelError
-from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
-from shardsift.evaluate.opinions import Baseline
+from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
+from shardsift.evaluation.opinions import Baseline
 from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
@@ -69,7 +69,7 @@ def test_ablations_change_one_setting(shard: Path, evaluation: Experiment) -> No
         ("prompts", "Sharp image | blurry image", {"prompts": (("Sharp image", "blurry image"),)}),
     ):
         scorer = Scorer(experiment(**change).scoring())
-        expected = [score.quality.mean() for score in scorer.score(images_of(shard)[:8])]
+        expected = [score.quality for score in scorer.score(images_of(shard)[:8])]
         assert np.allclose(predictions[family, name][:8], expected, atol=2e-6)
 
 
@@ -136,7 +136,7 @@ def test_backbones_are_scored_in_the_same_pass(shard: Path, golden: Golden) -> N
     same, other = evaluate([str(shard)], config, {}).ablations
     assert (same.name, other.name) == ("compact", weights)
     scorer = Scorer(golden.config.model_copy(update={"crops": "global"}))
-    expected = [score.quality.mean() for score in scorer.score(images_of(shard))]
+    expected = [score.quality for score in scorer.score(images_of(shard))]
     assert np.allclose(other.predictions, expected, atol=2e-6)
 
 

@@ -20,7 +20,7 @@ from jobs.paper.config import ExperimentConfig
 from jobs.paper.evaluation import Experiment, evaluate
 from jobs.paper.protocol import measure_as_authors
 from shardsift.errors import InputError
-from shardsift.evaluate.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY
 from shardsift.images.decode import decode_rgb
 from shardsift.scoring.maclip import magnitude_cue, similarity_cue
 from shardsift.scoring.scorer import Scorer
@@ -92,7 +92,7 @@ def test_natively_large_pictures_are_scored_as_score_does(photos: Path) -> None:
     scorer = Scorer(found.config.scoring())
     images = [decode_rgb(large_photo(number), 10**6) for number in range(8)]
     assert images[0].shape == (640, 500, 3), "upright"
-    expected = [score.quality.mean() for score in scorer.score(images)]
+    expected = [score.quality for score in scorer.score(images)]
     assert np.allclose(found.predictions[OURS], expected, atol=2e-6)
     resized = evaluated(photos, protocol="paper", iqa_set="spaq").predictions[OURS]
     assert np.abs(found.predictions[OURS] - resized).max() > 1e-3

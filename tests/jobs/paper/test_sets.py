@@ -19,7 +19,7 @@ from jobs.paper.protocol import PAPER_SETS
 from jobs.paper.sets import IQA_SETS, read_set, write_shards
 from shardsift.cli.console import start_console
 from shardsift.errors import InputError
-from shardsift.evaluate.opinions import ONLY_PROTOCOL
+from shardsift.evaluation.opinions import ONLY_PROTOCOL
 from shardsift.shards.samples import read_samples
 from tests.conftest import SHARED
 from tests.next_lines import follow

@@ -11,7 +11,7 @@ import pytest
 from jobs.training.validation import validate
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.images.slabs import Bytes, Unpin, leave
-from shardsift.records import ImageScore, RgbImage
+from shardsift.records import CropScores, ImageScore, RgbImage
 from tests.samples import picture
 
 PHOTOS = [np.asarray(picture(width=40, height=30, seed=seed)) for seed in range(2)]
@@ -39,7 +39,8 @@ class Brightness:
         for image in images:
             bright = np.array([image.mean() / 255.0], np.float32)
             weight = np.array([0.25], np.float32)
-            yield ImageScore(quality=bright, q_sim=bright, q_mag=1.0 - bright, w_sim=weight)
+            cues = {"quality": bright, "q_sim": bright, "q_mag": 1.0 - bright}
+            yield ImageScore(per_crop=CropScores(**cues, w_sim=weight))
 
     def pin(self, memory: Bytes) -> Unpin:
         return leave(memory)

@@ -20,7 +20,7 @@ from shardsift.outputs.manifest import read_manifest
 from shardsift.outputs.output import OutputFolder
 from shardsift.records import FailedShard, ImageScore, RgbImage
 from shardsift.shards.plan import plan_shards
-from shardsift.verify.outputs import claim_output, verify
+from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files
 from tests.samples import encoded, saved, write_shards, write_tar

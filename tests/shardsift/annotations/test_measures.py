@@ -26,8 +26,8 @@ from shardsift.outputs.compact import compact
 from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import SCHEMA, read_footer
 from shardsift.outputs.stats import read_stats
-from shardsift.report.compare import compare
-from shardsift.verify.outputs import claim_output, verify
+from shardsift.reporting.compare import compare
+from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer, edit_rows, kept_rows
 from tests.samples import encoded, write_tar

@@ -10,7 +10,7 @@ from shardsift.annotations.annotate import OpenRows
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.images.decoder import Picture
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.records import ImageScore, Sample, ShardIdentity
+from shardsift.records import CropScores, ImageScore, Sample, ShardIdentity
 from tests.generated import contents
 
 WHITE = np.full((3, 4, 3), 255, np.uint8)
@@ -32,7 +32,8 @@ def rows_of(
 
 def score(rng: np.random.Generator, crops: int) -> ImageScore:
     quality, q_sim, q_mag, w_sim = rng.random((4, crops), np.float32)
-    return ImageScore(quality=quality, q_sim=q_sim, q_mag=q_mag, w_sim=w_sim)
+    own = CropScores(quality=quality, q_sim=q_sim, q_mag=q_mag, w_sim=w_sim)
+    return ImageScore(per_crop=own)
 
 
 def test_a_row_has_the_means_of_its_own_crops_to_the_bit() -> None:
@@ -42,22 +43,22 @@ def test_a_row_has_the_means_of_its_own_crops_to_the_bit() -> None:
         rows = rows_of([WHITE] * len(scores), scores, at_once)
         for row, one in zip(rows, scores, strict=True):
             assert row["crops"] == one.crops
-            assert row["quality_min"] == float(one.quality.min())
-            assert row["quality_std"] == float(one.quality.std())
+            assert row["quality_min"] == float(one.per_crop.quality.min())
+            assert row["quality_std"] == float(one.per_crop.quality.std())
             for cue in ("quality", "q_sim", "q_mag", "w_sim"):
-                assert row[cue] == float(getattr(one, cue).mean())
+                assert row[cue] == getattr(one, cue)
 
 
 def test_one_crop_that_is_not_finite_is_an_error_and_not_nan() -> None:
     rng = np.random.default_rng(0)
     bad = score(rng, 3)
-    bad.q_mag[1] = np.nan
+    bad.per_crop.q_mag[1] = np.nan
     good, other = score(rng, 3), score(rng, 3)
     rows = rows_of([WHITE] * 3, [good, bad, other])
     assert [row["error"] for row in rows] == [None, "non_finite", None]
     assert rows[1]["error_message"] == "the encoder gave a value that is not finite"
     assert {rows[1][name] for name in ("quality", "q_mag", "quality_std", "crops")} == {None}
-    assert rows[2]["quality"] == float(other.quality.mean())
+    assert rows[2]["quality"] == other.quality
 
 
 def test_a_message_becomes_one_line_of_200_characters() -> None:

@@ -27,7 +27,7 @@ def photographs() -> list[RgbImage]:
 
 
 def qualities(scorer: Scorer, images: list[RgbImage]) -> list[float]:
-    return [float(score.quality.mean()) for score in scorer.score(images)]
+    return [score.quality for score in scorer.score(images)]
 
 
 def test_it_is_small_and_says_what_it_is_made_of() -> None:
@@ -61,7 +61,7 @@ def test_prompts_of_ones_own_mean_what_they_say(number: int, photographs: list[R
 
     def similarities(good: str, bad: str) -> list[float]:
         scorer = Scorer(ScoreConfig(model="compact", crops="fast", prompts=((good, bad),)))
-        return [float(score.q_sim.mean()) for score in scorer.score([photograph, blurred, noisy])]
+        return [score.q_sim for score in scorer.score([photograph, blurred, noisy])]
 
     sharp = similarities("a photo in focus", "an unfocused photo")
     assert sharp[1] < min(sharp[0], sharp[2])

@@ -15,19 +15,19 @@ import pytest
 
 from shardsift.config.filter import FilterConfig
 from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.outputs import compact as module
 from shardsift.outputs.compact import Compaction, compact
 from shardsift.outputs.folder import RunFolder
 from shardsift.outputs.output import OutputFolder
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA
 from shardsift.outputs.stats import read_stats
-from shardsift.report.compare import compare
-from shardsift.report.gather import gather
-from shardsift.verify.outputs import claim_output, verify_compacted
+from shardsift.reporting.compare import compare
+from shardsift.reporting.gather import gather
+from shardsift.verification.outputs import claim_output, verify_compacted
 from tests.generated import contents, damage_row_group, write_annotations, write_many
 from tests.outputs import edit_rows, left_by_a_dead_process
-from tests.shardsift.reshard.corpora import plain_corpus
+from tests.shardsift.resharding.corpora import plain_corpus
 
 SHARDS = {
     "a/0.tar": [0.1, 0.5, ErrorCode.TRUNCATED, 0.9],

@@ -21,8 +21,8 @@ from shardsift.outputs.folder import RunFolder
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import FailedShard
 from shardsift.shards.plan import plan_shards
-from shardsift.verify.findings import repair
-from shardsift.verify.outputs import claim_output, verify, verify_compacted
+from shardsift.verification.findings import repair
+from shardsift.verification.outputs import claim_output, verify, verify_compacted
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer
 from tests.samples import encoded, write_tar

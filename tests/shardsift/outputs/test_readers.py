@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.config.filter import FilterConfig
-from shardsift.filter.query import curate
+from shardsift.filtering.query import curate
 from shardsift.outputs.compact import compact
 from tests.fakes import FakeScorer
 from tests.outputs import write_run

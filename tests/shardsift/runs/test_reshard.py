@@ -11,7 +11,7 @@ from open_clip_train.data import get_dataset_size
 from webdataset.compat import WebDataset
 
 from shardsift.cli.app import main
-from tests.shardsift.reshard.corpora import Corpus, files_of, plain_corpus
+from tests.shardsift.resharding.corpora import Corpus, files_of, plain_corpus
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -23,7 +23,7 @@ from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, InputError, ModelError, OutputError
 from shardsift.progress import Look, Snapshot
 from shardsift.runs.score import LoadModel, ScoreResult, score
-from shardsift.verify.outputs import claim_output, verify
+from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
 from tests.outputs import annotation_files
 from tests.samples import encoded, write_shards, write_tar

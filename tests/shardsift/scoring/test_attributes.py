@@ -50,7 +50,7 @@ def test_golden_pictures_have_what_open_clip_gives(golden: Golden) -> None:
                     for pair_2D in text
                 ]
             expected = torch.stack(chances).mean(0).numpy()
-            np.testing.assert_allclose(score.attributes[place], expected, atol=1e-5)
+            np.testing.assert_allclose(score.per_crop.attributes[place], expected, atol=1e-5)
 
 
 def open_clip_of(golden: Golden) -> Any:
@@ -80,10 +80,11 @@ def test_scores_and_fingerprint_are_the_same_whatever_is_asked(crops: str) -> No
     assert asking.fingerprint == plain.fingerprint
     for one, two in zip(plain.score(pictures()), asking.score(pictures()), strict=True):
         for cue in ("quality", "q_sim", "q_mag", "w_sim"):
-            np.testing.assert_array_equal(getattr(one, cue), getattr(two, cue))
-        assert one.attributes.shape == (0, one.crops)
-        assert two.attributes.shape == (2, two.crops)
-        assert ((two.attributes >= 0) & (two.attributes <= 1)).all()
+            own, others = (getattr(score.per_crop, cue) for score in (one, two))
+            np.testing.assert_array_equal(own, others)
+        assert one.per_crop.attributes.shape == (0, one.crops)
+        assert two.per_crop.attributes.shape == (2, two.crops)
+        assert all(0 <= value <= 1 for value in two.attributes.values())
 
 
 def test_an_attribute_is_the_same_whatever_else_is_asked() -> None:
@@ -92,14 +93,14 @@ def test_an_attribute_is_the_same_whatever_else_is_asked() -> None:
     for one, two in zip(
         alone.score(pictures()), Scorer(config, attributes=ASKED).score(pictures()), strict=True
     ):
-        np.testing.assert_array_equal(one.attributes[0], two.attributes[1])
+        np.testing.assert_array_equal(one.per_crop.attributes[0], two.per_crop.attributes[1])
 
 
 def test_a_batch_of_ray_data_gets_their_columns() -> None:
     scorer = Scorer(ScoreConfig(model="compact", crops="global"), attributes=ASKED)
     batch = scorer({"image": pictures(2)})
     [_, second] = scorer.score(pictures(2))
-    assert batch["attr_watermark"][1] == second.attributes[1].mean()
+    assert batch["attr_watermark"][1] == np.float32(second.attributes["watermark"])
     assert batch["attr_blurry"].dtype == np.float32
 
 

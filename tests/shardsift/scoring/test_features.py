@@ -41,7 +41,7 @@ def test_features_are_those_that_are_scored(crops: str) -> None:
     scores = list(scorer.score(images))
     for score, found in zip(scores, scorer.features(images), strict=True):
         for cue in ("quality", "q_sim", "q_mag", "w_sim"):
-            assert np.allclose(getattr(found, cue), getattr(score, cue), atol=2e-6)
+            assert np.allclose(getattr(found, cue), getattr(score.per_crop, cue), atol=2e-6)
         q_sim, q_mag = cues_from(found, scorer)
         assert np.allclose(found.q_sim, q_sim, atol=1e-5)
         assert np.allclose(found.q_mag, q_mag, atol=1e-5)

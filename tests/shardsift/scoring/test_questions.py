@@ -20,7 +20,7 @@ def test_embeddings_answer_as_pictures_did_whose_whole_view_was_asked() -> None:
     questions = load_questions(CONFIG, ASKED)
     assert questions.fingerprint == scorer.fingerprint
     found_AN = np.stack(questions.measure(np.stack([score.embedding for score in scores])))
-    expected_AN = np.stack([score.attributes[:, 0] for score in scores], axis=1)
+    expected_AN = np.stack([score.per_crop.attributes[:, 0] for score in scores], axis=1)
     assert (found_AN.shape, found_AN.dtype) == ((2, 20), np.float32)
     np.testing.assert_allclose(found_AN, expected_AN, atol=2e-3)
 

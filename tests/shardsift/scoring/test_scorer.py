@@ -13,18 +13,18 @@ import pytest
 from PIL import Image
 
 from shardsift import Scorer
-from shardsift.errors import ImageError, InputError
+from shardsift.errors import ConfigError, ErrorCode, ImageError, InputError
 from shardsift.records import ImageScore, RgbImage
 from tests.conftest import Golden
 from tests.notebooks import shown_as
-from tests.samples import encoded
+from tests.samples import encoded, picture
 
 CUES = {"score": "quality", "q_sim": "q_sim", "q_mag": "q_mag", "w_sim": "w_sim"}
 CROP_CUES = {"crop_score": "quality", "crop_q_sim": "q_sim", "crop_q_mag": "q_mag"}
 
 
 def bits(score: ImageScore) -> list[bytes]:
-    return [getattr(score, cue).tobytes() for cue in CUES.values()]
+    return [getattr(score.per_crop, cue).tobytes() for cue in CUES.values()]
 
 
 def score_all(golden: Golden, batch_size: int = 64) -> list[ImageScore]:
@@ -36,9 +36,11 @@ def test_float32_is_within_1e_5_of_the_published_code_per_image_and_crop(golden:
     for row, score in zip(golden.rows, score_all(golden), strict=True):
         assert score.crops == row["crops"]
         for theirs, ours in CUES.items():
-            assert getattr(score, ours).mean() == pytest.approx(row[theirs], abs=1e-5)
+            assert getattr(score, ours) == pytest.approx(row[theirs], abs=1e-5)
         for theirs, ours in CROP_CUES.items():
-            np.testing.assert_allclose(getattr(score, ours), row[theirs], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                getattr(score.per_crop, ours), row[theirs], rtol=0, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -49,7 +51,7 @@ def test_16_bit_is_within_0_01_per_image(golden: Golden, dtype: str) -> None:
     )
     for row, score in zip(rows, scores, strict=True):
         for theirs, ours in CUES.items():
-            assert getattr(score, ours).mean() == pytest.approx(row[theirs], abs=0.01)
+            assert getattr(score, ours) == pytest.approx(row[theirs], abs=0.01)
 
 
 def noise(views: int, seed: int) -> RgbImage:
@@ -157,9 +159,53 @@ def test_one_picture_has_one_score_whatever_it_is_given_as(golden: Golden, tmp_p
     scorer, image = Scorer(golden.config), golden.image(golden.rows[0])
     path = tmp_path / "picture.png"
     Image.fromarray(image).save(path)
+    file = path.read_bytes()
     (expected,) = scorer.score([image])
-    for given in (image, Image.fromarray(image), Image.open(path), path, str(path)):
+    by_hugging_face = [{"bytes": file, "path": None}, {"bytes": None, "path": str(path)}]
+    files: list[Any] = [path, str(path), file, bytearray(file), memoryview(file), *by_hugging_face]
+    for given in (image, Image.fromarray(image), Image.open(path), *files):
         assert bits(scorer(given)) == bits(expected)
+        assert [bits(score) for score in scorer([given, given])] == [bits(expected)] * 2
+    assert scorer([]) == []
+
+
+def test_a_score_is_the_mean_of_its_crops_as_a_number() -> None:
+    scorer = Scorer("compact", attributes={"text": [("text", "no text")]}, embeddings=True)
+    score = scorer(np.asarray(picture(300, 400)))
+    assert score.crops == len(score.per_crop.quality) > 1
+    for cue in CUES.values():
+        assert getattr(score, cue) == float(getattr(score.per_crop, cue).mean())
+    assert float(score) == score.quality
+    assert score.attributes == {"text": float(score.per_crop.attributes[0].mean())}
+    assert score.embedding.shape == (scorer.embedding_values,)
+
+
+def test_a_broken_picture_is_an_error_in_its_place_if_asked_for() -> None:
+    scorer, good = Scorer("compact", crop_plan="global"), np.asarray(picture())
+    wrong: list[Any] = [b"", None, encoded()[:500], "gone.jpg", np.zeros((5, 5)), {"path": None}]
+    codes = [ErrorCode.TRUNCATED, ErrorCode.MISSING_IMAGE, ErrorCode.TRUNCATED]
+    codes += [ErrorCode.MISSING_IMAGE, ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.MISSING_IMAGE]
+    expected = bits(scorer(good))
+    for given in ([good, *wrong, good, good], [*wrong, good], [good, *wrong], wrong):
+        found = scorer(given, errors="return")
+        assert [one.code for one in found if isinstance(one, ImageError)] == codes
+        places = [bits(one) if isinstance(one, ImageScore) else None for one in found]
+        assert places == [expected if one is good else None for one in given]
+        with pytest.raises((ImageError, InputError)):
+            scorer(given)
+
+
+def test_settings_are_checked_and_stand_beside_a_configuration(golden: Golden) -> None:
+    changed = Scorer(golden.config, crop_plan="global").config
+    assert changed == golden.config.model_copy(update={"crops": "global"})
+    wrong: list[tuple[Any, dict[str, Any], str]] = [
+        ("compact", {"crop_plan": "huge"}, "crops huge: is not among paper, fast, global"),
+        ("compact", {"dtype": "int8"}, "dtype int8: is not among"),
+        (3, {}, "model 3: has to be text"),
+    ]
+    for model, settings, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            Scorer(model, **settings)
 
 
 def test_an_error_in_the_middle_names_the_image(golden: Golden, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def expected(model: ClipModel) -> WarmUp:
 
 def scorer_of(model: ClipModel, **settings: object) -> Scorer:
     config = ScoreConfig.model_validate(CONFIG.model_dump() | settings)
-    return Scorer(config, batch_size=8, model=model)
+    return Scorer(config, batch_size=8, loaded=model)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -70,6 +70,6 @@ def test_a_model_that_went_through_pickle_scores_the_same_bits(model: ClipModel)
     image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     copied: ClipModel = pickle.loads(pickle.dumps(model))  # noqa: S301
     scorers = scorer_of(model), scorer_of(copied), Scorer(CONFIG, batch_size=8)
-    first, *others = (next(scorer.score([image])).quality.tobytes() for scorer in scorers)
+    first, *others = (next(scorer.score([image])).per_crop.quality.tobytes() for scorer in scorers)
     assert others == [first, first]
     assert len({scorer.fingerprint for scorer in scorers}) == 1

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
+from shardsift.cli.verbs.report import tell_of_page
 from shardsift.config.verbs import CompareConfig
-from shardsift.documents import as_json
-from shardsift.report.compare import Comparison, Pairs, compare_pairs, pair_up
-from shardsift.report.comparison_page import ComparisonPage
-from shardsift.storage.files import absolute, commit, join
-
-PAGE = "comparison.html"
+from shardsift.reporting.compare import Comparison
+from shardsift.reporting.write import compare_runs
 
 
 def run(config: CompareConfig, console: PlainConsole) -> int:
     """Compare, print, and write JSON and a page below the output; return the exit code."""
-    run_a, run_b, output = config.run_a, config.run_b, config.output
-    with console.busy("reading annotations"):
-        pairs = pair_up(run_a, run_b, config.beside)
-        comparison = compare_pairs(pairs, config.keep_top)
+    result = compare_runs(config, console)
     out = PlainConsole()
-    content = {"a": run_a, "b": run_b} | asdict(comparison)
     if config.as_json:
-        out.document(content)
+        out.document(result.as_dict())
     else:
-        _tell(comparison, config, out)
-    if output is not None:
-        location = join(output, "comparison.json")
-        commit(location, as_json(content))
-        console.say(f"comparison: {location}")
-        _write_page(pairs, comparison, config, output, console)
+        _tell(result.comparison, config, out)
+    if result.page:
+        console.say(f"comparison: {result.json_url}")
+        tell_of_page("page", result.page, console, opens=config.open)
     return DONE
-
-
-def _write_page(
-    pairs: Pairs, comparison: Comparison, config: CompareConfig, output: str, console: PlainConsole
-) -> None:
-    record = pairs.folders[0].record
-    root = absolute(config.shards) if config.shards is not None else record and record.place()
-    page = ComparisonPage(pairs, comparison)
-    page.fetch(config.thumbnails, root, console.track)
-    html = page.render(config.keep_top).encode()
-    location = join(output, PAGE)
-    commit(location, html)
-    if page.problem is not None:
-        console.say(page.problem)
-    console.say(f"page: {location} ({len(html) / 1e6:.1f} MB)")
-    if config.open:
-        console.open_page(absolute(location))
 
 
 def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:

@@ -26,8 +26,8 @@ from shardsift.config import RunConfig, bundled_configs, load_config
 from shardsift.config.filter import FilterConfig
 from shardsift.config.verbs import DemoConfig
 from shardsift.errors import ConfigError
-from shardsift.filter.output import KEEP_LIST
-from shardsift.filter.query import curate
+from shardsift.filtering.output import KEEP_LIST
+from shardsift.filtering.query import curate
 from shardsift.runs.score import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS
 
@@ -37,7 +37,7 @@ LEVELS = 5
 
 _SIDE = 320
 _WINDOWS = (0.0, 0.5, 1.0)
-"""Which parts of a photograph are samples of their own: from the top left to the bottom right."""
+"""Positions of the squares that are cut from a photograph: 0 is left or top, 1 right or bottom."""
 
 
 def blur(photograph: Image.Image, level: int) -> Image.Image:

@@ -14,10 +14,10 @@ import numpy as np
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.evaluate import EvaluateConfig
-from shardsift.evaluate.evaluate import evaluate
-from shardsift.evaluate.statistics import STATISTIC_NAMES, STATISTICS, Agreement
+from shardsift.evaluation.evaluate import evaluate
+from shardsift.evaluation.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.progress import Course
-from shardsift.report.evaluation_page import render_evaluation
+from shardsift.reporting.evaluation_page import render_evaluation
 from shardsift.storage.lease import held
 from shardsift.text import count
 

@@ -15,8 +15,8 @@ from shardsift.images.decode import AnyImage
 from shardsift.outputs.output import find_annotations
 from shardsift.outputs.records import recorded_config
 from shardsift.redaction import reason
-from shardsift.report.explain import Explanation, Scale, common_scale, draw, explain
-from shardsift.report.pictures import find_samples, read_image
+from shardsift.reporting.explain import Explanation, Scale, common_scale, draw, explain
+from shardsift.reporting.pictures import find_samples, read_image
 from shardsift.scoring.scorer import Scorer
 from shardsift.storage.files import absolute, identify
 
@@ -121,11 +121,11 @@ def _as_json(asked: _Asked, explanation: Explanation) -> dict[str, object]:
 def _row(asked: _Asked, explanation: Explanation) -> list[str]:
     height, width = explanation.image.shape[:2]
     score, worst = explanation.score, explanation.worst
-    cells = [f"{getattr(score, cue).mean():.4f}" for cue in _COLUMNS]
+    cells = [f"{getattr(score, cue):.4f}" for cue in _COLUMNS]
     lowest = ""
     if worst is not None:
         top, left = explanation.corners[worst]
-        lowest = f"{score.quality[worst]:.4f} at {left},{top}"
+        lowest = f"{score.per_crop.quality[worst]:.4f} at {left},{top}"
     in_run = "" if asked.quality is None else f"{asked.quality:.4f}"
     return [explanation.name, f"{width}x{height}", str(score.crops), *cells, lowest, in_run]
 

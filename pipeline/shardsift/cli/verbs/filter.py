@@ -8,8 +8,8 @@ from shlex import quote
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.filter import QUALITY, FilterConfig
-from shardsift.filter.output import BucketCounts
-from shardsift.filter.query import FilterResult, curate
+from shardsift.filtering.output import BucketCounts
+from shardsift.filtering.query import FilterResult, curate
 from shardsift.records import PassedOver, told_of
 from shardsift.text import beside
 

@@ -18,7 +18,7 @@ def run(config: RunConfig, console: PlainConsole, load: LoadModel = load_maclip)
 
 
 def report_result(result: ScoreResult, config: RunConfig, console: PlainConsole) -> int:
-    """Tell how it went; exit code 0, 1 if shards failed, 130 if the run was stopped."""
+    """Print the counts; return exit code 0, 1 if shards failed, or 130 if the run was stopped."""
     counts = result.counts
     if counts.shards:
         console.say(

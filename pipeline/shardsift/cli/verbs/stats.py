@@ -18,7 +18,7 @@ _Cells = Callable[[Group], list[str]]
 
 
 def run(config: StatsConfig, console: PlainConsole) -> int:
-    """Tell what a folder of annotations holds; return the exit code. Numbers go to stdout."""
+    """Print the counts and quantiles of a run to stdout; return the exit code."""
     results = PlainConsole()
     stats = read_stats(config.annotations, config.beside, console.track)
     if config.as_json:

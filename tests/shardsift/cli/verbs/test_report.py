@@ -57,7 +57,7 @@ def test_heat_maps_are_those_of_the_scores(
     assert (heat["tops"], heat["lefts"]) == ([0, 128, 256], [0, 128, 256])
     (tmp_path / "a.jpg").write_bytes(encoded(width=600, height=500))
     score = scorer(tmp_path / "a.jpg")
-    assert heat["quality"] == np.round(1000 * score.quality[:9]).astype(int).tolist()
+    assert heat["quality"] == np.round(1000 * score.per_crop.quality[:9]).astype(int).tolist()
 
 
 def test_heat_maps_of_another_model_are_refused(

@@ -1,0 +1,216 @@
+"""From annotations to what is kept of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shardsift.config.filter import QUALITY, FilterConfig
+from shardsift.errors import AnnotationError, InputError
+from shardsift.filtering.database import Database
+from shardsift.filtering.imported import imported, is_plain
+from shardsift.filtering.output import (
+    BucketCounts,
+    FilterSummary,
+    KeptFolder,
+    UidCounts,
+    UidWriter,
+    Value,
+)
+from shardsift.filtering.rows import THREADS, Rows, read_part
+from shardsift.filtering.selection import BucketKey, Selection
+from shardsift.filtering.tables import joined_tables
+from shardsift.outputs.beside import Beside, find_beside
+from shardsift.outputs.output import Part, Survey, find_scores, survey
+from shardsift.outputs.sketch import shortest
+from shardsift.threads import Track, map_ordered, no_track
+
+_KEPT_COLUMNS = ("key", "index", "uid", "quality")
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """Result of a filter.
+
+    Attributes:
+        survey: the annotations that were read.
+        threshold: the lowest value that is kept; None if each bucket has its own, or chance
+            decides.
+        summary: counts of all rows, as in `_summary.json`: `kept`, `below_threshold` and others.
+    """
+
+    survey: Survey = field(repr=False)
+    threshold: Value
+    summary: FilterSummary
+
+
+def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
+    """Keep what `config` asks for.
+
+    Raises:
+        UserError: for what a person has to mend; no output is left behind then.
+        AnnotationError: if a file isn't one of ours, or a damaged one.
+    """
+    with ExitStack() as stack:
+        url, folder = config.annotations, None
+        source = None if is_plain(url) else find_scores(url)
+        if config.output is not None and not config.dry_run:
+            names = source.committed if source else set[str]()
+            folder = KeptFolder(config.output, url, names, overwrite=config.overwrite)
+        if source:
+            found = survey(source, allow_missing=config.allow_missing, track=track)
+        else:
+            found = stack.enter_context(imported(url))
+        tables = joined_tables(config.join, config.on, config.exclude)
+        outputs = find_beside(config.beside, may_lack=config.allow_missing)
+        database = stack.enter_context(Database(file for each in tables for file in each.files))
+        rows = Rows(config, found, database, tables, outputs)
+        if folder:
+            stack.enter_context(folder.writing())
+        rows.read(track)
+        selection = Selection(database, rows.kind)
+        errors = sum((Counter(part.errors) for part in found.parts), Counter[str]())
+        summary = FilterSummary(
+            rows=found.rows,
+            **_choose(config, found, rows, selection),
+            **selection.count(errors),
+            shards=len(found.parts),
+            failed_shards=tuple(found.failed),
+            missing_shards=tuple(found.missing),
+            run_is_finished=found.is_finished,
+            joined=tuple(rows.matches),
+            uids=None,
+            emitted=tuple(config.emit),
+            rule=config.rule(),
+            fingerprint=found.fingerprint,
+        )
+        assert summary.counted == found.rows, "every row is counted once"
+        scored = summary.kept - sum(summary.kept_without_score.values())
+        if not scored and (summary.below_threshold or not summary.kept):
+            problem = f"none of its {found.rows:,} rows {_conditions(config)} and reaches the "
+            problem += f"threshold{_range(found) if config.by == QUALITY else ''}"
+            raise InputError(f"{url}: keeps nothing: {problem}")
+        if folder:
+            summary = _write(config, found, summary, selection, folder, database, outputs, track)
+        return FilterResult(found, summary.threshold, summary)
+
+
+def _choose(
+    config: FilterConfig, found: Survey, rows: Rows, selection: Selection
+) -> dict[str, Any]:
+    """Find the threshold of all rows, or of each bucket. Raises InputError if there is none."""
+    if config.least is not None:
+        return {"threshold": selection.keep_from(config.least), "buckets": ()}
+    wanted = _share(config, found, selection.sizes)
+    selection.keep_best(wanted)
+    lowest = selection.thresholds
+    if not config.per:
+        chance = config.random is not None
+        return {"threshold": None if chance else next(iter(lowest.values())), "buckets": ()}
+    names = {bucket: rows.name_of(bucket, [*wanted]) for bucket in wanted}
+    buckets = (
+        BucketCounts(name=names[b], rows=size, kept=wanted[b], threshold=lowest.get(b))
+        for b, size in selection.sizes.items()
+    )
+    return {"threshold": None, "buckets": tuple(buckets)}
+
+
+def _share(
+    config: FilterConfig, found: Survey, sizes: Mapping[BucketKey, int]
+) -> dict[BucketKey, int]:
+    """Return how many rows of each bucket are kept. Raises InputError if that can't be done."""
+    total = sum(sizes.values())
+    if not total:
+        raise InputError(
+            f"{found.url}: keeps nothing: none of its {found.rows:,} rows {_conditions(config)}"
+        )
+    if config.keep_count is not None:
+        wanted = dict.fromkeys(sizes, config.keep_count)
+    else:
+        assert config.keep_top is not None, "one of them is given"
+        wanted = {bucket: round(config.keep_top * size) for bucket, size in sizes.items()}
+    if any(wanted[bucket] > size for bucket, size in sizes.items()):
+        raise InputError(
+            f"{found.url}: can't keep {sum(wanted.values()):,} of its {found.rows:,} rows: only "
+            f"{total:,} are left, each of which {_conditions(config)}; ask for less"
+        )
+    if not any(wanted.values()):
+        raise InputError(
+            f"{found.url}: keeps nothing: {config.keep_top:g} of {total:,} rows "
+            f"is less than one{' in each bucket' if config.per else ''}"
+        )
+    return wanted
+
+
+def _conditions(config: FilterConfig) -> str:
+    """Name what rows have to fulfil before they are ranked."""
+    conditions = ["has a score"]
+    conditions += [f"has a value of {config.by}"] if config.by != QUALITY else []
+    conditions += ["is not in --exclude"] if config.exclude else []
+    conditions += [f"passes where {config.where!r}"] if config.where else []
+    conditions += [f"is the best by {config.unique}"] if config.unique else []
+    return " and ".join(conditions)
+
+
+def _range(found: Survey) -> str:
+    if found.quality.range is None:
+        return ""
+    low, high = (shortest(edge) for edge in found.quality.range)
+    return f"; quality goes from {low:g} to {high:g}"
+
+
+def _write(
+    config: FilterConfig,
+    found: Survey,
+    summary: FilterSummary,
+    selection: Selection,
+    folder: KeptFolder,
+    database: Database,
+    outputs: Sequence[Beside],
+    track: Track,
+) -> FilterSummary:
+    """Write the rows that are kept; return the summary with the counts of uids."""
+    folder.begin(summary, found, outputs)
+    uids = UidWriter(database) if "uids" in config.emit else None
+
+    def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
+        part, index_N = item
+        table = read_part(found, part, _KEPT_COLUMNS)
+        places_N = np.searchsorted(table["index"].to_numpy(), index_N)
+        table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
+        if not np.array_equal(table["index"].to_numpy(), index_N):
+            raise AnnotationError(
+                f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"
+            )
+        if "keep-list" in config.emit:
+            folder.add(part, table)
+        return table["uid"]
+
+    kept = zip(found.parts, selection.kept(len(found.parts)), strict=True)
+    written = map_ordered(write, kept, THREADS)
+    for column in track(written, "keeping", len(found.parts)):
+        if uids:
+            uids.add(column)
+    if uids:
+        if not uids.added:
+            raise InputError(
+                f"{folder.url}: none of the {summary.kept:,} kept samples has a uid of 32 "
+                "hexadecimal digits, as DataComp's have; leave uids out of --emit"
+            )
+        number, sha256 = folder.add_uids(uids)
+        counts = UidCounts(
+            written=number,
+            repeated=uids.added - number,
+            without_uid=summary.kept - uids.added,
+            sha256=sha256,
+        )
+        summary = summary.model_copy(update={"uids": counts})
+    folder.finish(summary)
+    return summary

@@ -1,1 +1,0 @@
-"""What people look at: the report of a run, its comparison with another, one image explained."""

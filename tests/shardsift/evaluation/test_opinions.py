@@ -1,0 +1,69 @@
+"""Opinions are numbers of samples that `score` reads; what has none is counted."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from shardsift.evaluation.opinions import RatedShards
+from shardsift.images.decode import decode_rgb
+from shardsift.shards.samples import read_samples
+from tests.samples import File, encoded, write_tar
+
+
+def rated(tmp_path: Path, files: list[File], suffix: str = "") -> tuple[list[str], Counter[str]]:
+    """Keys and opinions of what is rated in a shard, and what was skipped."""
+    path = write_tar(tmp_path / "0.tar", files)
+    if suffix == ".gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    skipped: Counter[str] = Counter()
+    shards = RatedShards(
+        urls=[str(path)],
+        mos_field="mos",
+        decode=lambda data: decode_rgb(data, 10**6),
+        baselines={},
+    )
+    return [f"{image.key} {image.opinion:g}" for image in shards.images(skipped)], skipped
+
+
+@pytest.mark.parametrize(
+    "opinion",
+    ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400, "true", "null", "[4]"],
+)
+def test_what_is_no_finite_number_is_no_opinion(opinion: str, tmp_path: Path) -> None:
+    files = [
+        *(("a.png", encoded("PNG")), ("a.json", f'{{"mos": {opinion}}}'.encode())),
+        *(("b.png", encoded("PNG")), ("b.json", b'{"mos": 3}')),
+    ]
+    assert rated(tmp_path, files) == (["b 3"], Counter(no_opinion=1))
+
+
+def test_an_opinion_that_is_text_is_told(tmp_path: Path) -> None:
+    files = [("a.png", encoded("PNG")), ("a.json", b'{"mos": "4.5"}')]
+    assert rated(tmp_path, files) == ([], Counter(opinion_is_text=1))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_samples_are_those_that_score_reads(suffix: str, tmp_path: Path) -> None:
+    image = encoded("PNG")
+    files = [
+        *(("IMG.2020.png", image), ("IMG.JSON", b'{"mos": 1}')),
+        *(("__meta__/x.json", b"no JSON"), ("x/.b.png", image), ("x/.json", b'{"mos": 7}')),
+        *(("c.png", image), ("c.json", b"{broken"), ("d.png", image), ("d.json", b"[1]")),
+        *(("e.png", image), ("e.json", b'{"mos": 2}'), ("e.json", b'{"mos": 3}')),
+    ]
+    found, skipped = rated(tmp_path, files, suffix)
+    assert found == ["IMG 1", "x/ 7", "e 2"]
+    scored = [sample.key for sample in read_samples(str(tmp_path / "0.tar"))]
+    assert len(scored) == len(found) + skipped.total()
+
+
+def test_samples_of_another_protocol_do_not_count(tmp_path: Path) -> None:
+    files = [
+        *(("a.png", encoded("PNG")), ("a.json", b'{"mos": 1, "only_protocol": "paper"}')),
+        *(("b.png", encoded("PNG")), ("b.json", b'{"mos": 3}')),
+    ]
+    assert rated(tmp_path, files) == (["b 3"], Counter(other_protocol=1))
