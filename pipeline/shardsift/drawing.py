@@ -11,7 +11,7 @@ _DPI = 150
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Make an empty figure of so many inches. Raises ConfigError without matplotlib."""
+    """Make an empty figure; sizes are in inches. Raises ConfigError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

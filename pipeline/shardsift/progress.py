@@ -199,7 +199,7 @@ def time_left(loads: Sequence[float], waiting: int, size: float, speed: float) -
 
     Args:
         loads: the work that each worker has in hand.
-        waiting: how many shards wait, of `size` work each; whoever is done first takes the next.
+        waiting: number of shards that wait, of `size` work each; an idle worker takes the next.
         speed: work a second of one worker.
     """
     ends = [load / speed for load in loads] or [0.0]
@@ -266,7 +266,7 @@ class Course:
         self._share = share if share is not None else self._items / (self._total or self._items)
 
     def begin(self, doing: str) -> None:
-        """Begin something else, of which isn't known how far it is."""
+        """Start a phase of unknown length."""
         self.doing, self._noun, self._share = doing, "", 0.0
 
     def look(self) -> Snapshot:

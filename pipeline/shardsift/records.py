@@ -58,7 +58,7 @@ class PassedOver(StrEnum):
     LONG_UIDS = "long_uids"
 
     def told(self, number: int) -> str:
-        """Describe so many of them in one line, with what to do."""
+        """Describe `number` of them in one line, with what to do."""
         return _TOLD[self].format(number)
 
 

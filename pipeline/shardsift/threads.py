@@ -34,7 +34,7 @@ def no_track(items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
 def prefetch(items: Iterable[ItemT], depth: int) -> Iterator[ItemT]:
     """Draw up to `depth` items ahead, in a thread of its own.
 
-    An error of `items` is raised behind the last item before it.
+    An error is raised after the items that preceded it.
     """
     iterator = iter(items)
     end = object()

@@ -69,7 +69,7 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            # typer would turn it into exit code 130, and nobody would be told how to go on.
+            # typer would exit with 130, and no line would say how to go on.
             raise _StoppedBySignalError(ctx.invoked_subcommand) from interrupt
 
 
@@ -180,7 +180,7 @@ def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
         sys.stderr.write(shown(traceback.format_exc()))
         code = FAILED  # Python's own for what is raised
     logging.shutdown()
-    with suppress(BrokenPipeError):  # whoever read the results has seen enough
+    with suppress(BrokenPipeError):  # the reader of the results has closed the pipe
         sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -53,7 +53,7 @@ OneOrMore: Final = BeforeValidator(lambda value: [value] if isinstance(value, st
 
 
 def _as_share(value: Any) -> Any:
-    """Read `30%` as 0.3, and ask whoever writes 30 what that is."""
+    """Read `30%` as 0.3; refuse 30, which may be either."""
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and text.endswith("%"):
         try:

@@ -167,7 +167,7 @@ class ReportConfig(BesideConfig):
         default=None, description="the quality at which the slider stands at first"
     )
     keep_top: Share = Field(
-        default=0.3, ge=0, le=1, description="or the share that it keeps at first"
+        default=0.3, ge=0, le=1, description="initial share kept, if no threshold is given"
     )
     thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
     rows: int = Field(

@@ -114,7 +114,7 @@ def _own_signals() -> Generator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError if nobody listens: Ray would try for minutes."""
+    """Raise OSError if no server listens: Ray would try for minutes."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     if address == "auto" and _LATEST_CLUSTER.exists():

@@ -15,7 +15,7 @@ def is_joined(address: str | None) -> bool:
 def prepare_ray(address: str | None = None) -> None:
     """Set Ray's environment for this process and its workers; before Ray is imported.
 
-    A cluster of our own gets a password that nobody else knows, and listens on 127.0.0.1 alone.
+    A cluster of our own gets a random password, and listens on 127.0.0.1 alone.
     What the user has set stands.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -23,7 +23,7 @@ def prepare_ray(address: str | None = None) -> None:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     if "ray" in sys.modules:
-        return  # too late: whoever imported it answers for how it was set up
+        return  # too late: Ray has read its environment
     if not is_joined(address):
         # Ray's switch for Windows and macOS: the node's address is that of the loopback then.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -49,7 +49,7 @@ class Lane:
         gate: the call whose answer leads to the next stage; None if it rests or is open.
         since: when its stage began.
         place: where it sits, or sat last.
-        outlived: where a process sat that was killed, and may answer once more.
+        outlived: place of a killed process, whose last reply is ignored.
         failed_starts: in a row.
         failed_arrivals: in a row, of processes that ended before they could say where they sit.
         avoided: nodes on which it could not start.
@@ -97,7 +97,7 @@ class Starter:
 
     A start fails if what the actor needs can't be loaded where it sits, or if its process ends or
     hangs meanwhile: then the node is avoided, and after a few tries the lane is retired. Lost and
-    preempted nodes are nobody's fault, and waiting for room costs nothing.
+    preempted nodes don't count, and waiting for room costs nothing.
     """
 
     def __init__(self, fleet: Fleet, actors: int, pauses: Sequence[float]) -> None:

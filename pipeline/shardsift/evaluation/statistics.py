@@ -49,7 +49,7 @@ class Estimate:
     high: float | None = None
 
     def told(self, digits: int) -> str:
-        """Write the value with so many digits, and the interval if there is one."""
+        """Format the value with `digits` decimals, and the interval if there is one."""
         if self.low is None or self.high is None:
             return f"{self.value:.{digits}f}"
         return f"{self.value:.{digits}f} ({self.low:.3f} to {self.high:.3f})"

@@ -62,7 +62,7 @@ class Selection:
         return value
 
     def keep_best(self, wanted: Mapping[BucketKey, int]) -> None:
-        """Keep so many rows of each bucket: the best, ties by a hash of shard and index."""
+        """Keep the best rows of each bucket, as many as wanted; a hash decides ties."""
         some = {bucket: number for bucket, number in wanted.items() if number}
         kind = pa.int32() if all(isinstance(bucket, int) for bucket in some) else pa.string()
         columns = [pa.array([*some], kind), pa.array([*some.values()], pa.int64())]
@@ -121,7 +121,7 @@ class Selection:
         }
 
     def kept(self, shards: int) -> Iterator[NDArray[np.int32]]:
-        """Yield the indices of the kept rows of each of so many shards, in order."""
+        """Yield the indices of the kept rows of each shard, in order."""
         batches = self._database.batches(f"""
             SELECT row_part, row_index FROM {_CUT} JOIN shards USING (row_part)
             WHERE fate = 'kept' OR (fate = 'ranked' AND (value > lowest OR (

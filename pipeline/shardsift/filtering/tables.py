@@ -189,9 +189,9 @@ class Table(Source):
     """A table of others, with rows that are found by keys.
 
     Attributes:
-        excludes: whether it names rows to leave out, and nothing is read of it but that.
-        rows: how many there are.
-        is_only_by_key: whether rows are found by `key` alone, and nobody has said so.
+        excludes: true if it only names rows to leave out.
+        rows: their number.
+        is_only_by_key: true if rows are found by `key` alone though `--on` doesn't say so.
     """
 
     def __init__(self, url: str, alias: str, on: str | None, *, excludes: bool = False) -> None:

@@ -22,10 +22,10 @@ from shardsift.threads import map_ordered
 
 CHUNK_FILES = 16
 CHUNK_BYTES = 2 << 20
-"""A chunk ends behind the file that reaches so many bytes."""
+"""Bytes of image files at which a chunk ends."""
 
 ROOM_BYTES = 48 << 20
-"""A decoder stops behind the image that reaches so many bytes: 16 images of a megapixel."""
+"""Bytes of decoded images after which a decoder pauses: 16 images of a megapixel."""
 
 Unloaded = ImageError
 """Error of a file that was not loaded."""

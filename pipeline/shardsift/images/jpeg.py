@@ -76,7 +76,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def has_too_many_scans(data: bytes, pixels: int) -> bool:
-    """Return whether decoding a JPEG of so many pixels would take minutes."""
+    """Return whether decoding a JPEG with this number of pixels would take minutes."""
     most = _MOST_SCANNED_PIXELS // max(1, pixels)
     if len(data) < most * _LEAST_SCAN_BYTES or not _may_have_scans(data):
         return False
@@ -99,7 +99,7 @@ def _may_have_scans(data: bytes) -> bool:
 
 
 def _count_scans(data: bytes, most: int) -> int:
-    """Count the scans of a picture, up to so many; a picture of too many segments has them all."""
+    """Count the scans of a picture, up to `most`; return `most` if it has too many segments."""
     at = _find_scan(data)
     scans = 0
     for _ in range(_MOST_SEGMENTS):

@@ -14,7 +14,7 @@ from shardsift.errors import ErrorCode, ImageError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _ANCILLARY = 0x20
-"""The bit of a chunk's first letter that makes it lower case: whoever decodes may skip it."""
+"""The bit of a chunk's first letter that makes it lower case: decoders may skip such a chunk."""
 
 _KNOWN = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _RAW_PROFILES = (b"Raw profile type exif\0", b"Raw profile type APP1\0")

@@ -53,7 +53,7 @@ def make_decoder(workers: int, pin: Pin = leave) -> Decoder:
 
 
 class DecodePool:
-    """A decoder by processes. Images lie in memory that it takes back when nobody holds them."""
+    """A decoder by processes. The memory of images is used again once they are released."""
 
     def __init__(self, workers: int, pin: Pin = leave) -> None:
         """Start the processes; they are up when they are first needed."""
@@ -86,7 +86,7 @@ class DecodePool:
         return Decoded(list(pictures), list(prepared), answer.seconds)
 
     def close(self) -> None:
-        """End the processes, and let go of the memory once nobody holds an image."""
+        """End the processes; the memory is freed once all images are released."""
         for _ in range(self.workers):
             self._idle.get().end()
         self._slabs.close()

@@ -1,7 +1,7 @@
 """Memory that processes share, in pieces of one size.
 
 A slab may hold far more than it takes: memory is only there where something was written. No name
-leads to it, so nothing is left behind by whoever dies.
+leads to it, so that a process that dies leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def map_slab(descriptor: int, number: int) -> mmap.mmap:
 
 
 class Slabs:
-    """All slabs; as many as are in use at a time, each used again once nobody holds it.
+    """All slabs; as many as are in use at a time, each used again once its images are released.
 
     Attributes:
         descriptor: of the memory, for processes that are to share it.

@@ -1,6 +1,6 @@
 """A process that decodes: jobs come and records go through a socket, files and pixels lie in slabs.
 
-It knows nothing of torch, and ends when nobody is left who could ask.
+It knows nothing of torch, and ends when its parent process has ended.
 """
 
 from __future__ import annotations

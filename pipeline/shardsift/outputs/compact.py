@@ -71,7 +71,7 @@ def compact(
     overwrite: bool = False,
     track: Track = no_track,
 ) -> Compaction:
-    """Write the annotations of a finished run into files of about so many bytes.
+    """Write the annotations of a finished run into files of about `bytes_per_file` bytes.
 
     Equal annotations give equal files. `filter`, `stats`, `report` and `compare` read the output
     as they read `url`; nothing can be added to it.

@@ -73,7 +73,7 @@ class EmbeddingRows:
     """Takes in the embeddings of a shard, some rows at a time, and packs them into a file."""
 
     def __init__(self, shard: str, values: int) -> None:
-        """Begin a file of embeddings with so many values."""
+        """Begin a file of embeddings with `values` values each."""
         self._shard = shard
         self._values = values
         self._parts: list[Embedding] = []

@@ -131,7 +131,7 @@ class OutputFolder(RunFolder):
     def placed(self, plan: ShardPlan, *, may_have_moved: bool = False) -> ShardPlan:
         """Return a plan with the names that the folder's shards have.
 
-        If shards `may_have_moved`, one folder that lies elsewhere is taken for where they lie now.
+        If shards `may_have_moved`, a single folder is treated as the corpus's new location.
 
         Raises:
             OutputError: if the shards lie elsewhere.

@@ -107,7 +107,7 @@ def recorded_config(record: RunRecord | None, **given: Any) -> ScoreConfig:
     """Return the settings of a run, with those that are given in their place; None gives nothing.
 
     Another model than the recorded one has weights of its own. A model config or weights that only
-    the record names are never loaded: whoever wrote the record would run what they like.
+    the record names are never loaded: its writer could run any code that way.
 
     Raises:
         InputError: if no record says, if its settings aren't those of this version, or if it names

@@ -24,7 +24,7 @@ K = 200
 """Sketch size: 99 % of rank queries are within 1.33 % (0.5 % at the worst for one thinned here)."""
 
 _BLOCK = 1 << 14
-"""Four times as many weighted values are thinned to so many."""
+"""Weighted values that are kept; four times as many are thinned to this number."""
 
 _MIN_LEVEL_SIZE = 8
 _HEADER = struct.Struct("<BBBBHBBQHBB")

@@ -1,4 +1,4 @@
-"""Two runs side by side as one HTML file: what each would keep, and whom that concerns.
+"""Two runs side by side as one HTML file: what each would keep, and which pictures change sides.
 
 Suffixes: _N is the number of samples that both have scored, _P that of hundredths.
 """
@@ -145,7 +145,7 @@ def _both(row_a: dict[str, Any], row_b: dict[str, Any]) -> Iterator[tuple[str, s
 
 
 def _in_turn(lists: Iterable[Sequence[int]], count: int) -> list[int]:
-    """Take so many different ones, one of each list in turn."""
+    """Return `count` different ones, one of each list in turn."""
     found: dict[int, None] = {}
     for place in chain.from_iterable(zip_longest(*lists)):
         if place is not None and len(found) < count:

@@ -84,7 +84,7 @@ class Picture:
 class Fetching:
     """Settings for fetching pictures: the folder of their tars, and their size.
 
-    `root` is None if nobody knows; `bytes_each` are those of preview and cut; `lay_out` is None if
+    `root` is None if unknown; `bytes_each` are those of preview and cut; `lay_out` is None if
     patches are not to be scored.
     """
 
@@ -166,7 +166,7 @@ def _middle(image: RgbImage) -> tuple[int, int]:
 
 
 def _within(image: Image.Image, most: int) -> str:
-    """Encode an image as a data URI, as well as so many bytes allow; the worst if none do."""
+    """Encode an image as a data URI, in the best quality that fits the bytes, or the worst."""
     tries = (_encoded(image, quality) for quality in _QUALITIES)
     data = b""
     for data in tries:
@@ -190,7 +190,7 @@ def show(
 ) -> dict[str, Any]:
     """Return a picture of a run as a page's script reads it: `at` is its place among all rows.
 
-    An `extra` one is shown among its copies alone; of `equal` ones there are so many.
+    An `extra` one is shown among its copies alone; `equal` is the number of its copies.
     """
     row = picture.row
     facts = list(describe(row, picture.patches))
@@ -320,7 +320,7 @@ def _of_each(label: Labels, usable: Places) -> list[list[int]]:
 
 
 def _first(places: Iterable[int], count: int) -> list[int]:
-    """Take different ones, so many."""
+    """Return the first `count` different ones."""
     found: dict[int, None] = {}
     for place in places:
         if len(found) == count:

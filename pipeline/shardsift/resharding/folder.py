@@ -72,7 +72,7 @@ class ReshardIntent(Document):
 class ReshardRecord(ReshardIntent):
     """`_reshard.json`: all tars of the folder come of this.
 
-    `plan` is the SHA-256 of the plan's file, which has so many `shards` and `samples`.
+    `plan` is the SHA-256 of the plan's file; `shards` and `samples` are its counts.
     """
 
     plan: str

@@ -171,7 +171,7 @@ def _close_together(rows: Sequence[KeptRow], gap: int) -> Iterator[_Range]:
 
 
 def _planned(parts: Iterable[_Range], most: int) -> Iterator[Sequence[_Range]]:
-    """Group ranges into pieces of at most so many."""
+    """Group ranges into pieces of limited size."""
     planned: list[_Range] = []
     size = 0
     for part in parts:

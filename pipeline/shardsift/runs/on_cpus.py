@@ -68,7 +68,7 @@ def run_on_cpus(
     Args:
         doing: what they do, as in `scoring`.
         begin: prepares the folder, once it is known that actors fit.
-        find_committed: finds what a task has left behind, though nobody heard of it.
+        find_committed: finds the result of a task whose actor died before it replied.
         record: is given the outcome of each task.
     """
     if not tasks:

@@ -57,7 +57,7 @@ def cache_alone_if_unreachable() -> Generator[str | None]:
 
 
 def _is_no_failed_download(record: logging.LogRecord) -> bool:
-    """Leave out what open_clip says of it, for whoever asked for the model says more."""
+    """Drop open_clip's message; the caller of the model reports more."""
     return not str(record.msg).startswith("Failed to download")
 
 
@@ -72,7 +72,7 @@ def cache_alone() -> Generator[None]:
 
 
 def unreachable() -> str | None:
-    """Return the hub, or the proxy before it, if nobody answers there within seconds."""
+    """Return the hub, or the proxy before it, if no server answers there within seconds."""
     endpoint = urlsplit(constants.ENDPOINT)
     proxy = getproxies().get(endpoint.scheme)
     place = urlsplit(proxy) if proxy else endpoint

@@ -28,7 +28,7 @@ from shardsift.scoring.transfer import Transfer
 CROP_SIZE = 224
 STRIDE = 128
 FAST_PATCHES = 4
-"""At most so many patches of an image are in plan `fast`."""
+"""Patches of an image in plan `fast`, at most."""
 
 
 def count_crops(height: int, width: int, plan: CropPlan) -> int:
@@ -214,7 +214,7 @@ def send_in_groups(
 ) -> Iterator[Group]:
     """Send images a few at a time, at most until their crops are `most_crops` or more.
 
-    Images are drawn as groups are, and whoever makes them may use their memory for the next.
+    Images are taken when groups are, and the iterator may reuse their memory for the next.
     """
     group: list[RgbImage] = []
     crops = size = 0

@@ -32,7 +32,7 @@ class Encoder:
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
         attributes: what else is asked.
         logit_scale: the factor on cosines.
-        crops_at_a_time: a CPU takes them in parts of so many at most, a GPU all at once (None).
+        crops_at_a_time: crops of a call on a CPU, at most; None on a GPU, which takes all.
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
             and file format.
     """

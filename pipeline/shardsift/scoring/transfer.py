@@ -116,7 +116,7 @@ class Transfer:
     def keep(self, image: RgbImage) -> RgbImage:
         """Return an image that can be sent later: itself from pinned memory, a copy of others.
 
-        Whoever made an image may write the next one into the same memory.
+        The iterator may write the next image into the same memory.
         """
         if image.flags.c_contiguous and self._pinned.holds(image):
             return image

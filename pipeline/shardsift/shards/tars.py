@@ -379,6 +379,6 @@ def new_headers(name: bytes, size: int) -> bytes:
 
 
 def end_of_archive(size: int) -> bytes:
-    """Return what ends an archive of so many bytes, up to a whole record."""
+    """Return the end marker of an archive of this size, padded to a whole record."""
     marker = 2 * BLOCK
     return bytes(marker + -(size + marker) % tarfile.RECORDSIZE)

@@ -254,9 +254,9 @@ def commit(url: str, data: bytes, guard: Guard = no_guard) -> None:
 
 
 def create(url: str, data: bytes) -> bool:
-    """Make `data` appear at `url` unless a file is there; return whether that is known.
+    """Write `data` to `url` unless a file is there; return True if no other writer did the same.
 
-    Only a local disk can tell that nobody else did so at the same moment. Raises OSError.
+    Only a local disk can tell. Raises OSError.
     """
     with _writing(url):
         filesystem, path = locate(url)
@@ -374,12 +374,14 @@ def lies_in(location: str, folder: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Reads bytes of one file: `read_into` takes an offset and memory to fill, and returns how many
-    bytes there were; it raises OSError.
+    """Access to byte ranges of one file.
 
-    `announce` takes offset and size, some time before: a disk that knows what comes next is
-    quicker. Reading `gap` bytes for nothing is as quick as asking once more; `threads` may ask at
-    a time, each for `in_piece` ranges one after the other.
+    Attributes:
+        read_into: fills memory from an offset, returns the number of bytes, raises OSError.
+        announce: is told offset and size some time before a read, which is quicker then on a disk.
+        gap: ranges closer than this number of bytes are read as one.
+        threads: number of reads at a time.
+        in_piece: ranges that a thread reads one after the other.
     """
 
     read_into: Callable[[int, memoryview], int]
@@ -424,7 +426,7 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
 
 
 def _no_matter(offset: int, size: int) -> None:
-    """Announce nothing: nobody listens."""
+    """Announce nothing: no caller listens."""
 
 
 _PROTOCOL = "shardsift"

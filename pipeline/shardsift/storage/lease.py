@@ -30,10 +30,10 @@ RUNNING: Final = "_running.json"
 
 BEAT_SECONDS: Final = 10.0
 _MISSED_BEATS: Final = 2.5
-"""A holder that can't be seen from here and is silent for so many beats has died."""
+"""Heartbeats without a sign after which a holder on another host counts as dead."""
 
 _LATE_BEATS: Final = 1.5
-"""After so many beats without one, the folder may be somebody else's before the next commit."""
+"""Heartbeats without a write after which the lock is checked before the next commit."""
 
 _SETTLING_BEATS: Final = 0.1
 """Wait this many heartbeats, so that a rival who checked at the same time has also written."""
@@ -145,12 +145,12 @@ def held(
 
 
 def check_free(folder: str, *, beat_seconds: float = BEAT_SECONDS) -> Holder | None:
-    """Return once it is known that no command writes into the folder: who has died there, if any.
+    """Wait until no command writes into the folder; return the holder that died there, if any.
 
-    It takes a few heartbeats to tell if one that can't be seen from here ended without a word.
+    Waits 2.5 heartbeats (25 s) if the holder runs on another host.
 
     Raises:
-        OutputError: if one does.
+        OutputError: if a command writes there.
     """
     holder = _read(folder)
     if holder is not None and _is_alive(folder, holder, beat_seconds):

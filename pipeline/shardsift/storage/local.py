@@ -92,7 +92,7 @@ _BUFFER_BYTES: Final = 1 << 20
 """With Python's 8 kB, writing a sample after the other takes three times as long."""
 
 _EARLY_BYTES: Final = 8 << 20
-"""After so many the disk begins to write, or `fsync` would wait for all of them at the end."""
+"""Bytes after which the disk begins to write, or `fsync` would wait for all at the end."""
 
 
 Guard = Callable[[], None]
