@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from shardsift.engine.actor import Place, Ready, ShardTrouble, StartTrouble, Task
-from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate
+from shardsift.engine.fleet import ActorFailure, Answer, Call, FailureKind
 from shardsift.outputs.sketch import quantile_sketch
 from shardsift.progress import ActorProgress
 from shardsift.records import ShardReport
@@ -129,7 +129,9 @@ class SimulatedFleet:
             actor.free_at = inf
         if flaw == "die":
             actor.pid += 1
-            crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died of its driver")
+            crash = ActorFailure(
+                kind=FailureKind.RESTARTING, reason="the worker died of its driver"
+            )
             return self._promise(actor, actor.free_at, crash)
         if flaw == "raise":
             return self._promise(actor, actor.free_at, StartTrouble(reason="T4 has no bfloat16"))
@@ -144,7 +146,7 @@ class SimulatedFleet:
         }
 
     def process(self, actor: SimulatedActor, task: Task) -> Call:
-        crash = ActorFailure(fate=Fate.RESTARTING, reason="the worker died")
+        crash = ActorFailure(kind=FailureKind.RESTARTING, reason="the worker died")
         begin = max(self._clock, actor.free_at)
         self.queued += begin > self._clock
         if actor.down:
@@ -220,7 +222,7 @@ class SimulatedFleet:
     def _kill(self, actor: SimulatedActor, noticed: float, back: float) -> None:
         for call in actor.pending:
             if call in self._answers:
-                reason = ActorFailure(fate=Fate.RESTARTING, reason="the worker was killed")
+                reason = ActorFailure(kind=FailureKind.RESTARTING, reason="the worker was killed")
                 self._schedule(call, noticed, reason)
         self._unload(actor)
         actor.free_at = back

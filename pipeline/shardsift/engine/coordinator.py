@@ -1,12 +1,12 @@
-"""Hands shards to actors and survives what happens to them.
+"""Hands shards to actors, and retries those that a failure stopped.
 
-Each actor has a lane: its handle, the shards under way in it, and, after any failure, a gate that
-has to answer before it gets work again (`Starter`). A shard pays with an attempt if it alone can
-have caused a failure: the oldest of its lane, for the others wait in the actor's queue; or, of an
-actor that overlaps its shards, the only one in it. Of several there none pays, and each is tried
-again in an actor of its own.
+Each actor has a slot: its handle and the shards under way in it. After a failure, an actor has to
+answer a call before it gets work again (`ActorStarter`). An attempt counts for a shard if it alone
+can have caused the failure: for the oldest of its slot, because the others wait in the actor's
+queue; or, if the actor's calls overlap, for the only one in it. If several shards were running, no
+attempt counts, and each of them is tried again in an actor of its own.
 
-What is done here for an answer doesn't grow with the number of actors; Ray's waiting for it does.
+The work for an answer doesn't grow with the number of actors; Ray's waiting for it does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
-from shardsift.engine.slots import PAUSES, Lane, Stage, Starter, Suspect
+from shardsift.engine.slots import PAUSES, ActorSlot, ActorStarter, FailedAttempt, Stage
 from shardsift.progress import ActorProgress
 from shardsift.records import FailedShard
 
@@ -29,7 +29,7 @@ Outcome = Report | FailedShard
 RETRY_PAUSE_SECONDS = 5.0
 
 _TICK_SECONDS = 1.0
-_GATE_PATIENCE_SECONDS = 30.0
+_READY_PATIENCE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
 _ARRIVAL_SECONDS = 10.0
 _UNSEEN_SECONDS = 30.0
@@ -39,7 +39,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Coordinator:
-    """Drives all shards of a run to an outcome each."""
+    """Hands out the shards of a run until each has an outcome."""
 
     def __init__(
         self,
@@ -70,35 +70,35 @@ class Coordinator:
         self._shard_timeout = shard_timeout
         self._stall_timeout = stall_timeout
         self._find_committed = find_committed
-        self._starter = Starter(fleet, actors, start_pauses)
+        self._starter = ActorStarter(fleet, actors, start_pauses)
         self._waiting: Iterator[Task] = iter(())
         self._upcoming: Task | None = None
-        self._again: deque[Task] = deque()
+        self._retries: deque[Task] = deque()
         self._retry_pause = retry_pause
         self._paused: list[tuple[float, Task]] = []  # each with the time at which it goes on
-        self._apart: deque[Task] = deque()  # each to be tried in an actor of its own
+        self._to_run_alone: deque[Task] = deque()  # each to be tried in an actor of its own
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
         self._finishing = False
         self.progress: Mapping[Place, ActorProgress] = {}
         self._last_look = self._last_ready = fleet.now()
-        self._awaited: dict[Call, Lane] = {}
-        self._coming: set[Lane] = set()  # those that will soon take work
-        self._hungry: tuple[dict[Lane, None], ...] = tuple({} for _ in range(IN_FLIGHT))
-        self._lanes = [self._new_lane() for _ in range(actors)]
+        self._awaited: dict[Call, ActorSlot] = {}
+        self._starting: set[ActorSlot] = set()  # will soon take work
+        self._free: tuple[dict[ActorSlot, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self._slots = [self._new_slot() for _ in range(actors)]
 
     @property
     def places(self) -> list[Place]:
         """Locations of the actors that are ready for work."""
-        return [lane.place for lane in self._lanes if lane.place and lane.stage is Stage.OPEN]
+        return [slot.place for slot in self._slots if slot.place and slot.stage is Stage.READY]
 
     @property
     def working(self) -> int:
         """Number of actors that have work in hand. Other threads may read it."""
-        return sum(lane.stage is Stage.OPEN and bool(lane.under_way) for lane in self._lanes)
+        return sum(slot.stage is Stage.READY and bool(slot.under_way) for slot in self._slots)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Yield an outcome for each task, in the order in which they come about.
+        """Yield an outcome for each task, in the order in which they arrive.
 
         Raises:
             EngineError: if no actor can start, or none that could is left.
@@ -119,152 +119,154 @@ class Coordinator:
 
     def stop(self) -> None:
         """Release the actors; a shard under way is left uncommitted."""
-        for lane in self._lanes:
-            self._fleet.stop(lane.actor)
+        for slot in self._slots:
+            self._fleet.stop(slot.actor)
 
     def _has_work(self) -> bool:
         if self._finishing:
-            return any(lane.under_way for lane in self._lanes)
+            return any(slot.under_way for slot in self._slots)
         return self._begun > 0 or self._upcoming is not None
 
     def _step(self) -> Iterator[Outcome]:
-        self._drop_queued() if self._finishing else self._feed_lanes()
+        self._drop_queued() if self._finishing else self._hand_out()
         for call in self._fleet.wait(self._awaited.keys(), _TICK_SECONDS):
-            lane, answer = self._awaited[call], self._fleet.answer(call)
-            hear = self._hear_shard if lane.stage is Stage.OPEN else self._hear_gate
-            outcomes = list(hear(lane, answer))
-            self._file(lane)
+            slot, answer = self._awaited[call], self._fleet.answer(call)
+            hear = self._on_shard if slot.stage is Stage.READY else self._on_start
+            outcomes = list(hear(slot, answer))
+            self._index_slot(slot)
             yield from outcomes
         elapsed = self._fleet.now() - self._last_look
         if elapsed >= _TICK_SECONDS:
             self._last_look += elapsed
-            yield from self._look_after_lanes(elapsed)
+            yield from self._check_slots(elapsed)
 
     # --- work out --------------------------------------------------------------------------------
 
-    def _feed_lanes(self) -> None:
+    def _hand_out(self) -> None:
         now = self._fleet.now()
-        self._again.extend(task for due, task in self._paused if due <= now)
+        self._retries.extend(task for due, task in self._paused if due <= now)
         self._paused = [(due, task) for due, task in self._paused if due > now]
-        while self._hungry[0] and self._apart:
-            lane = next(iter(self._hungry[0]))
-            lane.is_apart = True
-            self._submit(lane, self._apart.popleft())
-        for hungry in self._hungry:  # one shard for every lane before a second for any
-            # As many lanes as there are shards apart get no second one, and are soon empty.
-            reserved = 0 if hungry is self._hungry[0] else len(self._apart)
-            while len(hungry) > reserved and (task := self._next_task()):
-                self._submit(next(islice(hungry, reserved, None)), task)
-            if self._coming:  # of few shards, the first actor there mustn't take two
+        while self._free[0] and self._to_run_alone:
+            slot = next(iter(self._free[0]))
+            slot.runs_alone = True
+            self._submit(slot, self._to_run_alone.popleft())
+        for free in self._free:  # one shard for every slot before a second for any
+            # As many slots as there are shards to run alone get no second one, and are soon empty.
+            reserved = 0 if free is self._free[0] else len(self._to_run_alone)
+            while len(free) > reserved and (task := self._next_task()):
+                self._submit(next(islice(free, reserved, None)), task)
+            if self._starting:  # of few shards, the first actor there mustn't take two
                 return
 
     def _next_task(self) -> Task | None:
-        if self._again:
-            return self._again.popleft()
+        if self._retries:
+            return self._retries.popleft()
         task = self._upcoming
         if task is not None:
             self._upcoming = next(self._waiting, None)
             self._begun += 1
         return task
 
-    def _submit(self, lane: Lane, task: Task) -> None:
-        if not lane.under_way:
-            lane.oldest_since = self._fleet.now()
-            lane.progress_since = lane.oldest_since
-        lane.under_way.append((self._fleet.process(lane.actor, task), task))
-        self._file(lane)
+    def _submit(self, slot: ActorSlot, task: Task) -> None:
+        if not slot.under_way:
+            slot.oldest_since = self._fleet.now()
+            slot.progress_since = slot.oldest_since
+        slot.under_way.append((self._fleet.process(slot.actor, task), task))
+        self._index_slot(slot)
 
     def _drop_queued(self) -> None:
-        """Forget what waits in actors: should one get to it after all, a commit is a commit."""
-        for lane in self._lanes:
-            while len(lane.under_way) > 1:
-                lane.under_way.pop()
+        """Forget the shards that wait in actors; if one is committed nevertheless, it counts."""
+        for slot in self._slots:
+            while len(slot.under_way) > 1:
+                slot.under_way.pop()
 
-    def _file(self, lane: Lane) -> None:
-        """Note what a lane waits for and how much work it lacks; after every change of a lane."""
-        if lane.awaited is not None:
-            del self._awaited[lane.awaited]
-        for hungry in self._hungry:
-            hungry.pop(lane, None)
-        is_open = lane.stage is Stage.OPEN
-        lane.awaited = lane.under_way[0][0] if is_open and lane.under_way else lane.gate
-        if lane.awaited is not None:
-            self._awaited[lane.awaited] = lane
+    def _index_slot(self, slot: ActorSlot) -> None:
+        """Look the slot up by its awaited call and its free places; after every change of it."""
+        if slot.awaited is not None:
+            del self._awaited[slot.awaited]
+        for free in self._free:
+            free.pop(slot, None)
+        is_open = slot.stage is Stage.READY
+        slot.awaited = slot.under_way[0][0] if is_open and slot.under_way else slot.start_call
+        if slot.awaited is not None:
+            self._awaited[slot.awaited] = slot
         if is_open:
-            lane.is_apart &= bool(lane.under_way)
-            if len(lane.under_way) < IN_FLIGHT and not lane.is_apart:
-                self._hungry[len(lane.under_way)][lane] = None
-        is_new = self._fleet.now() - lane.since < _ARRIVAL_SECONDS
-        if lane.stage is Stage.LOADING or (lane.stage is Stage.ARRIVING and is_new):
-            self._coming.add(lane)
+            slot.runs_alone &= bool(slot.under_way)
+            if len(slot.under_way) < IN_FLIGHT and not slot.runs_alone:
+                self._free[len(slot.under_way)][slot] = None
+        is_new = self._fleet.now() - slot.since < _ARRIVAL_SECONDS
+        if slot.stage is Stage.LOADING or (slot.stage is Stage.PENDING and is_new):
+            self._starting.add(slot)
         else:
-            self._coming.discard(lane)
+            self._starting.discard(slot)
 
-    def _new_lane(self) -> Lane:
-        lane = Lane(None)
-        self._starter.start(lane)
-        self._file(lane)
-        return lane
+    def _new_slot(self) -> ActorSlot:
+        slot = ActorSlot(None)
+        self._starter.start(slot)
+        self._index_slot(slot)
+        return slot
 
     # --- answers in ------------------------------------------------------------------------------
 
-    def _hear_shard(self, lane: Lane, answer: Answer) -> Iterator[Outcome]:
+    def _on_shard(self, slot: ActorSlot, answer: Answer) -> Iterator[Outcome]:
         if isinstance(answer, ActorFailure):
-            self._empty_lane(lane, answer.reason, preempted=answer.preempted)
-            self._starter.revive(lane, answer)
+            self._take_work_from(slot, answer.reason, preempted=answer.preempted)
+            self._starter.recover(slot, answer)
             return
-        _, task = lane.under_way.popleft()
-        lane.oldest_since = self._fleet.now()
-        lane.progress_since = lane.oldest_since
+        _, task = slot.under_way.popleft()
+        slot.oldest_since = self._fleet.now()
+        slot.progress_since = slot.oldest_since
         if isinstance(answer, ShardTrouble):
-            yield from self._charge(task, answer.reason, self._again, may_pass=answer.may_pass)
+            yield from self._count_attempt(
+                task, answer.reason, self._retries, may_pass=answer.may_pass
+            )
         else:
             yield cast(Report, answer)  # a shard's call gives nothing else
 
-    def _hear_gate(self, lane: Lane, answer: Answer) -> Iterator[Outcome]:
-        self._starter.hear(lane, answer)
-        if lane.stage is not Stage.ARRIVING:
-            yield from self._judge(lane)
+    def _on_start(self, slot: ActorSlot, answer: Answer) -> Iterator[Outcome]:
+        self._starter.on_answer(slot, answer)
+        if slot.stage is not Stage.PENDING:
+            yield from self._settle_failures(slot)
 
     # --- failures --------------------------------------------------------------------------------
 
-    def _empty_lane(self, lane: Lane, reason: str, *, preempted: bool = False) -> None:
-        """Take all work from a lane: shards that ran are suspects, the others go back free."""
-        tasks = [task for _, task in lane.under_way]
-        lane.under_way.clear()
+    def _take_work_from(self, slot: ActorSlot, reason: str, *, preempted: bool = False) -> None:
+        """Take all work from a slot: shards that ran become failed attempts, others are retried."""
+        tasks = [task for _, task in slot.under_way]
+        slot.under_way.clear()
         ran = len(tasks) if self._fleet.overlaps else 1
         forgotten = self._fleet.overlaps and self._finishing  # another may have run beside it
-        lane.suspects = [
-            Suspect(
+        slot.failed_attempts = [
+            FailedAttempt(
                 task=task,
                 was_alone=ran == 1 and not forgotten,
                 reason=reason,
                 preempted=preempted,
-                node_id=lane.place and lane.place.node_id,
+                node_id=slot.place and slot.place.node_id,
                 since=self._fleet.now(),
             )
             for task in tasks[:ran]
         ]
         names = " and ".join(task.shard for task in tasks[:ran])
         logger.warning("an actor failed at %s: %s", names, reason)
-        self._again.extend(tasks[ran:])
+        self._retries.extend(tasks[ran:])
 
-    def _judge(self, lane: Lane) -> Iterator[Outcome]:
-        """Decide what becomes of the lane's suspects, if it has any."""
-        suspects, lane.suspects = lane.suspects, []
-        for suspect in suspects:
-            if report := self._find_committed(suspect.task):
+    def _settle_failures(self, slot: ActorSlot) -> Iterator[Outcome]:
+        """Retry the shards of the slot's failed attempts, or count an attempt, or give them up."""
+        attempts, slot.failed_attempts = slot.failed_attempts, []
+        for failed in attempts:
+            if report := self._find_committed(failed.task):
                 yield report
-            elif suspect.preempted or suspect.node_id not in self._fleet.live_nodes():
-                self._again.append(suspect.task)
-            elif not suspect.was_alone:
-                self._apart.append(suspect.task)
+            elif failed.preempted or failed.node_id not in self._fleet.live_nodes():
+                self._retries.append(failed.task)
+            elif not failed.was_alone:
+                self._to_run_alone.append(failed.task)
             else:
-                again = self._apart if self._fleet.overlaps else self._again
-                yield from self._charge(suspect.task, suspect.reason, again)
+                queue = self._to_run_alone if self._fleet.overlaps else self._retries
+                yield from self._count_attempt(failed.task, failed.reason, queue)
 
-    def _charge(
-        self, task: Task, reason: str, again: deque[Task], *, may_pass: bool = False
+    def _count_attempt(
+        self, task: Task, reason: str, queue: deque[Task], *, may_pass: bool = False
     ) -> Iterator[FailedShard]:
         attempts = self._attempts.pop(task.shard, 0) + 1
         if attempts >= self._max_attempts:
@@ -276,50 +278,50 @@ class Coordinator:
             due = self._fleet.now() + self._retry_pause * 2 ** (attempts - 1)
             self._paused.append((due, task))
         else:
-            again.append(task)
+            queue.append(task)
 
-    # --- once in a while -------------------------------------------------------------------------
+    # --- every second ----------------------------------------------------------------------------
 
-    def _look_after_lanes(self, elapsed: float) -> Iterator[Outcome]:
-        """End what takes too long, start what has paused, and judge who is long in coming back.
+    def _check_slots(self, elapsed: float) -> Iterator[Outcome]:
+        """End calls that take too long, restart actors after a pause, settle old failures.
 
         Seconds in which the driver was blocked count for no limit, and those in which no progress
         could be read don't count as standing still.
         """
         now = self._fleet.now()
-        suspected = [lane for lane in self._lanes if lane.suspects]
-        nodes = self._fleet.live_nodes() if suspected else set[str]()
-        for lane in suspected:
-            first = lane.suspects[0]
-            if now - first.since > _GATE_PATIENCE_SECONDS or first.node_id not in nodes:
-                yield from self._judge(lane)
+        with_failures = [slot for slot in self._slots if slot.failed_attempts]
+        nodes = self._fleet.live_nodes() if with_failures else set[str]()
+        for slot in with_failures:
+            first = slot.failed_attempts[0]
+            if now - first.since > _READY_PATIENCE_SECONDS or first.node_id not in nodes:
+                yield from self._settle_failures(slot)
         reports = self._fleet.progress()
         self.progress = self.progress if reports is None else reports
         unseen = elapsed if elapsed > _UNSEEN_SECONDS else 0.0
         unread = elapsed if reports is None else unseen
-        for lane in self._lanes:
-            if lane.under_way:
-                lane.progress_since += unread
-                lane.oldest_since += unseen
-                report = self.progress.get(lane.place) if lane.place else None
-                if report and report.steps != lane.steps:
-                    lane.steps, lane.progress_since = report.steps, now
+        for slot in self._slots:
+            if slot.under_way:
+                slot.progress_since += unread
+                slot.oldest_since += unseen
+                report = self.progress.get(slot.place) if slot.place else None
+                if report and report.steps != slot.steps:
+                    slot.steps, slot.progress_since = report.steps, now
                 reason = ""
-                if now - lane.oldest_since > self._shard_timeout:
+                if now - slot.oldest_since > self._shard_timeout:
                     reason = f"took longer than the limit of {self._shard_timeout:g} s"
-                elif now - lane.progress_since > self._stall_timeout:
+                elif now - slot.progress_since > self._stall_timeout:
                     reason = f"made no progress for {self._stall_timeout:g} s"
                 if reason:
-                    self._empty_lane(lane, reason)
-                    self._starter.restart(lane)
-                    self._file(lane)
-            elif lane.stage is not Stage.OPEN:
-                self._starter.look_after(lane)
-                self._file(lane)
-        self._tell_of_waiting(now)
+                    self._take_work_from(slot, reason)
+                    self._starter.restart(slot)
+                    self._index_slot(slot)
+            elif slot.stage is not Stage.READY:
+                self._starter.check(slot)
+                self._index_slot(slot)
+        self._warn_if_none_ready(now)
 
-    def _tell_of_waiting(self, now: float) -> None:
-        if any(lane.stage is Stage.OPEN for lane in self._lanes):
+    def _warn_if_none_ready(self, now: float) -> None:
+        if any(slot.stage is Stage.READY for slot in self._slots):
             self._last_ready = now
         elif now - self._last_ready > _SILENCE_SECONDS:
             self._last_ready = now

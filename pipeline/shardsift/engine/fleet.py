@@ -50,7 +50,7 @@ _NO_MEMORY = (
 )
 
 
-class Fate(Enum):
+class FailureKind(Enum):
     """State of an actor after a failed call."""
 
     RESTARTING = auto()
@@ -67,7 +67,7 @@ class Fate(Enum):
 class ActorFailure:
     """A failed call; `preempted` is true if its machine was taken away."""
 
-    fate: Fate
+    kind: FailureKind
     reason: str
     preempted: bool = False
 
@@ -199,12 +199,12 @@ class RayFleet:
             return cast(Answer, ray.get(cast(Any, call)))
         except RayActorError as error:
             return ActorFailure(
-                fate=_fate(error),
+                kind=_fate(error),
                 reason=_describe(error),
                 preempted=getattr(error, "preempted", False),
             )
         except RayError as error:
-            return ActorFailure(fate=Fate.BROKEN, reason=_describe(error))
+            return ActorFailure(kind=FailureKind.BROKEN, reason=_describe(error))
 
     def live_nodes(self) -> set[str]:
         """List the live nodes; after a node is lost, Ray takes some 10 s to notice."""
@@ -230,10 +230,10 @@ def _do_nothing() -> None:
     """Live long enough to answer."""
 
 
-def _fate(error: RayActorError) -> Fate:
+def _fate(error: RayActorError) -> FailureKind:
     if not isinstance(error, ActorDiedError):
-        return Fate.RESTARTING
-    return Fate.UNSTARTABLE if error.actor_init_failed else Fate.DEAD
+        return FailureKind.RESTARTING
+    return FailureKind.UNSTARTABLE if error.actor_init_failed else FailureKind.DEAD
 
 
 def _describe(error: RayError) -> str:

@@ -10,28 +10,28 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from shardsift.engine.actor import Place, Ready, StartTrouble, Task
-from shardsift.engine.fleet import ActorFailure, Answer, Call, Fate, Fleet
+from shardsift.engine.fleet import ActorFailure, Answer, Call, FailureKind, Fleet
 from shardsift.errors import EngineError
 
 
 class Stage(Enum):
     """State of an actor."""
 
-    RESTING = auto()
+    PAUSED = auto()
     """The actor could not start; the next try comes after a pause."""
-    ARRIVING = auto()
+    PENDING = auto()
     """The actor waits for resources."""
     LOADING = auto()
     """The actor has started and loads what it needs."""
-    OPEN = auto()
+    READY = auto()
     """The actor takes work."""
-    RETIRED = auto()
+    GIVEN_UP = auto()
     """The actor is given up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Suspect:
-    """A shard that ran when its actor failed; held until it is known whether it is to blame."""
+class FailedAttempt:
+    """A shard that was running when its actor failed; held until it is known whether it counts."""
 
     task: Task
     was_alone: bool
@@ -42,43 +42,43 @@ class Suspect:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
-    """An actor's handle, the calls that it has to answer, and its past.
+class ActorSlot:
+    """A place for one actor after the other: its handle, its open calls, its failures.
 
     Attributes:
-        gate: the call whose answer leads to the next stage; None if it rests or is open.
-        since: when its stage began.
-        place: where it sits, or sat last.
-        outlived: place of a killed process, whose last reply is ignored.
-        failed_starts: in a row.
-        failed_arrivals: in a row, of processes that ended before they could say where they sit.
+        start_call: the call whose answer ends the stage; None if paused, ready or given up.
+        since: time at which the stage began.
+        place: location of the actor, or of the last one.
+        stale_place: place of a killed process, whose last reply is ignored.
+        failed_starts: their number in a row.
+        failed_arrivals: number in a row of processes that ended before they told their place.
         avoided: nodes on which it could not start.
         under_way: calls for shards, the oldest first.
-        is_apart: its shard runs alone.
-        awaited: what tells next how it is: its gate, or its oldest shard.
-        steps: the last number that it reported, which has been the same since `progress_since`.
+        runs_alone: true if its shard has the actor to itself.
+        awaited: the call that is answered next: the start call, or that of the oldest shard.
+        steps: the last progress that it reported, unchanged since `progress_since`.
     """
 
     actor: Any
-    stage: Stage = Stage.RESTING
+    stage: Stage = Stage.PAUSED
     since: float = 0.0
-    gate: Call | None = None
+    start_call: Call | None = None
     place: Place | None = None
-    outlived: Place | None = None
+    stale_place: Place | None = None
     failed_starts: int = 0
     failed_arrivals: int = 0
     avoided: set[str] = field(default_factory=set[str])
     under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
     oldest_since: float = 0.0
-    suspects: list[Suspect] = field(default_factory=list[Suspect])
-    is_apart: bool = False
+    failed_attempts: list[FailedAttempt] = field(default_factory=list[FailedAttempt])
+    runs_alone: bool = False
     awaited: Call | None = None
     steps: int = 0
     progress_since: float = 0.0
 
-    def go_on(self, stage: Stage, gate: Call | None, since: float) -> None:
-        """Enter a stage, which the answer to a call ends."""
-        self.stage, self.gate, self.since = stage, gate, since
+    def enter(self, stage: Stage, start_call: Call | None, since: float) -> None:
+        """Enter a stage, which the answer to `start_call` ends."""
+        self.stage, self.start_call, self.since = stage, start_call, since
 
 
 PAUSES = (2.0, 10.0)
@@ -92,12 +92,12 @@ _FAILED_ARRIVALS = 3
 logger: Final = logging.getLogger(__name__)
 
 
-class Starter:
-    """Moves lanes from stage to stage until they are open.
+class ActorStarter:
+    """Starts the actors of slots, until they are ready or given up.
 
-    A start fails if what the actor needs can't be loaded where it sits, or if its process ends or
-    hangs meanwhile: then the node is avoided, and after a few tries the lane is retired. Lost and
-    preempted nodes don't count, and waiting for room costs nothing.
+    A start fails if the actor can't load what it needs on its node, or if its process ends or hangs
+    meanwhile: then the node is avoided, and after a few tries the slot is given up. Lost and
+    preempted nodes don't count, nor does waiting for resources.
     """
 
     def __init__(self, fleet: Fleet, actors: int, pauses: Sequence[float]) -> None:
@@ -108,92 +108,92 @@ class Starter:
         self._has_warned = False
         self._avoided: set[str] = set()
 
-    def start(self, lane: Lane) -> None:
+    def start(self, slot: ActorSlot) -> None:
         """Ask for a new actor."""
-        lane.actor = self._fleet.start_actor(lane.avoided | self._avoided)
-        self._await_place(lane)
+        slot.actor = self._fleet.start_actor(slot.avoided | self._avoided)
+        self._await_place(slot)
 
-    def restart(self, lane: Lane) -> None:
-        """Go on in a new process, where there is an old one."""
-        lane.outlived = lane.place
-        self._fleet.restart(lane.actor)
-        self._await_place(lane)
+    def restart(self, slot: ActorSlot) -> None:
+        """Replace the process of an actor by a new one."""
+        slot.stale_place = slot.place
+        self._fleet.restart(slot.actor)
+        self._await_place(slot)
 
-    def revive(self, lane: Lane, failure: ActorFailure) -> None:
-        """See to it that an actor that failed comes back."""
-        match failure.fate:
-            case Fate.RESTARTING:
-                self._await_place(lane)
-            case Fate.BROKEN:  # say by a CUDA error
-                self.restart(lane)
-            case Fate.DEAD:
-                self.start(lane)
-            case Fate.UNSTARTABLE:
-                self._fail(lane, failure.reason)
+    def recover(self, slot: ActorSlot, failure: ActorFailure) -> None:
+        """Start a failed actor again, by the kind of its failure."""
+        match failure.kind:
+            case FailureKind.RESTARTING:
+                self._await_place(slot)
+            case FailureKind.BROKEN:  # say by a CUDA error
+                self.restart(slot)
+            case FailureKind.DEAD:
+                self.start(slot)
+            case FailureKind.UNSTARTABLE:
+                self._fail(slot, failure.reason)
 
-    def hear(self, lane: Lane, answer: Answer) -> None:
-        """Take in what a lane's gate says.
+    def on_answer(self, slot: ActorSlot, answer: Answer) -> None:
+        """Move a slot on by the answer to its start call.
 
         Raises:
-            EngineError: if this was the last lane, and it can't start.
+            EngineError: if this was the last slot, and it can't start.
         """
         if isinstance(answer, StartTrouble):
-            self._fail(lane, answer.reason, is_alive=True)
+            self._fail(slot, answer.reason, is_alive=True)
         elif isinstance(answer, ActorFailure):
-            self._hear_failure(lane, answer)
+            self._on_failure(slot, answer)
         elif isinstance(answer, Ready):
-            lane.place, lane.outlived, lane.failed_starts = answer.place, None, 0
-            lane.go_on(Stage.OPEN, None, self._fleet.now())
+            slot.place, slot.stale_place, slot.failed_starts = answer.place, None, 0
+            slot.enter(Stage.READY, None, self._fleet.now())
             self._was_one_ready = True
-        elif answer == lane.outlived:  # a kill takes a moment to arrive
-            self._await_place(lane)
+        elif answer == slot.stale_place:  # a kill takes a moment to arrive
+            self._await_place(slot)
         else:
-            assert isinstance(answer, Place), "the gate of an actor gives nothing else"
-            lane.place, lane.failed_arrivals = answer, 0
-            lane.go_on(Stage.LOADING, self._fleet.ready(lane.actor), self._fleet.now())
+            assert isinstance(answer, Place), "a start call has no other answer"
+            slot.place, slot.failed_arrivals = answer, 0
+            slot.enter(Stage.LOADING, self._fleet.ready(slot.actor), self._fleet.now())
 
-    def look_after(self, lane: Lane) -> None:
-        """Begin the next try when a pause is over, and end a start that hangs. Raises as `hear`."""
-        waited = self._fleet.now() - lane.since
-        if lane.stage is Stage.RESTING and waited >= self._pauses[lane.failed_starts - 1]:
-            self.start(lane)
-        if lane.stage is Stage.LOADING and waited > _LOADING_SECONDS:
-            self._fail(lane, f"it was not ready after {_LOADING_SECONDS:g} s")
+    def check(self, slot: ActorSlot) -> None:
+        """Start again after a pause, and end a start that hangs. Raises as `on_answer`."""
+        waited = self._fleet.now() - slot.since
+        if slot.stage is Stage.PAUSED and waited >= self._pauses[slot.failed_starts - 1]:
+            self.start(slot)
+        if slot.stage is Stage.LOADING and waited > _LOADING_SECONDS:
+            self._fail(slot, f"it was not ready after {_LOADING_SECONDS:g} s")
 
-    def _hear_failure(self, lane: Lane, failure: ActorFailure) -> None:
-        is_own = lane.stage is Stage.LOADING and not failure.preempted
-        if is_own and lane.place and lane.place.node_id in self._fleet.live_nodes():
-            self._fail(lane, failure.reason)
+    def _on_failure(self, slot: ActorSlot, failure: ActorFailure) -> None:
+        is_own = slot.stage is Stage.LOADING and not failure.preempted
+        if is_own and slot.place and slot.place.node_id in self._fleet.live_nodes():
+            self._fail(slot, failure.reason)
             return
-        lane.failed_arrivals += lane.stage is Stage.ARRIVING
-        if lane.failed_arrivals >= _FAILED_ARRIVALS and not self._has_warned:
+        slot.failed_arrivals += slot.stage is Stage.PENDING
+        if slot.failed_arrivals >= _FAILED_ARRIVALS and not self._has_warned:
             if trouble := self._fleet.memory_trouble():
                 logger.warning("no actor can start: %s", trouble)
                 self._has_warned = True
-            lane.failed_arrivals = 0
-        self.revive(lane, failure)
+            slot.failed_arrivals = 0
+        self.recover(slot, failure)
 
-    def _await_place(self, lane: Lane) -> None:
-        since = lane.since if lane.stage is Stage.ARRIVING else self._fleet.now()
-        lane.go_on(Stage.ARRIVING, self._fleet.place(lane.actor), since)
+    def _await_place(self, slot: ActorSlot) -> None:
+        since = slot.since if slot.stage is Stage.PENDING else self._fleet.now()
+        slot.enter(Stage.PENDING, self._fleet.place(slot.actor), since)
 
-    def _fail(self, lane: Lane, reason: str, *, is_alive: bool = False) -> None:
-        place = lane.place if lane.stage is Stage.LOADING else None
+    def _fail(self, slot: ActorSlot, reason: str, *, is_alive: bool = False) -> None:
+        place = slot.place if slot.stage is Stage.LOADING else None
         where = f" on {place}" if place else ""
         if place:
-            lane.avoided.add(place.node_id)
-        lane.failed_starts += 1
-        if lane.failed_starts > len(self._pauses):
-            self._avoided |= lane.avoided
+            slot.avoided.add(place.node_id)
+        slot.failed_starts += 1
+        if slot.failed_starts > len(self._pauses):
+            self._avoided |= slot.avoided
             self._left -= 1
-            lane.go_on(Stage.RETIRED, None, self._fleet.now())
+            slot.enter(Stage.GIVEN_UP, None, self._fleet.now())
             if not is_alive:
-                self._fleet.stop(lane.actor)
+                self._fleet.stop(slot.actor)
             # One that lives is left there: else its GPU would go to the next actor that restarts.
             if self._left:
                 logger.warning(
                     "gave up an actor%s after %d starts: %s; %d go on",
-                    *(where, lane.failed_starts, reason, self._left),
+                    *(where, slot.failed_starts, reason, self._left),
                 )
             elif self._was_one_ready:
                 raise EngineError(
@@ -203,10 +203,10 @@ class Starter:
             else:
                 raise EngineError(f"no actor can start, the last one tried{where}: {reason}")
             return
-        self._fleet.stop(lane.actor)
-        lane.go_on(Stage.RESTING, None, self._fleet.now())
+        self._fleet.stop(slot.actor)
+        slot.enter(Stage.PAUSED, None, self._fleet.now())
         logger.warning(
             "an actor can't start%s: %s; try %d of %d in %g s",
-            *(where, reason, lane.failed_starts + 1, len(self._pauses) + 1),
-            self._pauses[lane.failed_starts - 1],
+            *(where, reason, slot.failed_starts + 1, len(self._pauses) + 1),
+            self._pauses[slot.failed_starts - 1],
         )

@@ -110,8 +110,8 @@ def test_an_actor_has_its_gpu_or_shares_it_as_it_was_told(
 ) -> None:
     fleet = make_fleet("unused", gpus_per_actor)
     actors = [fleet.start_actor(()) for _ in range(2 * actors_per_gpu)]
-    gates = [fleet.place(actor) for actor in actors]
-    places = [cast(Place, fleet.answer(gate)) for gate in gates]
+    calls = [fleet.place(actor) for actor in actors]
+    places = [cast(Place, fleet.answer(call)) for call in calls]
     for actor in actors:
         fleet.stop(actor)
     sharing = Counter((place.node_id, place.gpu_ids) for place in places)

@@ -152,8 +152,8 @@ def test_an_actor_that_ray_wont_restart_is_replaced(
     coordinator = start(FakeScorer)
     run = coordinator.run(tasks)
     first = next(run)
-    for lane in coordinator._lanes:  # pyright: ignore[reportPrivateUsage]  # nobody else may kill
-        ray.kill(lane.actor)
+    for slot in coordinator._slots:  # pyright: ignore[reportPrivateUsage]  # nobody else may kill
+        ray.kill(slot.actor)
     outcomes = [first, *run]
     check_outcomes(outcomes, tasks, tmp_path / "out")
 

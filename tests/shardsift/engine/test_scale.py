@@ -106,7 +106,7 @@ def test_of_two_shards_in_an_actor_none_pays_until_it_fails_alone() -> None:
     failed = failures(list(coordinate(fleet).run(tasks)), tasks)
     assert failed.keys() == deadly | hanging
     assert {failure.attempts for failure in failed.values()} == {3}
-    # Once in company, or again if it was taken from a lane that another one had emptied.
+    # Once in company, or again if it was taken from a slot that another one had emptied.
     assert set(fleet.tried.values()) <= {3, 4, 5}
 
 
