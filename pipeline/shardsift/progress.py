@@ -29,7 +29,7 @@ _ACTOR_BY_ACTOR = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ShardProgress:
     """Progress of a shard that is under way: `work` of `size`, mostly bytes."""
 
     work: float
@@ -43,7 +43,7 @@ class ActorProgress:
     """State of a `Meter`: a number that grows while the actor works, and its open shards."""
 
     steps: int
-    shards: Mapping[str, Part]
+    shards: Mapping[str, ShardProgress]
 
 
 class ShardMeter:
@@ -78,11 +78,11 @@ class ShardMeter:
             yield item
 
     @property
-    def part(self) -> Part:
+    def part(self) -> ShardProgress:
         """Progress until now."""
         ended = self.ended
         work = self._ends[ended - 1] if ended else self._work
-        return Part(min(work, self._size), self._size, self._items + ended, self._errors)
+        return ShardProgress(min(work, self._size), self._size, self._items + ended, self._errors)
 
 
 class Meter:

@@ -23,7 +23,7 @@ from shardsift.images.slabs import Slabs
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ImageScore, RgbImage, ShardTask
 from shardsift.scoring.clip import load_clip
-from shardsift.scoring.crops import CROP_SIZE, Group, cut_crops
+from shardsift.scoring.crops import CROP_SIZE, ImageGroup, cut_crops
 from shardsift.scoring.encoder import Encoder
 from shardsift.scoring.scorer import Scorer
 from shardsift.scoring.transfer import PinnedMemory, Transfer
@@ -131,7 +131,7 @@ def test_threads_share_a_scorer() -> None:
 def test_crops_are_cut_as_on_a_cpu() -> None:
     device = torch.device(DEVICE)
     transfer = Transfer(device, PinnedMemory(device))
-    group = Group([transfer.keep(image) for image in IMAGES], "paper", transfer)
+    group = ImageGroup([transfer.keep(image) for image in IMAGES], "paper", transfer)
     crops_NSS3 = torch.full((group.crops, CROP_SIZE, CROP_SIZE, 3), torch.nan, device=DEVICE)
     group.cut(0, group.crops, crops_NSS3)
     expected = [crop for image in IMAGES for crop in cut_crops(torch.from_numpy(image), "paper")]

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from shardsift.config.filter import FilterConfig
 from shardsift.filtering.query import curate
-from shardsift.outputs.output import find_annotations, survey
+from shardsift.outputs.output import find_annotations, read_annotation_set
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))
@@ -70,7 +70,7 @@ def ordered_by_duckdb(scores: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET temp_directory = '{scratch}'")
     connection.execute(SPLITMIX64)
     connection.execute("CREATE TABLE seeds (shard VARCHAR, seed UHUGEINT)")
-    names = [part.shard for part in survey(find_annotations(str(scores))).parts]
+    names = [part.shard for part in read_annotation_set(find_annotations(str(scores))).parts]
     digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
     seeds = [
         (name, str(int.from_bytes(d, "little"))) for name, d in zip(names, digests, strict=True)

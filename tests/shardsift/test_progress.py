@@ -6,7 +6,15 @@ from threading import Thread
 
 import pytest
 
-from shardsift.progress import ActorProgress, Course, Meter, Pace, Part, Snapshot, time_left
+from shardsift.progress import (
+    ActorProgress,
+    Course,
+    Meter,
+    Pace,
+    ShardProgress,
+    Snapshot,
+    time_left,
+)
 
 
 def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() -> None:
@@ -16,9 +24,12 @@ def test_a_meter_knows_the_shards_under_way_and_forgets_those_that_have_ended() 
         ending = first.ending(["one", "two"])
         assert next(ending) == "one"
         first.add_errors(1)
-        assert meter.read().shards == {"a.tar": Part(300, 1000, 2, 1), "b.tar": Part(0, 10, 0, 0)}
+        assert meter.read().shards == {
+            "a.tar": ShardProgress(300, 1000, 2, 1),
+            "b.tar": ShardProgress(0, 10, 0, 0),
+        }
         assert list(ending) == ["two"]
-        assert meter.read().shards["a.tar"] == Part(600, 1000, 3, 1)
+        assert meter.read().shards["a.tar"] == ShardProgress(600, 1000, 3, 1)
         assert meter.read().steps == 2
     assert meter.read() == ActorProgress(2, {})
 

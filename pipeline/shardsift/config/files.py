@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from shardsift.config.base import Config, fields_by_key
-from shardsift.config.mistakes import VARIABLE, Written, as_keywords
+from shardsift.config.mistakes import VARIABLE, ValueSources, as_keywords
 from shardsift.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -52,7 +52,7 @@ def load_config(
     found = {key: value for key, value in found.items() if key in ours or key not in others}
     flags = dict(overrides or {})
     variables = _variables(kind, environment or {})
-    written = Written(kind, file, lines, flags, variables, in_python=in_python)
+    written = ValueSources(kind, file, lines, flags, variables, in_python=in_python)
     values = found | variables | flags
     mistakes = written.twice()
     mistakes += [written.unknown(key) for key in values if key not in ours]

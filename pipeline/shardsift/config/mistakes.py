@@ -43,7 +43,7 @@ VARIABLE = "SHARDSIFT_"
 """Before the name of a setting that the environment sets."""
 
 
-class Written:
+class ValueSources:
     """Sources of a config's values: a file, the environment, flags, or keywords in Python."""
 
     def __init__(

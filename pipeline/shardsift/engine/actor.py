@@ -44,7 +44,7 @@ class Task(Protocol):
         ...
 
 
-class Report(Protocol):
+class ShardResult(Protocol):
     """Result of a task: counts only, no images and no rows."""
 
     @property
@@ -56,7 +56,7 @@ class Report(Protocol):
 class Work(Protocol):
     """Work of an actor. If its calls overlap, it is called in two threads."""
 
-    def __call__(self, task: Any) -> Report:
+    def __call__(self, task: Any) -> ShardResult:
         """Do a task and commit its result. Raises ShardError if it can't be done."""
         ...
 
@@ -165,7 +165,7 @@ class ShardActor:
             return StartTrouble(reason=describe(error))
         return Ready(place=self.place())
 
-    def process(self, task: Task) -> Report | ShardTrouble:
+    def process(self, task: Task) -> ShardResult | ShardTrouble:
         """Do the work of a shard.
 
         Whatever else is raised leaves this process in doubt, and the coordinator restarts it.

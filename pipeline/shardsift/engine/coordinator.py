@@ -18,13 +18,13 @@ from itertools import islice
 from math import inf
 from typing import Any, Final, cast
 
-from shardsift.engine.actor import IN_FLIGHT, Place, Report, ShardTrouble, Task
+from shardsift.engine.actor import IN_FLIGHT, Place, ShardResult, ShardTrouble, Task
 from shardsift.engine.fleet import ActorFailure, Answer, Call, Fleet
 from shardsift.engine.slots import PAUSES, ActorSlot, ActorStarter, FailedAttempt, Stage
 from shardsift.progress import ActorProgress
 from shardsift.records import FailedShard
 
-Outcome = Report | FailedShard
+Outcome = ShardResult | FailedShard
 
 RETRY_PAUSE_SECONDS = 5.0
 
@@ -48,7 +48,7 @@ class Coordinator:
         *,
         max_attempts: int,
         shard_timeout: float,
-        find_committed: Callable[[Any], Report | None],
+        find_committed: Callable[[Any], ShardResult | None],
         stall_timeout: float = inf,
         start_pauses: Sequence[float] = PAUSES,
         retry_pause: float = RETRY_PAUSE_SECONDS,
@@ -221,7 +221,7 @@ class Coordinator:
                 task, answer.reason, self._retries, may_pass=answer.may_pass
             )
         else:
-            yield cast(Report, answer)  # a shard's call gives nothing else
+            yield cast(ShardResult, answer)  # a shard's call gives nothing else
 
     def _on_start(self, slot: ActorSlot, answer: Answer) -> Iterator[Outcome]:
         self._starter.on_answer(slot, answer)

@@ -27,8 +27,8 @@ from shardsift.engine.actor import (
     Place,
     ProgressRelay,
     Ready,
-    Report,
     ShardActor,
+    ShardResult,
     ShardTrouble,
     StartTrouble,
     Task,
@@ -72,7 +72,7 @@ class ActorFailure:
     preempted: bool = False
 
 
-Answer = Place | Ready | StartTrouble | Report | ShardTrouble | ActorFailure
+Answer = Place | Ready | StartTrouble | ShardResult | ShardTrouble | ActorFailure
 """Result of a call."""
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 from shardsift.engine.actor import Place
 from shardsift.engine.coordinator import Outcome
-from shardsift.progress import ActorProgress, Pace, Part, Snapshot, time_left
+from shardsift.progress import ActorProgress, Pace, ShardProgress, Snapshot, time_left
 from shardsift.records import FailedShard
 from shardsift.text import count
 
@@ -145,7 +145,7 @@ class RunProgress:
         )
 
     def _left(
-        self, counts: RunCounts, loads: list[list[Part]], working: int, left: float
+        self, counts: RunCounts, loads: list[list[ShardProgress]], working: int, left: float
     ) -> float | None:
         speed = self._pace.work_each
         if not speed:
@@ -158,7 +158,7 @@ class RunProgress:
         return max(0.0, ends - self._pace.since_mark)
 
 
-def _total(counts: RunCounts, parts: Sequence[Part]) -> tuple[float, float]:
+def _total(counts: RunCounts, parts: Sequence[ShardProgress]) -> tuple[float, float]:
     """Return the work of all shards, and of a mean one, estimated from the shards seen so far."""
     if counts.work_total:
         return counts.work_total, counts.work_total / counts.shards_total

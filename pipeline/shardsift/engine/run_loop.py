@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Final, Generic, TypeVar
 
 from shardsift.config import RayConfig
-from shardsift.engine.actor import ActorSpec, Report, Task
+from shardsift.engine.actor import ActorSpec, ShardResult, Task
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
 from shardsift.engine.progress import RunCounts, RunProgress
@@ -81,7 +81,7 @@ def run_tasks(
     display: Display,
     *,
     doing: str,
-    find_committed: Callable[[Any], Report | None],
+    find_committed: Callable[[Any], ShardResult | None],
     record: Callable[[Any], object],
     stall_timeout: float = inf,
 ) -> None:

@@ -22,7 +22,7 @@ from shardsift.measures import (
     MeasureRecord,
 )
 from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.outputs.output import RUN_RECORD, OutputFolder, Survey, survey
+from shardsift.outputs.output import RUN_RECORD, AnnotationSet, OutputFolder, read_annotation_set
 from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
@@ -45,7 +45,7 @@ def is_plain(url: str) -> bool:
 
 
 @contextmanager
-def imported(url: str) -> Generator[Survey]:
+def imported(url: str) -> Generator[AnnotationSet]:
     """Sort the rows of Parquet files by shard and index into annotations, in a scratch folder.
 
     Columns that are missing are null. Raises InputError if the files aren't annotations.
@@ -99,4 +99,4 @@ def imported(url: str) -> Generator[Survey]:
         if not output.committed:
             raise InputError(f"{url}: holds no rows")
         output.url = url  # which is what errors name
-        yield replace(survey(output, allow_missing=True), is_finished=True)
+        yield replace(read_annotation_set(output, allow_missing=True), is_finished=True)

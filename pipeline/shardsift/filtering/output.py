@@ -28,7 +28,7 @@ from shardsift.filtering.database import Database
 from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of
 from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, local_folder
-from shardsift.outputs.output import Part, Survey
+from shardsift.outputs.output import AnnotatedShard, AnnotationSet
 from shardsift.outputs.sealed_table import SCHEMA as ANNOTATIONS
 from shardsift.outputs.sealed_table import (
     encode_sealed,
@@ -307,7 +307,9 @@ class KeptFolder(RunFolder):
                 prune(self._new_folder)
             raise
 
-    def begin(self, summary: FilterSummary, found: Survey, outputs: Sequence[Beside]) -> None:
+    def begin(
+        self, summary: FilterSummary, found: AnnotationSet, outputs: Sequence[Beside]
+    ) -> None:
         """Delete what an earlier filter has written, and record what this one does."""
         self.sweep()
         self.delete_all([SUMMARY])
@@ -335,7 +337,7 @@ class KeptFolder(RunFolder):
         self._written.add(name)
         super().commit(name, data)
 
-    def add(self, part: Part, rows: Any) -> None:
+    def add(self, part: AnnotatedShard, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
         record = self._record

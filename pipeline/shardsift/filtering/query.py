@@ -28,7 +28,7 @@ from shardsift.filtering.rows import THREADS, Rows, read_part
 from shardsift.filtering.selection import BucketKey, Selection
 from shardsift.filtering.tables import joined_tables
 from shardsift.outputs.beside import Beside, find_beside
-from shardsift.outputs.output import Part, Survey, find_scores, survey
+from shardsift.outputs.output import AnnotatedShard, AnnotationSet, find_scores, read_annotation_set
 from shardsift.outputs.sketch import shortest
 from shardsift.threads import Track, map_ordered, no_track
 
@@ -40,13 +40,13 @@ class FilterResult:
     """Result of a filter.
 
     Attributes:
-        survey: the annotations that were read.
+        annotations: what was read.
         threshold: the lowest value that is kept; None if each bucket has its own, or chance
             decides.
         summary: counts of all rows, as in `_summary.json`: `kept`, `below_threshold` and others.
     """
 
-    survey: Survey = field(repr=False)
+    annotations: AnnotationSet = field(repr=False)
     threshold: Value
     summary: FilterSummary
 
@@ -65,7 +65,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             names = source.committed if source else set[str]()
             folder = KeptFolder(config.output, url, names, overwrite=config.overwrite)
         if source:
-            found = survey(source, allow_missing=config.allow_missing, track=track)
+            found = read_annotation_set(source, allow_missing=config.allow_missing, track=track)
         else:
             found = stack.enter_context(imported(url))
         tables = joined_tables(config.join, config.on, config.exclude)
@@ -103,7 +103,7 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
 
 
 def _choose(
-    config: FilterConfig, found: Survey, rows: Rows, selection: Selection
+    config: FilterConfig, found: AnnotationSet, rows: Rows, selection: Selection
 ) -> dict[str, Any]:
     """Find the threshold of all rows, or of each bucket. Raises InputError if there is none."""
     if config.least is not None:
@@ -123,7 +123,7 @@ def _choose(
 
 
 def _share(
-    config: FilterConfig, found: Survey, sizes: Mapping[BucketKey, int]
+    config: FilterConfig, found: AnnotationSet, sizes: Mapping[BucketKey, int]
 ) -> dict[BucketKey, int]:
     """Return how many rows of each bucket are kept. Raises InputError if that can't be done."""
     total = sum(sizes.values())
@@ -159,7 +159,7 @@ def _conditions(config: FilterConfig) -> str:
     return " and ".join(conditions)
 
 
-def _range(found: Survey) -> str:
+def _range(found: AnnotationSet) -> str:
     if found.quality.range is None:
         return ""
     low, high = (shortest(edge) for edge in found.quality.range)
@@ -168,7 +168,7 @@ def _range(found: Survey) -> str:
 
 def _write(
     config: FilterConfig,
-    found: Survey,
+    found: AnnotationSet,
     summary: FilterSummary,
     selection: Selection,
     folder: KeptFolder,
@@ -180,7 +180,7 @@ def _write(
     folder.begin(summary, found, outputs)
     uids = UidWriter(database) if "uids" in config.emit else None
 
-    def write(item: tuple[Part, NDArray[np.int32]]) -> Any:
+    def write(item: tuple[AnnotatedShard, NDArray[np.int32]]) -> Any:
         part, index_N = item
         table = read_part(found, part, _KEPT_COLUMNS)
         places_N = np.searchsorted(table["index"].to_numpy(), index_N)

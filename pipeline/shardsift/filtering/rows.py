@@ -28,7 +28,7 @@ from shardsift.filtering.output import JoinCounts
 from shardsift.filtering.tables import OWN, Table, joined_tables, open_tables, select
 from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside
-from shardsift.outputs.output import Part, Survey
+from shardsift.outputs.output import AnnotatedShard, AnnotationSet
 from shardsift.outputs.sealed_table import schema_of
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
@@ -86,7 +86,7 @@ class Rows:
     def __init__(
         self,
         config: FilterConfig,
-        found: Survey,
+        found: AnnotationSet,
         database: Database,
         tables: Sequence[Table],
         outputs: Sequence[Beside] = (),
@@ -407,7 +407,7 @@ def _ranked_kind(by: Expression | None) -> str:
     raise by.refusal(f"is {kind}; name a column of numbers")
 
 
-def read_part(found: Survey, part: Part, columns: Sequence[str]) -> Any:
+def read_part(found: AnnotationSet, part: AnnotatedShard, columns: Sequence[str]) -> Any:
     """Read columns of a shard's annotation, quality among them.
 
     Raises:

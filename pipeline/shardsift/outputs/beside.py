@@ -12,7 +12,7 @@ import pyarrow as pa
 from shardsift.columns import Column
 from shardsift.errors import ConfigError, InputError
 from shardsift.measures import Contents, MeasureRecord
-from shardsift.outputs.output import OutputFolder, Part, find_annotations, is_answer_of
+from shardsift.outputs.output import AnnotatedShard, OutputFolder, find_annotations, is_answer_of
 from shardsift.outputs.sealed_table import Footer, schema_of
 from shardsift.records import ShardReport
 from shardsift.storage.files import absolute
@@ -50,7 +50,7 @@ class Beside:
         measures = self.folder.contents.measures.values()
         return [column for measure in measures for column in measure.columns]
 
-    def read(self, part: Part, names: Sequence[str]) -> Any:
+    def read(self, part: AnnotatedShard, names: Sequence[str]) -> Any:
         """Read columns of the rows that stand beside those of a part, as a `pyarrow.Table`.
 
         Raises:
@@ -65,7 +65,7 @@ class Beside:
         self._check(part, footer)
         return table.select(names)
 
-    def report(self, part: Part) -> ShardReport | None:
+    def report(self, part: AnnotatedShard) -> ShardReport | None:
         """Return what the file beside a part reports; None if there is none. Raises as `read`."""
         if part.name not in self.folder.committed:
             self._check_lacking(part)
@@ -74,14 +74,14 @@ class Beside:
         self._check(part, footer)
         return footer.report
 
-    def _check_lacking(self, part: Part) -> None:
+    def _check_lacking(self, part: AnnotatedShard) -> None:
         if not self.may_lack:
             raise InputError(
                 f"{self.url}: has no file of {part.shard}; run its command again (`filter "
                 "--allow-missing` takes nulls for it)"
             )
 
-    def _check(self, part: Part, footer: Footer) -> None:
+    def _check(self, part: AnnotatedShard, footer: Footer) -> None:
         if not is_answer_of(footer, part):
             sources = part.rows_digest == footer.rows_digest
             what = "answers other embeddings than it has" if sources else "is of other samples"
@@ -122,7 +122,9 @@ def contents_with(contents: Contents, outputs: Sequence[Beside]) -> Contents:
     return replace(contents, measures={**contents.measures, "beside": record})
 
 
-def add_columns(table: Any, part: Part, contents: Contents, outputs: Sequence[Beside]) -> Any:
+def add_columns(
+    table: Any, part: AnnotatedShard, contents: Contents, outputs: Sequence[Beside]
+) -> Any:
     """Append the further columns of outputs to all rows of a part of annotations.
 
     A name that is taken becomes `other.attr_text`. Raises as `Beside.read`.

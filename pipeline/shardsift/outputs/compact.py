@@ -17,7 +17,14 @@ import pyarrow.parquet as pq
 from shardsift.errors import AnnotationError, OutputError
 from shardsift.outputs.digest import digest_of
 from shardsift.outputs.folder import SUMMARY, RunFolder, check_apart, check_output, is_passing
-from shardsift.outputs.output import MANIFEST, RUN_RECORD, Part, Survey, find_annotations, survey
+from shardsift.outputs.output import (
+    MANIFEST,
+    RUN_RECORD,
+    AnnotatedShard,
+    AnnotationSet,
+    find_annotations,
+    read_annotation_set,
+)
 from shardsift.outputs.records import COMPACTING, CompactRecord, RunSummary
 from shardsift.outputs.sealed_table import (
     METADATA_PREFIX,
@@ -83,7 +90,7 @@ def compact(
     source = find_annotations(url)
     check_apart(output, url)
     _claim(output, overwrite=overwrite)
-    found = survey(source, track=track)  # complete, and of one configuration
+    found = read_annotation_set(source, track=track)  # complete, and of one configuration
     source.check_manifest()
     summary = source.read_summary()
     assert summary, "a run that is complete has one"
@@ -98,7 +105,7 @@ def compact(
 
 
 def _compact(
-    found: Survey,
+    found: AnnotationSet,
     summary: RunSummary,
     target: RunFolder,
     lease: Lease,
@@ -153,10 +160,10 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
     return target, files - {COMPACTING, SUMMARY}
 
 
-def _read(found: Survey, track: Track) -> Generator[ShardRows]:
+def _read(found: AnnotationSet, track: Track) -> Generator[ShardRows]:
     """Yield the rows of all shards, once it is known that their digests are of them."""
 
-    def read(part: Part) -> ShardRows:
+    def read(part: AnnotatedShard) -> ShardRows:
         footer, table = found.folder.annotations.read_with_footer(part.name)
         if digest_of(table) != part.digest:
             raise AnnotationError(
@@ -170,7 +177,7 @@ def _read(found: Survey, track: Track) -> Generator[ShardRows]:
 
 
 def _write_file(
-    file: BinaryIO, found: Survey, shards: Iterator[ShardRows], bytes_per_file: int
+    file: BinaryIO, found: AnnotationSet, shards: Iterator[ShardRows], bytes_per_file: int
 ) -> str:
     """Write shards in row groups of their own until the file is large enough; return its SHA-256.
 

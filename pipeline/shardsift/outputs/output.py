@@ -394,7 +394,7 @@ def _stray_embeddings(plan: Plan, towers: Sequence[str], there: set[str]) -> Ite
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AnnotatedShard:
     """The file of a shard, what its footer counts, and its digests, see `Footer`.
 
     `embeddings` are the SHA-256 of those that lie beside it, by tower.
@@ -415,10 +415,10 @@ class Part:
         return self.rows - sum(self.errors.values())
 
 
-def part_of(name: str, footer: Footer) -> Part:
+def part_of(name: str, footer: Footer) -> AnnotatedShard:
     """Describe the file of this name, whose footer was read."""
     report = footer.report
-    return Part(
+    return AnnotatedShard(
         name,
         footer.shard.path,
         *(report.rows, report.errors, report.passed_over, report.digest, footer.rows_digest),
@@ -443,7 +443,7 @@ class TaskList:
         return iter(self.tasks)
 
 
-def is_answer_of(footer: Footer, part: Part) -> bool:
+def is_answer_of(footer: Footer, part: AnnotatedShard) -> bool:
     """Return whether the file with a footer stands row for row beside a part, and answers its
     embeddings, if it answers any that the part has."""
     alike = footer.rows_digest == part.rows_digest
@@ -453,12 +453,12 @@ def is_answer_of(footer: Footer, part: Part) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
+class AnnotationSet:
     """All annotations of a folder; `failed` and `missing` are names of shards without any."""
 
     folder: OutputFolder
     contents: Contents
-    parts: Sequence[Part]
+    parts: Sequence[AnnotatedShard]
     quality: QuantileMerger
     failed: Sequence[str]
     missing: Sequence[str]
@@ -507,7 +507,9 @@ class Survey:
         return sum((Counter(part.passed_over) for part in self.parts), Counter[str]())
 
 
-def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = no_track) -> Survey:
+def read_annotation_set(
+    folder: OutputFolder, *, allow_missing: bool = False, track: Track = no_track
+) -> AnnotationSet:
     """Look at all annotation files of a folder that has some.
 
     Raises:
@@ -518,7 +520,7 @@ def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = 
     failed, missing = without_annotation(folder)
     if not allow_missing:
         _check_complete(folder, missing)
-    parts: list[Part] = []
+    parts: list[AnnotatedShard] = []
     quality = QuantileMerger()
     footers = iter(track(folder.read_footers(names), "reading footers", len(names)))
     first = next(footers)
@@ -526,7 +528,7 @@ def survey(folder: OutputFolder, *, allow_missing: bool = False, track: Track = 
         _check_alike(folder.url, names[0], first, name, footer)
         parts.append(part_of(name, footer))
         quality.add(footer.report.sketch)
-    return Survey(
+    return AnnotationSet(
         folder=folder,
         contents=first.contents,
         parts=parts,

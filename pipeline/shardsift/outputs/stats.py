@@ -23,7 +23,7 @@ from shardsift.threads import Track, no_track
 
 
 @dataclass(kw_only=True, slots=True)
-class Group(Totals):
+class PartTotals(Totals):
     """Some shards together."""
 
     name: str
@@ -58,8 +58,8 @@ class Group(Totals):
 class Stats:
     """A folder of annotations in all, and by the prefix of its shards."""
 
-    total: Group
-    prefixes: Sequence[Group]
+    total: PartTotals
+    prefixes: Sequence[PartTotals]
     failed: Sequence[str]
     missing: Sequence[str]
     is_finished: bool
@@ -86,10 +86,10 @@ def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) ->
     folder = find_annotations(url)
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
     prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
-    total, groups = Group(name=url), dict[str, Group]()
+    total, groups = PartTotals(name=url), dict[str, PartTotals]()
     for report in track(_reports(folder), "reading annotations", len(folder.committed)):
         prefix = prefixes[report.shard]
-        for group in (total, groups.setdefault(prefix, Group(name=prefix))):
+        for group in (total, groups.setdefault(prefix, PartTotals(name=prefix))):
             group.add(report)
     outputs = find_beside(beside)
     names = sorted(folder.committed) if outputs else []

@@ -50,7 +50,7 @@ class Start:
     keep_top: float = 0.3
 
 
-class Report:
+class ReportPage:
     """A run, as a page shows it: its rows in order, what they can be selected by, its pictures."""
 
     def __init__(self, run: RunData) -> None:

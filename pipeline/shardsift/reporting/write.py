@@ -14,7 +14,7 @@ from shardsift.progress import Display
 from shardsift.reporting.compare import Comparison, compare_pairs, pair_up
 from shardsift.reporting.comparison_page import ComparisonPage
 from shardsift.reporting.gather import RunData, gather
-from shardsift.reporting.page import Report, Start
+from shardsift.reporting.page import ReportPage, Start
 from shardsift.reporting.pictures import LaysOut
 from shardsift.storage.files import absolute, commit, join
 from shardsift.text import count
@@ -54,7 +54,7 @@ def write_report(config: ReportConfig, display: Display) -> PageResult:
         beside=config.beside,
         track=display.track,
     )
-    report = Report(data)
+    report = ReportPage(data)
     places = report.choose(config.thumbnails)
     lay_out = _heat_maps(config, data, places, display)
     report.fetch(places, _folder_of_shards(config.shards, data.record), lay_out, display.track)

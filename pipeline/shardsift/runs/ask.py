@@ -23,7 +23,7 @@ from shardsift.outputs.output import (
     complete,
     find_scores,
     is_answer_of,
-    survey,
+    read_annotation_set,
 )
 from shardsift.outputs.records import RunRecord, RunSummary, recorded_config
 from shardsift.outputs.sealed_table import AnnotationFiles
@@ -123,7 +123,7 @@ def prepare(
     scored = source.record
     check_apart(config.output, source.url)
     check_output(config.output, ())
-    found = survey(source, track=track)
+    found = read_annotation_set(source, track=track)
     asked = AttributesMeasure(attributes, scored.fingerprint, of="embeddings")
     contents = Contents(measures={asked.name: asked.record}, sources=(MACLIP,))
     folder = OutputFolder(config.output)

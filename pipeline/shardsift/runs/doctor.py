@@ -39,7 +39,7 @@ _LEAST_SPACE = 5 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Check:
     """Result of a check; `advice` says what to do, and is empty if all is well."""
 
     what: str
@@ -47,15 +47,15 @@ class Finding:
     advice: str = ""
 
 
-def examine(config: DoctorConfig) -> Iterator[Finding]:
+def examine(config: DoctorConfig) -> Iterator[Check]:
     """Look at everything; nothing that is wrong ends it."""
-    yield Finding(
+    yield Check(
         what="Python",
         told=f"{platform.python_version()}, {platform.machine()}, "
         f"{count(os.cpu_count() or 1, 'core')}",
     )
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    yield Finding(what="packages", told=f"shardsift {__version__}, {packages}")
+    yield Check(what="packages", told=f"shardsift {__version__}, {packages}")
     yield _gpus()
     yield _cluster(config.address)
     yield _space("temporary files", Path(tempfile.gettempdir()))
@@ -79,26 +79,26 @@ def examine(config: DoctorConfig) -> Iterator[Finding]:
     yield _writing(config.seconds)
 
 
-def _gpus() -> Finding:
+def _gpus() -> Check:
     gpus, problem = describe_gpus()
     driver = Path("/proc/driver/nvidia/version")
     with suppress(OSError):
         gpus = [*gpus, driver.read_text().splitlines()[0].strip()]
     advice = f"{problem}; with --gpus-per-actor 0 actors score on CPUs" if problem else ""
-    return Finding(what="GPUs", told="; ".join(gpus) or "none", advice=advice)
+    return Check(what="GPUs", told="; ".join(gpus) or "none", advice=advice)
 
 
-def _cluster(address: str | None) -> Finding:
+def _cluster(address: str | None) -> Check:
     try:
         with connected(address):
             nodes, cpus, gpus = count_resources()
     except ShardsiftError as error:
-        return Finding(what="Ray", told="no cluster", advice=str(error))
+        return Check(what="Ray", told="no cluster", advice=str(error))
     told = f"{count(nodes, 'node')}, {count(cpus, 'core')}, {count(gpus, 'GPU')}"
-    return Finding(what="Ray", told=told)
+    return Check(what="Ray", told=told)
 
 
-def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Finding]:
+def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Check]:
     name = f"{config.model}{f' ({config.pretrained})' if config.pretrained else ''}"
     started = perf_counter()
     try:
@@ -112,11 +112,11 @@ def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Finding]:
         advice = str(error)
     else:
         took = perf_counter() - started
-        return model, Finding(what="weights", told=f"{name} loads in {took:.1f} s")
-    return None, Finding(what="weights", told=f"{name}: not here", advice=advice)
+        return model, Check(what="weights", told=f"{name} loads in {took:.1f} s")
+    return None, Check(what="weights", told=f"{name}: not here", advice=advice)
 
 
-def _place(place: str) -> tuple[str | None, Finding]:
+def _place(place: str) -> tuple[str | None, Check]:
     """Look for shards at a place, and try to write there if there are none."""
     try:
         plan = plan_shards([place])
@@ -124,21 +124,21 @@ def _place(place: str) -> tuple[str | None, Finding]:
     except ShardsiftError as error:
         no_shards = str(error)
     else:
-        return plan.probes[0], Finding(what=place, told=f"{count(plan.count, 'shard')} to read")
+        return plan.probes[0], Check(what=place, told=f"{count(plan.count, 'shard')} to read")
     try:
         check_output(place, ())
     except ShardsiftError as error:
         advice = no_shards if str(error) == no_shards else f"{no_shards}; and {error}"
-        return None, Finding(what=place, told="neither shards nor a place to write", advice=advice)
-    return None, Finding(what=place, told="can be written; no shards here")
+        return None, Check(what=place, told="neither shards nor a place to write", advice=advice)
+    return None, Check(what=place, told="can be written; no shards here")
 
 
-def _space(what: str, folder: Path) -> Finding:
+def _space(what: str, folder: Path) -> Check:
     while not folder.exists():
         folder = folder.parent
     free = disk_usage(folder).free
     advice = "that is little" if free < _LEAST_SPACE else ""
-    return Finding(what=f"space, {what}", told=f"{byte_size(free)} are free", advice=advice)
+    return Check(what=f"space, {what}", told=f"{byte_size(free)} are free", advice=advice)
 
 
 # --- speeds --------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def _per_second(step: Callable[[], float], seconds: float) -> float:
     return done / took
 
 
-def _reading(shard: str, seconds: float) -> Finding:
+def _reading(shard: str, seconds: float) -> Check:
     try:
         with open_stream(shard) as file:
 
@@ -164,8 +164,8 @@ def _reading(shard: str, seconds: float) -> Finding:
 
             speed = _per_second(read, seconds)
     except OSError as error:
-        return Finding(what="reading", told="fails", advice=str(error))
-    return Finding(what="reading", told=f"{byte_size(speed)}/s, one shard after the other")
+        return Check(what="reading", told="fails", advice=str(error))
+    return Check(what="reading", told=f"{byte_size(speed)}/s, one shard after the other")
 
 
 def _pictures_of(shard: str) -> list[bytes]:
@@ -176,28 +176,28 @@ def _pictures_of(shard: str) -> list[bytes]:
     return []
 
 
-def _decoding(pictures: list[bytes], config: DoctorConfig) -> Finding:
+def _decoding(pictures: list[bytes], config: DoctorConfig) -> Check:
     def decode() -> float:
         return len(_decoded(pictures, config))
 
     if not _decoded(pictures, config):
-        return Finding(what="decoding", told="fails", advice="not one picture can be decoded")
+        return Check(what="decoding", told="fails", advice="not one picture can be decoded")
     speed = _per_second(decode, config.seconds)
-    return Finding(what="decoding", told=f"{speed:,.0f} pictures/s and core{_size(pictures)}")
+    return Check(what="decoding", told=f"{speed:,.0f} pictures/s and core{_size(pictures)}")
 
 
-def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> Finding:
+def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> Check:
     try:
         scorer = Scorer(config.scoring(), device=config.device, loaded=model)
         images = _decoded(pictures, config)
         list(scorer.score(images[:1]))  # what is loaded at first use
         speed = _per_second(lambda: len(list(scorer.score(images[:4]))), config.seconds)
     except ShardsiftError as error:
-        return Finding(what="scoring", told="fails", advice=str(error))
-    return Finding(what="scoring", told=f"{speed:,.1f} pictures/s on {config.device}")
+        return Check(what="scoring", told="fails", advice=str(error))
+    return Check(what="scoring", told=f"{speed:,.1f} pictures/s on {config.device}")
 
 
-def _writing(seconds: float) -> Finding:
+def _writing(seconds: float) -> Check:
     block = os.urandom(_BLOCK_BYTES)
     with tempfile.TemporaryDirectory() as folder:
 
@@ -206,7 +206,7 @@ def _writing(seconds: float) -> Finding:
             return len(block)
 
         speed = _per_second(write, seconds)
-    return Finding(what="writing", told=f"{byte_size(speed)}/s, temporary files")
+    return Check(what="writing", told=f"{byte_size(speed)}/s, temporary files")
 
 
 def _decoded(pictures: list[bytes], config: DoctorConfig) -> list[RgbImage]:

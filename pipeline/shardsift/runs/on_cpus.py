@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardsift.config import RayConfig
-from shardsift.engine.actor import Report, Task
+from shardsift.engine.actor import ShardResult, Task
 from shardsift.engine.cluster import choose_actors, connected
 from shardsift.engine.environment import is_joined
 from shardsift.engine.run_loop import RunResult, run_tasks
@@ -24,7 +24,7 @@ class CpuSpec:
     is called before, in the actor's process.
     """
 
-    do: Callable[[Any, Meter], Report]
+    do: Callable[[Any, Meter], ShardResult]
     cpus: float
     get_ready: Callable[[], None] | None = None
     gpus: float = 0
@@ -41,11 +41,11 @@ class CpuSpec:
 class CpuWork:
     """Does a task, and counts it."""
 
-    def __init__(self, do: Callable[[Any, Meter], Report]) -> None:
+    def __init__(self, do: Callable[[Any, Meter], ShardResult]) -> None:
         self._do = do
         self.meter: Meter = Meter()
 
-    def __call__(self, task: Task) -> Report:
+    def __call__(self, task: Task) -> ShardResult:
         """Do it. Raises ShardError."""
         return self._do(task, self.meter)
 
@@ -60,7 +60,7 @@ def run_on_cpus(
     *,
     doing: str,
     begin: Callable[[], None],
-    find_committed: Callable[[Any], Report | None],
+    find_committed: Callable[[Any], ShardResult | None],
     record: Callable[[Any], object],
 ) -> None:
     """Have actors do all tasks, and count them in `result`; without any, do nothing.

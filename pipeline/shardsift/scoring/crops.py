@@ -129,7 +129,7 @@ _SIZES_REMEMBERED = 4096
 _ROWS_S: Places = np.arange(CROP_SIZE, dtype=np.int32)
 
 
-class Group:
+class ImageGroup:
     """Images that went to the device together.
 
     Attributes:
@@ -211,7 +211,7 @@ def _resized(
 
 def send_in_groups(
     images: Iterable[RgbImage], plan: CropPlan, most_crops: int, transfer: Transfer
-) -> Iterator[Group]:
+) -> Iterator[ImageGroup]:
     """Send images a few at a time, at most until their crops are `most_crops` or more.
 
     Images are taken when groups are, and the iterator may reuse their memory for the next.
@@ -224,10 +224,10 @@ def send_in_groups(
         crops += count_crops(height, width, plan)
         size += image.nbytes
         if crops >= most_crops or len(group) == _GROUP_IMAGES or size >= _GROUP_BYTES:
-            yield Group(group, plan, transfer)
+            yield ImageGroup(group, plan, transfer)
             group, crops, size = [], 0, 0
     if group:
-        yield Group(group, plan, transfer)
+        yield ImageGroup(group, plan, transfer)
 
 
 class _Axis(NamedTuple):

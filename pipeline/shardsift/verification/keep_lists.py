@@ -20,7 +20,7 @@ from shardsift.filtering.output import (
 from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of, is_broken
 from shardsift.outputs.folder import SUMMARY, RunFolder, is_passing
-from shardsift.outputs.output import OutputFolder, Part, find_annotations, part_of
+from shardsift.outputs.output import AnnotatedShard, OutputFolder, find_annotations, part_of
 from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.redaction import reason
 from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of
@@ -129,7 +129,7 @@ def _compare(kept: KeepListFile, name: str, annotations: AnnotationFiles) -> Non
         raise Unsound("its rows are not those of the annotation")
 
 
-def _compare_beside(kept: KeepListFile, part: Part, beside: Sequence[Beside]) -> None:
+def _compare_beside(kept: KeepListFile, part: AnnotatedShard, beside: Sequence[Beside]) -> None:
     """Raise Unsound unless the outputs that the rows were chosen by are as they were."""
     for output, digest in zip(beside, kept.footer.beside, strict=False):
         try:

@@ -22,13 +22,13 @@ from shardsift.outputs.folder import SUMMARY, RunFolder, failed_name
 from shardsift.outputs.manifest import Totals, read_outcomes
 from shardsift.outputs.output import (
     MANIFEST,
+    AnnotatedShard,
     OutputFolder,
-    Part,
     Plan,
     TaskList,
     find_annotations,
     is_answer_of,
-    survey,
+    read_annotation_set,
 )
 from shardsift.outputs.records import COMPACTING, CompactRecord, RunRecord
 from shardsift.outputs.sealed_table import Footer
@@ -87,7 +87,7 @@ class Claim:
     folder: OutputFolder
     record: RunRecord
     plan: Plan
-    parts: Mapping[str, Part] | None = None
+    parts: Mapping[str, AnnotatedShard] | None = None
     unchecked: Sequence[str] = ()
 
     @property
@@ -132,7 +132,7 @@ def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) ->
     """Find what answers should be of; if that is gone, they are compared with nothing."""
     try:
         source = find_annotations(followed(annotations, "ask again"))
-        found = survey(source, allow_missing=True)
+        found = read_annotation_set(source, allow_missing=True)
     except (UserError, AnnotationError) as error:
         shards = {n: n.removesuffix(ANNOTATION_SUFFIX) + SHARD_SUFFIX for n in folder.committed}
         tasks = [ShardTask(url=n, shard=s, annotation=n) for n, s in sorted(shards.items())]

@@ -9,7 +9,7 @@ import pytest
 
 from shardsift.engine.actor import Place
 from shardsift.engine.progress import RunProgress
-from shardsift.progress import ActorProgress, Part, Snapshot
+from shardsift.progress import ActorProgress, ShardProgress, Snapshot
 from shardsift.records import FailedShard, ShardReport, StageSeconds
 from shardsift.runs.score import ScoreCounts
 
@@ -55,10 +55,10 @@ class Actors:
             yield second, ended
             second += 1
 
-    def _part(self, second: int, shard: int, images: int, begun: int) -> dict[str, Part]:
+    def _part(self, second: int, shard: int, images: int, begun: int) -> dict[str, ShardProgress]:
         done = int((second - begun) * self.per_second) // self.batch * self.batch
         size = images * IMAGE_BYTES
-        return {f"{shard}.tar": Part(done * IMAGE_BYTES, size, done, 0)}
+        return {f"{shard}.tar": ShardProgress(done * IMAGE_BYTES, size, done, 0)}
 
 
 def watch_all(actors: Actors) -> list[tuple[int, Snapshot]]:
@@ -118,7 +118,9 @@ def test_until_an_actor_is_ready_nothing_is_scored() -> None:
 def test_actors_errors_and_failed_shards_are_shown() -> None:
     actors = Actors([10, 10, 10])
     next(actors.run())
-    actors.progress[actors.places[0]] = ActorProgress(7, {"0.tar": Part(5000, 10_000, 5, 2)})
+    actors.progress[actors.places[0]] = ActorProgress(
+        7, {"0.tar": ShardProgress(5000, 10_000, 5, 2)}
+    )
     progress = RunProgress(actors, ScoreCounts(shards_total=3), "scoring")
     assert progress.look().notes == ["2 without a score", "2 actors"]
     progress.add(ShardReport(shard="0.tar", rows=10, errors={"truncated": 3}, bytes=10_000))

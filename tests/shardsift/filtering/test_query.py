@@ -172,7 +172,7 @@ def test_a_run_that_has_not_ended_is_refused(some: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match="no run has come to its end here"):
         curate(config(some, tmp_path / "kept", keep_top=0.5))
     outcome = curate(config(some, None, keep_top=0.5, allow_missing=True))
-    assert not outcome.survey.is_finished
+    assert not outcome.annotations.is_finished
 
 
 def test_two_configurations_do_not_mix(some: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from shardsift.config.filter import FilterConfig
 from shardsift.filtering.query import curate
 from shardsift.reporting.axes import order_of
 from shardsift.reporting.gather import gather
-from shardsift.reporting.page import Report, Start
+from shardsift.reporting.page import ReportPage, Start
 from shardsift.reporting.pictures import find_equal_pictures
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
@@ -42,7 +42,7 @@ def test_groups_and_attributes_are_on_the_page(tmp_path: Path) -> None:
     scorer.attributes = {"text": (("text", "no text"),)}
     annotate_shards(tmp_path / "in", scorer, tmp_path / "scores", hashes=["sha256"])
     run = gather(str(tmp_path / "scores"))
-    report = Report(run)
+    report = ReportPage(run)
     report.fetch(report.choose(5), run.root)
     page = report.render(Start())
     assert "Of 7 rows 4 are copies of a better one by <code>sha256</code>" in page
@@ -58,4 +58,4 @@ def test_without_hashes_nothing_is_said_of_copies(tmp_path: Path) -> None:
     write_tar(tmp_path / "in" / "a.tar", [("a.png", encoded("PNG"))])
     data = gather(str(write_run(tmp_path / "in", tmp_path / "scores", FakeScorer())))
     assert find_equal_pictures(data, order_of(data)) is None
-    assert "Equal pictures" not in Report(data).render(Start())
+    assert "Equal pictures" not in ReportPage(data).render(Start())

@@ -14,7 +14,7 @@ import pytest
 from shardsift.cli.app import main
 from shardsift.errors import ErrorCode
 from shardsift.reporting.gather import RunData, gather
-from shardsift.reporting.page import Report, Start
+from shardsift.reporting.page import ReportPage, Start
 from shardsift.storage.lease import held
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
@@ -35,7 +35,7 @@ def a_run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 
 
 def page_of(run: RunData, start: Start | None = None, pictures: int = 40) -> str:
-    report = Report(run)
+    report = ReportPage(run)
     report.fetch(report.choose(pictures), run.root)
     return report.render(start or Start())
 

@@ -22,7 +22,7 @@ from shardsift.cli.app import main
 from shardsift.config import Attributes
 from shardsift.records import CropScores, ImageScore, RgbImage
 from shardsift.reporting.gather import gather
-from shardsift.reporting.page import Report, Start
+from shardsift.reporting.page import ReportPage, Start
 from tests.conftest import SHARED
 from tests.fakes import FakeScorer
 from tests.outputs import kept_rows, write_run
@@ -81,7 +81,7 @@ def the_page(scores: Path) -> str:
 
 def page_of(scores: Path, pictures: int, **options: Any) -> str:
     run = gather(str(scores), **options)
-    report = Report(run)
+    report = ReportPage(run)
     report.fetch(report.choose(pictures), run.root)
     return report.render(Start())
 

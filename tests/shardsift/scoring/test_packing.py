@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shardsift.config import CropPlan
 from shardsift.records import RgbImage
-from shardsift.scoring.crops import CROP_SIZE, Group, cut_crops, send_in_groups
+from shardsift.scoring.crops import CROP_SIZE, ImageGroup, cut_crops, send_in_groups
 from shardsift.scoring.transfer import PinnedMemory, Transfer
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def one_by_one(images: Sequence[RgbImage], plan: CropPlan) -> Tensor:
 
 
 def together(images: Sequence[RgbImage], plan: CropPlan, parts: int = 1) -> Tensor:
-    group = Group([ON_CPU.keep(image) for image in images], plan, ON_CPU)
+    group = ImageGroup([ON_CPU.keep(image) for image in images], plan, ON_CPU)
     crops_NSS3 = torch.full((group.crops, CROP_SIZE, CROP_SIZE, 3), torch.nan)
     for part in np.array_split(np.arange(group.crops), parts):
         if len(part):
@@ -66,7 +66,7 @@ def test_images_that_lie_side_by_side_are_told_apart() -> None:
     transfer = Transfer(CPU, pinned)
     assert [transfer.keep(image) is image for image in images] == [True, True, False]
     for order in (images, images[::-1]):
-        group = Group([transfer.keep(image) for image in order], "paper", transfer)
+        group = ImageGroup([transfer.keep(image) for image in order], "paper", transfer)
         crops_NSS3 = torch.empty((group.crops, CROP_SIZE, CROP_SIZE, 3))
         group.cut(0, group.crops, crops_NSS3)
         assert torch.equal(crops_NSS3, one_by_one(order, "paper"))

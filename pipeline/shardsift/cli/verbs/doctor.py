@@ -9,13 +9,13 @@ from rich.text import Text
 from shardsift.cli.console import DONE, FAILED, PlainConsole
 from shardsift.config.verbs import DoctorConfig
 from shardsift.redaction import redact
-from shardsift.runs.doctor import Finding, examine
+from shardsift.runs.doctor import Check, examine
 
 
 def run(config: DoctorConfig, console: PlainConsole) -> int:
     """Print each finding as it is there; exit code 0, or 1 if something needs doing."""
     results = PlainConsole()
-    findings, upcoming = list[Finding](), iter(examine(config))
+    findings, upcoming = list[Check](), iter(examine(config))
     while True:
         with console.busy("looking"):
             finding = next(upcoming, None)

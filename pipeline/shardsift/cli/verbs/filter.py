@@ -38,7 +38,7 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
 
 
 def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
-    rows = outcome.survey.rows
+    rows = outcome.annotations.rows
     lines: dict[str, int] = {"rows": rows}
     told = outcome.summary
     lines["kept"] = told.kept - sum(told.kept_without_score.values())
@@ -55,13 +55,13 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
         lines["excluded by name"] = told.excluded_by_list
     for code, number in told.errors.items():
         lines[f"dropped for its error: {code}"] = number
-    if further := outcome.survey.passed_over[PassedOver.FURTHER_IMAGES]:
+    if further := outcome.annotations.passed_over[PassedOver.FURTHER_IMAGES]:
         lines["images beside these, not scored: they share a key"] = further
     shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
     shards = {
-        "shards": len(outcome.survey.parts),
-        "given up when they were scored": len(outcome.survey.failed),
-        "whose annotation is missing": len(outcome.survey.missing),
+        "shards": len(outcome.annotations.parts),
+        "given up when they were scored": len(outcome.annotations.failed),
+        "whose annotation is missing": len(outcome.annotations.missing),
     }
     return Sheet(
         title=config.annotations,
@@ -91,16 +91,16 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
     if outcome.threshold is not None:
         by = f"--by {quote(config.by)} --min" if config.by != QUALITY else "--min-quality"
         lines.append(f"threshold: {by} {outcome.threshold!r}")
-    if not outcome.survey.is_finished:
+    if not outcome.annotations.is_finished:
         lines.append("no run has come to its end there: later shards are left out, uncounted")
-    lines += told_of(outcome.survey.passed_over)
+    lines += told_of(outcome.annotations.passed_over)
     if uids := outcome.summary.uids:
         lines.append(
             f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
             f"{uids.without_uid:,} kept samples have none and are left out"
         )
     for match in outcome.summary.joined:
-        found = f"{match.rows:,} of {outcome.survey.rows:,} rows found by {match.on}"
+        found = f"{match.rows:,} of {outcome.annotations.rows:,} rows found by {match.on}"
         theirs = f"{match.table_rows_found:,} of its {match.table_rows:,} rows"
         lines.append(f"{match.table}: {found}, {theirs}")
     if config.random is not None:

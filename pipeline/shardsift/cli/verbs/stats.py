@@ -8,13 +8,13 @@ from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.verbs import StatsConfig
 from shardsift.outputs.manifest import QUANTILE_RANKS
-from shardsift.outputs.stats import Group, Stats, read_stats
+from shardsift.outputs.stats import PartTotals, Stats, read_stats
 from shardsift.records import told_of
 from shardsift.text import at_most
 
 _MOST_SHARDS = 20
 
-_Cells = Callable[[Group], list[str]]
+_Cells = Callable[[PartTotals], list[str]]
 
 
 def run(config: StatsConfig, console: PlainConsole) -> int:
@@ -65,7 +65,7 @@ def _sheet(stats: Stats, title: str, headings: Sequence[str], cells: _Cells) -> 
     )
 
 
-def _columns(group: Group) -> Sheet:
+def _columns(group: PartTotals) -> Sheet:
     rows: list[list[str]] = []
     for name, spread in sorted(group.spreads.items()):
         values = spread.mean, spread.deviation
@@ -74,10 +74,10 @@ def _columns(group: Group) -> Sheet:
     return Sheet(title="columns", headings=headings, rows=rows)
 
 
-def _counts(group: Group) -> list[str]:
+def _counts(group: PartTotals) -> list[str]:
     return [f"{group.shards:,}", f"{group.rows:,}", f"{group.scored:,}"]
 
 
-def _quantiles(group: Group) -> list[str]:
+def _quantiles(group: PartTotals) -> list[str]:
     values = group.quality.quantiles(QUANTILE_RANKS)
     return [f"{value:.3f}" for value in values] if values else [""] * len(QUANTILE_RANKS)
