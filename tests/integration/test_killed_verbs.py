@@ -106,7 +106,9 @@ def test_a_killed_verb_goes_on_to_what_an_undisturbed_one_writes(verb: str, corp
     assert differences == 0
 
 
-def test_a_killed_repair_is_repaired_by_the_next(corpus: Path) -> None:
+def test_a_killed_repair_is_repaired_by_the_next(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores = corpus / "scores"
     before, summary = contents(scores), (scores / "_summary.json").read_bytes()
     broken = sorted(scores.glob("[!_]*.parquet"))[::2]
@@ -118,7 +120,7 @@ def test_a_killed_repair_is_repaired_by_the_next(corpus: Path) -> None:
         time.sleep(dice.uniform(0.5, 2.5))
         run.kill()
         run.wait()
-        os.chdir(corpus)
+        monkeypatch.chdir(corpus)
         assert main(["verify", "scores", "--repair"]) == 1
         for path in broken:
             assert not path.exists()
