@@ -1,7 +1,9 @@
-"""Read and decode while the scorer works: bounded, in order, errors in their place."""
+"""Threads and memory of a process: work in order, bounded, with errors in their place."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,3 +76,20 @@ def _threads(number: int, name: str) -> Generator[ThreadPoolExecutor]:
         raise
     finally:
         pool.shutdown(wait=waits, cancel_futures=True)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of `mallopt`, as in glibc's `malloc.h`."""
+
+_MEBIBYTE = 2**20
+
+
+def keep_heap() -> None:
+    """Keep freed memory in the process, for the next allocation.
+
+    glibc hands large blocks back at once, so that every batch of images, and every piece of a tar,
+    is paid for in page faults: a tenth of RN50's time. Elsewhere nothing is done.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_MMAP_THRESHOLD, 128 * _MEBIBYTE)
+        mallopt(_M_TRIM_THRESHOLD, 512 * _MEBIBYTE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shardsift.config import Config, RunConfig, fields_by_key
-from shardsift.config.evaluate import EvaluateConfig
 from shardsift.config.filter import FilterConfig
 from shardsift.config.verbs import (
     AskConfig,
@@ -14,6 +13,7 @@ from shardsift.config.verbs import (
     ConfigConfig,
     DemoConfig,
     DoctorConfig,
+    EvaluateConfig,
     ExplainConfig,
     ReportConfig,
     ReshardConfig,

@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.segment import Segment
@@ -17,7 +17,10 @@ from rich.text import Text
 from shardsift.cli.tables import Sheet, tables_of
 from shardsift.progress import Course, Look
 from shardsift.redaction import clean, shown
-from shardsift.text import command
+from shardsift.text import command, count
+
+if TYPE_CHECKING:  # Ray takes seconds to load
+    from shardsift.engine.run_loop import RunResult
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -107,6 +110,26 @@ class PlainConsole(Console):
 def failure(shard: str, problem: str) -> Text:
     """Format a shard or another place, and what is wrong with it."""
     return Text.assemble((shard, "red"), f": {problem}")
+
+
+def report_end(result: RunResult[Any], where: str, console: PlainConsole, again: str = "") -> int:
+    """Print the shards that failed and whether the run was stopped; return the exit code.
+
+    `again` is what the same command does besides, once nothing fails any more.
+    """
+    counts = result.counts
+    for failed in result.failed:
+        console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
+    if counts.failed:
+        console.say(
+            f"{count(counts.failed, 'shard')} failed, see {where}/_failed; the same command "
+            f"tries them again{again}"
+        )
+    if result.interrupted:
+        left = counts.shards_total - counts.shards
+        console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        return INTERRUPTED
+    return FAILED if counts.failed else DONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ score.py    what decides a score
 measures.py what is computed beside it
 run.py      a run on Ray
 filter.py   which samples to keep
-evaluate.py comparison with opinions
 verbs.py    all other verbs
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from shardsift.config import attribute_columns
-from shardsift.config.evaluate import EvaluateConfig
+from shardsift.config.verbs import EvaluateConfig
 from shardsift.evaluation.opinions import RatedShards
 from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.images.decode import decode_rgb

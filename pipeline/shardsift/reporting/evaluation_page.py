@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.config.evaluate import EvaluateConfig
+from shardsift.config.verbs import EvaluateConfig
 from shardsift.evaluation.evaluate import Evaluation
 from shardsift.evaluation.statistics import CONFIDENCE, STATISTIC_NAMES
 from shardsift.reporting.html import render_page

@@ -11,9 +11,9 @@ from shardsift.engine.actor import ShardResult, Task
 from shardsift.engine.cluster import choose_actors, connected
 from shardsift.engine.environment import is_joined
 from shardsift.engine.run_loop import RunResult, run_tasks
-from shardsift.malloc import keep_heap
 from shardsift.outputs.folder import RunFolder
 from shardsift.progress import Display, Meter
+from shardsift.threads import keep_heap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, CropPlan, Dtype, ScoreConfig
-from shardsift.malloc import keep_heap
 from shardsift.records import RgbImage
 from shardsift.scoring.clip import ClipModel, load_clip
 from shardsift.scoring.crops import cut_crops
 from shardsift.scoring.devices import decide_dtype
 from shardsift.scoring.maclip import attribute_values
 from shardsift.scoring.tower import build_tower
+from shardsift.threads import keep_heap
 
 _CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
 """Crops that a CPU encodes at a time; more gain little, and their feature maps fill memory."""

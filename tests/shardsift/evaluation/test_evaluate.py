@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shardsift.config.evaluate import EvaluateConfig
+from shardsift.config.verbs import EvaluateConfig
 from shardsift.errors import InputError
 from shardsift.evaluation.evaluate import LAPLACIAN, MAGNITUDE, OURS, SIMILARITY, evaluate
 from shardsift.images.decode import decode_rgb

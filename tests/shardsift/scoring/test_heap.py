@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 from resource import RUSAGE_SELF, getrusage
 import torch
-from shardsift.malloc import keep_heap
+from shardsift.threads import keep_heap
 
 keep_heap()
 for _ in range(40):  # malloc finds its feet

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shardsift.cli.console import DONE, PlainConsole
-from shardsift.cli.outcome import report_end
+from shardsift.cli.console import DONE, PlainConsole, report_end
 from shardsift.config.verbs import AskConfig
 from shardsift.runs.ask import answer, prepare
 from shardsift.text import beside, count

@@ -13,7 +13,7 @@ import numpy as np
 
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
-from shardsift.config.evaluate import EvaluateConfig
+from shardsift.config.verbs import EvaluateConfig
 from shardsift.evaluation.evaluate import evaluate
 from shardsift.evaluation.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.progress import Course

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shardsift.cli.console import DONE, PlainConsole
-from shardsift.cli.outcome import report_end
+from shardsift.cli.console import DONE, PlainConsole, report_end
 from shardsift.config.verbs import ReshardConfig
 from shardsift.runs.reshard import reshard
 from shardsift.text import byte_size, count

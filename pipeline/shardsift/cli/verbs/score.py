@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shardsift.cli.console import DONE, PlainConsole
-from shardsift.cli.outcome import report_end
+from shardsift.cli.console import DONE, PlainConsole, report_end
 from shardsift.config import RunConfig
 from shardsift.runs.score import LoadModel, ScoreResult, load_maclip, score
 from shardsift.text import beside, count
