@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 from tests.documentation import ROOT
@@ -90,6 +91,7 @@ class Composed:
 
 @pytest.fixture
 def composed(tmp_path: Path) -> Iterator[Composed]:
+    ray.shutdown()  # another module may have left its own, whose agent has the same port
     services = Composed(tmp_path)
     yield services
     for process in reversed(services.started):
