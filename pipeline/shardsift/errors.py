@@ -125,7 +125,7 @@ class ShardError(ShardsiftError):
         self.may_pass = may_pass
 
     def __reduce__(self) -> tuple[type[ShardError], tuple[str, str, bool]]:
-        # so that it survives the way through Ray
+        # Ray pickles it
         return type(self), (self.shard, self.problem, self.may_pass)
 
 
@@ -133,7 +133,7 @@ class AnnotationError(ShardsiftError):
     """A file that is not a Shardsift annotation, or a damaged one."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # Arrow takes two lines for some damage
+        super().__init__(" ".join(message.splitlines()))  # some of Arrow's messages have two lines
 
 
 class ImageError(ShardsiftError):
@@ -144,4 +144,4 @@ class ImageError(ShardsiftError):
         self.code = code
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorCode, str]]:
-        return type(self), (self.code, str(self))  # so that it survives the way out of a process
+        return type(self), (self.code, str(self))  # pickled on its way out of a decoder process

@@ -152,7 +152,7 @@ class Pace:
         is_new = not self._marks or work > self._last.work or items > self._last.items
         if not is_new and now - self._last.time > _STILL_SECONDS:
             is_new = True
-            if work < self._last.work:  # a shard had to begin anew
+            if work < self._last.work:  # a shard was started again
                 self._marks.clear()
         if is_new:
             self._marks.append(mark)

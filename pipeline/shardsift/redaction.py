@@ -7,13 +7,13 @@ import re
 import traceback
 
 _LOGIN = re.compile(
-    r"""(?:(?<=://)|(?<![\w/.]))  # behind a protocol, or bare, as s3fs names a file
-    [^\s/:@'"]*:(?!//|\d+/)       # the user; a port is none
-    [^\s@'"]+@                    # the secret of an S3 key may hold slashes
-    | (?<=://)[^\s/:@'"]+@        # a token in the user's place""",
+    r"""(?:(?<=://)|(?<![\w/.]))  # after a protocol, or bare, as s3fs names files
+    [^\s/:@'"]*:(?!//|\d+/)       # the user; not a port
+    [^\s@'"]+@                    # an S3 secret may contain slashes
+    | (?<=://)[^\s/:@'"]+@        # a token in place of the user""",
     re.VERBOSE,
 )
-_QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*(?<![:;,.)])")  # what stands behind it stays
+_QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"]*(?<![:;,.)])")  # trailing punctuation stays
 
 
 def redact(text: str) -> str:
@@ -22,9 +22,9 @@ def redact(text: str) -> str:
 
 
 _CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tabs and line breaks: of C0 and C1, and DEL
-    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # what changes the direction of text
-    "\ud800-\udfff]"  # halves of characters, which can't be encoded
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0, C1 and DEL, except tab and line feed
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # changes of the direction of text
+    "\ud800-\udfff]"  # lone surrogates, which can't be encoded
 )
 
 

@@ -23,7 +23,7 @@ def is_starved(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or "can't start new thread" in told
-        or "failed to map segment" in told  # of a library that is loaded
+        or "failed to map segment" in told  # a library can't be loaded
         or "Cannot allocate memory" in told
     )
 

@@ -290,7 +290,7 @@ def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
     annotation = join(output, name)
     if encoded.embeddings and not _is_beside(annotation, encoded.embeddings):
         guard()
-        delete(annotation)  # of a shard that is scored again: embeddings would not be its own
+        delete(annotation)  # the old one must not stand beside new embeddings
     for tower, embeddings in encoded.embeddings.items():
         commit(join(output, embeddings_name(name, tower)), embeddings.data, guard)
     commit(annotation, encoded.annotation, guard)
@@ -310,7 +310,7 @@ def _stages(clock: StageClock, seconds: float, decoders: int) -> dict[str, Stage
     busy = {"read": 0.0, "decode": 0.0, "score": 0.0, "write": 0.0} | clock.seconds
     del busy["turn"]
     wait_for_images = busy.pop("wait", 0.0)
-    busy["score"] -= wait_for_images  # the scorer draws the images that it waits for
+    busy["score"] -= wait_for_images  # the scorer's time includes waiting for images
     workers = dict.fromkeys(busy, 1) | {"decode": decoders}
     return {
         stage: StageSeconds(busy=own, waiting=max(0.0, workers[stage] * seconds - own))
@@ -350,9 +350,9 @@ def _score_rows(
             _count_begun(chunk, pictures, own)
             yield from (picture for picture in pictures if not isinstance(picture, ImageError))
 
-    with closing(images()) as stream:  # ends the threads if it raises
+    with closing(images()) as stream:  # stops the threads on an error
         with clock.measure("score"):
-            all_images = chain(iter(list(islice(stream, 1))), stream)  # the first is there
+            all_images = chain(iter(list(islice(stream, 1))), stream)  # wait for the first image
         with clock.measure("turn"):
             turn.acquire()
         try:

@@ -23,7 +23,7 @@ from shardsift.redaction import reason
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track
 
-if TYPE_CHECKING:  # torch is loaded by who makes a scorer
+if TYPE_CHECKING:  # whoever makes a scorer has loaded torch
     from shardsift.scoring.scorer import ImageScorer
 
 Location = str | PathLike[str]

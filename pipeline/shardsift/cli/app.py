@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
 
     `extra` goes to the verb: `load` takes the place of what loads MA-CLIP, in `score`.
     """
-    # What ends a container ends a run as Ctrl-C does.
+    # SIGTERM, as from a container's stop, ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(app(args=arguments, standalone_mode=False, obj=extra) or 0)
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
     except (KeyboardInterrupt, _StoppedBySignalError) as stop:
         return _interrupted(str(stop))
     except SystemExit as stop:
-        if stop.code != signal.SIGTERM:  # with which Ray ends a process while it starts
+        if stop.code != signal.SIGTERM:  # Ray exits so if a SIGTERM arrives while it starts
             raise
         return _interrupted()
     except OSError as error:
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
                 "this process has no memory or threads left; end what else runs here, or raise its "
                 f"limits (ulimit -v, ulimit -u), and run the same command again ({reason(error)})"
             )
-        # What the parser raises is click's or typer's own copy of it, depending on the version.
+        # Parse errors are click's or those of typer's copy of click, depending on the version.
         if not hasattr(error, "format_message"):
             raise
         return _complain(_parse_error(error))
@@ -178,7 +178,7 @@ def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
         code = main(arguments, **extra)
     except Exception:  # noqa: BLE001  # a fault of ours; its traceback may hold names of files
         sys.stderr.write(shown(traceback.format_exc()))
-        code = FAILED  # Python's own for what is raised
+        code = FAILED  # as Python exits for an uncaught error
     logging.shutdown()
     with suppress(BrokenPipeError):  # the reader of the results has closed the pipe
         sys.stdout.flush()

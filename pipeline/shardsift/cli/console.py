@@ -158,7 +158,7 @@ def start_console(talk: Talk | None = None) -> PlainConsole:
     handler.addFilter(clean)
     handler.setLevel(logging.WARNING if talk.quiet else logging.NOTSET)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
-    logging.getLogger("huggingface_hub").propagate = False  # it prints its lines itself
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
     for package in ("shardsift", "jobs"):
         logging.getLogger(package).setLevel(logging.DEBUG if talk.verbose else logging.INFO)
     return console

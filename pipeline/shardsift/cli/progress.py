@@ -72,7 +72,7 @@ def _draw(console: Console, look: Look, ended: Event) -> None:
 def _log(often: float, seldom: float, look: Look, ended: Event) -> None:
     started = logged = monotonic()
     while not ended.wait(min(_LOOK_SECONDS, often)):
-        shown = look()  # more often than it is logged, so that its speed is right
+        shown = look()  # read more often than logged, for an exact speed
         now = monotonic()
         if now - logged >= (often if logged - started < _OFTEN_SECONDS else seldom):
             logged = now

@@ -19,7 +19,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 def bundled_configs() -> dict[str, Path]:
     """Find the configs that come with Shardsift, by name."""
     package = Path(__file__).parents[1]
-    folder = package / "configs"  # of a wheel; in a checkout they lie at its root
+    folder = package / "configs"  # in a wheel; in a checkout they lie at its root
     if not folder.is_dir():
         folder = package.parents[1] / "configs"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
@@ -95,7 +95,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: is nested too deeply for a config") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date raises ValueError
         raise ConfigError(f"{_place_in(file, error)}: not YAML: {_line(error)}") from error
     if content is None:
         return {}

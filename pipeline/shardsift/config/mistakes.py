@@ -92,7 +92,7 @@ class ValueSources:
         """Describe all errors that pydantic has found."""
         found = error.errors()
         deep = {one["loc"][0] for one in found if len(one["loc"]) > 1}
-        # A list of which no word is right is too short, too: that is no second mistake.
+        # If all words of a list are wrong, "too short" is no second mistake.
         told = [one for one in found if one["type"] != "too_short" or one["loc"][0] not in deep]
         return list(dict.fromkeys(map(self._mistake, told)))
 
@@ -101,7 +101,7 @@ class ValueSources:
         problem = _problem(found)
         if deeper and found["type"] == "missing":
             problem = "one is missing"
-        if not key:  # several settings that don't go together
+        if not key:  # a conflict between several settings
             return f"{self._file}: {problem}" if self._file and not self._flags else problem
         if found["type"] == "missing" and not deeper:
             return f"{self.place(key)} has to be given: {self._fields[key].description}"

@@ -136,7 +136,7 @@ class ShardActor:
 
     def __init__(self) -> None:
         self._work: Work | None = None
-        handler = logging.StreamHandler()  # into Ray's file for this process
+        handler = logging.StreamHandler()  # Ray writes it to a file of this process
         handler.addFilter(clean)
         logging.basicConfig(handlers=[handler])
 
@@ -160,7 +160,7 @@ class ShardActor:
                 actor_spec: ActorSpec = ray.get(spec[0])
                 self._work = actor_spec.make_work()
                 _report_progress(relay, self.place(), self._work.meter)
-        except Exception as error:  # whatever it is, it is told, and tried elsewhere
+        except Exception as error:  # reported as StartTrouble; another node is tried
             logger.debug("an actor can't start", exc_info=error)
             return StartTrouble(reason=describe(error))
         return Ready(place=self.place())

@@ -24,7 +24,7 @@ _EPSILON = 1e-6
 _LEAST_FREE_BYTES = 20 << 20
 _LEAST_ADDRESS_SPACE = 20 << 30
 _KNOCK_SECONDS = 5.0
-_LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # where ray.init says that it looks
+_LATEST_CLUSTER = Path("/tmp/ray/ray_current_cluster")  # the file that ray.init reads for `auto`
 _WITHOUT_GPU = "pass --gpus-per-actor 0 to score on CPUs, which is slow"
 
 logger: Final = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
             _check_machine()
             options |= {"include_dashboard": False, "num_cpus": cpus}
         else:
-            # Its nodes may lack Shardsift, or have another version than this process.
+            # The nodes may lack Shardsift, or have another version than this process.
             options["runtime_env"] = {"py_modules": [_PACKAGE]}
         where = (address or "auto") if is_joined(address) else "local"
         try:
@@ -61,13 +61,13 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         except OSError as error:
             raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
         except ValueError as error:
-            if "merge" in str(error):  # the environment of a submitted job with ours
+            if "merge" in str(error):  # the job's runtime environment can't be merged with ours
                 raise ConfigError(
                     "this job brings py_modules along, and the engine hands its own package to the "
                     "actors as one; submit the job without them"
                 ) from error
             raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
-        except Exception as error:  # Ray raises RuntimeError, its own errors, and plain Exception
+        except Exception as error:  # Ray raises RuntimeError, its own types, and Exception
             logs = _ray_folder() / "session_latest" / "logs"
             raise EngineError(f"Ray can't start: {_line(error)}; its logs are in {logs}") from error
         yield
@@ -104,7 +104,7 @@ def _check_machine() -> None:
 def _own_signals() -> Generator[None]:
     """Keep our handler of SIGTERM, which Ray replaces by one that ends the process on the spot."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # where no handler can be set, by Ray neither
+        yield  # other threads can't set handlers, and neither does Ray
         return
     before = signal.getsignal(signal.SIGTERM)
     try:

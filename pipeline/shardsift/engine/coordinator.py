@@ -75,15 +75,15 @@ class Coordinator:
         self._upcoming: Task | None = None
         self._retries: deque[Task] = deque()
         self._retry_pause = retry_pause
-        self._paused: list[tuple[float, Task]] = []  # each with the time at which it goes on
-        self._to_run_alone: deque[Task] = deque()  # each to be tried in an actor of its own
+        self._paused: list[tuple[float, Task]] = []  # due time and task
+        self._to_run_alone: deque[Task] = deque()  # tasks to be tried in an actor of their own
         self._begun = 0  # shards taken from the run's list that have no outcome yet
         self._attempts: dict[str, int] = {}
         self._finishing = False
         self.progress: Mapping[Place, ActorProgress] = {}
         self._last_look = self._last_ready = fleet.now()
         self._awaited: dict[Call, ActorSlot] = {}
-        self._starting: set[ActorSlot] = set()  # will soon take work
+        self._starting: set[ActorSlot] = set()  # slots that will soon take work
         self._free: tuple[dict[ActorSlot, None], ...] = tuple({} for _ in range(IN_FLIGHT))
         self._slots = [self._new_slot() for _ in range(actors)]
 
@@ -150,12 +150,12 @@ class Coordinator:
             slot = next(iter(self._free[0]))
             slot.runs_alone = True
             self._submit(slot, self._to_run_alone.popleft())
-        for free in self._free:  # one shard for every slot before a second for any
+        for free in self._free:  # every slot gets one shard before any gets a second
             # As many slots as there are shards to run alone get no second one, and are soon empty.
             reserved = 0 if free is self._free[0] else len(self._to_run_alone)
             while len(free) > reserved and (task := self._next_task()):
                 self._submit(next(islice(free, reserved, None)), task)
-            if self._starting:  # of few shards, the first actor there mustn't take two
+            if self._starting:  # if shards are few, the first actor mustn't take two
                 return
 
     def _next_task(self) -> Task | None:
@@ -221,7 +221,7 @@ class Coordinator:
                 task, answer.reason, self._retries, may_pass=answer.may_pass
             )
         else:
-            yield cast(ShardResult, answer)  # a shard's call gives nothing else
+            yield cast(ShardResult, answer)  # a shard's call has no other answer
 
     def _on_start(self, slot: ActorSlot, answer: Answer) -> Iterator[Outcome]:
         self._starter.on_answer(slot, answer)
@@ -235,7 +235,7 @@ class Coordinator:
         tasks = [task for _, task in slot.under_way]
         slot.under_way.clear()
         ran = len(tasks) if self._fleet.overlaps else 1
-        forgotten = self._fleet.overlaps and self._finishing  # another may have run beside it
+        forgotten = self._fleet.overlaps and self._finishing  # another shard may have run beside it
         slot.failed_attempts = [
             FailedAttempt(
                 task=task,

@@ -19,7 +19,7 @@ def prepare_ray(address: str | None = None) -> None:
     What the user has set stands.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The coordinator reports failures itself, once and in a line.
+    # The coordinator logs failures itself, once, in one line.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     if "ray" in sys.modules:

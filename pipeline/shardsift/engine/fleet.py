@@ -138,7 +138,7 @@ class RayFleet:
 
     def __init__(self, spec: ActorSpec) -> None:
         self.overlaps: bool = spec.overlaps
-        self._spec = [ray.put(spec)]  # once: it holds a model
+        self._spec = [ray.put(spec)]  # put once: it contains the model
         self._relay = ProgressRelay()
         self._options: dict[str, Any] = {
             "num_gpus": spec.gpus,
@@ -147,7 +147,7 @@ class RayFleet:
             "max_task_retries": 0,
         }
         if self.overlaps:
-            # Others keep to the process's first thread, in which a CPU scores a quarter faster.
+            # On CPUs one thread is used, the process's first, in which scoring is a quarter faster.
             self._options |= {"max_concurrency": IN_FLIGHT}
 
     def start_actor(self, avoided: Collection[str]) -> Any:
@@ -185,7 +185,7 @@ class RayFleet:
     def wait(self, calls: Collection[Call], seconds: float) -> Collection[Call]:
         """Return all calls that have an answer, once one has."""
         refs = cast(list[Any], list(calls))
-        if not refs:  # every actor pauses before its next start
+        if not refs:  # all actors are paused
             sleep(seconds)
             return []
         done, _ = ray.wait(refs, num_returns=1, timeout=seconds)

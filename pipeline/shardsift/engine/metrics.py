@@ -75,7 +75,7 @@ class ActorMetrics:
         self._shards.inc(tags={"status": "committed"})
         counts = {"scored": report.rows - sum(report.errors.values()), **report.errors}
         for status, count in counts.items():
-            if count:  # a counter takes no zero
+            if count:  # Prometheus counters refuse 0
                 self._images.inc(count, tags={"status": status})
         for stage, seconds in report.stages.items():
             for state, spent in (("busy", seconds.busy), ("waiting", seconds.waiting)):

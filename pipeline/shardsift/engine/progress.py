@@ -99,7 +99,7 @@ class RunProgress:
         self._clock = clock
         self._lock = Lock()
         self._pace = Pace()
-        self._ended: dict[str, float] = {}  # shards that a reading may still hold as under way
+        self._ended: dict[str, float] = {}  # shards that a late report may still show as under way
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard that has its outcome."""

@@ -124,7 +124,7 @@ class ActorStarter:
         match failure.kind:
             case FailureKind.RESTARTING:
                 self._await_place(slot)
-            case FailureKind.BROKEN:  # say by a CUDA error
+            case FailureKind.BROKEN:  # for example after a CUDA error
                 self.restart(slot)
             case FailureKind.DEAD:
                 self.start(slot)
@@ -145,7 +145,7 @@ class ActorStarter:
             slot.place, slot.stale_place, slot.failed_starts = answer.place, None, 0
             slot.enter(Stage.READY, None, self._fleet.now())
             self._was_one_ready = True
-        elif answer == slot.stale_place:  # a kill takes a moment to arrive
+        elif answer == slot.stale_place:  # the killed process may still answer once
             self._await_place(slot)
         else:
             assert isinstance(answer, Place), "a start call has no other answer"
@@ -189,7 +189,7 @@ class ActorStarter:
             slot.enter(Stage.GIVEN_UP, None, self._fleet.now())
             if not is_alive:
                 self._fleet.stop(slot.actor)
-            # One that lives is left there: else its GPU would go to the next actor that restarts.
+            # A living actor keeps its GPU, or the next actor would restart on the same bad GPU.
             if self._left:
                 logger.warning(
                     "gave up an actor%s after %d starts: %s; %d go on",

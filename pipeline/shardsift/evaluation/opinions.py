@@ -133,6 +133,6 @@ def _opinion(value: object) -> float | None:
         return None
     try:
         opinion = float(value)
-    except OverflowError:  # an integer of hundreds of digits
+    except OverflowError:  # an integer with hundreds of digits
         return None
     return opinion if math.isfinite(opinion) else None

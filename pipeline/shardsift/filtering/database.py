@@ -90,13 +90,13 @@ class Database:
 
     @contextmanager
     def _asking(self, sources: Mapping[str, Any]) -> Generator[duckdb.DuckDBPyConnection]:
-        connection = self._connection.cursor()  # of its own, so that queries may overlap
+        connection = self._connection.cursor()  # one cursor a query, so that queries may overlap
         try:
             for name, source in sources.items():
                 connection.register(name, source)
             yield connection
         except (duckdb.Error, pa.ArrowException, RuntimeError) as error:
-            if "interrupt" in str(error).lower():  # by a signal, which DuckDB answers itself
+            if "interrupt" in str(error).lower():  # DuckDB handles SIGINT itself
                 raise KeyboardInterrupt from None
             if self._failure is not None:
                 raise self._failure from None
@@ -147,7 +147,9 @@ def escaped(file: str) -> str:
 def told(error: Exception) -> str:
     """Shorten what DuckDB says to its first line, without the kind of error and its settings."""
     line, *further = str(error).split("\n")
-    if "CSV Error on Line" in line and len(further) > 1:  # the line itself comes in between
+    if (
+        "CSV Error on Line" in line and len(further) > 1
+    ):  # the message has the CSV line in the middle
         line += f": {further[1]}"
     line = line.partition(", or SET ")[0]
     kind, colon, problem = line.partition(" Error: ")

@@ -82,7 +82,7 @@ def imported(url: str) -> Generator[AnnotationSet]:
                 if not str(shard).endswith(SHARD_SUFFIX):
                     raise InputError(f"{url}: {shard!r} is no shard's name: that ends in .tar")
                 folder, _, name = f"/{shard}".rpartition("/")
-                check_folder(folder)  # or it might lead out of the scratch folder
+                check_folder(folder)  # else a path might lead out of the scratch folder
                 check_file(name)
                 if (np.diff(table["index"].to_numpy()) <= 0).any():
                     raise InputError(f"{url}: has an index of {shard} twice")
@@ -98,5 +98,5 @@ def imported(url: str) -> Generator[AnnotationSet]:
         output = OutputFolder(scratch)
         if not output.committed:
             raise InputError(f"{url}: holds no rows")
-        output.url = url  # which is what errors name
+        output.url = url  # the name for errors
         yield replace(read_annotation_set(output, allow_missing=True), is_finished=True)

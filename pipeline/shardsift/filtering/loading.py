@@ -158,7 +158,7 @@ class _ShardLocator:
         """Note the folder in which shards were scored, and the given one, if there is one."""
         self._is_given = given is not None
         root = _spelled(scored_below if given is None else given)
-        without_protocol = root.partition("://")[2]  # as Ray Data's paths in buckets are
+        without_protocol = root.partition("://")[2]  # Ray Data's paths in buckets lack the protocol
         self._roots = [root, absolute(without_protocol)] if without_protocol else [root]
         self._moved_to: str | None = None
 

@@ -52,7 +52,7 @@ from shardsift.storage.lease import is_held
 from shardsift.storage.local import Guard, no_guard, prune
 from shardsift.version import __version__
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 DTYPE = np.dtype("u8,u8")
 _HEX = "^[0-9a-fA-F]{32}$"
@@ -294,12 +294,12 @@ class KeptFolder(RunFolder):
         try:
             with self.hold() as lease:
                 self.files: set[str] = RunFolder(self.url).files
-                self._claim()  # another filter may have come to its end meanwhile
+                self._claim()  # another filter may have finished meanwhile
                 try:
                     yield
                 except BaseException:
-                    if lease.is_mine():  # or it may be another one's by now
-                        with suppress(OutputError):  # what went wrong first is what matters
+                    if lease.is_mine():  # else another filter has taken the folder over
+                        with suppress(OutputError):  # report the first error, not this one
                             self.delete_all(self._written)
                     raise
         except BaseException:

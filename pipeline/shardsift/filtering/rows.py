@@ -34,7 +34,7 @@ from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join
 from shardsift.threads import Track, map_ordered, no_track
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 logger: Final = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Rows:
         """
         self._fill(track)
         ((rows,),) = self._database.run("SELECT count(*) FROM rows")
-        if rows > self._found.rows:  # a table has a key twice
+        if rows > self._found.rows:  # the table has a key twice
             for table in self._tables:
                 table.merge(self._database, self._named.values())
             self._fill(track)
@@ -240,7 +240,7 @@ class Rows:
         value = f"CAST({self._by.sql} AS {self.kind})"
         if self.kind not in ("FLOAT", "DOUBLE"):
             return value
-        # of -0.0 and 0.0 none is better
+        # -0.0 and 0.0 rank alike
         cases = f"WHEN isnan({value}) THEN NULL WHEN {value} = 0 THEN 0"
         return f"CASE {cases} ELSE {value} END"
 
@@ -252,7 +252,7 @@ class Rows:
         Raises InputError if it has none of them, or if its key names several samples.
         """
         found, key = f"found{table.number}", f"key{table.number}"
-        ((rows, keys),) = self._database.run(  # a GROUP BY spills, a count(DISTINCT) doesn't
+        ((rows, keys),) = self._database.run(  # GROUP BY can spill to disk, count(DISTINCT) can't
             f"SELECT coalesce(sum(own), 0)::BIGINT, count(*) FROM (SELECT count(*) AS own "
             f"FROM rows WHERE {found} GROUP BY {key})"
         )

@@ -55,7 +55,7 @@ class Selection:
         value, kind = least, self._kind
         if self._kind == "FLOAT":
             value = shortest(least)
-        elif self._kind != "DOUBLE":  # beyond 64 bits any number does
+        elif self._kind != "DOUBLE":  # clamped: beyond 64 bits all bounds are alike
             value, kind = ceil(min(max(least, -(2.0**65)), 2.0**65)), "HUGEINT"
         cut = f"CAST('{value}' AS {kind}) AS lowest, 0::UBIGINT AS lowest_tie"
         self._database.run(f"CREATE TABLE cuts AS SELECT DISTINCT bucket, {cut} FROM rows")

@@ -205,7 +205,7 @@ class Table(Source):
         self.keys: Sequence[Key] = ()
         self._on = on
         self._once = ""
-        self._names: Mapping[str, str] = {}  # as DuckDB has them, by those in the files
+        self._names: Mapping[str, str] = {}  # DuckDB's names by the files' own
         self._found, reader = find_files(url)
         if not excludes and "measures" in read_metadata(self._found[0]):
             raise InputError(
@@ -236,7 +236,7 @@ class Table(Source):
             raise InputError(f"{self.url}: holds no rows")
         pairs = self._pairs(own)
         self.keys = [self._key(left, right, own) for left, right in pairs]
-        if self.sql.startswith("read_csv"):  # or 1e5 would be a number
+        if self.sql.startswith("read_csv"):  # else 1e5 would be read as a number
             texts = {right for left, right in pairs if own[left] == "VARCHAR"}
             types = ", ".join(f"{quoted(self._names[name])}: 'VARCHAR'" for name in sorted(texts))
             self.sql: str = self.sql.removesuffix(")") + f", types = {{{types}}})"
@@ -324,7 +324,7 @@ class Table(Source):
         """Make a key: what annotations have as text is compared as text."""
         kind, there, sql = own[left], self.kinds[right], quoted(self._names[right])
         if kind == "VARCHAR" and not _NESTED.match(there):
-            is_bytes = there == "BLOB"  # as some writers of Parquet keep text
+            is_bytes = there == "BLOB"  # some writers of Parquet store text as bytes
             return Key(
                 left, right, f"TRY(decode({sql}))" if is_bytes else f"CAST({sql} AS VARCHAR)"
             )
@@ -422,7 +422,7 @@ def select(
     for number, table in enumerate(tables):
         names.append(f"t{number}.found IS TRUE AS found{number}")
         selected = f"({table.select(columns)}) t{number}"
-        # the right side of a join is held: let it be the smaller one
+        # DuckDB holds the right side of a join in memory: put the smaller table there
         if table.rows <= rows:
             joined = f"{joined} LEFT JOIN {selected} ON {table.condition()}"
         else:
@@ -440,8 +440,8 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
     is_glob, problem = bool({*"*?["} & {*url}), f"no table here; name {_KINDS}"
     if reader:
         try:
-            open_read(url).close()  # which a pipe refuses, for which DuckDB would wait
-        except OSError as error:  # a folder may be called so, too, as Spark's are
+            open_read(url).close()  # raises for a pipe; DuckDB would wait for it
+        except OSError as error:  # it may be a folder, as Spark writes them
             problem = problem if is_glob else f"can't be read: {reason(error)}"
         else:
             return [url], reader
@@ -451,7 +451,7 @@ def find_files(url: str) -> tuple[Sequence[str], str]:
         folder, slash, _ = before.rpartition("/")
         folder, pattern = (folder or "/", url) if slash else (".", f"./{url}")
         matches = pattern_of(pattern).match
-    # hidden is, or no data, what begins so, such as Delta's log
+    # skip hidden names and those that hold no data, such as Delta's log
     names = [n for n in list_files(folder) if not any(p[0] in "_." for p in n.split("/") if p)]
     for end, sql in _READERS.items():
         found = [n for n in sorted(names) if _ends(n, end) and matches(join(folder, n))]

@@ -62,7 +62,7 @@ _HAS_AVIF = bool(features.check("avif"))
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if _HAS_AVIF else []))
 """Names of the formats in Pillow."""
 
-Image.init()  # registers all formats; Pillow's way of doing so when first needed isn't thread-safe
+Image.init()  # registers all formats now; Pillow's lazy registration isn't thread-safe
 
 _STRIP_ROWS = 256
 
@@ -114,7 +114,7 @@ def decode_rgb(data: bytes, max_pixels: int, *, upright: bool = True) -> RgbImag
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(ErrorCode.TOO_LARGE, str(error)) from error
-    except Exception as error:  # Pillow's decoders raise nearly anything
+    except Exception as error:  # Pillow's decoders raise many types
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             raise MemoryError("no memory is left to decode an image") from error
         raise ImageError(_code_of(error, data), _told(error)) from error
@@ -170,7 +170,7 @@ def as_rgb(image: AnyImage | None, name: str, max_pixels: int = sys.maxsize) -> 
             return _upright(_to_rgb(*_loaded(image)), _exif_of(image))
         except ImageError as error:
             raise ImageError(error.code, f"{name}: {error}") from error
-        except Exception as error:  # Pillow's decoders raise nearly anything
+        except Exception as error:  # Pillow's decoders raise many types
             raise ImageError(_code_of(error), f"{name}: {_told(error)}") from error
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -297,7 +297,8 @@ def _upright(pixels_HW3: RgbImage, exif: bytes) -> RgbImage:
     turn = _TURNS.get(formats.orientation(exif))
     if turn is None:
         return pixels_HW3
-    turned_HW = np.ascontiguousarray(turn(pixels_HW3.view("V3")[..., 0]))  # pixels stay together
+    # turn whole pixels, not channels
+    turned_HW = np.ascontiguousarray(turn(pixels_HW3.view("V3")[..., 0]))
     return turned_HW.view(np.uint8).reshape(*turned_HW.shape, 3)
 
 
@@ -314,11 +315,11 @@ def _to_rgb(image: Image.Image, clear_HW: Mask | None) -> RgbImage:
 
 
 def _convert(image: Image.Image, from_white: bool) -> RgbImage:
-    if image.mode.startswith("I;16"):  # greys, which a TIFF may count from white
+    if image.mode.startswith("I;16"):  # in a TIFF, 0 may be white
         high_HW = (np.asarray(image) >> 8).astype(np.uint8)
         return np.stack([~high_HW if from_white else high_HW] * 3, axis=2)
     if image.mode in _ALPHA_MODES or (image.mode == "P" and "transparency" in image.info):
-        # Pillow has no way from premultiplied greys but this.
+        # Pillow converts premultiplied greys to LA alone.
         colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
         return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))

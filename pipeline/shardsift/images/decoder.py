@@ -174,7 +174,8 @@ def decode_or_error(file: bytes | memoryview, max_pixels: int) -> Picture:
     try:
         return decode_rgb(bytes(file), max_pixels)
     except ImageError as error:
-        return ImageError(error.code, str(error))  # one without a traceback, which holds the file
+        # without the traceback, which would keep the file in memory
+        return ImageError(error.code, str(error))
 
 
 def _file_of(sample: Sample) -> bytes | Unloaded:

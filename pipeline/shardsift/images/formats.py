@@ -43,7 +43,7 @@ def orientation(block: bytes) -> int:
     for at in range(begin, min(begin + count * size, len(block)), size):
         if int.from_bytes(block[at : at + 2], order) == _ORIENTATION:
             width = _UNSIGNED.get(int.from_bytes(block[at + 2 : at + 4], order), 0)
-            value = at + size // 2 + 2  # behind tag, kind and count
+            value = at + size // 2 + 2  # the value stands behind tag, type and count
             found = int.from_bytes(block[value : value + width], order)
             return found if 1 <= found <= 8 else 1
     return 1
@@ -113,7 +113,7 @@ def _tiff_tags(data: bytes) -> _Tags | None:
     tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if is_big else 8])
     file = io.BytesIO(data)
     file.seek(at)
-    tags.load(file)  # stops where a value lies beyond the end
+    tags.load(file)  # stops at a value that lies beyond the end
     return tags if len(tags) >= count else None
 
 

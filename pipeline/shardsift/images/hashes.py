@@ -51,8 +51,8 @@ def perceptual_hash(picture: RgbImage) -> int:
     As `imagehash.phash` does it, to the bit: which of the 8x8 lowest frequencies of the grey
     picture, made 32x32, are above their median; row by row, the first one is the highest bit.
     """
-    # Only one of scipy's transforms gives these bits, also where frequencies are rounding errors.
-    # It takes 0.2 s to import, which processes that hash nothing do without.
+    # Other transforms of scipy round differently, and frequencies near 0 would change their bits.
+    # Imported here: it takes 0.2 s, which processes without hashes save.
     from scipy.fftpack import dct
 
     grey = Image.fromarray(picture).convert("L")

@@ -80,7 +80,7 @@ def has_too_many_scans(data: bytes, pixels: int) -> bool:
     most = _MOST_SCANNED_PIXELS // max(1, pixels)
     if len(data) < most * _LEAST_SCAN_BYTES or not _may_have_scans(data):
         return False
-    # What stands behind the picture, as a phone's video, may hold the marker by chance.
+    # Data behind the picture, such as a phone's video, may contain the marker by chance.
     return data.count(_SCAN_MARKER) > most and _count_scans(data, most + 1) > most
 
 
@@ -130,7 +130,7 @@ def lacks_pixels(data: bytes, image: Image.Image) -> bool:
         return False
     end = _find_end(data)
     with Image.open(io.BytesIO(data[:end] + _OTHER_PIXELS + data[end:])) as other:
-        # By strips: whole copies of a large picture would fill the memory.
+        # In strips: copies of a large picture would fill the memory.
         tops = range(0, image.height, _STRIP_ROWS)
         strips = [(0, top, image.width, min(top + _STRIP_ROWS, image.height)) for top in tops]
         return any(other.crop(strip).tobytes() != image.crop(strip).tobytes() for strip in strips)
@@ -156,7 +156,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     while at + 4 <= len(data):
         marker = data[at + 1]
         if data[at] != 0xFF:
-            at = data.find(b"\xff", at)  # libjpeg skips it as well
+            at = data.find(b"\xff", at)  # libjpeg skips these bytes, too
             if at < 0:
                 return
         elif marker == 0xFF:
@@ -201,7 +201,7 @@ def decode_plain(data: bytes, max_pixels: int) -> RgbImage | None:
         return None
     try:
         pixels_HW3: RgbImage = simplejpeg.decode_jpeg(data)
-    except ValueError:  # also of what is only a warning
+    except ValueError:  # simplejpeg raises for mere warnings, too
         return None
     last_pixel = pixels_HW3[-1, -1].tolist()
     is_filler = all(abs(value - FILLER) <= 1 for value in last_pixel)
@@ -216,7 +216,7 @@ def _plain_pixels(data: bytes) -> int:
     pixels = 0
     last_end = 2
     for marker, begin, end in segments(data):
-        if begin != last_end:  # bytes between segments, which libraries pass over in their own ways
+        if begin != last_end:  # libraries skip bytes between segments in different ways
             return 0
         last_end = end
         if marker in _PLAIN_FRAMES:

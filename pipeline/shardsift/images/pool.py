@@ -154,7 +154,7 @@ class _Worker:
         """Kill the process, unless it has ended; tell by what it ended."""
         self._connection.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.1)  # what ended by itself says why
+            self._process.wait(0.1)  # a process that ended by itself has an exit code
         self._process.kill()
         status = self._process.wait()
         return signal.Signals(-status).name if status < 0 else f"exit code {status}"

@@ -70,7 +70,7 @@ class Slabs:
             number = self._add()
         memory = self._memory[number]
         slab: Bytes = np.frombuffer(memory, np.uint8)
-        # By whatever thread lets go of the last view, and at whatever moment: so without a lock.
+        # May run in any thread at any moment, when the last view is freed: takes no lock.
         weakref.finalize(slab, _give_back, memory, self._free, number).atexit = False
         return number, slab
 

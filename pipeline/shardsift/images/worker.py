@@ -66,8 +66,9 @@ def reached_in(slab: Bytes) -> npt.NDArray[np.int64]:
 
 def main(jobs: int, memory: int) -> None:
     """Answer jobs until the other end closes; both arguments are descriptors."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: who started this ends it
-    warnings.filterwarnings("ignore", module="PIL")  # broken files get rows, not log lines
+    # Ctrl-C reaches the whole process group; the parent ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", module="PIL")  # broken files get rows, no log lines
     Thread(target=_end_with_asker, args=(jobs,), daemon=True).start()
 
     @cache
@@ -76,7 +77,7 @@ def main(jobs: int, memory: int) -> None:
         return shared, np.frombuffer(shared, np.uint8)
 
     with Connection(jobs) as connection:
-        connection.send(None)  # up and running
+        connection.send(None)  # tells the parent that this process is ready
         while True:
             try:
                 job: Job = connection.recv()
@@ -95,7 +96,7 @@ def main(jobs: int, memory: int) -> None:
 def _end_with_asker(jobs: int) -> None:
     """End this process, whatever it is at, when the other end of its socket is closed."""
     poll = select.poll()
-    poll.register(jobs, 0)  # hearing of hang-ups alone
+    poll.register(jobs, 0)  # reports hang-ups alone
     poll.poll()
     os._exit(0)
 
@@ -106,7 +107,7 @@ def _do(job: Job, slab: Bytes) -> Iterator[tuple[Pixels | ImageError, Prepared]]
     def files() -> Iterator[memoryview]:
         for number, (begin, end) in enumerate(job.files):
             reached[0] = number
-            # Its signal ends this process, whatever a library is at.
+            # SIGPROF ends this process even in the middle of library code.
             signal.setitimer(signal.ITIMER_PROF, job.wanted.seconds)
             yield slab[begin:end].data
 

@@ -90,16 +90,18 @@ def compact(
     source = find_annotations(url)
     check_apart(output, url)
     _claim(output, overwrite=overwrite)
-    found = read_annotation_set(source, track=track)  # complete, and of one configuration
+    # raises unless complete and of one configuration
+    found = read_annotation_set(source, track=track)
     source.check_manifest()
     summary = source.read_summary()
     assert summary, "a run that is complete has one"
     check_output(output, ())
     with held(output) as lease:
-        target, own = _claim(output, overwrite=overwrite)  # which may be another one's by now
+        # another command may have claimed it meanwhile
+        target, own = _claim(output, overwrite=overwrite)
         target.sweep()
         target.lease = lease
-        target.delete_all([SUMMARY])  # readers look for it
+        target.delete_all([SUMMARY])  # readers take it for the end of a run
         target.delete_all(own)
         return _compact(found, summary, target, lease, bytes_per_file, track)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 
 class TableDigest:
@@ -24,7 +24,7 @@ class TableDigest:
 
     def __init__(self, schema: Any) -> None:
         """Begin with no rows; `schema` names the columns, in their order."""
-        # Of each column: which values are there, the sizes of its strings, the values.
+        # For each column: validity, string sizes, values.
         self._columns = {name: tuple(hashlib.sha256() for _ in range(3)) for name in schema.names}
 
     def add(self, table: Any) -> None:
@@ -104,7 +104,7 @@ def is_broken(data: bytes) -> bool:
     content = body[: -len(_MARK) - _SUM_BYTES]
     mark, checksum = body[len(content) : -_SUM_BYTES], body[-_SUM_BYTES:]
     alike = sum(one == other for one, other in zip(mark, _MARK, strict=False))
-    if alike < len(_MARK) // 2:  # a mark with an error of its own is one all the same
+    if alike < len(_MARK) // 2:  # a mark with flipped bits still counts as a mark
         return False
     return mark != _MARK or hashlib.sha256(content + footer).digest() != checksum
 

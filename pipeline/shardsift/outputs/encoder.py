@@ -26,7 +26,7 @@ from shardsift.outputs.sealed_table import (
 from shardsift.outputs.sketch import quantile_sketch
 from shardsift.records import ShardIdentity, ShardReport
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 MOST_TAR_SIZE = 2**31 - 1
 """Images of more bytes have no `tar_size`."""
@@ -139,7 +139,7 @@ def _array(field: Any, values: Sequence[Any], *, is_further: bool) -> Any:
         values = [None if size is None or size > MOST_TAR_SIZE else size for size in values]
     if field.type == LABEL:
         return pa.array(values, pa.string()).dictionary_encode().cast(field.type)
-    if is_further and pa.types.is_floating(field.type):  # those of `maclip` are finite
+    if is_further and pa.types.is_floating(field.type):  # values of `maclip` are finite already
         array = pa.array(values, field.type, from_pandas=True)
         return pc.if_else(pc.is_finite(array), array, pa.scalar(None, field.type))
     return pa.array(values, field.type)

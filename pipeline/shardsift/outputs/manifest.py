@@ -209,7 +209,7 @@ def _row(outcome: ShardReport | FailedShard) -> dict[str, Any]:
 
 
 def _report(row: dict[str, Any]) -> ShardReport:
-    count_of(row["sketch"])  # raises if it is damaged
+    count_of(row["sketch"])  # raises if the sketch is damaged
     return ShardReport(
         shard=row["shard"],
         rows=row["rows"],

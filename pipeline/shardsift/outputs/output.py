@@ -366,7 +366,7 @@ def complete(
         "actors": actors,
         "fingerprint": contents.fingerprint,
     }
-    if folder.committed:  # the plan may be a listing of a bucket: not for nothing
+    if folder.committed:  # walking the plan may list a bucket: only if needed
         earlier = (t.annotation for t in plan if t.annotation in folder.committed)
         for report in folder.reports(earlier):
             manifest.add(report)

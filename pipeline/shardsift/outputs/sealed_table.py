@@ -196,7 +196,7 @@ def parse_metadata(metadata: Mapping[str, str]) -> Footer:
         raise ValueError(first_problem(error)) from error
     if told.fingerprint != contents.fingerprint:
         raise ValueError("names another fingerprint than its measures do")
-    count_of(told.sketch)  # raises if it is damaged
+    count_of(told.sketch)  # raises if the sketch is damaged
     return Footer(
         contents=contents,
         shard=told.shard,
@@ -428,7 +428,7 @@ class AnnotationFiles:
     url: str
     measures: Mapping[str, str] | None = None
     places: Mapping[str, Place] = field(default_factory=dict[str, Place])
-    # a token of this opening, for the same URL may be compacted anew
+    # unique to this opening: the URL may be compacted again
     _opened: str = field(default_factory=token_hex)
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> Any:

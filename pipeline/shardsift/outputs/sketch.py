@@ -175,7 +175,7 @@ def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
 
     DataSketches' own iterator gives wrong weights if the lowest level is empty.
     """
-    if sketch[0] != _PREAMBLE_INTS:  # the short form of one value or none
+    if sketch[0] != _PREAMBLE_INTS:  # the short form for one value or none
         values_N = np.frombuffer(sketch, "<f4", offset=_SHORT_BYTES)
         pieces = [(values_N[:1], 1.0)] if len(values_N) else []
         value = float(values_N[0]) if pieces else 0.0

@@ -169,7 +169,7 @@ def _labels(name: str, label: str, sql: str, values: Any, empty: str = "") -> La
     place_N = encoded.indices.fill_null(len(known)).to_numpy()
     counts = np.bincount(place_N, minlength=len(known) + 1)
     if not empty:
-        counts[-1] = 0  # null is no label
+        counts[-1] = 0  # null has no label
     (there,) = np.nonzero(counts)
     chosen = there[np.argsort(-counts[there], kind="stable")][:_MOST_LABELS]
     chosen = sorted(chosen, key=lambda place: (place == len(known), str(_at(known, place))))
@@ -226,7 +226,7 @@ def pack(
     """
     quality_N = run.numbers("quality").astype(np.float32)[order]
     scored = int(np.isfinite(quality_N).sum())
-    bits = (quality_N[:scored] + np.float32(0)).view("<u4")  # -0.0 is 0.0
+    bits = (quality_N[:scored] + np.float32(0)).view("<u4")  # turns -0.0 into 0.0
     ranks = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype("<u4")
     steps = np.diff(ranks, prepend=np.zeros(1, "<u4"))
     planes = [steps.view(np.uint8).reshape(-1, 4).T.ravel()]

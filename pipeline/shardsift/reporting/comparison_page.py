@@ -61,7 +61,7 @@ def find_shift(pairs: Pairs) -> Shift:
 
 
 def _rank(values_N: NDArray[np.float64]) -> Ranks:
-    # as 1 - share is spelled elsewhere, so that the cuts are the same to the bit
+    # 1 - share, as everywhere else, so that the cuts are equal to the bit
     shares = np.arange(_HUNDREDTHS - 1, 0, -1) / _HUNDREDTHS
     lowest = np.quantile(values_N, 1 - shares)
     return np.searchsorted(lowest, values_N, side="right").astype(np.uint8)

@@ -59,7 +59,7 @@ def _plots(evaluation: Evaluation, config: EvaluateConfig) -> Iterator[Mapping[s
             return _HEIGHT - np.clip((values - low) / ((high - low) or 1), 0, 1) * _HEIGHT
 
         line = np.linspace(first, last, _CURVE_POINTS)
-        # It was fitted to opinions that are turned so that higher is better.
+        # The curve was fitted to opinions whose sign was turned, so that higher is better.
         curve = found.curve(line) * (-1 if config.higher_is_worse else 1)
         chosen = np.linspace(0, len(x_N) - 1, min(len(x_N), _DOTS)).astype(int)
         yield {

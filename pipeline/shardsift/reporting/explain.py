@@ -3,7 +3,7 @@
 In a notebook:
 
 >>> from shardsift import Scorer, explain
->>> explain("photo.jpg", Scorer("compact"))  # which shows the picture
+>>> explain("photo.jpg", Scorer("compact"))  # in a notebook, this shows the picture
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def draw(explanation: Explanation, scale: Scale | None = None) -> Any:
     frame = (0, width, height, 0)
     shown = explanation.image[::thinning, ::thinning]
     plain.imshow(shown, extent=frame)
-    # grey below the colours, which would mix with the picture's own
+    # grey below the heat map, so that its colours don't mix with the picture's
     hot.imshow(shown.mean(axis=2), extent=frame, cmap="gray", vmin=0, vmax=255)
     for axes in (plain, hot):
         axes.set_axis_off()

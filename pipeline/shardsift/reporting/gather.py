@@ -189,7 +189,7 @@ def gather(
     folder.check_manifest()
     found, names = folder.files, sorted(folder.committed)
     summary = folder.read_summary()
-    # while a run goes on, or if it was stopped, the manifest is that of an earlier one
+    # until a run has finished, the manifest is that of an earlier run
     totals = _totals(url) if MANIFEST in found and summary else None
     rows = totals.rows if totals else None
     most = limit if rows is None or rows > limit else None
@@ -224,7 +224,7 @@ def _count_planned(record: RunRecord | None) -> int | None:
     try:
         return plan_shards(record.patterns()).count if record else None
     except (UserError, OSError):
-        return None  # as if the corpus has moved
+        return None  # the corpus may have moved
 
 
 def _totals(url: str) -> Totals:
@@ -241,7 +241,7 @@ def _newest(url: str, names: Sequence[str]) -> datetime | None:
         try:
             return modified(join(url, name))
         except OSError:
-            return None  # as of a compacted one, which has no file of its own
+            return None  # a compacted annotation has no file of its own
 
     with ThreadPoolExecutor(_THREADS, "report") as pool:
         known = [time for time in pool.map(when, names[:MAX_FILES]) if time is not None]
@@ -269,7 +269,7 @@ def _read_rows(
         table = add_columns(table, part_of(name, footer), folder.contents, outputs)
         if share is None or len(table) <= share:
             return table, len(table)
-        # the file's own dice: threads come in any order
+        # a generator for each file: threads finish in any order
         dice = np.random.default_rng([seed, *name.encode()])
         return table.take(np.sort(dice.choice(len(table), share, replace=False))), len(table)
 

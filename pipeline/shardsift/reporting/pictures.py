@@ -377,7 +377,7 @@ def find_equal_pictures(run: RunData, order: Places) -> EqualPictures | None:
 
 # --- samples by their keys -----------------------------------------------------------------------
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 _LOOKUP_THREADS = 16
 _LOOKUP_COLUMNS = ("key", "shard", "index", "tar_offset", "tar_size", "quality", "error")

@@ -77,7 +77,7 @@ def _heat_maps(
     """Load the model that computes heat maps, and print what they cost; None without a model."""
     if config.model is None or not places:
         return None
-    with display.busy("loading the model"):  # torch, too, takes seconds
+    with display.busy("loading the model"):  # importing torch takes seconds, too
         from shardsift.reporting.explain import HeatMaps
         from shardsift.scoring.scorer import Scorer
 

@@ -143,7 +143,7 @@ class ReshardFolder(RunFolder):
         own = {tar for tar in tars if self._has_counts(tar)}
         try:
             plan = read_plan(join(self.url, PLAN), self.read_record().plan, root, self.url)
-        except OutputError:  # --overwrite plans again
+        except OutputError:  # with --overwrite a new plan is made
             return own | ({SIZES, META} if self.is_finished else set())
         for name, content in ((SIZES, encode_sizes(plan)), (META, encode_meta(plan))):
             if name in self.files and (self.is_finished or self._reads(name) == content):
@@ -169,9 +169,9 @@ class ReshardFolder(RunFolder):
         """Delete what is to be replaced, and save the plan, before the first tar."""
         self.sweep()
         if self.plan is None:
-            self.delete_all([SUMMARY])  # readers look for it
+            self.delete_all([SUMMARY])  # readers take it for the end of a run
             self.delete_all(self._stale)
-            # Last of the old, and first of the new: until then --overwrite finds what is ours.
+            # The old record goes last, the new one comes first: --overwrite knows our files by it.
             self.delete_all([RECORD])
             data = plan.encode()
             record = ReshardRecord(
@@ -188,7 +188,7 @@ class ReshardFolder(RunFolder):
         try:
             size = identify(task.url, task.shard).size
             stats = ShardStats.decode(read_bytes(join(self.url, stats_name(task.shard))))
-        except FileNotFoundError:  # its writer may have been killed between the tar and its counts
+        except FileNotFoundError:  # its writer was killed after the tar, before its counts
             return None
         except DocumentError as error:
             logger.warning("%s: its counts are damaged (%s); written again", task.shard, error)
@@ -232,7 +232,7 @@ class ReshardFolder(RunFolder):
                 "command again"
             )
         if folder := local_folder(join(self.url, FAILED_FOLDER)):
-            prune(folder)  # DataComp's trainer looks for shards in every folder
+            prune(folder)  # DataComp's trainer would look for shards in empty folders
         summary = ReshardSummary(
             output_shard_count=len(plan),
             output_shard_format=SHARD_FORMAT,
@@ -267,6 +267,6 @@ def _changes(record: ReshardRecord, intent: ReshardIntent) -> str:
     there, here = record.model_dump(), intent.model_dump()
     if there["keep_list"] != here["keep_list"]:
         return "the keep-list is another one"
-    may_differ = {"root", "keep", "annotations", "version"}  # all may have moved
+    may_differ = {"root", "keep", "annotations", "version"}  # these may change: all may have moved
     names = [name for name in here if name not in may_differ and there[name] != here[name]]
     return "; ".join(f"{name}: {there[name]} there, {here[name]} here" for name in names)

@@ -188,7 +188,7 @@ class Packer:
             if self._samples:
                 self._close()
                 return begin
-            end = begin + 1  # a sample larger than a shard has one of its own
+            end = begin + 1  # a sample that is larger than a shard gets a shard of its own
         size = int(ends_N[end - 1]) - before
         row = self._output, shard, int(index_N[begin]), int(index_N[end - 1]), end - begin, size
         for column, value in zip(self._rows.values(), row, strict=True):

@@ -28,7 +28,7 @@ from shardsift.shards.tars import BLOCK, Member, members_in, padded, read_member
 from shardsift.storage.files import Ranges, open_ranges, open_stream
 from shardsift.threads import map_ordered
 
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
+pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 PLACES = ("key", "tar_offset", "tar_size", "error", "image_ext", "sha256")
 """Columns that say where samples lie, which of them have no image, and what their images are."""
@@ -245,7 +245,7 @@ def find_files(piece: BytesIO, row: KeptRow, begin: int, shift: int) -> Mapping[
     `begin` is a place in the piece where a sample begins, `shift` how much less places in the
     piece are than in the shard.
     """
-    # The header of the next image, which is of another sample, needn't be looked at.
+    # The next image belongs to another sample; its header isn't needed.
     for key, files in by_key(members_in(piece, begin, row.end - shift - BLOCK)):
         if key == row.key and any(m.data + shift == row.offset for m in files.values()):
             return files
@@ -297,7 +297,7 @@ def _samples_in(piece: Piece, shard: str) -> Iterator[RawSample]:
     done, done_shift = 0, -1
     for row, shift in piece.rows:
         begin = row.begin - shift
-        if shift == done_shift:  # the sample before was read in the same go
+        if shift == done_shift:  # read together with the sample before
             begin = max(begin, done)
         files = find_files(tar, row, begin, shift)
         if not files:

@@ -33,7 +33,7 @@ from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
 from shardsift.runs.score import find_committed
 from shardsift.threads import Track, no_track
 
-if TYPE_CHECKING:  # a mistake is told before torch is loaded
+if TYPE_CHECKING:  # mistakes are reported before torch is loaded
     from shardsift.scoring.questions import Questions
 
 LoadQuestions = Callable[[ScoreConfig, Attributes], "Questions"]

@@ -190,7 +190,7 @@ def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> C
     try:
         scorer = Scorer(config.scoring(), device=config.device, loaded=model)
         images = _decoded(pictures, config)
-        list(scorer.score(images[:1]))  # what is loaded at first use
+        list(scorer.score(images[:1]))  # loads what is loaded at first use
         speed = _per_second(lambda: len(list(scorer.score(images[:4]))), config.seconds)
     except ShardsiftError as error:
         return Check(what="scoring", told="fails", advice=str(error))

@@ -273,7 +273,7 @@ def score(config: RunConfig, display: Display, load: LoadModel = load_maclip) ->
         return _rehearse(run, display)
     if run.shards_to_score == 0:
         nothing = RunResult(counts=ScoreCounts(shards_total=0))
-        if not run.folder.is_finished:  # an earlier run ended between its last shard and here
+        if not run.folder.is_finished:  # an earlier run was killed after its last shard
             with ManifestWriter() as manifest:
                 _complete(run, manifest, nothing.counts, actors=0)
         shards = count(run.plan.count, "shard")
@@ -338,7 +338,7 @@ def _score_shards(run: Run, actors: int, display: Display) -> ScoreResult:
             record=record,
             stall_timeout=config.stall_timeout if config.gpus_per_actor else inf,
         )
-        if not result.interrupted:  # the summary says that a run came to its end
+        if not result.interrupted:  # a summary means that the run has finished
             _complete(run, manifest, result.counts, actors)
     return result
 

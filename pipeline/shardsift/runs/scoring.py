@@ -48,7 +48,7 @@ class ScoringSpec:
 
     def make_work(self) -> Scoring:
         """Put the model where it computes. Raises DeviceError if it can't compute there."""
-        # Pillow warns of every odd EXIF block; those images get rows, not log lines.
+        # Pillow warns of every odd EXIF block; such images get rows, no log lines.
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
         decoder = make_decoder(self.decode_workers, scorer.pin)

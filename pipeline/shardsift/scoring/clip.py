@@ -79,7 +79,7 @@ def unreachable() -> str | None:
     host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
     answered: list[bool] = []
 
-    def knock() -> None:  # in a thread: to look up a name may take as long as it likes
+    def knock() -> None:  # in a thread: a DNS lookup has no time limit
         try:
             socket.create_connection((host, port), _PROBE_SECONDS).close()
         except OSError:
@@ -159,7 +159,7 @@ def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
         name, normalisation = _register(Path(name))
     try:
         found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
-    except Exception as error:  # the hub client raises many types
+    except Exception as error:  # the hub's client raises many types
         raise _DownloadError(str(error)) from error
     if found is None:
         raise ModelError(
@@ -180,7 +180,7 @@ def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
         elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
             visual.trunk.pos_embed.data.zero_()
     if hasattr(model.visual, "output_tokens"):
-        model.visual.output_tokens = False  # which CoCa's text decoder wants
+        model.visual.output_tokens = False  # CoCa asks for tokens, for its text decoder
     model.eval().requires_grad_(False)
     scale_311, shift_311 = _normalisation(model)
     text = _TextTower(model, architecture.name)
@@ -294,7 +294,7 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
                 pretrained_text=False,
                 weights_only=not is_torchscript,
             )
-        except Exception as error:  # open_clip and the hub client raise many types
+        except Exception as error:  # open_clip and the hub's client raise many types
             raise _cannot_load(config, error) from error
     if random:
         logger.warning("weights are random: these scores carry no meaning")
@@ -357,7 +357,7 @@ class _TextTower:
         self._name = name
         try:
             self._tokenizer = open_clip.get_tokenizer(name)
-        except Exception as error:  # the hub client raises many types
+        except Exception as error:  # the hub's client raises many types
             reason = " ".join(str(error).split())[:300]
             raise ModelError(
                 f"--model {name}: its tokenizer can't be downloaded: {reason}"

@@ -150,7 +150,7 @@ class ImageGroup:
         pixels_K = np.array([height * width for height, width in self._sizes])
         self._origin_K = (np.cumsum(pixels_K) - pixels_K).astype(np.int32)
         self._width_K = np.array([width for _, width in self._sizes], np.int32)
-        # Where a patch begins, and how far it is from row to row: both 0 of an image as a whole.
+        # First pixel of each patch, and the distance of its rows; both 0 for a whole image.
         self._width_N = np.repeat(self._width_K, self.counts)
         self._width_N[self._whole_K] = 0
         whole_12 = np.zeros((1, 2), np.int32)
@@ -171,7 +171,7 @@ class ImageGroup:
         has_patches = len(place_K) < end - begin
         patches = [start_NS] if has_patches else []
         tables = self._transfer.send_table([place_K, *patches, *self._resizing(wholes)])
-        if has_patches:  # something is written in the places of wholes, too, and then replaced
+        if has_patches:  # places of whole images are written, too, and replaced below
             rows_PR = self.pixels_B.unfold(0, _ROW_BYTES, _CHANNELS)
             patches_NR = rows_PR.index_select(0, tables.pop(1).flatten())
             into_NSS3.view(-1, _ROW_BYTES).copy_(patches_NR)

@@ -120,5 +120,5 @@ def _free_memory(device: torch.device) -> str:
 def _name(device: torch.device) -> str:
     try:
         return torch.cuda.get_device_name(device)
-    except (RuntimeError, AssertionError):  # the same that is about to be told
+    except (RuntimeError, AssertionError):  # the same error that is being reported
         return f"device {device}"

@@ -56,7 +56,7 @@ class Encoder:
         if self.device.type == "cpu":
             self.crops_at_a_time = _CPU_BATCH[dtype]
             keep_heap()
-        visual = deepcopy(model.visual)  # which is taken apart
+        visual = deepcopy(model.visual)  # it is taken apart below
         tower = build_tower(visual, model.feature_values, dtype, self.device)
         self._tower = tower.to(self.device)
         self.text_P2D: Tensor = model.text_P2D.to(self.device)

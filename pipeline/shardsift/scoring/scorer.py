@@ -146,8 +146,8 @@ class Scorer:
     def _prepare(self, encoder: Encoder, batch_size: int, *, embeddings: bool) -> None:
         self.encoder = encoder
         self.embedding_values: int = encoder.text_P2D.shape[2] if embeddings else 0
-        # Kernels round by the size of their batch, and not by what else is in it. So the encoder
-        # gets steps of one size, and a score is the same to the bit whatever the batch it shares.
+        # Kernels round by the size of the batch, not by its other images. So the encoder
+        # gets steps of one size, and a score is the same to the bit whatever shares its batch.
         self._step = max(MIN_BATCH, min(batch_size, encoder.crops_at_a_time or batch_size))
         self.batch_size: int = math.ceil(batch_size / self._step) * self._step
         self._values = len(CUES) + len(encoder.attributes)
@@ -226,7 +226,7 @@ class Scorer:
             begin = 0
             while crop_counts and (end := begin + crop_counts[0]) <= scores_VN.shape[1]:
                 crop_counts.popleft()
-                whole = end - 1 - rest  # the last crop, and so in the batch that has come
+                whole = end - 1 - rest  # the last crop, which lies in this batch
                 quality, q_sim, q_mag, w_sim, *_ = scores_VN[:, begin:end]
                 yield ImageScore(
                     per_crop=CropScores(
@@ -329,7 +329,7 @@ class Scorer:
             columns["error"] = [
                 str(one.code) if isinstance(one, ImageError) else None for one in found
             ]
-        # Hugging Face's batches are no dicts; their images would be encoded anew.
+        # Hugging Face's batches are no dicts; returned images would be encoded again.
         return {**batch, **columns} if isinstance(batch, dict) else columns
 
     @torch.inference_mode()
@@ -337,7 +337,7 @@ class Scorer:
         self, images: Iterable[RgbImage], crop_counts: deque[int]
     ) -> Iterator[Fetched]:
         """Pack crops into batches; scores of a batch come when `lag` more have been started."""
-        # The call's own: other threads, and images that are scored on the way, have theirs.
+        # Local to this call: other threads, and nested calls, have their own.
         batch_NSS3 = self._empty_batch()
         filled = 0
         started: deque[Fetch] = deque()
@@ -358,7 +358,7 @@ class Scorer:
         if filled:
             whole_steps = math.ceil(filled / self._step) * self._step
             scores_VN, features_ND = self._score_batch(batch_NSS3[:whole_steps])
-            # What lies behind them are crops of earlier batches.
+            # The crops behind them are left from earlier batches.
             own = Batch(scores_VN[:, :filled], features_ND[:filled])
             started.append(fetch_later(own))
         for fetch in started:
@@ -377,7 +377,7 @@ class Scorer:
         return Batch(torch.cat(scores, dim=1), torch.cat(features))
 
     def _encode(self, crops_NSS3: Tensor) -> Tensor:
-        # Permuted, not copied: what lies channels-last stays so, and convolves faster.
+        # A view: the memory stays channels-last, which convolves faster.
         return self.encoder.encode(crops_NSS3.permute(0, 3, 1, 2))
 
     def _finish(self, features_ND: Tensor) -> Batch:

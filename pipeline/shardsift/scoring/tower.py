@@ -201,7 +201,7 @@ class ConvolutionalTower(nn.Module):
         super().__init__()
         self.trunk: nn.Sequential = nn.Sequential(*_in_dtypes(stages, feature_values, dtype))
         self.trunk.to(memory_format=layout)
-        if layout != torch.channels_last:  # which is how pixels come
+        if layout != torch.channels_last:  # pixels come channels-last
             self.trunk.insert(0, _Planes())
         self.pool = pool
 
@@ -260,7 +260,7 @@ def build_tower(
         _fold_batch_norms(visual)
         stages = _fast_stages(visual, dtype, device) or _resnet_stages(parts)
         pool = MeanQueryPool(parts.attnpool)
-        # Kernels of CUDA in float32 take planes, and would turn every feature map there and back.
+        # CUDA's float32 kernels take planes, and would convert every feature map twice.
         takes_planes = device.type == "cuda" and dtype == "float32"
         layout = torch.contiguous_format if takes_planes else torch.channels_last
         return ConvolutionalTower(stages, pool, feature_values, dtype, layout)
@@ -333,6 +333,7 @@ def _fold_batch_norms(module: nn.Module) -> None:
         if isinstance(part, nn.BatchNorm2d):
             assert conv is not None, f"no convolution before {name}"
             setattr(module, conv_name, fuse_conv_bn_eval(conv.double(), part.double()).float())
-            setattr(module, name, getattr(part, "act", nn.Identity()))  # timm's norms activate
+            # timm's norms include the activation
+            setattr(module, name, getattr(part, "act", nn.Identity()))
         _fold_batch_norms(part)
         conv, conv_name = (part, name) if isinstance(part, nn.Conv2d) else (None, "")

@@ -47,13 +47,13 @@ def fetch_later(batch: Batch) -> Fetch:
     device = batch.scores_VN.device
     if device.type == "cpu":
         return lambda: Fetched(*(part.numpy() for part in batch))
-    with torch.cuda.device(device):  # or the event would belong to another's stream
+    with torch.cuda.device(device):  # else the event belongs to the current device's stream
         hosts = [
             torch.empty(part.shape, dtype=part.dtype, pin_memory=part.numel() > 0) for part in batch
         ]
         for host, part in zip(hosts, batch, strict=True):
             host.copy_(part, non_blocking=True)
-        copied = torch.cuda.Event(blocking=True)  # leaves its core to others meanwhile
+        copied = torch.cuda.Event(blocking=True)  # waits without using a core
         copied.record()
 
     def fetch() -> Fetched:
@@ -138,7 +138,8 @@ class Transfer:
             self._under_way.popleft()
         with torch.cuda.stream(self._stream):
             sent = _joined([run.to(self._device, non_blocking=True) for run in runs])
-            self._under_way.append((self._stream.record_event(), images))  # which hold the memory
+            # keeps their memory alive
+            self._under_way.append((self._stream.record_event(), images))
         return self._arrived(sent, self._stream)
 
     def send_table(self, parts: Sequence[npt.NDArray[Any]]) -> list[Tensor]:

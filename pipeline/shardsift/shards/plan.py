@@ -157,7 +157,7 @@ def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
     there = absolute(folder).rstrip("/")
     inside = f"{root.rstrip('/')}/"
     moved = [there + given[len(inside) - 1 :] for given in inputs if f"{given}/".startswith(inside)]
-    # A list, or a pattern that begins above the root, says nothing of the new place.
+    # A list, or a pattern that begins above the root, doesn't give the new place.
     plan = plan_shards(moved if len(moved) == len(inputs) else [there])
     return plan.below(there)
 
@@ -189,8 +189,8 @@ def _unique(patterns: Iterable[str]) -> Iterator[str]:
     Raises:
         InputError: if two shards would share an annotation.
     """
-    seen: set[int] = set()  # hashes take 60 MB for a million shards, names would take thrice that
-    odd: set[int] = set()  # of the few locations that could be spelled otherwise, as they'd be then
+    seen: set[int] = set()  # hashes: 60 MB for a million shards; names would take three times that
+    odd: set[int] = set()  # normalised forms of the few locations that have another spelling
     for url in _absolute(patterns):
         if hash(url) in seen:
             continue
@@ -205,7 +205,7 @@ def _unique(patterns: Iterable[str]) -> Iterator[str]:
 
 
 def _absolute(patterns: Iterable[str]) -> Iterator[str]:
-    folders: dict[str, str] = {}  # `absolute` takes a while, and most shards share their folder
+    folders: dict[str, str] = {}  # cached: `absolute` is slow, and most shards share their folder
     for location in expand(patterns):
         folder, _, name = location.rpartition("/")
         if not folder or folder.endswith((":", "/")):

@@ -183,7 +183,7 @@ def _further_pages(image: bytes) -> int:
     pages = 0
     with suppress(Exception), Image.open(BytesIO(image), formats=("TIFF",)) as tiff:
         for number in range(1, _MOST_PAGES):
-            tiff.seek(number)  # raises behind the last one, and at a damaged one
+            tiff.seek(number)  # raises after the last page, and at a damaged one
             tags: Any = getattr(tiff, "tag_v2", {})
             pages += not tags.get(_SUBFILE, 0) & _IS_NO_PAGE
     return pages
@@ -214,7 +214,7 @@ class _Keys:
     def __init__(self) -> None:
         self.split: set[int] = set()
         self._extensions: dict[int, frozenset[str]] = {}
-        self._known: dict[frozenset[str], frozenset[str]] = {}  # so that equal sets are one
+        self._known: dict[frozenset[str], frozenset[str]] = {}  # equal sets share one object
 
     def add(self, group: _Group) -> None:
         key = hash(group.key)
@@ -249,6 +249,6 @@ def _uid(content: bytes | None) -> str | None:
     fields = parse_fields(content)
     for uid in (fields.get("uid"), fields.get("sha256")):
         if isinstance(uid, str | int) and not isinstance(uid, bool) and uid != "":
-            # JSON can spell half a character
+            # JSON can contain lone surrogates
             return str(uid).encode("utf-8", "backslashreplace").decode()
     return None

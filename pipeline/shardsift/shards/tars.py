@@ -151,7 +151,7 @@ def _members(
 def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
     """Return what a tar holds if it is gzip'd, else the tar itself."""
     begin = file.peek(BLOCK)
-    # The first name of a tar may begin so, too.
+    # The first name in a tar may begin with these bytes, too.
     is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
     return gzip.GzipFile(fileobj=file) if is_gzipped else file
 
@@ -305,12 +305,12 @@ class _OtherHeaders:
     def read(self, begin: int) -> tarfile.TarInfo | None:
         """Read a header, and those that belong to it; None at the end, and if it is damaged."""
         if self._tar is None:
-            self._tar = _open_tar(self._reader)  # which reads one
+            self._tar = _open_tar(self._reader)  # opening reads a header
             info, self._tar.firstmember = self._tar.firstmember, None
         else:
             self._tar.offset = begin
             info = self._tar.next()
-        self._tar.members.clear()  # or the archive's whole index stays in memory
+        self._tar.members.clear()  # else tarfile keeps all headers in memory
         return info
 
     def member(self, info: tarfile.TarInfo, begin: int) -> Member | None:
@@ -348,7 +348,7 @@ def _open_tar(reader: _ForwardReader) -> tarfile.TarFile:
     except tarfile.ReadError as error:
         if not is_begin:
             raise
-        # Its words don't tell a web page from an empty file.
+        # tarfile's message is the same for a web page and an empty file.
         shown = f"begins with {reader.begin!r}" if reader.begin else "is empty"
         raise tarfile.ReadError(f"{shown} ({error})") from error
 

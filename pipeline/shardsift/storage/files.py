@@ -68,7 +68,7 @@ def locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
         if _LOGIN.match(url):
             raise UserError(f"{url}: URLs take no login; {_login_of(url)}")
         return _open(url)
-    if _S3_LOGIN.match(url):  # s3fs would take it for the bucket, and say it aloud
+    if _S3_LOGIN.match(url):  # s3fs would take the login for a bucket, and print it
         raise UserError(
             f"{url}: s3:// URLs take no login; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
@@ -328,7 +328,7 @@ def list_files(folder: str) -> set[str]:
     prefix = path.rstrip("/") + "/"
     try:
         found = find_below(filesystem, folder, path)
-    except (FileNotFoundError, NotADirectoryError):  # as a bucket that isn't there
+    except (FileNotFoundError, NotADirectoryError):  # a bucket that doesn't exist
         return set()
     except OSError as error:
         problem = f"{folder}: can't be listed: {place_of(folder, error)}{reason(error)}"
@@ -399,7 +399,7 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
     """
     location = absolute(url)
     if "://" in location:
-        gives_ranges = len(read_range(url, 1, 1)) == 1  # others send the whole file
+        gives_ranges = len(read_range(url, 1, 1)) == 1  # servers without ranges send the whole file
 
         def read_remote(offset: int, memory: memoryview) -> int:
             data = read_range(url, offset, len(memory))
@@ -411,7 +411,7 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
         return
     with open_regular(location) as file:
         descriptor = file.fileno()
-        advise = getattr(os, "posix_fadvise", None)  # not on every system
+        advise = getattr(os, "posix_fadvise", None)  # missing on some systems
 
         def read_local(offset: int, memory: memoryview) -> int:
             return os.preadv(descriptor, [memory], offset)
@@ -420,7 +420,7 @@ def open_ranges(url: str) -> Generator[Ranges | None]:
             if advise:
                 advise(descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 
-        if advise:  # or the kernel reads on into what isn't wanted
+        if advise:  # stops the kernel's read-ahead
             advise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         yield Ranges(read_local, announce, gap=32 << 10, threads=1, in_piece=1 << 10)
 

@@ -82,7 +82,7 @@ def _expand_list(location: str) -> Iterator[str]:
 def _expand_pattern(pattern: str) -> Iterator[str]:
     _refuse_presigned(pattern)
     if (_is_glob(pattern) or "{" in pattern) and _exists(pattern):
-        yield from _expand_name(pattern)  # it may be called so
+        yield from _expand_name(pattern)  # a file may have such a name
         return
     try:
         names = braceexpand(pattern)

@@ -73,7 +73,7 @@ class Lease:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_seen": -inf}  # of this machine's clock alone
+        return self.__dict__ | {"_seen": -inf}  # a monotonic time has no meaning in another process
 
     def is_mine(self) -> bool:
         """Return whether the folder is still there, and no other command has taken it over."""
@@ -221,7 +221,7 @@ def _beat(lease: Lease, ended: threading.Event) -> None:
                 return
             _write(lease.folder, lease.mine.model_copy(update={"beat": beat}))
             lease.confirm()
-        except OutputError as error:  # the run's own writes tell if the store is really gone
+        except OutputError as error:  # if the store is gone, the run's own writes raise
             logger.warning("%s can't be kept fresh: %s", RUNNING, error)
 
 

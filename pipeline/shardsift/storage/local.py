@@ -120,7 +120,7 @@ def appearing(path: Path, guard: Guard = no_guard) -> Generator[BinaryIO]:
     `guard` is called at the last moment, and keeps it from that by raising.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Its own name may be as long as the filesystem allows.
+    # The final name may be as long as the filesystem allows.
     temporary = path.with_name(_temporary_name())
     try:
         with io.BufferedWriter(_EarlyWriter(temporary, "w"), _BUFFER_BYTES) as file:
@@ -149,7 +149,7 @@ def appear_alone(path: Path, data: bytes) -> bool:
             path.hardlink_to(temporary)
         except FileExistsError:
             return False
-        except OSError:  # not every filesystem has links
+        except OSError:  # some filesystems have no hard links
             if path.exists():
                 return False
             temporary.replace(path)
@@ -181,7 +181,7 @@ def _walk(folder: str, depth: int | None, came_from: tuple[str, ...]) -> Iterato
                 if any(f"{place}/".startswith(f"{target}/") for place in places):
                     problem = "is a link to a folder that it lies in"
                     raise OSError(errno.ELOOP, problem, entry.path)
-            with suppress(FileNotFoundError):  # deleted meanwhile: it holds nothing
+            with suppress(FileNotFoundError):  # deleted meanwhile
                 yield from _walk(entry.path, None if depth is None else depth - 1, places)
 
 
@@ -257,7 +257,7 @@ class _EarlyWriter(io.FileIO):
         self._written += size
         waiting = self._written - self._announced
         if waiting >= _EARLY_BYTES and hasattr(os, "posix_fadvise"):
-            # It says that we won't read them; Linux begins to write them then, and drops none.
+            # DONTNEED makes Linux begin to write dirty pages; it drops none.
             os.posix_fadvise(self.fileno(), self._announced, waiting, os.POSIX_FADV_DONTNEED)
             self._announced = self._written
         return size
@@ -291,7 +291,7 @@ def naming_scratch() -> Generator[None]:
         yield
     except WriteError:
         raise
-    except FileNotFoundError as error:  # tempfile found no place at all
+    except FileNotFoundError as error:  # tempfile found no usable folder
         raise WriteError("TMPDIR", reason(error)) from error
     except OSError as error:
         if error.errno not in _FULL:

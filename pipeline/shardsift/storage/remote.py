@@ -56,8 +56,8 @@ _VERSION_KEYS = (
 )
 
 _PERMANENT = (
-    FileNotFoundError,  # a missing bucket too
-    PermissionError,  # wrong credentials too
+    FileNotFoundError,  # also a missing bucket
+    PermissionError,  # also wrong credentials
     IsADirectoryError,
     NotADirectoryError,
     FileExistsError,
@@ -65,7 +65,7 @@ _PERMANENT = (
     ImportError,
     ValueError,
 )
-# By name, as the libraries that raise these are extras.
+# By name, because the libraries that raise these are optional.
 _PERMANENT_NAMES = {
     "ConfigNotFound",
     "DefaultCredentialsError",
@@ -149,7 +149,7 @@ def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, (*_PERMANENT, ChangedError)) or type(error).__name__ in _PERMANENT_NAMES:
         return False
-    status = getattr(error, "status", None)  # of aiohttp, for http:// and https://
+    status = getattr(error, "status", None)  # aiohttp's, for http:// and https://
     if isinstance(status, int) and 400 <= status < 500:
         return status in (408, 425, 429)
     if isinstance(error, OSError) and error.errno in _PERMANENT_ERRNOS:
@@ -266,7 +266,7 @@ class ResumingReader(PlacedReader):
         """Open at the position, and check that it is the file whose beginning was read."""
         self._drop()
         if self._breaks_here:
-            self._filesystem.invalidate_cache(self._path)  # or a listing tells what once was
+            self._filesystem.invalidate_cache(self._path)  # else fsspec answers from an old listing
         self._file = file = self._filesystem.open(
             self._path, "rb", block_size=READ_BLOCK_BYTES, cache_type="none"
         )
@@ -277,7 +277,7 @@ class ResumingReader(PlacedReader):
         if self._has_given and identity != self._identity:
             raise ChangedError("changed while it was read")
         self._identity = identity
-        # Streams that can't be sought in have no size, whatever their description says.
+        # Streams without seek have no size, whatever their metadata says.
         self.size: Any | None = getattr(file, "size", info.get("size"))
         if not self.seekable():
             left = self._position
@@ -291,7 +291,7 @@ class ResumingReader(PlacedReader):
     def _drop(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with suppress(Exception):  # what is wrong with it, its read has said
+            with suppress(Exception):  # the read has already raised its error
                 file.close()
 
 

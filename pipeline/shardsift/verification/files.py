@@ -36,7 +36,7 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
         Unsound: if anything in it is wrong.
         OSError: if it can't be fetched, which says nothing about it.
     """
-    # Fetched whole, and parsed from memory: so errors of the store and of the file stay apart.
+    # Parsed in memory, to tell errors of the store from errors of the file.
     data = read_bytes(join(output, task.annotation))
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
@@ -117,7 +117,7 @@ def check_summary(url: str, totals: Totals, record: RunRecord, manifest: str) ->
     except DocumentError as error:
         raise Unsound(str(error)) from error
     expected = totals.as_dict() | {"fingerprint": record.fingerprint, "manifest": manifest}
-    del expected["quality_quantiles"]  # an estimate that may depend on the order of merging
+    del expected["quality_quantiles"]  # estimated; may depend on the order of merging
     wrong = [key for key, value in expected.items() if getattr(summary, key) != value]
     if wrong:
         raise Unsound(f"disagrees with the manifest: {', '.join(wrong)}")

@@ -94,7 +94,9 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
     """
     problems = list(problems)
     names = {name for problem in problems for name in problem.deletes}
-    if any(problem.rescores for problem in problems):  # the summary says that everything is there
+    if any(
+        problem.rescores for problem in problems
+    ):  # a summary would say that the output is complete
         names.add(SUMMARY)
     names &= folder.files
     with folder.hold():

@@ -71,7 +71,7 @@ from shardsift.verification.findings import (
 )
 
 _THREADS = 32
-_THREADS_THAT_RECOUNT = 4  # each holds a sample in memory
+_THREADS_THAT_RECOUNT = 4  # each thread holds a sample in memory
 _MISSING = "has neither an annotation nor a record of its failure"
 
 
@@ -217,7 +217,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
         if recount and not claim.record.sources:
             try:
                 _recount(shard, footer, rows, has_moved=claim.folder.has_moved(claim.plan))
-            except Unsound as fault:  # beside what was found before
+            except Unsound as fault:  # added to earlier findings
                 shard.problems.append(_wrong(claim, task, fault))
     elif is_recorded:
         check_failure(join(claim.folder.url, record), task.shard)
