@@ -42,7 +42,17 @@ if TYPE_CHECKING:
     from shardsift.records import ImageScore
     from shardsift.reporting.explain import explain
     from shardsift.scoring.scorer import Scorer
-    from shardsift.verbs import compare, filter, report, reshard, score, verify  # noqa: A004
+    from shardsift.verbs import (
+        ask,
+        compact,
+        compare,
+        filter,  # noqa: A004
+        report,
+        reshard,
+        score,
+        stats,
+        verify,
+    )
 
 __all__ = [
     "AnnotationError",
@@ -68,6 +78,8 @@ __all__ = [
     "WriteError",
     "__version__",
     "annotate_shards",
+    "ask",
+    "compact",
     "compare",
     "explain",
     "filter",
@@ -75,6 +87,7 @@ __all__ = [
     "report",
     "reshard",
     "score",
+    "stats",
     "verify",
 ]
 
@@ -89,7 +102,8 @@ _HOMES = {
     "explain": "shardsift.reporting.explain",
     "keep": "shardsift.filtering.loading",
     **dict.fromkeys(
-        ("compare", "filter", "report", "reshard", "score", "verify"), "shardsift.verbs"
+        ("ask", "compact", "compare", "filter", "report", "reshard", "score", "stats", "verify"),
+        "shardsift.verbs",
     ),
 }
 

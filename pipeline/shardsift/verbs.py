@@ -17,13 +17,24 @@ from shardsift.cli.catalogue import known_keys
 from shardsift.cli.console import PlainConsole
 from shardsift.config import Config, RunConfig, fields_by_key, load_config
 from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import CompareConfig, ReportConfig, ReshardConfig, VerifyConfig
+from shardsift.config.verbs import (
+    AskConfig,
+    CompactConfig,
+    CompareConfig,
+    ReportConfig,
+    ReshardConfig,
+    StatsConfig,
+    VerifyConfig,
+)
 from shardsift.engine.environment import prepare_ray
 
 if TYPE_CHECKING:  # Ray and DuckDB take a second to load
     from shardsift.filtering.query import FilterResult
+    from shardsift.outputs.compact import Compaction
+    from shardsift.outputs.stats import Stats
     from shardsift.progress import Display
     from shardsift.reporting.write import CompareResult, PageResult
+    from shardsift.runs.ask import AskResult
     from shardsift.runs.reshard import ReshardResult
     from shardsift.runs.score import ScoreResult
     from shardsift.verification.any_output import Verified
@@ -179,6 +190,71 @@ def compare(run_a: Location, run_b: Location, **settings: Any) -> CompareResult:
     from shardsift.reporting.write import compare_runs
 
     return _run(CompareConfig, compare_runs, {"run_a": run_a, "run_b": run_b}, settings)
+
+
+@_documented(AskConfig)
+def ask(annotations: Location, **settings: Any) -> AskResult:
+    """Ask new questions of a corpus with embeddings, on Ray, as `shardsift ask` does.
+
+    Only shards that have no answers yet are asked. The result has the `counts` of this run, the
+    `columns` of the answers and, unless it was stopped, their `summary`.
+
+    Examples:
+        >>> shardsift.ask("scores", output="answers", attribute="clip-iqa").summary.means
+
+    Raises:
+        UserError: if a setting, the embeddings or the output can't be used.
+        AnnotationError: if an annotation is damaged.
+    """
+    from shardsift.runs.ask import ask as run
+
+    return _run(AskConfig, run, {"annotations": annotations}, settings)
+
+
+@_documented(StatsConfig)
+def stats(annotations: Location, **settings: Any) -> Stats:
+    """Count the rows, errors and quantiles of a run, as `shardsift stats` does.
+
+    The result has the `total`, and the same of each of the `prefixes`.
+
+    Examples:
+        >>> shardsift.stats("scores").as_dict()["scored"]
+
+    Raises:
+        InputError: if there are no annotations.
+        AnnotationError: if an annotation file is damaged.
+    """
+    from shardsift.outputs.stats import read_stats
+
+    def run(config: StatsConfig, display: Display) -> Stats:
+        return read_stats(config.annotations, config.beside, display.track)
+
+    return _run(StatsConfig, run, {"annotations": annotations}, settings)
+
+
+@_documented(CompactConfig)
+def compact(annotations: Location, **settings: Any) -> Compaction:
+    """Put many small annotation files into few large ones, as `shardsift compact` does.
+
+    Examples:
+        >>> shardsift.compact("scores", output="few").files
+
+    Raises:
+        UserError: if the run isn't complete, or the output holds something else.
+        AnnotationError: if an annotation file is damaged.
+    """
+    from shardsift.outputs.compact import compact as write
+
+    def run(config: CompactConfig, display: Display) -> Compaction:
+        return write(
+            config.annotations,
+            config.output,
+            bytes_per_file=config.bytes_per_file,
+            overwrite=config.overwrite,
+            track=display.track,
+        )
+
+    return _run(CompactConfig, run, {"annotations": annotations}, settings)
 
 
 def _run(

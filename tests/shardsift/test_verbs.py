@@ -25,7 +25,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(write_shards(folder / "in", 2, 4), folder / "scores", FakeScorer())
 
 
-def test_a_run_is_filtered_reported_verified_and_compared(
+def test_a_run_is_filtered_reported_verified_compared_and_summed_up(
     scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = shardsift.filter(scores, keep_top="50%", output=tmp_path / "kept", where="quality > 0")
@@ -38,6 +38,10 @@ def test_a_run_is_filtered_reported_verified_and_compared(
     assert alike.comparison.max_absolute == 0
     assert alike.page
     assert Path(alike.page.url).name == "comparison.html"
+    assert shardsift.stats(scores).total.rows == 8
+    assert shardsift.compact(scores, output=tmp_path / "few").rows == 8
+    with pytest.raises(shardsift.InputError, match="has no embeddings to ask"):
+        shardsift.ask(scores, output=tmp_path / "answers", attribute="clip-iqa")
     assert capsys.readouterr().out == ""
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from shardsift.annotations.ask import AskInputs, answer_shard
+from shardsift.columns import Column
 from shardsift.config import Attributes, ScoreConfig
 from shardsift.config.verbs import AskConfig
 from shardsift.engine.coordinator import Outcome
@@ -31,6 +32,7 @@ from shardsift.progress import Display
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
 from shardsift.runs.score import find_committed
+from shardsift.text import count
 from shardsift.threads import Track, no_track
 
 if TYPE_CHECKING:  # mistakes are reported before torch is loaded
@@ -181,6 +183,45 @@ def _compute_on(cpus: float) -> None:
     from shardsift.scoring.devices import use_cores  # imports torch
 
     use_cores(cpus)
+
+
+@dataclass(kw_only=True)
+class AskResult(RunResult[AskCounts]):
+    """Result of `ask`.
+
+    Attributes:
+        url: the folder of the answers.
+        columns: the columns of the answers.
+        summary: content of `_summary.json`; None if the run was stopped, or had nothing to do.
+    """
+
+    url: str
+    columns: Sequence[Column] = ()
+    summary: RunSummary | None = None
+
+
+def ask(config: AskConfig, display: Display) -> AskResult:
+    """Answer the questions for all shards that have no answers yet.
+
+    Raises:
+        UserError: before anything is written but a probe and `_running.json`, which are removed.
+        AnnotationError: if an annotation is damaged.
+    """
+    run = prepare(config, display.track)
+    url, columns = run.folder.url, run.contents.further
+    if not run.open_tasks and run.folder.is_finished:
+        display.say(f"nothing to do: {count(run.plan.count, 'shard')} answered already in {url}")
+        return AskResult(counts=AskCounts(0), url=url, columns=columns)
+    with run.folder.hold(force=config.force):
+        result, summary = answer(run, display)
+    return AskResult(
+        counts=result.counts,
+        failed=result.failed,
+        actors=result.actors,
+        url=url,
+        columns=columns,
+        summary=summary,
+    )
 
 
 def answer(run: Ask, display: Display) -> tuple[RunResult[AskCounts], RunSummary | None]:
