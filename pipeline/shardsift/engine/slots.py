@@ -1,4 +1,4 @@
-"""An actor's slot: its handle and its past, and the way to the point at which it takes work."""
+"""Slots for actors, and the starts of the actors in them."""
 
 from __future__ import annotations
 

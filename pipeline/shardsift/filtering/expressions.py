@@ -97,7 +97,7 @@ class Expression:
         return any(column.table is not None for column in self.columns)
 
     def refusal(self, problem: str) -> ConfigError:
-        """Make the error that says what is wrong with it."""
+        """Make the error that describes the mistake."""
         text = self._text if len(self._text) <= 200 else f"{self._text[:200]}…"
         return ConfigError(f"{self._flag} {text!r}: {problem}")
 
@@ -117,7 +117,7 @@ class Expression:
             raise self.refusal(_TOO_DEEP) from error
 
     def _only_expression(self, statements: Sequence[Any]) -> dict[str, Any]:
-        """Return the one expression of the query, which has to be all that there is."""
+        """Return the expression of a query that has nothing else."""
         clauses = ("where_clause", "group_expressions", "having", "sample", "qualify", "modifiers")
         node = statements[0]["node"] if len(statements) == 1 else {}
         is_bare = (
@@ -130,7 +130,7 @@ class Expression:
         return cast(dict[str, Any], node["select_list"][0])
 
     def _check(self, tree: dict[str, Any]) -> None:
-        """Refuse what doesn't depend on one row alone, and give columns their own names."""
+        """Refuse all but functions of one row, and replace columns by their names in the query."""
         for expression in _expressions(tree):
             kind = str(expression["class"])
             if kind not in _CLASSES:

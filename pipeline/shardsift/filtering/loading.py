@@ -91,7 +91,7 @@ class KeepList:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Counts of all rows that were filtered, by what became of them."""
+        """Counts of all rows that were filtered, by their outcome."""
         told = self._filtered.summary.model_dump(mode="json")
         return {name: value for name, value in told.items() if type(value) is int}
 

@@ -77,7 +77,7 @@ class UidWriter:
         self._database.run("INSERT INTO uids SELECT high, low FROM arrow", {"arrow": source})
 
     def commit(self, url: str, guard: Guard = no_guard) -> tuple[int, str]:
-        """Make the file appear at `url`; return the number of uids in it, and its SHA-256."""
+        """Write the file to `url`; return the number of its uids, and its SHA-256."""
         self._database.run("CREATE TABLE once AS SELECT DISTINCT high, low FROM uids")
         ((written,),) = self._database.run("SELECT count(*) FROM once")
         sha256 = hashlib.sha256()
@@ -238,7 +238,7 @@ class KeepListFile:
 
 
 class KeptFolder(RunFolder):
-    """Writes what a filter keeps; if that goes wrong, nothing of it stays."""
+    """Writes the output of a filter; if that fails, no file of it stays."""
 
     def __init__(self, url: str, annotations: str, names: Set[str], *, overwrite: bool) -> None:
         """Claim the folder, and change nothing in it; `names` are those of annotations.
@@ -378,7 +378,7 @@ class KeptFolder(RunFolder):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filtered:
-    """A filter that has come to its end: its record and its summary.
+    """A finished filter: its record and its summary.
 
     `digest` is that of the summary, and another one if another rule or other scores were used.
     """
@@ -431,7 +431,7 @@ class Filtered:
 
 
 def read_filtered(url: str) -> Filtered:
-    """Read what a filter says of itself. Raises InputError if none has come to its end."""
+    """Read the record and the summary of a filter. Raises InputError if it never finished."""
     try:
         told = read_bytes(join(url, SUMMARY))
         record = FilterRecord.decode(read_bytes(join(url, RECORD)))

@@ -1,4 +1,4 @@
-"""From annotations to what is kept of them."""
+"""The filter: from annotations to the kept rows."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _share(
 
 
 def _conditions(config: FilterConfig) -> str:
-    """Name what rows have to fulfil before they are ranked."""
+    """Describe the conditions that rows have to meet before they are ranked."""
     conditions = ["has a score"]
     conditions += [f"has a value of {config.by}"] if config.by != QUALITY else []
     conditions += ["is not in --exclude"] if config.exclude else []

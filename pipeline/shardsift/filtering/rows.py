@@ -233,7 +233,7 @@ class Rows:
         )
 
     def _value(self) -> str:
-        """Return what ranks a row, in SQL; null for none."""
+        """Return the SQL of the value that ranks a row; null for none."""
         if self._config.random is not None:
             return f"mixed(xor(tie_hash(seed, row_index), mixed({self._config.random}::UBIGINT)))"
         assert self._by, "a column ranks"
@@ -278,7 +278,7 @@ class Rows:
         self.matches.append(JoinCounts(table=table.url, on=table.on, rows=rows, **there))
 
     def _side_by_side(self, table: Table) -> str:
-        """Show keys of annotations beside those of a table, and say what would match instead."""
+        """Format keys of annotations beside those of a table, and suggest what would match."""
         name, keys = self._found.parts[0].name, [key.own for key in table.keys]
         first = self._found.folder.annotations.read(name, keys).slice(0, 2).to_pylist()
         columns = ", ".join(key.sql for key in table.keys)
@@ -366,7 +366,7 @@ def label_rows(
 
 
 def worst_first(table: Any) -> NDArray[np.intp]:
-    """Return the places of rows of a table of annotations, from the worst to the best.
+    """Return the indices of rows of a table of annotations, from the worst to the best.
 
     They are in the order that a filter cuts, ties included; rows without a score come last.
     """

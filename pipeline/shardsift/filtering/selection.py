@@ -92,7 +92,7 @@ class Selection:
         self.thresholds = {bucket: shortest(v) if is_short else v for bucket, v in found}
 
     def count(self, errors: Mapping[str, int]) -> dict[str, Any]:
-        """Count all rows by what became of them, each once, as `FilterSummary` names that.
+        """Count all rows by their outcome, each once, by the names of `FilterSummary`.
 
         `errors` are the rows without a score, by error code.
         """

@@ -254,7 +254,7 @@ class Table(Source):
         return ",".join(k.own if k.own == k.other else f"{k.own}={k.other}" for k in self.keys)
 
     def select(self, columns: Iterable[Column], keys: Sequence[Key] = ()) -> str:
-        """Select what rows are found by, by other `keys` if some are given, and its own columns."""
+        """Select the keys, or other `keys` if given, and the table's own columns."""
         if self._once and not keys:
             return f"SELECT * FROM {self._once}"
         names = [f"{key.sql} AS on{place}" for place, key in enumerate(keys or self.keys)]
@@ -290,7 +290,7 @@ class Table(Source):
         self._once = once
 
     def others(self, own: Mapping[str, str]) -> Iterator[tuple[str, Sequence[Key]]]:
-        """Yield what rows could be found by instead, as `--on` and as keys."""
+        """Yield other keys that rows could be found by, as `--on` and as keys."""
         for names in _KEYS:
             if {*names} <= {*self.kinds} and (on := ",".join(names)) != self.on:
                 yield on, [self._key(name, name, own) for name in names]
@@ -411,7 +411,7 @@ def select(
 ) -> str:
     """Select columns of annotations, `a`, and of the tables that are joined to them.
 
-    Of a table with number N `foundN` says whether it has the row. There are so many `rows`; they
+    Of a table with number N `foundN` says whether it has the row. `rows` is their number; they
     come several times if a table has a key several times.
     """
     names = [*further]

@@ -51,7 +51,7 @@ class Beside:
         return [column for measure in measures for column in measure.columns]
 
     def read(self, part: AnnotatedShard, names: Sequence[str]) -> Any:
-        """Read columns of the rows that stand beside those of a part, as a `pyarrow.Table`.
+        """Read columns of the rows that stand beside those of a shard, as a `pyarrow.Table`.
 
         Raises:
             InputError: if they don't stand row for row, or answer other embeddings.
@@ -66,7 +66,7 @@ class Beside:
         return table.select(names)
 
     def report(self, part: AnnotatedShard) -> ShardReport | None:
-        """Return what the file beside a part reports; None if there is none. Raises as `read`."""
+        """Return the report of the file beside a shard's, or None. Raises as `read`."""
         if part.name not in self.folder.committed:
             self._check_lacking(part)
             return None
@@ -116,7 +116,7 @@ def find_beside(words: Sequence[str], *, may_lack: bool = False) -> Sequence[Bes
 
 
 def contents_with(contents: Contents, outputs: Sequence[Beside]) -> Contents:
-    """Describe annotations to which the further columns of outputs are added, see `add_columns`."""
+    """Describe annotations with the columns of outputs that `add_columns` adds."""
     added = tuple(column for _, _, column in _added(contents, outputs))
     record = MeasureRecord(digest="", columns=added, needs=())
     return replace(contents, measures={**contents.measures, "beside": record})
@@ -138,7 +138,7 @@ def add_columns(
 
 
 def _added(contents: Contents, outputs: Sequence[Beside]) -> Iterator[tuple[Beside, str, Column]]:
-    """Yield further columns of outputs: whose each is, its name there, and what it becomes."""
+    """Yield further columns of outputs: the output, the name there, and the new name."""
     taken = {column.name for column in contents.columns}
     for output in outputs:
         for column in output.folder.contents.further:

@@ -163,7 +163,7 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
 
 
 def _read(found: AnnotationSet, track: Track) -> Generator[ShardRows]:
-    """Yield the rows of all shards, once it is known that their digests are of them."""
+    """Check digests, and yield the rows of all shards."""
 
     def read(part: AnnotatedShard) -> ShardRows:
         footer, table = found.folder.annotations.read_with_footer(part.name)
@@ -217,7 +217,7 @@ class _HashedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return how many bytes were written."""
+        """Return the number of bytes that were written."""
         return self._position
 
     def write(self, data: Any, /) -> int:

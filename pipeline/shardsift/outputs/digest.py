@@ -20,7 +20,7 @@ pc: Any = pyarrow.compute  # its functions are made at import, unseen by type ch
 
 
 class TableDigest:
-    """Takes in a table piece by piece; how it is cut into pieces doesn't matter."""
+    """Digest of a table that is added in pieces of any size."""
 
     def __init__(self, schema: Any) -> None:
         """Begin with no rows; `schema` names the columns, in their order."""

@@ -58,7 +58,7 @@ class EmbeddingsIdentity:
 
 
 class EmbeddingsFile(NamedTuple):
-    """Embeddings as they are written, and what their annotation says of them."""
+    """The bytes of embeddings, and their identity in the annotation."""
 
     data: bytes
     identity: EmbeddingsIdentity

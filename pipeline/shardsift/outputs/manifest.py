@@ -1,4 +1,4 @@
-"""`_manifest.arrow`: a row a shard, and what the rows add up to."""
+"""`_manifest.arrow`: a row a shard, and sums of the rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ QUANTILE_RANKS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the reports of some shards."""
+    """Sums over the reports of shards."""
 
     shards: int = 0
     failed_shards: int = 0
@@ -81,7 +81,7 @@ class Totals:
         self.quality.add(outcome.sketch)
 
     def add_spreads(self, spreads: Mapping[str, Spread]) -> None:
-        """Add what the columns of a shard add up to."""
+        """Add the spreads of a shard's columns."""
         for name, spread in spreads.items():
             known = self.spreads.get(name)
             self.spreads[name] = known + spread if known else spread
@@ -137,7 +137,7 @@ class ManifestWriter:
             self._flush()
 
     def add_failed(self, shard: str) -> None:
-        """Append the row of a shard that was given up, of which no more is known."""
+        """Append the row of a shard that was given up."""
         self.add(FailedShard(shard=shard, url="", reason="", attempts=0))
 
     def commit(self, url: str, guard: Guard = no_guard) -> str:

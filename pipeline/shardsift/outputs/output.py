@@ -510,7 +510,7 @@ class AnnotationSet:
 def read_annotation_set(
     folder: OutputFolder, *, allow_missing: bool = False, track: Track = no_track
 ) -> AnnotationSet:
-    """Look at all annotation files of a folder that has some.
+    """Read the footers of all annotation files of a folder.
 
     Raises:
         InputError: if some are missing, or they were made with two configurations.

@@ -89,7 +89,7 @@ def schema_of(contents: Contents, names: Sequence[str] | None = None) -> Any:
 
 
 def encode_sealed(tables: Sequence[Any], schema: Any, metadata: Mapping[str, str]) -> bytes:
-    """Encode tables of a schema, and what the file says of itself.
+    """Encode tables of a schema, and the metadata of the file.
 
     Equal rows and equal metadata give equal bytes. A file without a row has no row group, for
     `datasets` makes batches as large as the first one.

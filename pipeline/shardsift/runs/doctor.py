@@ -48,7 +48,7 @@ class Check:
 
 
 def examine(config: DoctorConfig) -> Iterator[Check]:
-    """Look at everything; nothing that is wrong ends it."""
+    """Make all checks; one that fails doesn't stop the others."""
     yield Check(
         what="Python",
         told=f"{platform.python_version()}, {platform.machine()}, "

@@ -47,7 +47,7 @@ class ScoringSpec:
         return self.gpus > 0
 
     def make_work(self) -> Scoring:
-        """Put the model where it computes. Raises DeviceError if it can't compute there."""
+        """Load the model onto its device. Raises DeviceError if it can't compute there."""
         # Pillow warns of every odd EXIF block; such images get rows, no log lines.
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
@@ -97,7 +97,7 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True)
 class MaClip:
-    """A model, and what it gives for the pictures of the warm-up."""
+    """A model, and its expected results for the pictures of the warm-up."""
 
     fingerprint: str
     model: ClipModel

@@ -98,7 +98,7 @@ _NUMBERS = r"[0-9_.-]*\.tar$"
 
 
 def prefix_pattern(shards: Iterable[str]) -> str:
-    """Choose what to take off the shards' names, so that the parts of the corpus remain.
+    """Return the pattern to remove from shards' names, so that the parts of the corpus remain.
 
     What remains is a shard's folder; else, if all lie in one, its name without the numbers at its
     end; and if names are alike but for these, too, all shards are one part. The pattern means the

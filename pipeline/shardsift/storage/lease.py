@@ -1,9 +1,9 @@
 """The lock of an output folder: `_running.json`, kept fresh while a run lasts.
 
-It keeps two commands from writing into one folder. A command that stood still for so long that it
-was taken for dead writes nothing when it goes on: it looks before each commit. Not every object
-store has put-if-absent, so there two that begin in the same second are told apart by who wrote
-last.
+It keeps two commands from writing into one folder. A command that paused so long that it counted
+as dead checks the lock before each commit, and writes nothing afterwards. Not every object store
+can create a file only if there is none: there, of two commands that start in the same second, the
+one that wrote last holds the lock.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Holder(Document):
 
 
 class Lease:
-    """A folder that a command holds; its actors have copies, which don't hear the heartbeat."""
+    """A lock that a command holds; its actors have copies, without the heartbeat."""
 
     def __init__(self, folder: str, beat_seconds: float, *, forced: bool = False) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ class Lease:
             )
 
     def confirm(self) -> None:
-        """Note that the folder was held just now."""
+        """Record that the folder is held at this moment."""
         self._seen = _now()
 
     def share(self) -> None:

@@ -117,7 +117,7 @@ def open_regular(path: str) -> io.BufferedReader:
 def appearing(path: Path, guard: Guard = no_guard) -> Generator[BinaryIO]:
     """Open a file to write, which takes its name if the block ends without an error.
 
-    `guard` is called at the last moment, and keeps it from that by raising.
+    `guard` is called at the last moment, and stops that by raising.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The final name may be as long as the filesystem allows.
@@ -200,7 +200,7 @@ def behind_links(folder: Path, names: Iterable[str]) -> set[str]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed processes left of files that were about to appear below a folder."""
+    """Delete temporary files that killed processes left below a folder."""
     for path in folder.rglob("_*.tmp"):
         if is_leftover(path) and not path.is_symlink():
             path.unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def _temporary_name() -> str:
 
 
 def prune(folder: Path) -> None:
-    """Delete a folder and those below it, as far as they hold no file."""
+    """Delete a folder and those below it that hold no file."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
@@ -246,7 +246,7 @@ def prune(folder: Path) -> None:
 
 
 class _EarlyWriter(io.FileIO):
-    """A file whose bytes are on their way to the disk while others are still to come."""
+    """A file that starts writing to disk before all bytes have come."""
 
     _written = 0
     _announced = 0

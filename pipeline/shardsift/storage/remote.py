@@ -34,7 +34,7 @@ ResultT = TypeVar("ResultT")
 class Backoff:
     """Tries of a call, and the seconds between them: doubling, plus up to `first_wait`.
 
-    That chance keeps a thousand actors that were told to slow down from coming back as one.
+    The random part keeps a thousand actors that were told to slow down from retrying at once.
     """
 
     tries: int = 6
@@ -181,11 +181,11 @@ class PlacedReader(io.RawIOBase):
         return self.size is not None
 
     def tell(self) -> int:
-        """Return the place of the byte that comes next."""
+        """Return the position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, which costs nothing; the next read asks for what lies there."""
+        """Set the position; the next read requests the bytes there."""
         if self.size is None:
             raise io.UnsupportedOperation("seek")
         starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}

@@ -1,1 +1,1 @@
-"""Proof that outputs are whole, and of what they were made of: a file for each kind."""
+"""Proof that outputs are complete, and of their inputs: a file for each kind of output."""

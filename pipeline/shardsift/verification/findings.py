@@ -104,7 +104,7 @@ def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
 
 
 def leftovers(folder: RunFolder) -> Iterator[Problem]:
-    """Report what killed processes left half-written, and probes of what can be written."""
+    """Report temporary files of killed processes, and probes of writing."""
     local = local_folder(folder.url)
     for name in sorted(filter(is_passing, folder.files)):
         if local is None or not is_temporary(name) or is_leftover(local / name):
@@ -113,7 +113,7 @@ def leftovers(folder: RunFolder) -> Iterator[Problem]:
 
 
 def strangers(names: Iterable[str], trouble: str) -> Iterator[Problem]:
-    """Report files that no command has written here, but for those that are passing."""
+    """Report files that no command has written here, except temporary ones."""
     for name in sorted(names):
         if not is_passing(name):
             yield Problem(place=name, trouble=trouble, remedy="delete it yourself")

@@ -129,7 +129,7 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
 
 
 def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) -> Claim:
-    """Find what answers should be of; if that is gone, they are compared with nothing."""
+    """Find the annotations that answers belong to; if they are gone, answers aren't compared."""
     try:
         source = find_annotations(followed(annotations, "ask again"))
         found = read_annotation_set(source, allow_missing=True)
@@ -201,7 +201,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> F
 
 
 def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
-    """Return what is there of a shard. Raises Unsound if that is damaged, or nothing."""
+    """Return the report of a shard. Raises Unsound if its file is damaged or missing."""
     shard = _Shard(task=task)
     record = failed_name(task.shard)
     is_recorded = record in claim.folder.failed

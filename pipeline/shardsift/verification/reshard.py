@@ -132,7 +132,7 @@ def _wrong(task: ReshardTask, fault: Unsound) -> Problem:
 
 
 def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:
-    """Return what is told of a tar, if it can be true. Raises Unsound."""
+    """Return the counts of a tar, if they are possible. Raises Unsound."""
     if task.shard not in folder.files:
         raise Unsound("is missing")
     try:
