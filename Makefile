@@ -86,7 +86,7 @@ lint: $(STAMP)  ## formatting, lints, layers, types, docstrings, and that the do
 	$(BIN)/lint-imports
 	$(BIN)/deptry pipeline
 	$(BIN)/pyright
-	@$(BIN)/pyright --verifytypes shardsift --ignoreexternal > $(VENV)/types.txt || { cat $(VENV)/types.txt; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=pipeline $(BIN)/pyright --verifytypes shardsift --ignoreexternal > $(VENV)/types.txt || { cat $(VENV)/types.txt; exit 1; }
 	$(BIN)/shellcheck .ci/run jobs/slurm/score.sbatch
 	$(BIN)/mkdocs build --strict --quiet
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -84,3 +85,11 @@ def test_docstrings_begin_with_their_subject_or_an_imperative() -> None:
                 text = node.value.value
                 word = text.split(maxsplit=1)[:1] if isinstance(text, str) else []
                 assert not {*word} & {*OPENINGS}, f"{path}:{node.lineno}: {text}"
+
+
+def test_packages_name_files_that_they_have() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        named = re.findall(
+            r"^(\w+\.py) ", ast.get_docstring(ast.parse(path.read_text())) or "", re.M
+        )
+        assert [name for name in named if not (path.parent / name).exists()] == [], name_of(path)

@@ -7,7 +7,6 @@ imported.py     any Parquet with the columns of annotations
 rows.py         all rows in the database: fate, value, bucket
 selection.py    the threshold, and the rows that reach it
 query.py        all of it together
-output.py       the output folder, and its keep-lists
-uids.py         DataComp's subset file
+output.py       the output folder, its keep-lists, and DataComp's subset file
 loading.py      `keep`, for training loops
 """
