@@ -52,7 +52,7 @@ _MEANINGS = {
     ErrorCode.TOO_LARGE: "has more pixels than `max_pixels`; it is refused by its header, before "
     "anything is decoded",
     ErrorCode.TOO_SLOW: "takes more processor time to decode than `picture_timeout`, or is a JPEG "
-    "of so many scans that it would",
+    "with too many scans",
     ErrorCode.NON_FINITE: "made the encoder give no finite number",
 }
 

@@ -6,7 +6,9 @@ the command line prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from keyword import iskeyword
 from os import PathLike, fspath
@@ -27,6 +29,7 @@ from shardsift.config.verbs import (
     VerifyConfig,
 )
 from shardsift.engine.environment import prepare_ray
+from shardsift.redaction import clean
 
 if TYPE_CHECKING:  # Ray and DuckDB take a second to load
     from shardsift.filtering.query import FilterResult
@@ -273,7 +276,27 @@ def _run(
         values[key] = _plain(value, is_list=is_list)
     config = load_config(kind, file, values, others=known_keys(), in_python=True)
     prepare_ray(getattr(config, "address", None))
-    return run(config, PlainConsole(stderr=True, is_quiet=quiet))
+    with _log_lines(quiet):
+        return run(config, PlainConsole(stderr=True, force_jupyter=False, is_quiet=quiet))
+
+
+@contextmanager
+def _log_lines(quiet: bool) -> Generator[None]:
+    """Print the package's log lines to stderr in the block, unless the program handles them."""
+    logger = logging.getLogger("shardsift")
+    if quiet or logger.hasHandlers():
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(clean)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _plain(value: Any, *, is_list: bool) -> Any:

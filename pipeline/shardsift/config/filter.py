@@ -51,7 +51,9 @@ class FilterConfig(TableConfig):
         description="keep this best share, such as 0.3 or 30%, of the scored samples that "
         "`exclude`, `where` and `unique` leave",
     )
-    keep_count: int | None = Field(default=None, ge=1, description="keep so many, the best")
+    keep_count: int | None = Field(
+        default=None, ge=1, description="keep this number of samples, the best"
+    )
     where: str | None = Field(
         default=None,
         description="a condition in SQL on the columns of annotations, of `with` and of `join`, "

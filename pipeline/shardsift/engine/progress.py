@@ -35,8 +35,8 @@ class RunCounts:
     items: int = 0
     errors: int = 0
     work: float = 0.0
-    started: float = field(default_factory=monotonic)
-    ended: float | None = None
+    started: float = field(default_factory=monotonic, repr=False)
+    ended: float | None = field(default=None, repr=False)
 
     def add(self, outcome: Outcome) -> None:
         """Count one more shard."""

@@ -226,7 +226,7 @@ class ScoreCounts(RunCounts):
     noun: ClassVar[str] = "images"
 
     further: int = 0
-    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
+    stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds], repr=False)
 
     def add(self, outcome: Outcome) -> None:
         """Count a shard, its images and errors, and the seconds of its stages."""

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, cast, overload
+from typing import Any, Literal, Protocol, cast, get_args, overload
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from shardsift.config import (
     checked_attributes,
     load_config,
 )
-from shardsift.errors import ErrorCode, ImageError, InputError
+from shardsift.errors import ConfigError, ErrorCode, ImageError, InputError
 from shardsift.images.decode import AnyImage, as_rgb
 from shardsift.images.slabs import Bytes, Unpin
 from shardsift.records import CUES, CropScores, ImageFeatures, ImageScore, RgbImage
@@ -194,7 +194,10 @@ class Scorer:
         Raises:
             InputError: for a path at which nothing can be read, and for what is no image.
             ImageError: for an image that is broken or missing; `code` says in what way.
+            ConfigError: if `errors` is something else.
         """
+        if errors not in get_args(Errors):
+            raise ConfigError(f"errors {errors!r}: is not among {', '.join(get_args(Errors))}")
         most = self.config.max_pixels
         failed: deque[tuple[int, ImageError]] = deque()
 

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -206,6 +206,8 @@ def test_settings_are_checked_and_stand_beside_a_configuration(golden: Golden) -
     for model, settings, message in wrong:
         with pytest.raises(ConfigError, match=message):
             Scorer(model, **settings)
+    with pytest.raises(ConfigError, match="errors 'ignore': is not among raise, return"):
+        Scorer("compact")([], errors=cast(Any, "ignore"))
 
 
 def test_an_error_in_the_middle_names_the_image(golden: Golden, tmp_path: Path) -> None:
