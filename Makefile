@@ -43,7 +43,7 @@ memory: $(STAMP)  ## peak memory of a shard of 2 GB against one of 200 MB, and o
 	SHARDSIFT_TEST_SHARD_MB=200 $(BIN)/python -m pytest -s tests/integration/test_memory.py
 
 filter: $(STAMP)  ## filter 10^7 rows next to DuckDB and polars; takes minutes
-	SHARDSIFT_TEST_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/outputs/test_compact.py --timeout 7200
+	SHARDSIFT_TEST_ROWS=10000000 $(BIN)/python -m pytest -s tests/integration/test_filter_at_scale.py tests/shardsift/outputs/test_compaction.py --timeout 7200
 
 bench: $(STAMP)  ## speed next to the published code and a plain loop; takes minutes
 	SHARDSIFT_TEST_BENCH=1 $(BIN)/python -m pytest tests/jobs/bench/test_speed.py tests/jobs/bench/test_gpu.py

@@ -24,12 +24,12 @@ from shardsift.measures import (
     Contents,
     MeasureRecord,
 )
+from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.outputs.digest import ROW_COLUMNS, digest_of
-from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.outputs.folder import SUMMARY
+from shardsift.outputs.json_records import RunRecord, RunSummary
 from shardsift.outputs.manifest import ManifestWriter, Totals
-from shardsift.outputs.output import MANIFEST, RUN_RECORD
-from shardsift.outputs.records import RunRecord, RunSummary
+from shardsift.outputs.output_folder import MANIFEST, RUN_RECORD
+from shardsift.outputs.run_folder import SUMMARY
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, SCHEMA, parse_footer
 from shardsift.outputs.sketch import quantile_sketch
 from shardsift.records import FailedShard, ShardIdentity

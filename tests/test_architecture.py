@@ -30,7 +30,7 @@ OWNERS = {
     "torch": ["scoring/", "engine/cluster.py"],
     "typer": ["cli/"],
     "webdataset": ["cli/verbs/demo.py"],
-    "yaml": ["config/files.py"],
+    "yaml": ["config/loading.py"],
 }
 """Files that may import a dependency; all others go through them."""
 

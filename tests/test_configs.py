@@ -8,8 +8,8 @@ import pytest
 
 from shardsift.cli.catalogue import VERBS
 from shardsift.config import Config, RunConfig, bundled_configs, fields_by_key, load_config
-from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import ReshardConfig
+from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import ReshardConfig
 from shardsift.errors import ConfigError
 
 CONFIGS = bundled_configs()

@@ -19,7 +19,7 @@ import pytest
 
 from shardsift import Scorer, annotate_shards
 from shardsift.cli.app import main
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.filtering.query import curate
 from tests.documentation import BLOCKS, PAGES, blocks_of
 from tests.fakes import FakeScorer

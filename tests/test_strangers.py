@@ -12,7 +12,7 @@ from shardsift import annotate_shards
 from shardsift.cli.app import main
 from shardsift.config import ScoreConfig
 from shardsift.errors import OutputError
-from shardsift.outputs.compact import compact
+from shardsift.outputs.compaction import compact
 from shardsift.records import FailedShard
 from shardsift.storage.files import list_files
 from tests.fakes import FakeScorer

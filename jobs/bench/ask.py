@@ -18,18 +18,18 @@ import numpy as np
 import torch
 import typer
 
-from shardsift.annotations.ask import AskInputs
+from shardsift.annotations.answers import AskInputs
 from shardsift.columns import COLUMNS
 from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
 from shardsift.measures import MACLIP, MACLIP_COLUMNS, Contents, MeasureRecord
+from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.outputs.embeddings import embeddings_name, read_embeddings
-from shardsift.outputs.encoder import AnnotationEncoder
 from shardsift.outputs.sealed_table import AnnotationFiles
 from shardsift.records import FailedShard, ShardIdentity, ShardTask
-from shardsift.runs.ask import asking
+from shardsift.runs.ask_run import asking
 from shardsift.scoring.questions import Questions
 from shardsift.shards.names import annotation_name
 

@@ -28,7 +28,7 @@ from shardsift.cli.console import USER_ERROR, PlainConsole
 from shardsift.config import RunConfig, ScoreConfig
 from shardsift.errors import ShardsiftError
 from shardsift.records import RgbImage
-from shardsift.runs.score import score
+from shardsift.runs.score_run import score
 from shardsift.scoring.scorer import Scorer
 
 Qualities = NDArray[np.float32]

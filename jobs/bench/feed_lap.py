@@ -36,7 +36,7 @@ from shardsift.images.decode import decode_rgb
 from shardsift.images.decoder import in_chunks
 from shardsift.images.pool import make_decoder
 from shardsift.images.slabs import Bytes, Unpin, leave
-from shardsift.outputs.encoder import AnnotationEncoder
+from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.records import CropScores, ImageScore, RgbImage, Sample, ShardIdentity, ShardTask
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops

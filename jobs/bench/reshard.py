@@ -16,14 +16,14 @@ from typing import Annotated
 
 import typer
 
-from shardsift.config.verbs import ReshardConfig
+from shardsift.config.verb_settings import ReshardConfig
 from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
 from shardsift.records import FailedShard
 from shardsift.resharding.prepare import Reshard, prepare
-from shardsift.runs.reshard import copying
+from shardsift.runs.reshard_run import copying
 
 _CACHES = Path("/proc/sys/vm/drop_caches")
 

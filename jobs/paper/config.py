@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from jobs.paper.protocol import PAPER_SETS, PaperSet
 from shardsift.config import CommaSeparated, Config, Given, ModelConfig, TableConfig, did_you_mean
-from shardsift.config.verbs import OpinionsConfig
+from shardsift.config.verb_settings import OpinionsConfig
 
 Protocol = Literal["native", "paper"]
 

@@ -16,7 +16,7 @@ from jobs.paper.thirds import Third, agreement_by_third
 from jobs.paper.variants import GROUP_LABELS, ImageCues, Variant, Variants, ablations
 from shardsift.config import attribute_columns
 from shardsift.errors import InputError
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, Evaluation
+from shardsift.evaluation.agreement import MAGNITUDE, OURS, SIMILARITY, Evaluation
 from shardsift.evaluation.opinions import Baseline, RatedImage, RatedShards
 from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.images.decode import decode_rgb

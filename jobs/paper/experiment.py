@@ -16,7 +16,7 @@ from jobs.paper.tables import as_json, as_markdown, sheets
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.evaluate import write_columns
 from shardsift.drawing import new_figure
-from shardsift.evaluation.evaluate import LAPLACIAN, laplacian_variance
+from shardsift.evaluation.agreement import LAPLACIAN, laplacian_variance
 from shardsift.evaluation.opinions import Baseline
 from shardsift.progress import Course
 from shardsift.storage.finding import expand

@@ -17,7 +17,7 @@ import numpy as np
 from jobs.paper.evaluation import Experiment
 from jobs.paper.groups import GroupSpread
 from shardsift.drawing import new_figure, save_figure
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.evaluation.agreement import MAGNITUDE, OURS, SIMILARITY
 from shardsift.evaluation.statistics import CONFIDENCE, Estimate, Values
 
 _GREY = "#595959"

@@ -12,7 +12,7 @@ from jobs.paper.protocol import PAPER_SETS, PUBLISHED_FROM, PaperSet
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.evaluate import agreement_sheet
 from shardsift.config import ScoreConfig
-from shardsift.evaluation.evaluate import OURS
+from shardsift.evaluation.agreement import OURS
 from shardsift.evaluation.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.scoring.weights import with_default_weights
 from shardsift.text import count

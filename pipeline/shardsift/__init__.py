@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from shardsift.annotations.annotate_shards import annotate_shards
     from shardsift.columns import Column
     from shardsift.config import ScoreConfig
-    from shardsift.filtering.loading import keep
+    from shardsift.filtering.keep_list import keep
     from shardsift.measures import Measure, Picture
     from shardsift.records import ImageScore
-    from shardsift.reporting.explain import explain
+    from shardsift.reporting.explanation import explain
     from shardsift.scoring.scorer import Scorer
     from shardsift.verbs import (
         ask,
@@ -99,8 +99,8 @@ _HOMES = {
     "ScoreConfig": "shardsift.config",
     "Scorer": "shardsift.scoring.scorer",
     "annotate_shards": "shardsift.annotations.annotate_shards",
-    "explain": "shardsift.reporting.explain",
-    "keep": "shardsift.filtering.loading",
+    "explain": "shardsift.reporting.explanation",
+    "keep": "shardsift.filtering.keep_list",
     **dict.fromkeys(
         ("ask", "compact", "compare", "filter", "report", "reshard", "score", "stats", "verify"),
         "shardsift.verbs",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin
 from shardsift.cli.catalogue import known_keys
 from shardsift.cli.console import PlainConsole
 from shardsift.config import Config, RunConfig, fields_by_key, load_config
-from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import (
+from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import (
     AskConfig,
     CompactConfig,
     CompareConfig,
@@ -33,13 +33,13 @@ from shardsift.redaction import clean
 
 if TYPE_CHECKING:  # Ray and DuckDB take a second to load
     from shardsift.filtering.query import FilterResult
-    from shardsift.outputs.compact import Compaction
-    from shardsift.outputs.stats import Stats
+    from shardsift.outputs.compaction import Compaction
+    from shardsift.outputs.totals import Stats
     from shardsift.progress import Display
-    from shardsift.reporting.write import CompareResult, PageResult
-    from shardsift.runs.ask import AskResult
-    from shardsift.runs.reshard import ReshardResult
-    from shardsift.runs.score import ScoreResult
+    from shardsift.reporting.written_pages import CompareResult, PageResult
+    from shardsift.runs.ask_run import AskResult
+    from shardsift.runs.reshard_run import ReshardResult
+    from shardsift.runs.score_run import ScoreResult
     from shardsift.verification.any_output import Verified
 
 Location = str | PathLike[str]
@@ -99,7 +99,7 @@ def score(shards: Location | Iterable[Location], **settings: Any) -> ScoreResult
     Raises:
         UserError: if a setting, a shard, the output, the model or a GPU can't be used.
     """
-    from shardsift.runs.score import score as run
+    from shardsift.runs.score_run import score as run
 
     return _run(RunConfig, run, {"shards": shards}, settings)
 
@@ -139,7 +139,7 @@ def reshard(keep: Location, **settings: Any) -> ReshardResult:
         UserError: if a setting, the inputs or the output can't be used.
         AnnotationError: if an annotation or a keep-list is damaged.
     """
-    from shardsift.runs.reshard import reshard as run
+    from shardsift.runs.reshard_run import reshard as run
 
     return _run(ReshardConfig, run, {"keep": keep}, settings)
 
@@ -155,7 +155,7 @@ def report(annotations: Location, **settings: Any) -> PageResult:
         UserError: if a setting, a table, the model or the output can't be used.
         AnnotationError: if an annotation file is damaged.
     """
-    from shardsift.reporting.write import write_report
+    from shardsift.reporting.written_pages import write_report
 
     return _run(ReportConfig, write_report, {"annotations": annotations}, settings)
 
@@ -190,7 +190,7 @@ def compare(run_a: Location, run_b: Location, **settings: Any) -> CompareResult:
         UserError: if a setting or the output can't be used, or the runs share no sample.
         AnnotationError: if an annotation file is damaged.
     """
-    from shardsift.reporting.write import compare_runs
+    from shardsift.reporting.written_pages import compare_runs
 
     return _run(CompareConfig, compare_runs, {"run_a": run_a, "run_b": run_b}, settings)
 
@@ -209,7 +209,7 @@ def ask(annotations: Location, **settings: Any) -> AskResult:
         UserError: if a setting, the embeddings or the output can't be used.
         AnnotationError: if an annotation is damaged.
     """
-    from shardsift.runs.ask import ask as run
+    from shardsift.runs.ask_run import ask as run
 
     return _run(AskConfig, run, {"annotations": annotations}, settings)
 
@@ -227,7 +227,7 @@ def stats(annotations: Location, **settings: Any) -> Stats:
         InputError: if there are no annotations.
         AnnotationError: if an annotation file is damaged.
     """
-    from shardsift.outputs.stats import read_stats
+    from shardsift.outputs.totals import read_stats
 
     def run(config: StatsConfig, display: Display) -> Stats:
         return read_stats(config.annotations, config.beside, display.track)
@@ -246,7 +246,7 @@ def compact(annotations: Location, **settings: Any) -> Compaction:
         UserError: if the run isn't complete, or the output holds something else.
         AnnotationError: if an annotation file is damaged.
     """
-    from shardsift.outputs.compact import compact as write
+    from shardsift.outputs.compaction import compact as write
 
     def run(config: CompactConfig, display: Display) -> Compaction:
         return write(

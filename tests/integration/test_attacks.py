@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.cli.app import main
-from shardsift.outputs.compact import compact
+from shardsift.outputs.compaction import compact
 from tests.disks import disk_with_room_for
 from tests.outputs import annotation_files
 from tests.shardsift.resharding.corpora import plain_corpus

@@ -26,8 +26,8 @@ from shardsift.engine.actor import Place
 from shardsift.engine.cluster import fitting_actors
 from shardsift.engine.coordinator import Coordinator, Outcome
 from shardsift.engine.fleet import RayFleet
-from shardsift.outputs.folder import failed_name
-from shardsift.outputs.output import OutputFolder
+from shardsift.outputs.output_folder import OutputFolder
+from shardsift.outputs.run_folder import failed_name
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.runs.scoring import ScoringSpec
 from shardsift.shards.plan import ShardPlan, plan_shards

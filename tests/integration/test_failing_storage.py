@@ -14,7 +14,7 @@ import s3fs
 
 from shardsift.annotations.annotate import annotate
 from shardsift.errors import InputError, OutputError, ShardError, ShardsiftError
-from shardsift.outputs.folder import check_output
+from shardsift.outputs.run_folder import check_output
 from shardsift.records import ShardTask
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.samples import read_samples

@@ -17,10 +17,10 @@ from PIL import Image
 
 from jobs.bench.outlook import requests_for_shard
 from shardsift.annotations.annotate import annotate
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import OutputError, ShardError
 from shardsift.filtering.query import curate
-from shardsift.outputs.folder import check_output
+from shardsift.outputs.run_folder import check_output
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardReport, ShardTask
 from shardsift.shards.samples import read_samples

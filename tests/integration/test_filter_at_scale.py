@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.filtering.query import curate
-from shardsift.outputs.output import find_annotations, read_annotation_set
+from shardsift.outputs.output_folder import find_annotations, read_annotation_set
 from tests.generated import write_many
 
 ROWS = int(os.environ.get("SHARDSIFT_TEST_ROWS", 200_000))
@@ -139,7 +139,7 @@ def measure(code: str) -> tuple[float, float, int]:
 
 OURS = """
 from shardsift.filtering.query import curate
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 curate(FilterConfig(annotations=scores, output=output, dry_run=output is None, **rule))
 """
 DUCKDB = """

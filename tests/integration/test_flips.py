@@ -15,9 +15,9 @@ import pytest
 from shardsift.cli.app import main
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs.verify import run
-from shardsift.config.verbs import VerifyConfig
+from shardsift.config.verb_settings import VerifyConfig
 from shardsift.errors import AnnotationError, UserError
-from shardsift.outputs.compact import compact
+from shardsift.outputs.compaction import compact
 from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.resharding.corpora import make_corpus, sample
 

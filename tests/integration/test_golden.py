@@ -11,7 +11,7 @@ import pytest
 from shardsift import Scorer
 from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
-from shardsift.runs.score import score
+from shardsift.runs.score_run import score
 from tests.conftest import Golden
 from tests.samples import write_tar
 

@@ -17,7 +17,7 @@ import pytest
 
 from shardsift.cli.app import main
 from shardsift.documents import DIGEST
-from shardsift.outputs.compact import compact
+from shardsift.outputs.compaction import compact
 from tests.shardsift.annotations.asked import TEXT, score_pictures
 from tests.shardsift.resharding.corpora import plain_corpus
 

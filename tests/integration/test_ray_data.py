@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift import ErrorCode, Scorer, keep
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.filtering.query import curate
 from tests.documentation import blocks_of
 from tests.fakes import FakeScorer

@@ -17,12 +17,12 @@ import s3fs
 from shardsift import keep
 from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import InputError
 from shardsift.filtering.query import curate
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardIdentity
-from shardsift.runs.score import score
+from shardsift.runs.score_run import score
 from shardsift.shards.plan import plan_shards
 from shardsift.storage.files import identify, read_range
 from shardsift.verification.outputs import claim_output, verify

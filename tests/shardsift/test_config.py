@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.config import RunConfig, ScoreConfig, load_config
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ConfigError
 
 

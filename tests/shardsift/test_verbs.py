@@ -12,7 +12,7 @@ import pytest
 import shardsift
 from shardsift import errors
 from shardsift.config import fields_by_key
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.engine.run_loop import on_interrupt
 from tests.fakes import FakeScorer
 from tests.outputs import write_run

@@ -28,8 +28,8 @@ from shardsift.images.decoder import (
     in_chunks,
 )
 from shardsift.measures import MACLIP, Contents, Measure, contents_of
+from shardsift.outputs.annotation_encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
-from shardsift.outputs.encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, read_footer
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import (

@@ -15,9 +15,9 @@ from shardsift.images.decoder import Decoder
 from shardsift.images.hashes import Hashes
 from shardsift.images.pool import make_decoder
 from shardsift.measures import Measure
-from shardsift.outputs.folder import check_output
 from shardsift.outputs.manifest import ManifestWriter
-from shardsift.outputs.output import OutputFolder, complete
+from shardsift.outputs.output_folder import OutputFolder, complete
+from shardsift.outputs.run_folder import check_output
 from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.plan import plan_shards

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shardsift.config import Config, RunConfig, fields_by_key
-from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import (
+from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import (
     AskConfig,
     CompactConfig,
     CompareConfig,

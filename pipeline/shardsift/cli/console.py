@@ -83,7 +83,7 @@ class PlainConsole(Console):
 
     def watch(self, look: Look) -> AbstractContextManager[None]:
         """Show how far something is, as long as the block lasts."""
-        from shardsift.cli.progress import watching
+        from shardsift.cli.progress_line import watching
 
         return watching(self, look, is_drawn=self.is_terminal and not self.is_quiet)
 

@@ -1,13 +1,13 @@
 """Typed settings: what people write in YAML or type as flags, checked when it is read.
 
-base.py     what all of them have in common
-files.py    from a file and flags
-mistakes.py what is wrong with them, for people
-score.py    what decides a score
-measures.py what is computed beside it
-run.py      a run on Ray
-filter.py   which samples to keep
-verbs.py    all other verbs
+base.py              base classes and field types
+loading.py           settings from a file, the environment and flags
+mistakes.py          messages about mistakes in them
+score_settings.py    all that changes a score
+measure_settings.py  attributes, hashes, embeddings
+run_settings.py      a run on Ray
+filter_settings.py   the samples to keep
+verb_settings.py     all other verbs
 """
 
 from shardsift.config.base import (
@@ -19,8 +19,8 @@ from shardsift.config.base import (
     TableConfig,
     fields_by_key,
 )
-from shardsift.config.files import bundled_configs, load_config
-from shardsift.config.measures import (
+from shardsift.config.loading import bundled_configs, load_config
+from shardsift.config.measure_settings import (
     ATTRIBUTE_PREFIX,
     Attributes,
     AttributesConfig,
@@ -31,8 +31,8 @@ from shardsift.config.measures import (
     checked_attributes,
 )
 from shardsift.config.mistakes import VARIABLE, did_you_mean, spelled
-from shardsift.config.run import PICTURE_SECONDS, RayConfig, RunConfig
-from shardsift.config.score import (
+from shardsift.config.run_settings import PICTURE_SECONDS, RayConfig, RunConfig
+from shardsift.config.score_settings import (
     PAPER_PROMPT_PAIRS,
     PILLOW_BOMB_ERROR_PIXELS,
     AnyDtype,

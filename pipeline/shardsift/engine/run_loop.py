@@ -17,8 +17,8 @@ from shardsift.config import RayConfig
 from shardsift.engine.actor import ActorSpec, ShardResult, Task
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.fleet import RayFleet
-from shardsift.engine.progress import RunCounts, RunProgress
-from shardsift.outputs.folder import RunFolder
+from shardsift.engine.run_progress import RunCounts, RunProgress
+from shardsift.outputs.run_folder import RunFolder
 from shardsift.progress import Display
 from shardsift.records import FailedShard
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
 from shardsift.filtering.database import Database, QueryError, equal_runs, quoted
-from shardsift.filtering.tables import find_files, is_parquet, reading
+from shardsift.filtering.joined_tables import find_files, is_parquet, reading
 from shardsift.measures import (
     MACLIP,
     MACLIP_COLUMNS,
@@ -21,8 +21,13 @@ from shardsift.measures import (
     Contents,
     MeasureRecord,
 )
-from shardsift.outputs.encoder import AnnotationEncoder
-from shardsift.outputs.output import RUN_RECORD, AnnotationSet, OutputFolder, read_annotation_set
+from shardsift.outputs.annotation_encoder import AnnotationEncoder
+from shardsift.outputs.output_folder import (
+    RUN_RECORD,
+    AnnotationSet,
+    OutputFolder,
+    read_annotation_set,
+)
 from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.config.filter import QUALITY, FilterConfig
+from shardsift.config.filter_settings import QUALITY, FilterConfig
 from shardsift.errors import AnnotationError, InputError
 from shardsift.filtering.database import Database
 from shardsift.filtering.imported import imported, is_plain
-from shardsift.filtering.output import (
+from shardsift.filtering.joined_tables import joined_tables
+from shardsift.filtering.kept_folder import (
     BucketCounts,
     FilterSummary,
     KeptFolder,
@@ -26,9 +27,13 @@ from shardsift.filtering.output import (
 )
 from shardsift.filtering.rows import THREADS, Rows, read_part
 from shardsift.filtering.selection import BucketKey, Selection
-from shardsift.filtering.tables import joined_tables
 from shardsift.outputs.beside import Beside, find_beside
-from shardsift.outputs.output import AnnotatedShard, AnnotationSet, find_scores, read_annotation_set
+from shardsift.outputs.output_folder import (
+    AnnotatedShard,
+    AnnotationSet,
+    find_scores,
+    read_annotation_set,
+)
 from shardsift.outputs.sketch import shortest
 from shardsift.threads import Track, map_ordered, no_track
 

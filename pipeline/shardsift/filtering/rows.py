@@ -20,15 +20,15 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from shardsift.config import did_you_mean
-from shardsift.config.filter import MEGAPIXELS, PREFIX, FilterConfig
+from shardsift.config.filter_settings import MEGAPIXELS, PREFIX, FilterConfig
 from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filtering.database import Database, QueryError, quoted
 from shardsift.filtering.expressions import Column, Expression
-from shardsift.filtering.output import JoinCounts
-from shardsift.filtering.tables import OWN, Table, joined_tables, open_tables, select
+from shardsift.filtering.joined_tables import OWN, Table, joined_tables, open_tables, select
+from shardsift.filtering.kept_folder import JoinCounts
 from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside
-from shardsift.outputs.output import AnnotatedShard, AnnotationSet
+from shardsift.outputs.output_folder import AnnotatedShard, AnnotationSet
 from shardsift.outputs.sealed_table import schema_of
 from shardsift.shards.plan import shard_prefixes
 from shardsift.storage.files import join

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shardsift.errors import InputError
 from shardsift.filtering.database import Database, equal_runs
-from shardsift.filtering.output import Value
+from shardsift.filtering.kept_folder import Value
 from shardsift.outputs.sketch import shortest
 
 BucketKey = str | int | None

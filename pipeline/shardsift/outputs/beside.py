@@ -12,7 +12,12 @@ import pyarrow as pa
 from shardsift.columns import Column
 from shardsift.errors import ConfigError, InputError
 from shardsift.measures import Contents, MeasureRecord
-from shardsift.outputs.output import AnnotatedShard, OutputFolder, find_annotations, is_answer_of
+from shardsift.outputs.output_folder import (
+    AnnotatedShard,
+    OutputFolder,
+    find_annotations,
+    is_answer_of,
+)
 from shardsift.outputs.sealed_table import Footer, schema_of
 from shardsift.records import ShardReport
 from shardsift.storage.files import absolute

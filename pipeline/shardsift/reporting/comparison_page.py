@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.reporting.axes import choose_evenly
-from shardsift.reporting.compare import Comparison, Pairs
+from shardsift.reporting.comparison import Comparison, Pairs
 from shardsift.reporting.html import render_page
 from shardsift.reporting.page import PAGE_BYTES
 from shardsift.reporting.pictures import Fetching, Picture, bytes_each, describe, fetch, show

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from shardsift.config.verbs import EvaluateConfig
-from shardsift.evaluation.evaluate import Evaluation
+from shardsift.config.verb_settings import EvaluateConfig
+from shardsift.evaluation.agreement import Evaluation
 from shardsift.evaluation.statistics import CONFIDENCE, STATISTIC_NAMES
 from shardsift.reporting.html import render_page
 

@@ -18,15 +18,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.columns import Column
-from shardsift.config.filter import PREFIX
+from shardsift.config.filter_settings import PREFIX
 from shardsift.errors import UserError
 from shardsift.filtering.rows import UNMATCHED, label_rows
 from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside, add_columns, contents_with, find_beside
-from shardsift.outputs.folder import SUMMARY
+from shardsift.outputs.json_records import RunRecord, RunSummary
 from shardsift.outputs.manifest import Totals, read_manifest
-from shardsift.outputs.output import MANIFEST, OutputFolder, find_scores, part_of
-from shardsift.outputs.records import RunRecord, RunSummary
+from shardsift.outputs.output_folder import MANIFEST, OutputFolder, find_scores, part_of
+from shardsift.outputs.run_folder import SUMMARY
 from shardsift.outputs.sealed_table import count_values
 from shardsift.shards.plan import TOP, plan_shards, prefix_pattern
 from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified

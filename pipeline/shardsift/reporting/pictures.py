@@ -20,7 +20,7 @@ from shardsift.columns import COLUMNS
 from shardsift.config import ATTRIBUTE_PREFIX, PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import ImageError, InputError
 from shardsift.images.decode import decode_rgb
-from shardsift.outputs.output import OutputFolder
+from shardsift.outputs.output_folder import OutputFolder
 from shardsift.records import RgbImage
 from shardsift.reporting.axes import Axis, Labels, Places, choose_evenly
 from shardsift.reporting.gather import RunData

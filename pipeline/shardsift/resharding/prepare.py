@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardsift.config import did_you_mean
-from shardsift.config.verbs import ReshardConfig
+from shardsift.config.verb_settings import ReshardConfig
 from shardsift.errors import ConfigError, InputError, OutputError, ShardError
-from shardsift.filtering.output import KEEP_LIST, Filtered, read_filtered
-from shardsift.outputs.folder import check_apart, check_output, local_folder
-from shardsift.outputs.output import OutputFolder, find_scores
+from shardsift.filtering.kept_folder import KEEP_LIST, Filtered, read_filtered
+from shardsift.outputs.output_folder import OutputFolder, find_scores
+from shardsift.outputs.run_folder import check_apart, check_output, local_folder
 from shardsift.outputs.sealed_table import schema_of
-from shardsift.resharding.folder import ReshardFolder, ReshardIntent
+from shardsift.resharding.new_tar import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.resharding.packing import Packer, ReshardPlan
-from shardsift.resharding.write import KeptOfShard, ReshardInputs, check_source, read_matching
+from shardsift.resharding.reshard_folder import ReshardFolder, ReshardIntent
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.tars import BLOCK
 from shardsift.storage.files import absolute, followed, is_annotation, join, list_files

@@ -11,7 +11,7 @@ from shardsift.engine.actor import ShardResult, Task
 from shardsift.engine.cluster import choose_actors, connected
 from shardsift.engine.environment import is_joined
 from shardsift.engine.run_loop import RunResult, run_tasks
-from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.run_folder import RunFolder
 from shardsift.progress import Display, Meter
 from shardsift.threads import keep_heap
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shardsift.config.verbs import VerifyConfig
+from shardsift.config.verb_settings import VerifyConfig
 from shardsift.errors import ConfigError
-from shardsift.filtering.output import RECORD as FILTER_RECORD
-from shardsift.outputs.folder import RunFolder
-from shardsift.outputs.records import COMPACTING
+from shardsift.filtering.kept_folder import RECORD as FILTER_RECORD
+from shardsift.outputs.json_records import COMPACTING
+from shardsift.outputs.run_folder import RunFolder
 from shardsift.progress import Display
-from shardsift.resharding.folder import RECORD as RESHARD_RECORD
-from shardsift.resharding.folder import ReshardFolder
+from shardsift.resharding.reshard_folder import RECORD as RESHARD_RECORD
+from shardsift.resharding.reshard_folder import ReshardFolder
 from shardsift.shards.plan import ShardPlan
 from shardsift.text import command
 from shardsift.threads import Track
 from shardsift.verification.findings import Findings, repair
 from shardsift.verification.keep_lists import verify_filtered
+from shardsift.verification.new_tars import verify_reshard
 from shardsift.verification.outputs import claim_output, verify, verify_compacted
-from shardsift.verification.reshard import verify_reshard
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shardsift.errors import OutputError
-from shardsift.outputs.folder import SUMMARY, RunFolder, failed_name, is_passing, local_folder
+from shardsift.outputs.run_folder import SUMMARY, RunFolder, failed_name, is_passing, local_folder
 from shardsift.redaction import reason
 from shardsift.storage.local import is_leftover, is_temporary
 from shardsift.threads import Track, map_ordered

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from shardsift.errors import AnnotationError, InputError, UserError
-from shardsift.filtering.output import (
+from shardsift.filtering.kept_folder import (
     KEEP_LIST,
     RECORD,
     SCHEMA,
@@ -19,8 +19,8 @@ from shardsift.filtering.output import (
 )
 from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of, is_broken
-from shardsift.outputs.folder import SUMMARY, RunFolder, is_passing
-from shardsift.outputs.output import AnnotatedShard, OutputFolder, find_annotations, part_of
+from shardsift.outputs.output_folder import AnnotatedShard, OutputFolder, find_annotations, part_of
+from shardsift.outputs.run_folder import SUMMARY, RunFolder, is_passing
 from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.redaction import reason
 from shardsift.storage.files import followed, is_annotation, join, read_bytes, sum_of

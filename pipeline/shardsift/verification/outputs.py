@@ -16,11 +16,11 @@ from typing import Any
 
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError, ShardError, UserError
+from shardsift.outputs.annotation_encoder import MOST_TAR_SIZE
 from shardsift.outputs.embeddings import EMBEDDINGS_FOLDER, embeddings_name
-from shardsift.outputs.encoder import MOST_TAR_SIZE
-from shardsift.outputs.folder import SUMMARY, RunFolder, failed_name
+from shardsift.outputs.json_records import COMPACTING, CompactRecord, RunRecord
 from shardsift.outputs.manifest import Totals, read_outcomes
-from shardsift.outputs.output import (
+from shardsift.outputs.output_folder import (
     MANIFEST,
     AnnotatedShard,
     OutputFolder,
@@ -30,7 +30,7 @@ from shardsift.outputs.output import (
     is_answer_of,
     read_annotation_set,
 )
-from shardsift.outputs.records import COMPACTING, CompactRecord, RunRecord
+from shardsift.outputs.run_folder import SUMMARY, RunFolder, failed_name
 from shardsift.outputs.sealed_table import Footer
 from shardsift.records import (
     FailedShard,
@@ -54,12 +54,6 @@ from shardsift.storage.files import (
 )
 from shardsift.storage.finding import lone_folder
 from shardsift.threads import Track, no_track
-from shardsift.verification.files import (
-    check_annotation,
-    check_embeddings,
-    check_failure,
-    check_summary,
-)
 from shardsift.verification.findings import (
     Findings,
     Problem,
@@ -68,6 +62,12 @@ from shardsift.verification.findings import (
     strangers,
     unfinished,
     walk,
+)
+from shardsift.verification.single_files import (
+    check_annotation,
+    check_embeddings,
+    check_failure,
+    check_summary,
 )
 
 _THREADS = 32

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from jobs.paper.baselines import Brisque
-from shardsift.evaluation.evaluate import laplacian_variance
+from shardsift.evaluation.agreement import laplacian_variance
 from shardsift.records import RgbImage
 
 

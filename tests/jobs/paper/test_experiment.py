@@ -13,7 +13,7 @@ from jobs.paper.evaluation import Experiment, evaluate
 from jobs.paper.figures import bin_means, draw_figures
 from jobs.paper.groups import GroupSpread, check_labels
 from shardsift.errors import ConfigError, InputError, ModelError
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
+from shardsift.evaluation.agreement import MAGNITUDE, OURS, SIMILARITY, laplacian_variance
 from shardsift.evaluation.opinions import Baseline
 from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage

@@ -20,7 +20,7 @@ from jobs.paper.config import ExperimentConfig
 from jobs.paper.evaluation import Experiment, evaluate
 from jobs.paper.protocol import measure_as_authors
 from shardsift.errors import InputError
-from shardsift.evaluation.evaluate import MAGNITUDE, OURS, SIMILARITY
+from shardsift.evaluation.agreement import MAGNITUDE, OURS, SIMILARITY
 from shardsift.images.decode import decode_rgb
 from shardsift.scoring.maclip import magnitude_cue, similarity_cue
 from shardsift.scoring.scorer import Scorer

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from shardsift import ScoreConfig, Scorer, annotate_shards
-from shardsift.annotations.ask import answer_shard
-from shardsift.config.verbs import AskConfig
+from shardsift.annotations.answers import answer_shard
+from shardsift.config.verb_settings import AskConfig
+from shardsift.outputs.json_records import RunSummary
 from shardsift.outputs.manifest import ManifestWriter
-from shardsift.outputs.records import RunSummary
-from shardsift.runs.ask import prepare
+from shardsift.runs.ask_run import prepare
 from tests.samples import encoded, write_tar
 
 BLURRY = "blurry=a blurry photo|a sharp photo"

@@ -17,7 +17,7 @@ from shardsift import annotate_shards
 from shardsift.annotations.annotate import annotate, contents_by
 from shardsift.errors import InputError, OutputError
 from shardsift.outputs.manifest import read_manifest
-from shardsift.outputs.output import OutputFolder
+from shardsift.outputs.output_folder import OutputFolder
 from shardsift.records import FailedShard, ImageScore, RgbImage
 from shardsift.shards.plan import plan_shards
 from shardsift.verification.outputs import claim_output, verify

@@ -22,11 +22,11 @@ from shardsift.config import Attributes
 from shardsift.errors import ConfigError, InputError, OutputError
 from shardsift.images.decode import decode_rgb
 from shardsift.measures import Measure, Picture
-from shardsift.outputs.compact import compact
-from shardsift.outputs.output import OutputFolder
+from shardsift.outputs.compaction import compact
+from shardsift.outputs.output_folder import OutputFolder
 from shardsift.outputs.sealed_table import SCHEMA, read_footer
-from shardsift.outputs.stats import read_stats
-from shardsift.reporting.compare import compare
+from shardsift.outputs.totals import read_stats
+from shardsift.reporting.comparison import compare
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, edit_footer, edit_rows, kept_rows

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from shardsift.annotations.annotate import OpenRows
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.images.decoder import Picture
-from shardsift.outputs.encoder import AnnotationEncoder
+from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.records import CropScores, ImageScore, Sample, ShardIdentity
 from tests.generated import contents
 

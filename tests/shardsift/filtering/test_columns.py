@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.config import Attributes
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
 from shardsift.filtering.query import FilterResult, curate
-from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.run_folder import RunFolder
 from shardsift.verification.keep_lists import verify_filtered
 from tests.generated import row, write_annotations
 

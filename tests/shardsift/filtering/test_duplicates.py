@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode, InputError
 from shardsift.filtering.query import FilterResult, curate
 from tests.generated import Annotation, row, write_annotations

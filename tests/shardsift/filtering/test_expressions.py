@@ -10,12 +10,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ConfigError, ErrorCode
 from shardsift.filtering.database import Database
 from shardsift.filtering.expressions import Expression
+from shardsift.filtering.joined_tables import OWN, Columns, select
 from shardsift.filtering.query import curate
-from shardsift.filtering.tables import OWN, Columns, select
 from shardsift.measures import Contents
 from shardsift.outputs.sealed_table import read
 from tests.generated import row, write_annotations

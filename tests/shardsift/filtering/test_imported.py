@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.config import Attributes
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ErrorCode, InputError
 from shardsift.filtering.query import curate
 from tests.generated import row, write_annotations

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ErrorCode, UserError
 from shardsift.filtering.query import curate
 from tests.generated import row, write_annotations

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import (
     AnnotationError,
     ErrorCode,

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import InputError
 from shardsift.filtering.database import Database
-from shardsift.filtering.output import UidWriter
+from shardsift.filtering.kept_folder import UidWriter
 from shardsift.filtering.query import curate
 from tests.generated import row, write_annotations
 

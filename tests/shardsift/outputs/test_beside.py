@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.cli.app import main
-from shardsift.outputs.stats import read_stats
-from shardsift.reporting.compare import compare_pairs, pair_up
+from shardsift.outputs.totals import read_stats
+from shardsift.reporting.comparison import compare_pairs, pair_up
 from tests.conftest import SHARED
 from tests.outputs import edit_footer, kept_rows
 from tests.shardsift.annotations.asked import (

@@ -16,8 +16,8 @@ from embedding_reader import EmbeddingReader
 from shardsift import annotate_shards
 from shardsift.annotations import annotate as module
 from shardsift.errors import OutputError
-from shardsift.outputs.compact import compact
-from shardsift.outputs.folder import RunFolder
+from shardsift.outputs.compaction import compact
+from shardsift.outputs.run_folder import RunFolder
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import FailedShard
 from shardsift.shards.plan import plan_shards

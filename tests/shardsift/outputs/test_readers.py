@@ -13,9 +13,9 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.filtering.query import curate
-from shardsift.outputs.compact import compact
+from shardsift.outputs.compaction import compact
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import encoded, write_tar

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from shardsift.reporting.compare import Pairs, compare_pairs, measure_overlap, pair_up
+from shardsift.reporting.comparison import Pairs, compare_pairs, measure_overlap, pair_up
 from shardsift.reporting.comparison_page import ComparisonPage, find_shift
 from tests.fakes import FakeScorer
 from tests.outputs import edit_rows, write_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shardsift import annotate_shards
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.filtering.query import curate
 from shardsift.reporting.axes import order_of
 from shardsift.reporting.gather import gather

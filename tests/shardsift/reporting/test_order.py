@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shardsift.config.filter import FilterConfig
+from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import ErrorCode
 from shardsift.filtering.query import curate
 from shardsift.reporting.axes import make_axes, make_labels, order_of, pack

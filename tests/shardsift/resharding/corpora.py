@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import ReshardConfig
+from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import ReshardConfig
 from shardsift.filtering.query import curate
+from shardsift.resharding.new_tar import ReshardReport, write_shard
 from shardsift.resharding.packing import ReshardTask
 from shardsift.resharding.prepare import Reshard, prepare
-from shardsift.resharding.write import ReshardReport, write_shard
 from shardsift.shards.samples import key_and_extension
 from tests.fakes import FakeScorer
 from tests.outputs import write_run

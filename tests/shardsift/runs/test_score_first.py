@@ -7,7 +7,7 @@ import pytest
 from shardsift.config import RunConfig
 from shardsift.errors import EngineError
 from shardsift.records import FailedShard, ShardReport
-from shardsift.runs.score import FirstScores
+from shardsift.runs.score_run import FirstScores
 
 BAD = ShardReport(shard="0.tar", rows=9, errors={"non_finite": 8, "truncated": 1})
 GOOD = ShardReport(shard="1.tar", rows=9, errors={"non_finite": 8})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shardsift.cli.console import DONE, PlainConsole, report_end
-from shardsift.config.verbs import AskConfig
-from shardsift.runs.ask import ask
+from shardsift.config.verb_settings import AskConfig
+from shardsift.runs.ask_run import ask
 from shardsift.text import beside, count
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shardsift.cli.console import DONE, PlainConsole
-from shardsift.config.verbs import CompactConfig
-from shardsift.outputs.compact import compact
+from shardsift.config.verb_settings import CompactConfig
+from shardsift.outputs.compaction import compact
 from shardsift.text import count
 
 

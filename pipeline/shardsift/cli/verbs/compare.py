@@ -5,9 +5,9 @@ from __future__ import annotations
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.report import tell_of_page
-from shardsift.config.verbs import CompareConfig
-from shardsift.reporting.compare import Comparison
-from shardsift.reporting.write import compare_runs
+from shardsift.config.verb_settings import CompareConfig
+from shardsift.reporting.comparison import Comparison
+from shardsift.reporting.written_pages import compare_runs
 
 
 def run(config: CompareConfig, console: PlainConsole) -> int:

@@ -11,7 +11,7 @@ from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.flags import template_of
 from shardsift.cli.tables import Sheet
 from shardsift.config import bundled_configs, did_you_mean
-from shardsift.config.verbs import ConfigConfig
+from shardsift.config.verb_settings import ConfigConfig
 from shardsift.errors import ConfigError
 
 

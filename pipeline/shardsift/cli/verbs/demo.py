@@ -23,12 +23,12 @@ from shardsift.cli.console import PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig, bundled_configs, load_config
-from shardsift.config.filter import FilterConfig
-from shardsift.config.verbs import DemoConfig
+from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import DemoConfig
 from shardsift.errors import ConfigError
-from shardsift.filtering.output import KEEP_LIST
+from shardsift.filtering.kept_folder import KEEP_LIST
 from shardsift.filtering.query import curate
-from shardsift.runs.score import score
+from shardsift.runs.score_run import score
 from shardsift.scoring.weights import RANDOM_WEIGHTS
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from rich.text import Text
 
 from shardsift.cli.console import DONE, FAILED, PlainConsole
-from shardsift.config.verbs import DoctorConfig
+from shardsift.config.verb_settings import DoctorConfig
 from shardsift.redaction import redact
-from shardsift.runs.doctor import Check, examine
+from shardsift.runs.checks import Check, examine
 
 
 def run(config: DoctorConfig, console: PlainConsole) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
-from shardsift.config.verbs import EvaluateConfig
-from shardsift.evaluation.evaluate import evaluate
+from shardsift.config.verb_settings import EvaluateConfig
+from shardsift.evaluation.agreement import evaluate
 from shardsift.evaluation.statistics import STATISTIC_NAMES, STATISTICS, Agreement
 from shardsift.progress import Course
 from shardsift.reporting.evaluation_page import render_evaluation

@@ -9,13 +9,13 @@ from pathlib import Path
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config import ScoreConfig
-from shardsift.config.verbs import ExplainConfig
+from shardsift.config.verb_settings import ExplainConfig
 from shardsift.errors import ImageError, InputError
 from shardsift.images.decode import AnyImage
-from shardsift.outputs.output import find_annotations
-from shardsift.outputs.records import recorded_config
+from shardsift.outputs.json_records import recorded_config
+from shardsift.outputs.output_folder import find_annotations
 from shardsift.redaction import reason
-from shardsift.reporting.explain import Explanation, Scale, common_scale, draw, explain
+from shardsift.reporting.explanation import Explanation, Scale, common_scale, draw, explain
 from shardsift.reporting.pictures import find_samples, read_image
 from shardsift.scoring.scorer import Scorer
 from shardsift.storage.files import absolute, identify

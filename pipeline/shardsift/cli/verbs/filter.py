@@ -7,8 +7,8 @@ from shlex import quote
 
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
-from shardsift.config.filter import QUALITY, FilterConfig
-from shardsift.filtering.output import BucketCounts
+from shardsift.config.filter_settings import QUALITY, FilterConfig
+from shardsift.filtering.kept_folder import BucketCounts
 from shardsift.filtering.query import FilterResult, curate
 from shardsift.records import PassedOver, told_of
 from shardsift.text import beside

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shardsift.cli.console import DONE, PlainConsole
-from shardsift.config.verbs import ReportConfig
-from shardsift.reporting.write import PageResult, write_report
+from shardsift.config.verb_settings import ReportConfig
+from shardsift.reporting.written_pages import PageResult, write_report
 from shardsift.storage.files import absolute
 from shardsift.text import beside
 

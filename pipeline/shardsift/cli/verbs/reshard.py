@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shardsift.cli.console import DONE, PlainConsole, report_end
-from shardsift.config.verbs import ReshardConfig
-from shardsift.runs.reshard import reshard
+from shardsift.config.verb_settings import ReshardConfig
+from shardsift.runs.reshard_run import reshard
 from shardsift.text import byte_size, count
 
 

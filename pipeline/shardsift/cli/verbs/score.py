@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardsift.cli.console import DONE, PlainConsole, report_end
 from shardsift.config import RunConfig
-from shardsift.runs.score import LoadModel, ScoreResult, load_maclip, score
+from shardsift.runs.score_run import LoadModel, ScoreResult, load_maclip, score
 from shardsift.text import beside, count
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
-from shardsift.config.verbs import StatsConfig
+from shardsift.config.verb_settings import StatsConfig
 from shardsift.outputs.manifest import QUANTILE_RANKS
-from shardsift.outputs.stats import PartTotals, Stats, read_stats
+from shardsift.outputs.totals import PartTotals, Stats, read_stats
 from shardsift.records import told_of
 from shardsift.text import at_most
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from shardsift.cli.console import DONE, FAILED, PlainConsole, failure
 from shardsift.cli.tables import Sheet
-from shardsift.config.verbs import VerifyConfig
+from shardsift.config.verb_settings import VerifyConfig
 from shardsift.text import count
 from shardsift.verification.any_output import Verified, verify_output
 

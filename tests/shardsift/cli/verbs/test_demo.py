@@ -15,7 +15,7 @@ import pytest
 from shardsift.cli.console import PlainConsole
 from shardsift.cli.verbs import demo as module
 from shardsift.cli.verbs.demo import DISTORTIONS, LEVELS, run
-from shardsift.config.verbs import DemoConfig
+from shardsift.config.verb_settings import DemoConfig
 
 
 @pytest.fixture(scope="module")

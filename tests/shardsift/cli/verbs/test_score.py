@@ -9,7 +9,7 @@ from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.engine.run_loop import RunResult
 from shardsift.records import FailedShard
-from shardsift.runs.score import ScoreCounts
+from shardsift.runs.score_run import ScoreCounts
 
 
 def test_a_failed_shard_is_told_by_its_name_even_with_brackets() -> None:

@@ -1,0 +1,160 @@
+"""Settings of what is computed beside the score, which it doesn't change: attributes, hashes.
+
+An attribute is a named question put to CLIP in pairs of opposite prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore
+from shardsift.config.loading import find_config, read_yaml
+from shardsift.errors import ConfigError
+
+PromptPairs = tuple[tuple[str, str], ...]
+Attributes = Mapping[str, PromptPairs]
+"""Pairs of prompts by the name of the attribute, sorted; the first prompt of a pair counts."""
+
+HashName = Literal["sha256", "phash"]
+Tower = Literal["maclip"]
+
+ATTRIBUTE_PREFIX = "attr_"
+"""Prefix of the columns that have attributes."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_FORM = "NAME=PROMPT|OPPOSITE, such as 'watermark=a photo with a watermark|a photo without one'"
+
+
+def attribute_columns(attributes: Attributes) -> list[str]:
+    """Name the columns of attributes, in their order."""
+    return [ATTRIBUTE_PREFIX + name for name in attributes]
+
+
+def _read_file(name: str) -> dict[str, PromptPairs]:
+    """Read the attributes of a config file. Raises ValueError."""
+    try:
+        content = read_yaml(find_config(name))
+    except ConfigError as error:
+        problem = str(error).removeprefix("--config ")
+        raise ValueError(f"{problem}; or write {_FORM}") from error
+    measures = content.get("measures")
+    attributes = cast(Any, measures).get("attributes") if isinstance(measures, Mapping) else None
+    if attributes is None:
+        raise ValueError(f"{name}: has no attributes under `measures`")
+    return _read_attributes(attributes)
+
+
+def _united(some: Attributes, others: Attributes) -> dict[str, PromptPairs]:
+    if twice := some.keys() & others.keys():
+        raise ValueError(f"attribute {min(twice)} is given twice; give one another name")
+    return {**some, **others}
+
+
+def checked_attributes(value: Any) -> dict[str, PromptPairs]:
+    """Check attributes that a program gives. Raises ConfigError."""
+    try:
+        return _read_attributes(value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _read_attributes(value: Any) -> dict[str, PromptPairs]:
+    if not isinstance(value, Mapping):
+        raise ValueError("attributes are a mapping of names to pairs of prompts")
+    mapping = cast(Mapping[Any, Any], value)
+    return _checked({str(name): _pairs(str(name), pairs) for name, pairs in mapping.items()})
+
+
+def _pairs(name: str, value: Any) -> PromptPairs:
+    """Take one `PROMPT|OPPOSITE`, or a list of them, each also as a list of two."""
+    pairs = cast(Sequence[Any], [value] if isinstance(value, str) else value)
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise ValueError(f"attribute {name} has no pairs of prompts")
+    return tuple(_pair(name, pair) for pair in pairs)
+
+
+def _pair(name: str, value: Any) -> tuple[str, str]:
+    prompts = cast(Sequence[Any], value.split("|") if isinstance(value, str) else value)
+    if (
+        not isinstance(prompts, (list, tuple))
+        or len(prompts) != 2
+        or not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts)
+    ):
+        raise ValueError(f"attribute {name}: {value!r} is no pair of prompts; write {_FORM}")
+    prompt, opposite = (prompt.strip() for prompt in prompts)
+    if prompt == opposite:
+        raise ValueError(f"attribute {name}: both prompts are {prompt!r}")
+    return prompt, opposite
+
+
+def _checked(attributes: Attributes) -> dict[str, PromptPairs]:
+    for name in attributes:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"attribute {name!r}: a name has lower-case letters, digits and _, and begins with "
+                "a letter: it becomes a column"
+            )
+    return dict(sorted(attributes.items()))
+
+
+class MeasureSettings(Config):
+    """Settings under `measures` in a config file."""
+
+    attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
+        default={}
+    )
+
+
+class AttributesConfig(Config):
+    """Questions to CLIP beside quality."""
+
+    attribute: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        description="one more question to CLIP, as `NAME=PROMPT|OPPOSITE`, or a file with "
+        "questions, or `clip-iqa` for CLIP-IQA's; may be repeated, and several pairs of one name "
+        "are averaged. Each is a column `attr_NAME`, the probability of the first prompt",
+    )
+    measures: Annotated[MeasureSettings, Given.IN_FILE] = Field(
+        default=MeasureSettings(),
+        description="the same in full: `attributes`, pairs of opposite prompts by name",
+    )
+
+    @model_validator(mode="after")
+    def _attributes_have_one_meaning(self) -> Self:
+        self.asked()
+        return self
+
+    def asked(self) -> dict[str, PromptPairs]:
+        """Put together what is asked in both ways."""
+        typed: dict[str, PromptPairs] = {}
+        read: dict[str, PromptPairs] = {}
+        for word in self.attribute:
+            name, equals, prompts = word.partition("=")
+            name = name.strip()
+            if equals and not ("|" not in word and Path(word).is_file()):
+                typed[name] = (*typed.get(name, ()), _pair(name, prompts))
+            else:
+                read = _united(read, _read_file(word))
+        return _checked(_united(self.measures.attributes, _checked(_united(typed, read))))
+
+
+class MeasuresConfig(AttributesConfig):
+    """Settings of columns beside the score."""
+
+    hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
+        default=(),
+        description="hashes of each image, comma-separated: `sha256` of its file, and `phash` of "
+        "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
+    )
+
+    embeddings: Annotated[tuple[Tower, ...], CommaSeparated] = Field(
+        default=(),
+        description="keep the features of an image tower, in `_embeddings/TOWER/` beside the "
+        "annotations, as float16: `maclip`, which is MA-CLIP's feature of each picture's whole "
+        "view, before normalisation, for `ask`; it is no CLIP embedding. 2 kB a picture with RN50",
+    )

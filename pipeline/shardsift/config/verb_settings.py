@@ -1,0 +1,326 @@
+"""Settings of the smaller verbs, a class each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import ByteSize, Field, model_validator
+
+from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore, Share, TableConfig
+from shardsift.config.measure_settings import AttributesConfig, PromptPairs, attribute_columns
+from shardsift.config.mistakes import did_you_mean
+from shardsift.config.run_settings import RayConfig
+from shardsift.config.score_settings import ModelConfig
+
+SAMPLES_PER_SHARD = 10_000
+"""Samples in a tar by default, as in img2dataset and DataComp's resharder."""
+
+
+class ReshardConfig(RayConfig):
+    """Settings of `reshard`."""
+
+    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(),
+        description="the scored tars: paths, globs, braces, folders, @list.txt, any fsspec URL; by "
+        "default those that the `score` run has recorded",
+    )
+    keep: str = Field(description="the output of `filter`: a folder or URL")
+    output: str | None = Field(default=None, description="folder or URL for the new tars")
+    annotations: str | None = Field(
+        default=None, description="the output of `score`, if it has moved since it was filtered"
+    )
+    samples_per_shard: int | None = Field(
+        default=None, ge=1, description="samples in a tar at most; 10,000 by default"
+    )
+    bytes_per_shard: ByteSize | None = Field(
+        default=None,
+        ge=1,
+        description="or its size, about, such as 1GB; with both, what is reached first",
+    )
+    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
+    annotate_columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=("quality", "q_sim", "q_mag"),
+        min_length=1,
+        description="columns of annotations to write into each sample's `.json`, comma-separated, "
+        "such as `quality,attr_watermark,phash`; hashes are written in hexadecimal digits. `none` "
+        "leaves all bytes as they are",
+    )
+    overwrite: bool = Field(default=False, description="replace what an earlier `reshard` wrote")
+    dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """The columns that are written into each `.json`."""
+        return () if self.annotate_columns == ("none",) else self.annotate_columns
+
+    def limits(self) -> tuple[int | None, int | None]:
+        """Return samples and bytes of a tar; None for no limit."""
+        samples = self.samples_per_shard
+        if samples is None and self.bytes_per_shard is None:
+            samples = SAMPLES_PER_SHARD
+        return samples, self.bytes_per_shard
+
+
+class DoctorConfig(ModelConfig, TableConfig):
+    """Settings of `doctor`."""
+
+    places: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(),
+        description="shards that it is to read, and folders that it is to write into; any fsspec "
+        "URL. Of shards the first is read for a moment; in a folder without any a file is written "
+        "and removed",
+    )
+    address: str | None = Field(
+        default=None,
+        description="the Ray cluster to look at, such as `auto`; by default one on this machine is "
+        "started",
+    )
+    seconds: float = Field(
+        default=2.5, gt=0, description="seconds for which each stage's speed is measured; four do"
+    )
+
+
+class AskConfig(AttributesConfig, RayConfig):
+    """Settings of `ask`: what to ask, of which annotations, and where to write the answers."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of a `score` run with `--embeddings maclip`: a folder or URL"
+    )
+    output: str | None = Field(default=None, description="folder or URL for the answers")
+    model: str | None = Field(
+        default=None, description="the model of that run, if its config lies elsewhere by now"
+    )
+    pretrained: str | None = Field(
+        default=None, description="the weights of that run, if they lie elsewhere by now"
+    )
+    cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
+    overwrite: bool = Field(default=False, description="replace what an earlier `ask` wrote")
+
+
+_ANNOTATIONS = "the output of a `score` run: a folder or URL"
+
+
+class CompactConfig(Config):
+    """Settings of `compact`."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    output: str = Field(description="folder or URL for the few files")
+    bytes_per_file: ByteSize = Field(
+        default=ByteSize(256 << 20), ge=1, description="size of a file, about, such as 1GB"
+    )
+    overwrite: bool = Field(default=False, description="replace what an earlier `compact` wrote")
+
+
+class BesideConfig(Config):
+    """Outputs whose columns stand beside those of annotations."""
+
+    beside: Annotated[tuple[str, ...], OneOrMore] = Field(
+        default=(),
+        alias="with",
+        description="another output of the same shards, such as that of `ask`, whose columns stand "
+        "row for row beside those of the annotations; may be given several times",
+    )
+
+
+class StatsConfig(BesideConfig, TableConfig):
+    """Settings of `stats`."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+
+
+class VerifyConfig(TableConfig):
+    """Settings of `verify`."""
+
+    output: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of `score`, `compact`, `filter`, `ask` or `reshard`: a folder or "
+        "URL"
+    )
+    shards: tuple[str, ...] = Field(
+        default=(),
+        description="what should be annotated, instead of the inputs that the run recorded; may be "
+        "repeated. If the shards have moved, the folder that their names are relative to, as of a "
+        "`reshard` that of its sources",
+    )
+    recount: bool = Field(
+        default=False,
+        description="read the scored tars, too, and compare size, version and samples with what "
+        "was scored",
+    )
+    repair: bool = Field(
+        default=False,
+        description="delete what is damaged, stale or left over, so that the same `score`, "
+        "`ask` or `reshard` command makes just that again; files of others stay",
+    )
+
+
+class ReportConfig(BesideConfig):
+    """Settings of `report`."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    output: str = Field(description="folder or URL for `report.html`")
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
+    )
+    min_quality: float | None = Field(
+        default=None, description="the quality at which the slider stands at first"
+    )
+    keep_top: Share = Field(
+        default=0.3, ge=0, le=1, description="initial share kept, if no threshold is given"
+    )
+    thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
+    rows: int = Field(
+        default=200_000, ge=1, description="rows to read; of a larger run a sample is shown"
+    )
+    per: str = Field(
+        default="prefix",
+        description="what the parts of the corpus are: `prefix`, as of `filter`, or a column of "
+        "annotations, of `with` or of `join`",
+    )
+    join: str | None = Field(
+        default=None,
+        description="a table with the column of `per`, as of `filter`",
+    )
+    model: str | None = Field(
+        default=None,
+        description="compute heat maps of the pictures by this model, which scored the run; what "
+        "it costs is told before",
+    )
+    pretrained: str | None = Field(
+        default=None, description="the weights of `model`, if they lie elsewhere than recorded"
+    )
+    device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`, for heat maps")
+    open: bool = Field(default=False, description="open the page in a browser")
+
+
+class CompareConfig(BesideConfig, TableConfig):
+    """Settings of `compare`."""
+
+    run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    run_b: Annotated[str, Given.BY_PLACE] = Field(
+        description="the output of another one over the same shards"
+    )
+    output: str | None = Field(
+        default=None, description="folder or URL for `comparison.json` and `comparison.html`"
+    )
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
+    )
+    thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
+    keep_top: tuple[Annotated[Share, Field(ge=0, le=1)], ...] = Field(
+        default=(0.1, 0.3, 0.5, 0.7),
+        description="shares to keep, whose overlap is told; may be repeated",
+    )
+    open: bool = Field(default=False, description="open the page in a browser")
+
+    @model_validator(mode="after")
+    def _opens_what_is_written(self) -> Self:
+        if self.open and self.output is None:
+            raise ValueError("--open shows the page, which needs an --output")
+        return self
+
+
+class ExplainConfig(ModelConfig, TableConfig):
+    """Settings of `explain`."""
+
+    images: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        default=(), description="image files; any fsspec URL"
+    )
+    annotations: str | None = Field(
+        default=None,
+        description="the output of a `score` run, whose samples are explained by `key`, with the "
+        "model that scored them; `model` and others change that",
+    )
+    key: tuple[str, ...] = Field(
+        default=(), description="key of a sample of `annotations`; may be repeated"
+    )
+    shard: str | None = Field(
+        default=None, description="the shard of `key`, as annotations name it; without it, all"
+    )
+    shards: str | None = Field(
+        default=None,
+        description="where the shards lie now, if they have moved: the folder that shard names are "
+        "relative to",
+    )
+    output: Path | None = Field(
+        default=None, description="folder for heat maps; without it, the table alone"
+    )
+    every_crop: bool = Field(
+        default=False, description="print a table of all crops of each image, too"
+    )
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if bool(self.annotations) != bool(self.key):
+            raise ValueError("--annotations and --key go together")
+        if bool(self.images) == bool(self.key):
+            raise ValueError("give image files, or --annotations and --key")
+        if not self.key and (self.shard or self.shards):
+            raise ValueError("--shard and --shards are for --key")
+        return self
+
+
+class ConfigConfig(Config):
+    """Settings of `config`."""
+
+    name: Annotated[str | None, Given.BY_PLACE] = Field(
+        default=None,
+        description="a config that comes along, such as `laptop`, or a verb, such as `filter`; "
+        "without it, what there is",
+    )
+
+
+class DemoConfig(Config):
+    """Settings of `demo`."""
+
+    output: Path = Field(
+        default=Path("demo"), description="folder for shards, annotations and what is kept"
+    )
+
+
+class OpinionsConfig(ModelConfig, AttributesConfig):
+    """Settings of whatever compares scores with human opinion."""
+
+    mos_field: str = Field(
+        default="mos", description="name of the opinion score in the samples' `.json`"
+    )
+    by: str | None = Field(
+        default=None,
+        description="the one attribute to compare with opinions, such as `attr_sharpness`; by "
+        "default all that are asked for",
+    )
+    higher_is_worse: bool = Field(default=False, description="the opinions are DMOS")
+    limit: int | None = Field(default=None, ge=8, description="read the first images only")
+    resamples: int = Field(
+        default=1000, ge=0, description="resamples of the bootstrap; 0 for no intervals"
+    )
+
+    @model_validator(mode="after")
+    def _by_is_asked(self) -> Self:
+        known = attribute_columns(self.asked())
+        if self.by is not None and self.by not in known:
+            hint = did_you_mean(self.by, known, "ask it with --attribute")
+            raise ValueError(f"--by {self.by}: no attribute that is asked; {hint}")
+        return self
+
+    def compared(self) -> dict[str, PromptPairs]:
+        """Return the attributes that are compared with opinions."""
+        asked = self.asked()
+        columns = zip(asked, attribute_columns(asked), strict=True)
+        return {name: asked[name] for name, column in columns if self.by in (None, column)}
+
+
+class EvaluateConfig(OpinionsConfig, TableConfig):
+    """Settings of `evaluate`."""
+
+    shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
+        min_length=1, description="tars whose samples' `.json` holds an opinion score"
+    )
+    output: Path = Field(
+        description="folder for `evaluation.html`, `evaluation.json`, `table.md` and "
+        "`predictions.csv`"
+    )
