@@ -49,7 +49,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @dataclass(frozen=True)
 class Golden:
-    """What the published code gives on twelve pictures with a small CLIP of seeded weights."""
+    """Results of the published code on twelve pictures, with a small CLIP of seeded weights."""
 
     config: ScoreConfig
     rows: list[dict[str, Any]]

@@ -44,7 +44,7 @@ class FakeScorer:
 
 
 def fake_score(image: RgbImage, attributes: int = 0, embedding_values: int = 0) -> ImageScore:
-    """What `FakeScorer` gives for an image.
+    """Make the score that `FakeScorer` gives an image.
 
     Of attributes the first is 1 - quality, and so on; of an embedding 1 + quality, 2 + quality.
     """

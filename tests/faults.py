@@ -104,7 +104,7 @@ class FaultProxy:
         self._rules.append(_Rule(fault, method, skip, times))
 
     def fault_for(self, method: str, byte_range: str) -> Fault | None:
-        """What befalls a request that has come."""
+        """Fault of a request that has arrived."""
         with self._lock:
             self.requests.append(f"{method} {byte_range.removeprefix('bytes=')}".strip())
             for rule in self._rules:

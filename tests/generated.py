@@ -36,7 +36,7 @@ from shardsift.records import FailedShard, ShardIdentity
 from shardsift.shards.names import annotation_name
 
 Quality = float | ErrorCode
-"""Of one sample: a score, or why there is none."""
+"""Score of a sample, or the code of its error."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,7 +70,7 @@ def contents(
     config: Mapping[str, Any] | None = None,
     attributes: Attributes | None = None,
 ) -> Contents:
-    """What annotations of a run hold."""
+    """Make the contents of a run's annotations."""
     measures = {
         MACLIP: MeasureRecord(digest=fingerprint, columns=MACLIP_COLUMNS, needs=(FEATURES,))
     }

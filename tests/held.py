@@ -55,7 +55,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.close_connection = True  # the run that asked is gone
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Command:

@@ -1,4 +1,4 @@
-"""What a notebook asks of an object that ends a cell."""
+"""Displays of objects in notebooks."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 
 def shown_as(kind: str, shown: object) -> Any:
-    """What stands in the notebook for it, as `html` or `png`."""
+    """Return an object's display in a notebook, as `html` or `png`."""
     return getattr(shown, f"_repr_{kind}_")()

@@ -1,4 +1,4 @@
-"""What pages hold, for tests that need no browser."""
+"""Contents of pages, for tests that need no browser."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-"""What axe looks for."""
+"""Rules for axe."""
 
 
 def data_in(page: str) -> dict[str, Any]:
-    """What a page's script reads."""
+    """Parse the data of a page's script."""
     found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
     assert found is not None
     return json.loads(found[1])

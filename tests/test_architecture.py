@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline" / "shardsift"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = ("pipeline", "jobs", "tests")
 
 OWNERS = {
     "datasketches": ["outputs/sketch.py"],
@@ -79,7 +80,7 @@ def test_files_stay_under_600_lines_and_functions_under_60() -> None:
 
 
 def test_docstrings_begin_with_their_subject_or_an_imperative() -> None:
-    for path in [*SOURCES, *sorted((ROOT / "jobs").rglob("*.py"))]:
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 text = node.value.value

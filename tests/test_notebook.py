@@ -22,7 +22,7 @@ def kinds(notebook: Any) -> list[set[str]]:
 
 
 def told(notebook: Any, source: str) -> str:
-    """What the one cell shows that begins so."""
+    """Return the output of the cell that begins so."""
     (cell,) = [cell for cell in notebook.cells if cell.source.startswith(source)]
     return str(cell.outputs[-1].get("data", {}).get("text/plain") or cell.outputs[-1].text)
 

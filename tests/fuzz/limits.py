@@ -24,7 +24,7 @@ _SECONDS_UNTIL_KILLED = 120
 
 
 _written: set[str] = set()
-"""What this process has opened for writing, made or renamed, by whatever thread."""
+"""Files that this process has opened for writing, made or renamed, in any thread."""
 
 
 def _note_writes(event: str, arguments: tuple[Any, ...]) -> None:

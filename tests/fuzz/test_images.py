@@ -1,4 +1,4 @@
-"""Whatever bytes come, `decode_rgb` gives RGB or an error of the closed set."""
+"""`decode_rgb` gives RGB or an error of the closed set for any bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEBIBYTES = 64
 """An image of a mebipixel takes 3 MiB as RGB, 4 as RGBA, and a few copies on the way."""
 
 CODES = set(ErrorCode) - {ErrorCode.MISSING_IMAGE, ErrorCode.NON_FINITE}
-"""What may be said of an image; the other two are said of samples and scores."""
+"""Error codes of images; the other two are those of samples and scores."""
 
 Mutation = Callable[[bytes], bytes]
 

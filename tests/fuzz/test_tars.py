@@ -1,4 +1,4 @@
-"""Whatever tar comes, `annotate` commits a row for every sample or raises ShardError."""
+"""`annotate` commits a row for every sample of any tar, or raises ShardError."""
 
 from __future__ import annotations
 

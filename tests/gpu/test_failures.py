@@ -1,4 +1,4 @@
-"""What a GPU can do to a run: one line of cause, no half file, and nothing wrong in a row.
+"""Faults of a GPU: one line with the cause, no half-written file, no wrong row.
 
 Each happens in a process of its own, for a GPU that has failed in one is lost to it.
 """

@@ -1,4 +1,4 @@
-"""What people and disks do to outputs ends in one line and exit code 2, never in a traceback."""
+"""Damage of outputs by people and disks: one line and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.shardsift.resharding.corpora import plain_corpus
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What all verbs make of three small shards."""
+    """Outputs of all verbs for three small shards."""
     corpus = plain_corpus(tmp_path_factory.mktemp("written"), shards=3, samples=2)
     corpus.reshard()
     compact(str(corpus.scores), str(corpus.folder / "few"))

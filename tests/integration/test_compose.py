@@ -35,7 +35,7 @@ SHARED_PORTS = {"6379", "8265"}
 
 
 class Composed:
-    """What stands for the services of the file."""
+    """Processes in place of the file's services."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -58,7 +58,7 @@ SHARDS = 12
 FIRST_KEY = 12_340
 
 BEHIND = {"corpus-scores": "corpus-kept", "corpus": "corpus-kept|corpus-scores"}
-"""What a line reads that it doesn't name, and how one sees that."""
+"""Files that a line reads without naming them, and a check of each."""
 
 PAGES = sorted({page for page, _ in commands()})
 
@@ -135,7 +135,7 @@ def write_like_img2dataset(folder: Path, shard: int) -> None:
 
 
 def write_tables(folder: Path) -> None:
-    """What other tools know of the pictures."""
+    """Write tables of other tools about the pictures."""
     count = range(SHARDS)
     columns = {
         "uid": [f"{FIRST_KEY + n:032x}" for n in count],

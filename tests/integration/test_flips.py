@@ -22,7 +22,7 @@ from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures
 from tests.shardsift.resharding.corpora import make_corpus, sample
 
 FLIPS = int(os.environ.get("SHARDSIFT_TEST_FLIPS", "10"))
-"""Of each kind of file, at the same random places every time."""
+"""Flips in each kind of file, at the same random places every time."""
 
 KINDS = {
     "scores": [
@@ -43,7 +43,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `score`, `compact`, `filter` and `reshard` make of two shards, and a broken one; and
+    """Outputs of `score`, `compact`, `filter` and `reshard` for two shards and a broken one, and
     what `ask` makes of a run with embeddings."""
     folder = tmp_path_factory.mktemp("written")
     shards = [[f for n in range(3) for f in sample(f"{s}{n}", 1 + 3 * s + n)] for s in range(2)]

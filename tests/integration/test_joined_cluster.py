@@ -35,7 +35,7 @@ class Head:
     environment: dict[str, str]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """What a command of a user of the cluster prints, on stdout and stderr together."""
+        """Run a command as a user of the cluster; its stdout has stderr, too."""
         return subprocess.run(
             command,
             stdout=subprocess.PIPE,

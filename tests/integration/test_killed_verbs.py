@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 KILLS = int(os.environ.get("SHARDSIFT_TEST_KILLS", "20"))
-"""Of each verb."""
+"""Kills of each verb."""
 
 VERBS = {
     "filter": ["filter", "scores", "--keep-top", "0.5", "--emit", "keep-list,uids"],

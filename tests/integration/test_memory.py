@@ -52,7 +52,7 @@ def peak_megabytes(tar: Path, repeats: int = 1) -> list[int]:
 
 
 def bound_megabytes(pixels: int) -> float:
-    """What decoded images may take: while all threads decode, one image each waits, one is scored.
+    """Bound of decoded images: one in each thread, one waiting for each, one being scored.
 
     Those are RGB. A thread that decodes has Pillow's 4 bytes a pixel and the 3 that come of them.
     """

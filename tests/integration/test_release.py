@@ -1,4 +1,4 @@
-"""What would be uploaded to an index, installed as the pages say: `make release-check`, minutes."""
+"""The release, installed as the pages say: `make release-check`, minutes."""
 
 from __future__ import annotations
 

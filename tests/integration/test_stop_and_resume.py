@@ -90,7 +90,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(server: Web, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a run writes that nobody disturbs."""
+    """Output of an undisturbed run."""
     out = tmp_path_factory.mktemp("undisturbed")
     server.open_gate()
     config = RunConfig(model="compact" if CHAOS else RunConfig().model, embeddings=("maclip",))

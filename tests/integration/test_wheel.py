@@ -27,7 +27,7 @@ class Project:
     commands: Path
 
     def run(self, command: str, *arguments: str) -> str:
-        """What a command of the environment prints when it is run in the project."""
+        """Run a command of the environment in the project; return its output."""
         done = subprocess.run(
             [self.commands / command, *arguments],
             capture_output=True,

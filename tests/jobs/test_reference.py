@@ -1,4 +1,4 @@
-"""What the documentation says of the code can't rot: it is made from it."""
+"""Pages about the code can't rot: they are made from it."""
 
 from __future__ import annotations
 

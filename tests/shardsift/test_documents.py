@@ -40,7 +40,7 @@ def test_one_that_others_write_without_a_digest_is_taken() -> None:
 
 
 def test_one_of_an_earlier_version_is_read_and_guarded() -> None:
-    """It was taken for one that was changed, because it lacks what has been added since."""
+    """A document of an earlier version, which lacks later fields, was taken for a changed one."""
 
     class NewRun(Run):
         has_moved: bool = False

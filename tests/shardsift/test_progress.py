@@ -1,4 +1,4 @@
-"""What is counted is true, and so is the time that is left."""
+"""Counts are true, and so is the time that is left."""
 
 from __future__ import annotations
 

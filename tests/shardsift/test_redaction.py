@@ -1,4 +1,4 @@
-"""What is shown of a URL does not open the store it points to."""
+"""A URL that is shown doesn't open the store that it points to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What additions cost can be measured anywhere."""
+"""The cost of additions can be measured anywhere."""
 
 from __future__ import annotations
 

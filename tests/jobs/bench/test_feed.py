@@ -1,4 +1,4 @@
-"""What an actor does for a picture is measured for any commit."""
+"""The cost of a picture in an actor is measured for any commit."""
 
 import io
 import json

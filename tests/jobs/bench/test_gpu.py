@@ -1,4 +1,4 @@
-"""What is measured on a GPU can be tried without one."""
+"""Measurements of GPUs can be tried without one."""
 
 from __future__ import annotations
 

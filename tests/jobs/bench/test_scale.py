@@ -1,4 +1,4 @@
-"""What a corpus would cost: shares of a store and of cores, losses, and the word `simulated`."""
+"""Costs of a corpus: shares of a store and of cores, losses, and the word `simulated`."""
 
 from __future__ import annotations
 

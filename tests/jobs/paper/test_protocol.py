@@ -1,4 +1,4 @@
-"""What the paper's protocol takes, resizes and computes is what its authors' code does."""
+"""The paper's protocol takes, resizes and computes as its authors' code does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the losses reward."""
+"""Rewards of the losses."""
 
 from __future__ import annotations
 

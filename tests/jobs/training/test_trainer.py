@@ -59,7 +59,7 @@ def photos() -> Photos:
 
 @dataclass(frozen=True)
 class Broken:
-    """What a run left, and what it said on the way."""
+    """Files of a run, and its progress."""
 
     folder: Path
     progress: list[Progress]

@@ -1,4 +1,4 @@
-"""What counts as levels in order."""
+"""Levels in order: definition and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a sample's fault costs that sample alone: its neighbours keep every bit of their scores.
+"""A faulty sample costs itself alone: its neighbours keep every bit of their scores.
 
 Real tars, and the real scorer.
 """

@@ -1,4 +1,4 @@
-"""What is printed is what was meant: nothing of a user's is markup, and no secret is told."""
+"""The console prints text as it is: nothing of a user's is markup, and no secret is shown."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from shardsift.config import CommaSeparated, Config, Given, load_config
 
 
 class Shared(Config):
-    """What several verbs may be given."""
+    """Settings of several verbs."""
 
     retries: int = Field(default=3, ge=0, description="tries of a thing")
 
@@ -32,7 +32,7 @@ class Settings(Shared):
 
 
 def typed(*words: str) -> Settings:
-    """What the settings are once these words were typed."""
+    """Parse these words to settings."""
     seen: list[dict[str, Any]] = []
 
     def run(context: typer.Context, given: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What is shown of a run is true while its shards are under way."""
+"""Progress of a run is true while its shards are under way."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Actors:
 
 
 def watch_all(actors: Actors) -> list[tuple[int, Snapshot]]:
-    """What is shown at each second of a run."""
+    """Collect the snapshots of each second of a run."""
     now = 0.0
     counts = ScoreCounts(shards_total=len(actors.images))
     progress = RunProgress(actors, counts, "scoring", clock=lambda: now)

@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 
 
 def opinions_of(predictions: Values, noise: float = 0.2, seed: int = 1) -> Values:
-    """What people say to such predictions: an S-curve, and their mood."""
+    """Make opinions on predictions: an S-curve, and noise."""
     mood = np.random.default_rng(seed).normal(0, noise, len(predictions))
     return 1 + 4 / (1 + np.exp(-9 * (predictions - 0.5))) + mood
 

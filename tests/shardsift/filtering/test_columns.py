@@ -39,7 +39,7 @@ def kept_keys(output: Path) -> list[str]:
 
 
 def others(folder: Path, **columns: Any) -> str:
-    """What another tool says of the samples."""
+    """Write another tool's values of the samples."""
     table = pa.table({"key": [f"k{n}" for n in range(8)], **columns})
     pq.write_table(table, folder / "others.parquet")
     return str(folder / "others.parquet")

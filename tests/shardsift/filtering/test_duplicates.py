@@ -1,4 +1,4 @@
-"""Of equal pictures the best one stays, and the others are counted."""
+"""The best of equal pictures stays, and the others are counted."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def png_chunks(data: bytes) -> Iterable[tuple[bytes, bytes]]:
 
 
 def segment(marker: int, content: bytes) -> bytes:
-    """Of a JPEG."""
+    """Make a segment of a JPEG."""
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
 
 

@@ -49,7 +49,7 @@ def test_of_an_animation_the_first_frame_counts() -> None:
 
 
 def test_a_colour_profile_is_not_applied() -> None:
-    """What people train on, and what the published code scores, are pixels as they stand."""
+    """Pixels stay as they are: neither the published code nor loaders apply profiles."""
     plain, profiled = saved(picture()), saved(picture(), icc_profile=wide_gamut())
     assert b"iCCP" in profiled
     np.testing.assert_array_equal(decoded(profiled), decoded(plain))

@@ -49,7 +49,7 @@ def told(picture: Picture) -> tuple[ErrorCode, str] | list[int]:
 
 
 def told_of(data: bytes) -> tuple[ErrorCode, str] | list[int]:
-    """What `decode_rgb` makes of a file."""
+    """Decode a file by `decode_rgb`."""
     try:
         return told(decode_rgb(data, MAX_PIXELS))
     except ImageError as error:

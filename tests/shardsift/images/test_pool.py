@@ -44,7 +44,7 @@ AtStart = Callable[[str], None]
 
 @pytest.fixture
 def at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtStart:
-    """Let processes that are started from now on run some code first."""
+    """Make later processes run some code first."""
 
     def write(code: str) -> None:
         (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(code))

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]
-"""What it needs in a container."""
+"""Flags of Chromium in a container."""
 
 OpenPage = Callable[..., Page]
 """Opens a page of HTML: its text, what follows the `#`, and options of Playwright's contexts."""
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, tmp_path: Path) -> Iterator[OpenPage]:
-    """What opens pages, all of which have to keep quiet and to ask for nothing."""
+    """Open pages; a page that logs an error or makes a request fails the test."""
     complaints: list[str] = []
 
     def tell(message: Any) -> None:

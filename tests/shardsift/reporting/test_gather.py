@@ -59,7 +59,7 @@ def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
 
 
 def test_while_a_run_goes_on_its_old_manifest_is_not_believed(run: Path, tmp_path: Path) -> None:
-    """It is that of an earlier run, which knew of fewer shards."""
+    """The manifest is that of an earlier run with fewer shards."""
     for file in run.glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "_summary.json").unlink()

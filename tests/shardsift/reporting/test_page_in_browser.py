@@ -131,7 +131,7 @@ def where_of(page: Page) -> str:
 
 
 def kept_by(words: list[str], output: Path) -> set[tuple[str, int]]:
-    """What `filter` keeps, given the page's command with another output."""
+    """Run the page's command with another output; return the kept rows."""
     assert words[:2] == ["shardsift", "filter"]
     assert main([*words[1:-1], str(output)]) == 0
     return kept_rows(output)

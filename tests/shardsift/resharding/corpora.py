@@ -56,7 +56,7 @@ class Corpus:
         return prepare(ReshardConfig.model_validate(values | settings))
 
     def reshard(self, **settings: Any) -> list[ReshardReport]:
-        """What `shardsift reshard` does, one tar after the other."""
+        """Write all tars as `shardsift reshard` does, one after the other."""
         run = self.prepare(**settings)
         run.folder.begin(run.intent, run.plan)
         tasks = [task for task in run.plan if task.shard not in run.folder.committed]

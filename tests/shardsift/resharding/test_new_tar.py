@@ -1,4 +1,4 @@
-"""What is kept arrives as it was: byte for byte, in order, none twice, whatever the tar is like."""
+"""Kept samples arrive unchanged: byte for byte, in order, none twice, from any tar."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from shardsift.resharding.packing import Packer, ReshardPlan, read_plan
 from shardsift.storage.files import commit
 
 Kept = Mapping[str, Sequence[tuple[str, int]]]
-"""Of each source shard, keys and bytes of its kept samples; every second sample is kept."""
+"""Keys and bytes of the kept samples of each source shard; every second one is kept."""
 
 
 def pack(kept: Kept, max_samples: int | None = None, max_bytes: int | None = None) -> ReshardPlan:

@@ -1,4 +1,4 @@
-"""What doesn't belong together is told before anything is written."""
+"""Inputs that don't belong together are refused before anything is written."""
 
 from __future__ import annotations
 

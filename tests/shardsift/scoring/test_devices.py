@@ -1,4 +1,4 @@
-"""What a GPU complains of becomes one line that says what to change."""
+"""Errors of a GPU become one line that says what to change."""
 
 from __future__ import annotations
 

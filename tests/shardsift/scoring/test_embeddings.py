@@ -39,7 +39,7 @@ def whole_view(image_HW3: RgbImage) -> torch.Tensor:
 def test_scores_are_the_same_to_the_bit_with_and_without(
     crops: str, batch_size: int | None
 ) -> None:
-    """Whatever plan, and wherever a picture's views fall into batches."""
+    """Independent of the plan, and of the batches of a picture's views."""
     config = ScoreConfig.model_validate({"model": "compact", "crops": crops})
     plain = Scorer(config, batch_size=batch_size)
     keeping = Scorer(config, embeddings=True, batch_size=batch_size)

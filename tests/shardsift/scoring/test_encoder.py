@@ -166,7 +166,7 @@ def test_a_failed_download_says_how_to_use_a_local_file(monkeypatch: pytest.Monk
 
 
 def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(tmp_path: Path) -> None:
-    """It took 46 s and 24 lines."""
+    """The message took 46 s and 24 lines."""
     nobody = {"HF_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}", "HF_HOME": str(tmp_path)}
     write_tar(tmp_path / "in" / "0.tar", [("1.jpg", encoded())])
     command = [sys.executable, "-m", "shardsift", "score", str(tmp_path / "in"), "-o"]

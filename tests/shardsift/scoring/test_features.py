@@ -1,4 +1,4 @@
-"""Whoever tries an idea gets the features, cues and weights that scores are made of."""
+"""`features` yields the features, cues and weights that scores are made of."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def make_resnet(width: int, feature_values: int) -> nn.Module:
 
 
 def dtypes(width: int, feature_values: int, dtype: Dtype) -> list[torch.dtype]:
-    """Of the tower's convolutions, in order, without repetitions."""
+    """List the tower's dtypes, in order, without repetitions."""
     tower = build_tower(make_resnet(width, feature_values), feature_values, dtype, CPU)
     convolutions = [part for part in tower.modules() if isinstance(part, nn.Conv2d)]
     return list(dict.fromkeys(convolution.weight.dtype for convolution in convolutions))

@@ -245,7 +245,7 @@ def test_another_corpus_doesnt_go_into_the_same_output(corpus: Path) -> None:
 
 
 def test_many_shards_are_counted_and_looked_up_anew() -> None:
-    """What a million take is `make scale`'s."""
+    """A million shards are in `make scale`."""
     plan = plan_shards(["/corpus/{000000..099999}.tar"])
     assert plan.count == 100_000
     assert next(iter(plan)).annotation == "000000.parquet"

@@ -1,4 +1,4 @@
-"""What is committed appears at once or not at all."""
+"""A committed file appears at once or not at all."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def holder(folder: Path) -> dict[str, Any]:
 
 
 def leave_behind(folder: Path, host: str, process: dict[str, Any] | None) -> None:
-    """What a command leaves that ended without a word."""
+    """Leave the lock of a command that was killed."""
     pid = process["pid"] if process else 1
     told = {"run": "a", "host": host, "pid": pid, "process": process, "beat": 3}
     (folder / RUNNING).write_text(json.dumps(told))

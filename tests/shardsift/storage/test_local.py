@@ -13,7 +13,7 @@ from tests.outputs import left_by_a_dead_process
 
 AN_HOUR_AGO = time.time() - 2 * 3600
 UNKNOWN = f"_{'0' * 15}7.tmp"
-"""What a process is called that the system tells nothing of."""
+"""Name of a temporary file on a system without process identities."""
 ELSEWHERE = f"_{'0' * 47}7.tmp"
 """A process of another machine."""
 

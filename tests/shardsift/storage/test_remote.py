@@ -65,12 +65,12 @@ def test_what_is_wrong_in_itself_is_raised_at_once_as_oserror(error: Exception) 
 
 class _Rangeless(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
-        """Say so, as such servers do."""
+        """Send the header that such servers send."""
         self.send_header("Accept-Ranges", "none")
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

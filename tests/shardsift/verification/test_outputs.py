@@ -362,7 +362,7 @@ def test_inputs_that_are_gone_are_asked_for(output: Output) -> None:
 
 
 def test_a_corpus_that_has_moved_is_verified_where_it_lies(output: Output) -> None:
-    """It asked the same question again, whatever was answered."""
+    """The same question was asked again, whatever the answer."""
     moved = output.shards.rename(output.shards.with_name("moved"))
     for tar in moved.rglob("*.tar"):
         os.utime(tar, (1, 1))  # as a copy has it

@@ -39,7 +39,7 @@ def test_every_sample_has_a_row_and_the_bad_ones_an_error(demo: Path) -> None:
 
 
 def lines_about(distortion: str, demo: Path) -> list[str]:
-    """What the demo says of a distortion: mean qualities, and how many are kept."""
+    """Parse the demo's line of a distortion: mean qualities, and the number kept."""
     lines = (demo / "said.txt").read_text().splitlines()
     return [line for line in lines if f" {distortion} " in line]
 

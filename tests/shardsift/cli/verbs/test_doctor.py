@@ -1,4 +1,4 @@
-"""What a run needs is looked at, and what is amiss comes with what to do."""
+"""`doctor` checks what a run needs, and each problem comes with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `score` tells at its end."""
+"""Last lines of `score`."""
 
 from __future__ import annotations
 

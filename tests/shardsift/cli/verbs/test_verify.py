@@ -1,4 +1,4 @@
-"""What `shardsift verify` says, and its exit codes."""
+"""Messages and exit codes of `shardsift verify`."""
 
 from __future__ import annotations
 
