@@ -134,8 +134,12 @@ IN_FLIGHT = 2
 class ShardActor:
     """Makes ready once, then works on one shard a call."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
         self._work: Work | None = None
+        # Relative locations mean here what they mean where the command was typed. A node without
+        # that folder has no file of it either, as the first shard's error says.
+        with suppress(OSError):
+            os.chdir(folder)
         handler = logging.StreamHandler()  # Ray writes it to a file of this process
         handler.addFilter(clean)
         logging.basicConfig(handlers=[handler])

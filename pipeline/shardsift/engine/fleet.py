@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Protocol, cast
 
@@ -156,7 +157,7 @@ class RayFleet:
         if avoided:
             elsewhere = NodeLabelSchedulingStrategy({}, soft={_NODE_ID: NotIn(*avoided)})
             options = options | {"scheduling_strategy": elsewhere}
-        return cast(Any, ray.remote)(**options)(ShardActor).remote()
+        return cast(Any, ray.remote)(**options)(ShardActor).remote(str(Path.cwd()))
 
     def place(self, actor: Any) -> Call:
         """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""

@@ -149,9 +149,8 @@ def test_an_image_in_memory_becomes_rgb_as_its_file_does(mode: str) -> None:
     ids=["channels first", "grey", "empty", "float"],
 )
 def test_an_array_that_is_no_rgb_says_what_would_be(array: np.ndarray) -> None:
-    with pytest.raises(
-        InputError, match=r"^image 7: .* pass paths, PIL images, or uint8 arrays of shape"
-    ):
+    advice = "pass paths, PIL images, bytes of image files, or uint8 arrays of shape"
+    with pytest.raises(InputError, match=f"^image 7: .* {advice}"):
         as_rgb(array, "image 7")
 
 

@@ -16,7 +16,7 @@ import pytest
 from shardsift.config.filter_settings import FilterConfig
 from shardsift.errors import AnnotationError, ErrorCode, InputError, OutputError
 from shardsift.filtering.query import curate
-from shardsift.outputs import compact as module
+from shardsift.outputs import compaction as module
 from shardsift.outputs.compaction import Compaction, compact
 from shardsift.outputs.output_folder import OutputFolder
 from shardsift.outputs.run_folder import RunFolder
