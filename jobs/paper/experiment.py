@@ -35,7 +35,7 @@ def run(config: ExperimentConfig, console: PlainConsole) -> None:
         baselines[BRISQUE] = Brisque()
     with held(str(config.output)) as lease:
         course = Course("scoring", noun="images")
-        with console.watch(course.look):
+        with console.show_progress(course.snapshot):
             experiment = evaluate(urls, config, baselines, course)
         lease.guard()
         _write(experiment, config.output)

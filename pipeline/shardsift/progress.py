@@ -238,7 +238,7 @@ class Snapshot:
     notes: Sequence[str] = ()
 
 
-Look = Callable[[], Snapshot]
+TakeSnapshot = Callable[[], Snapshot]
 
 
 class Course:
@@ -269,7 +269,7 @@ class Course:
         """Start a phase of unknown length."""
         self.doing, self._noun, self._share = doing, "", 0.0
 
-    def look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the progress until now."""
         items, share = self._items, self._share
         self._pace.mark(self._clock(), items, share, 1)
@@ -298,8 +298,8 @@ class Display(Protocol):
         """Show what is done, as long as the block lasts."""
         ...
 
-    def watch(self, look: Look) -> AbstractContextManager[Any]:
-        """Show what `look` returns, now and then, as long as the block lasts.
+    def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[Any]:
+        """Show what `snapshot` returns, now and then, as long as the block lasts.
 
         It is called in a thread of its own.
         """

@@ -218,7 +218,7 @@ def ask(annotations: Location, **settings: Any) -> AskResult:
 def stats(annotations: Location, **settings: Any) -> Stats:
     """Count the rows, errors and quantiles of a run, as `shardsift stats` does.
 
-    The result has the `total`, and the same of each of the `prefixes`.
+    The result has the `total`, and the same of each of the `groups`.
 
     Examples:
         >>> shardsift.stats("scores").as_dict()["scored"]

@@ -70,7 +70,7 @@ def ordered_by_duckdb(scores: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET temp_directory = '{scratch}'")
     connection.execute(SPLITMIX64)
     connection.execute("CREATE TABLE seeds (shard VARCHAR, seed UHUGEINT)")
-    names = [part.shard for part in read_annotation_set(find_annotations(str(scores))).parts]
+    names = [part.shard for part in read_annotation_set(find_annotations(str(scores))).shards]
     digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
     seeds = [
         (name, str(int.from_bytes(d, "little"))) for name, d in zip(names, digests, strict=True)
@@ -181,7 +181,7 @@ rows.filter(pl.col("quality") >= lowest).select(columns).sink_parquet(output, co
 save(rows.filter(pl.col("quality").rank("ordinal", descending=True).over("phash") == 1))
 """,
     ),
-    "30 % of each bucket of megapixels": (
+    "30 % of each group of megapixels": (
         {"keep_top": 0.3, "per": "megapixels"},
         "keep(f'QUALIFY row_number() OVER (PARTITION BY {size} ORDER BY quality DESC) "
         "<= 0.3 * count(*) OVER (PARTITION BY {size})')",

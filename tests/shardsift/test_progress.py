@@ -109,12 +109,12 @@ def test_time_left_is_that_of_the_last_worker(
 def test_a_course_tells_share_total_and_time_left() -> None:
     now = 0.0
     course = Course("selecting", total=10, clock=lambda: now)
-    assert course.look() == Snapshot(doing="selecting", share=0.0, items=0, total=10)
+    assert course.snapshot() == Snapshot(doing="selecting", share=0.0, items=0, total=10)
     for second in range(1, 5):
         now = float(second)
         course.step()
-        course.look()
-    shown = course.look()
+        course.snapshot()
+    shown = course.snapshot()
     assert (shown.share, shown.items, shown.total, shown.is_estimate) == (0.4, 4, 10, False)
     assert (shown.rate, shown.left) == (pytest.approx(1), pytest.approx(6))
 
@@ -122,16 +122,16 @@ def test_a_course_tells_share_total_and_time_left() -> None:
 def test_a_course_of_unknown_length_estimates_it_from_the_share() -> None:
     now = 0.0
     course = Course("scoring", noun="images", clock=lambda: now)
-    course.look()
+    course.snapshot()
     for second in range(1, 31):
         now = float(second)
         course.step(share=second / 120)
-        course.look()
-    shown = course.look()
+        course.snapshot()
+    shown = course.snapshot()
     assert (shown.total, shown.is_estimate) == (120, True)
     assert shown.left == pytest.approx(90)
     course.begin("computing statistics")
-    shown = course.look()
+    shown = course.snapshot()
     assert (shown.doing, shown.share, shown.left, shown.noun) == (
         "computing statistics",
         None,

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from shardsift.cli.tables import Sheet, tables_of
-from shardsift.progress import Course, Look
+from shardsift.progress import Course, TakeSnapshot
 from shardsift.redaction import clean, shown
 from shardsift.text import command, count
 
@@ -46,7 +46,7 @@ class PlainConsole(Console):
         """Take the options of rich's consoles, such as `stderr`; a quiet one only prints."""
         super().__init__(highlight=False, markup=False, emoji=False, **options)
         self.is_quiet = is_quiet
-        self._is_watching = False
+        self._is_showing = False
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make a text of a string that is printed, or stands in a table."""
@@ -81,11 +81,11 @@ class PlainConsole(Console):
         """Open a page in a browser: a path, or a URL that browsers know."""
         webbrowser.open(url if "://" in url else f"file://{url}")
 
-    def watch(self, look: Look) -> AbstractContextManager[None]:
+    def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[None]:
         """Show how far something is, as long as the block lasts."""
-        from shardsift.cli.progress_line import watching
+        from shardsift.cli.progress_line import showing_progress
 
-        return watching(self, look, is_drawn=self.is_terminal and not self.is_quiet)
+        return showing_progress(self, snapshot, is_drawn=self.is_terminal and not self.is_quiet)
 
     def busy(self, what: str) -> AbstractContextManager[Any]:
         """Show what is done, as long as the block lasts."""
@@ -93,18 +93,18 @@ class PlainConsole(Console):
 
     def track(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
         """Pass items on, and show how far they have come; of several at a time the outermost."""
-        if self._is_watching:
+        if self._is_showing:
             yield from items
             return
         course = Course(title, total=total)
-        self._is_watching = True
+        self._is_showing = True
         try:
-            with self.watch(course.look):
+            with self.show_progress(course.snapshot):
                 for item in items:
                     yield item
                     course.step()
         finally:
-            self._is_watching = False
+            self._is_showing = False
 
 
 def failure(shard: str, problem: str) -> Text:

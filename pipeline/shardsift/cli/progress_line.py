@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
-from shardsift.progress import Look, Snapshot
+from shardsift.progress import Snapshot, TakeSnapshot
 
 _DRAW_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
@@ -26,20 +26,20 @@ logger: Final = logging.getLogger(__name__)
 
 
 @contextmanager
-def watching(
+def showing_progress(
     console: Console,
-    look: Look,
+    snapshot: TakeSnapshot,
     *,
     is_drawn: bool,
     log_seconds: tuple[float, float] = _LOG_SECONDS,
 ) -> Generator[None]:
-    """Show what `look` returns as long as the block lasts: drawn, or as log lines.
+    """Show what `snapshot` returns as long as the block lasts: drawn, or as log lines.
 
     `log_seconds` lie between two lines, in the first minutes and later.
     """
     ended = Event()
     show = partial(_draw, console) if is_drawn else partial(_log, *log_seconds)
-    thread = Thread(target=show, args=(look, ended), name="progress", daemon=True)
+    thread = Thread(target=show, args=(snapshot, ended), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -48,7 +48,7 @@ def watching(
         thread.join()
 
 
-def _draw(console: Console, look: Look, ended: Event) -> None:
+def _draw(console: Console, snapshot: TakeSnapshot, ended: Event) -> None:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -58,7 +58,7 @@ def _draw(console: Console, look: Look, ended: Event) -> None:
     with Progress(*columns, console=console, transient=True, expand=True) as drawn:
         task = drawn.add_task("", text="")
         while not ended.is_set():
-            shown = look()
+            shown = snapshot()
             drawn.update(
                 task,
                 description=shown.doing,
@@ -69,10 +69,10 @@ def _draw(console: Console, look: Look, ended: Event) -> None:
             ended.wait(_DRAW_SECONDS)
 
 
-def _log(often: float, seldom: float, look: Look, ended: Event) -> None:
+def _log(often: float, seldom: float, snapshot: TakeSnapshot, ended: Event) -> None:
     started = logged = monotonic()
     while not ended.wait(min(_LOOK_SECONDS, often)):
-        shown = look()  # read more often than logged, for an exact speed
+        shown = snapshot()  # read more often than logged, for an exact speed
         now = monotonic()
         if now - logged >= (often if logged - started < _OFTEN_SECONDS else seldom):
             logged = now

@@ -69,8 +69,8 @@ class FilterConfig(TableConfig):
     )
     per: str | None = Field(
         default=None,
-        description="take `keep_top` within buckets: `prefix` (the shard's folder; if all lie in "
-        "one, its name without the numbers at its end; one bucket if these are alike, too), "
+        description="take `keep_top` within groups: `prefix` (the shard's folder; if all lie in "
+        "one, its name without the numbers at its end; one group if these are alike, too), "
         "`megapixels`, a column of annotations, of `with` or of `join`, or an expression in SQL of "
         "one row",
     )
@@ -86,7 +86,7 @@ class FilterConfig(TableConfig):
         default=(),
         description="a table with further columns: Parquet, CSV or JSON lines, as a file, a folder "
         "or a glob. `TABLE AS laion` names it for `laion.WIDTH`; "
-        "without, it is `joined` (a second one `joined2`). Rows that it doesn't have are a bucket "
+        "without, it is `joined` (a second one `joined2`). Rows that it doesn't have are a group "
         "of their own in `per`, and null elsewhere. May be given several times",
     )
     on: Annotated[tuple[str, ...], OneOrMore] = Field(

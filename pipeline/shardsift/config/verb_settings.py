@@ -176,7 +176,7 @@ class ReportConfig(BesideConfig):
     )
     per: str = Field(
         default="prefix",
-        description="what the parts of the corpus are: `prefix`, as of `filter`, or a column of "
+        description="how rows are grouped: `prefix`, as `filter` does, or by a column of "
         "annotations, of `with` or of `join`",
     )
     join: str | None = Field(

@@ -111,7 +111,7 @@ def run_tasks(
         coordinator.finish()
 
     try:
-        with on_interrupt(finish), display.watch(progress.look):
+        with on_interrupt(finish), display.show_progress(progress.snapshot):
             for outcome in coordinator.run(tasks):
                 progress.add(outcome)
                 folder.guard()

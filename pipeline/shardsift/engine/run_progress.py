@@ -84,7 +84,7 @@ class Observed(Protocol):
 
 
 class RunProgress:
-    """Progress of a run. The driver adds outcomes, another thread calls `look`."""
+    """Progress of a run. The driver adds outcomes, another thread calls `snapshot`."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class RunProgress:
             self._ended[outcome.shard] = self._clock()
             self._counts.add(outcome)
 
-    def look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the state of the run."""
         now = self._clock()
         working, ready = self._coordinator.working, len(self._coordinator.places)

@@ -117,7 +117,7 @@ class FilterRecord(Document):
     emitted: tuple[str, ...]
 
 
-class BucketCounts(Document):
+class GroupCounts(Document):
     """One of `--per`: rows it may keep, how many of them are kept, and the lowest value kept."""
 
     name: str
@@ -170,7 +170,7 @@ class FilterSummary(Document):
     missing_shards: tuple[str, ...]
     run_is_finished: bool
     threshold: Value
-    buckets: tuple[BucketCounts, ...]
+    groups: tuple[GroupCounts, ...]
     joined: tuple[JoinCounts, ...]
     uids: UidCounts | None
     emitted: tuple[str, ...]
@@ -337,24 +337,24 @@ class KeptFolder(RunFolder):
         self._written.add(name)
         super().commit(name, data)
 
-    def add(self, part: AnnotatedShard, rows: Any) -> None:
+    def add(self, annotated: AnnotatedShard, rows: Any) -> None:
         """Write the keep-list of a shard, even an empty one. Threads may call it."""
         assert self._record, "begun before"
         record = self._record
-        named = rows.append_column("shard", shard_column(part.shard, len(rows)))
+        named = rows.append_column("shard", shard_column(annotated.shard, len(rows)))
         table = named.select(SCHEMA.names).cast(SCHEMA)
         metadata = {
-            "shard": part.shard,
+            "shard": annotated.shard,
             "rows": str(len(table)),
             "digest": digest_of(table),
-            "annotation": part.digest,
-            "beside": json.dumps([output.digests.get(part.name) for output in self._outputs]),
+            "annotation": annotated.digest,
+            "beside": json.dumps([output.digests.get(annotated.name) for output in self._outputs]),
             "fingerprint": record.fingerprint,
             "filter": json.dumps(record.rule, sort_keys=True),
             "threshold": json.dumps(record.threshold),
             "version": __version__,
         }
-        self.commit(f"{KEEP_LIST}/{part.name}", encode_sealed([table], SCHEMA, metadata))
+        self.commit(f"{KEEP_LIST}/{annotated.name}", encode_sealed([table], SCHEMA, metadata))
 
     def add_uids(self, uids: UidWriter) -> tuple[int, str]:
         """Write DataComp's subset file; return the number of its uids, and its SHA-256."""

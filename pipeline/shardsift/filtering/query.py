@@ -18,15 +18,15 @@ from shardsift.filtering.database import Database
 from shardsift.filtering.imported import imported, is_plain
 from shardsift.filtering.joined_tables import joined_tables
 from shardsift.filtering.kept_folder import (
-    BucketCounts,
     FilterSummary,
+    GroupCounts,
     KeptFolder,
     UidCounts,
     UidWriter,
     Value,
 )
-from shardsift.filtering.rows import THREADS, Rows, read_part
-from shardsift.filtering.selection import BucketKey, Selection
+from shardsift.filtering.rows import THREADS, Rows, read_annotation
+from shardsift.filtering.selection import GroupKey, Selection
 from shardsift.outputs.beside import Beside, find_beside
 from shardsift.outputs.output_folder import (
     AnnotatedShard,
@@ -46,7 +46,7 @@ class FilterResult:
 
     Attributes:
         annotations: what was read.
-        threshold: the lowest value that is kept; None if each bucket has its own, or chance
+        threshold: the lowest value that is kept; None if each group has its own, or chance
             decides.
         summary: counts of all rows, as in `_summary.json`: `kept`, `below_threshold` and others.
     """
@@ -81,12 +81,12 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             stack.enter_context(folder.writing())
         rows.read(track)
         selection = Selection(database, rows.kind)
-        errors = sum((Counter(part.errors) for part in found.parts), Counter[str]())
+        errors = sum((Counter(annotated.errors) for annotated in found.shards), Counter[str]())
         summary = FilterSummary(
             rows=found.rows,
             **_choose(config, found, rows, selection),
             **selection.count(errors),
-            shards=len(found.parts),
+            shards=len(found.shards),
             failed_shards=tuple(found.failed),
             missing_shards=tuple(found.missing),
             run_is_finished=found.is_finished,
@@ -110,27 +110,27 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
 def _choose(
     config: FilterConfig, found: AnnotationSet, rows: Rows, selection: Selection
 ) -> dict[str, Any]:
-    """Find the threshold of all rows, or of each bucket. Raises InputError if there is none."""
+    """Find the threshold of all rows, or of each group. Raises InputError if there is none."""
     if config.least is not None:
-        return {"threshold": selection.keep_from(config.least), "buckets": ()}
+        return {"threshold": selection.keep_from(config.least), "groups": ()}
     wanted = _share(config, found, selection.sizes)
     selection.keep_best(wanted)
     lowest = selection.thresholds
     if not config.per:
         chance = config.random is not None
-        return {"threshold": None if chance else next(iter(lowest.values())), "buckets": ()}
-    names = {bucket: rows.name_of(bucket, [*wanted]) for bucket in wanted}
-    buckets = (
-        BucketCounts(name=names[b], rows=size, kept=wanted[b], threshold=lowest.get(b))
+        return {"threshold": None if chance else next(iter(lowest.values())), "groups": ()}
+    names = {group: rows.name_of(group, [*wanted]) for group in wanted}
+    groups = (
+        GroupCounts(name=names[b], rows=size, kept=wanted[b], threshold=lowest.get(b))
         for b, size in selection.sizes.items()
     )
-    return {"threshold": None, "buckets": tuple(buckets)}
+    return {"threshold": None, "groups": tuple(groups)}
 
 
 def _share(
-    config: FilterConfig, found: AnnotationSet, sizes: Mapping[BucketKey, int]
-) -> dict[BucketKey, int]:
-    """Return how many rows of each bucket are kept. Raises InputError if that can't be done."""
+    config: FilterConfig, found: AnnotationSet, sizes: Mapping[GroupKey, int]
+) -> dict[GroupKey, int]:
+    """Return how many rows of each group are kept. Raises InputError if that can't be done."""
     total = sum(sizes.values())
     if not total:
         raise InputError(
@@ -140,8 +140,8 @@ def _share(
         wanted = dict.fromkeys(sizes, config.keep_count)
     else:
         assert config.keep_top is not None, "one of them is given"
-        wanted = {bucket: round(config.keep_top * size) for bucket, size in sizes.items()}
-    if any(wanted[bucket] > size for bucket, size in sizes.items()):
+        wanted = {group: round(config.keep_top * size) for group, size in sizes.items()}
+    if any(wanted[group] > size for group, size in sizes.items()):
         raise InputError(
             f"{found.url}: can't keep {sum(wanted.values()):,} of its {found.rows:,} rows: only "
             f"{total:,} are left, each of which {_conditions(config)}; ask for less"
@@ -149,7 +149,7 @@ def _share(
     if not any(wanted.values()):
         raise InputError(
             f"{found.url}: keeps nothing: {config.keep_top:g} of {total:,} rows "
-            f"is less than one{' in each bucket' if config.per else ''}"
+            f"is less than one{' in each group' if config.per else ''}"
         )
     return wanted
 
@@ -186,21 +186,21 @@ def _write(
     uids = UidWriter(database) if "uids" in config.emit else None
 
     def write(item: tuple[AnnotatedShard, NDArray[np.int32]]) -> Any:
-        part, index_N = item
-        table = read_part(found, part, _KEPT_COLUMNS)
+        annotated, index_N = item
+        table = read_annotation(found, annotated, _KEPT_COLUMNS)
         places_N = np.searchsorted(table["index"].to_numpy(), index_N)
         table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
         if not np.array_equal(table["index"].to_numpy(), index_N):
             raise AnnotationError(
-                f"{found.url}: rows of {part.name} are out of order; see `shardsift verify`"
+                f"{found.url}: rows of {annotated.name} are out of order; see `shardsift verify`"
             )
         if "keep-list" in config.emit:
-            folder.add(part, table)
+            folder.add(annotated, table)
         return table["uid"]
 
-    kept = zip(found.parts, selection.kept(len(found.parts)), strict=True)
+    kept = zip(found.shards, selection.kept(len(found.shards)), strict=True)
     written = map_ordered(write, kept, THREADS)
-    for column in track(written, "keeping", len(found.parts)):
+    for column in track(written, "keeping", len(found.shards)):
         if uids:
             uids.add(column)
     if uids:

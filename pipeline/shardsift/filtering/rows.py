@@ -1,8 +1,8 @@
 """The rows of annotations in a database: what each is worth, and why it may not be kept.
 
 Annotations are read once, as `AnnotationFiles` reads them, so that damage is noticed and named.
-DuckDB takes in what the rule needs of each row, in the table `rows`: which row it is, its fate, its
-value, its bucket of `--per`. What doesn't fit the memory lies below `TMPDIR`.
+The table `rows` in DuckDB has what the rule needs of each row: its shard and index, outcome, value,
+and group of `--per`. What doesn't fit into memory is written below `TMPDIR`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ THREADS = 1 + (os.cpu_count() or 1)
 """While one waits for a disk, another works; more would wait for Python's lock."""
 
 UNMATCHED = "(not joined)"
-"""The bucket of rows that a joined table doesn't have."""
+"""The group of rows that a joined table doesn't have."""
 
 _NO_VALUE = "(none)"
 _MEGAPIXELS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -56,7 +56,7 @@ _FEW = 0.99
 """A smaller share of rows that a table has is worth a warning."""
 
 DEFINITIONS = """
-CREATE TYPE fate AS ENUM (
+CREATE TYPE outcome AS ENUM (
     'ranked', 'dropped', 'listed', 'excluded', 'kept', 'valueless', 'duplicate');
 CREATE MACRO wrapped(x) AS (x & 18446744073709551615::UHUGEINT)::UBIGINT;
 CREATE MACRO added(x, y) AS wrapped(x::UHUGEINT + y::UHUGEINT);
@@ -114,12 +114,12 @@ class Rows:
             for each in (self._by, self._where, self._unique, self._per)
             for column in (each.columns if each else ())
         }
-        shards = [part.shard for part in found.parts]
+        shards = [annotated.shard for annotated in found.shards]
         prefixes = pa.array([*shard_prefixes(shards).values()], pa.string()).dictionary_encode()
-        self._bucket_names: Sequence[str] = prefixes.dictionary.to_pylist()
+        self._group_names: Sequence[str] = prefixes.dictionary.to_pylist()
         if config.per == MEGAPIXELS:
-            self._bucket_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
-            self._bucket_names += [f"{_MEGAPIXELS[-1]:g} MP and more"]
+            self._group_names = [f"{low:g} to {high:g} MP" for low, high in pairwise(_MEGAPIXELS)]
+            self._group_names += [f"{_MEGAPIXELS[-1]:g} MP and more"]
         numbers = pa.array(range(len(shards)), pa.int32())
         columns = {"row_part": numbers, "prefix": prefixes.indices, "seed": tie_seeds(shards)}
         database.run("CREATE TABLE shards AS SELECT * FROM arrow", {"arrow": pa.table(columns)})
@@ -134,7 +134,7 @@ class Rows:
         except ConfigError:
             words = (PREFIX, MEGAPIXELS) if flag == "per" else ()
             if hint := did_you_mean(text, words, ""):
-                raise ConfigError(f"--{flag} {text}: no such bucket; {hint}") from None
+                raise ConfigError(f"--{flag} {text}: no such group; {hint}") from None
             raise
 
     # --- reading ---------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Rows:
 
     def annotations(self, columns: Collection[str], track: Track, title: str) -> Any:
         """Make a source of a query: columns of all annotations, and the number of their shard."""
-        parts = self._found.parts
+        shards = self._found.shards
         names = sorted({"index", "quality", *(name for name in columns if "." not in name)})
         beside = {
             output: [n.partition(".")[2] for n in columns if n.startswith(f"{output.alias}.")]
@@ -173,15 +173,16 @@ class Rows:
         schema = schema.append(pa.field("row_part", pa.int32()))
 
         def read(number: int) -> Any:
-            table = read_part(self._found, parts[number], names)
+            table = read_annotation(self._found, shards[number], names)
             arrays = table.columns
             for output, own in beside.items():
-                arrays += output.read(parts[number], own).columns
+                arrays += output.read(shards[number], own).columns
             arrays.append(pa.repeat(pa.scalar(number, pa.int32()), len(table)))
             return pa.Table.from_arrays(arrays, schema=schema)
 
         def batches() -> Iterator[Any]:
-            for table in track(map_ordered(read, range(len(parts)), THREADS), title, len(parts)):
+            tables = map_ordered(read, range(len(shards)), THREADS)
+            for table in track(tables, title, len(shards)):
                 yield from table.to_batches()
 
         return self._database.stream(schema, batches())
@@ -199,7 +200,7 @@ class Rows:
             raise ConfigError(f"{told}: fails on a row: {error}") from error
 
     def _query(self) -> str:
-        """Select which row it is, fate, value, bucket, group, and what tables have it."""
+        """Select place, outcome, value, group and `--unique` key of each row, and its tables."""
         config, tables = self._config, self._tables
         keeps = config.errors == "keep"
         own = {"quality": Column("quality", "FLOAT", "a.quality")} | self._named
@@ -211,10 +212,10 @@ class Rows:
         source = f"({select(own.values(), tables, self._found.rows, further)})"
         if config.random is not None or config.per == PREFIX:
             source += " JOIN shards USING (row_part)"
-        bucket = "prefix" if config.per == PREFIX else "0::UTINYINT"
+        group = "prefix" if config.per == PREFIX else "0::UTINYINT"
         if self._per:
             kind = "UTINYINT" if config.per == MEGAPIXELS else "VARCHAR"
-            bucket = f"CAST({self._per.sql} AS {kind})"
+            group = f"CAST({self._per.sql} AS {kind})"
         tests = {
             "dropped": "" if keeps else "quality IS NULL",
             "listed": " OR ".join(f"found{table.number}" for table in tables if table.excludes),
@@ -222,14 +223,15 @@ class Rows:
             "kept": "quality IS NULL",
             "valueless": "value IS NULL",
         }
-        cases = " ".join(f"WHEN {test} THEN '{fate}'" for fate, test in tests.items() if test)
-        columns = ["row_part", "row_index", "value", "bucket"]
+        cases = " ".join(f"WHEN {test} THEN '{outcome}'" for outcome, test in tests.items() if test)
+        columns = ["row_part", "row_index", "value", "group_key"]
         columns += [f"{name}{table.number}" for table in tables for name in ("found", "key")]
-        columns += [f"{self._unique.sql} AS grouped"] if self._unique else []
+        columns += [f"{self._unique.sql} AS unique_key"] if self._unique else []
         columns += ["error"] if keeps else []
         return (
-            f"SELECT CAST(CASE {cases} ELSE 'ranked' END AS fate) AS fate, {', '.join(columns)} "
-            f"FROM (SELECT *, {self._value()} AS value, {bucket} AS bucket FROM {source})"
+            f"SELECT CAST(CASE {cases} ELSE 'ranked' END AS outcome) AS outcome, "
+            f"{', '.join(columns)} "
+            f"FROM (SELECT *, {self._value()} AS value, {group} AS group_key FROM {source})"
         )
 
     def _value(self) -> str:
@@ -256,16 +258,16 @@ class Rows:
             f"SELECT coalesce(sum(own), 0)::BIGINT, count(*) FROM (SELECT count(*) AS own "
             f"FROM rows WHERE {found} GROUP BY {key})"
         )
-        parts, whole = self._found.parts, self._found.rows
+        shards, whole = self._found.shards, self._found.rows
         if table.is_only_by_key and not table.excludes and keys < rows:
             ((first, second, index),) = self._database.run(
                 f"SELECT min(row_part), max(row_part), arg_min(row_index, row_part) FROM rows "
                 f"WHERE {found} GROUP BY {key} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
             )
-            name = self._found.folder.annotations.read(parts[first].name, ["key"])["key"][index]
+            name = self._found.folder.annotations.read(shards[first].name, ["key"])["key"][index]
             raise InputError(
-                f"{table.url}: key {name} names several samples, of {parts[first].shard} and "
-                f"{parts[second].shard}; say what names a row, such as --on shard,key or --on uid"
+                f"{table.url}: key {name} names several samples, of {shards[first].shard} and "
+                f"{shards[second].shard}; say what names a row, such as --on shard,key or --on uid"
             )
         problem = f"{rows:,} of {whole:,} rows are found by {table.on}; the others have no value"
         if not rows:
@@ -279,7 +281,7 @@ class Rows:
 
     def _side_by_side(self, table: Table) -> str:
         """Format keys of annotations beside those of a table, and suggest what would match."""
-        name, keys = self._found.parts[0].name, [key.own for key in table.keys]
+        name, keys = self._found.shards[0].name, [key.own for key in table.keys]
         first = self._found.folder.annotations.read(name, keys).slice(0, 2).to_pylist()
         columns = ", ".join(key.sql for key in table.keys)
         sides = [
@@ -304,7 +306,7 @@ class Rows:
     def _mark_duplicates(self) -> None:
         """Mark all but the best of each group as duplicates."""
         ((some,),) = self._database.run(
-            "SELECT count(*) FROM rows WHERE fate = 'ranked' AND grouped IS NOT NULL"
+            "SELECT count(*) FROM rows WHERE outcome = 'ranked' AND unique_key IS NOT NULL"
         )
         if not some:
             name, hint = self._config.unique, "name another column"
@@ -312,26 +314,27 @@ class Rows:
                 hint = f"score with --hashes {name}"
             raise InputError(f"--unique {name}: no row that could be kept has one; {hint}")
         self._database.run("""
-            CREATE TABLE several AS SELECT grouped FROM rows
-            WHERE fate = 'ranked' AND grouped IS NOT NULL GROUP BY grouped HAVING count(*) > 1;
+            CREATE TABLE several AS SELECT unique_key FROM rows
+            WHERE outcome = 'ranked' AND unique_key IS NOT NULL
+            GROUP BY unique_key HAVING count(*) > 1;
             CREATE TABLE worse AS SELECT number FROM (
-                SELECT r.rowid AS number, row_number() OVER (PARTITION BY grouped ORDER BY
+                SELECT r.rowid AS number, row_number() OVER (PARTITION BY unique_key ORDER BY
                     value DESC, tie_hash(seed, row_index) DESC, row_part DESC, row_index DESC
                 ) AS place
-                FROM rows r SEMI JOIN several USING (grouped) JOIN shards USING (row_part)
-                WHERE fate = 'ranked'
+                FROM rows r SEMI JOIN several USING (unique_key) JOIN shards USING (row_part)
+                WHERE outcome = 'ranked'
             ) WHERE place > 1;
-            UPDATE rows SET fate = 'duplicate' FROM worse WHERE rows.rowid = worse.number;
+            UPDATE rows SET outcome = 'duplicate' FROM worse WHERE rows.rowid = worse.number;
             DROP TABLE several;
             DROP TABLE worse;
         """)
 
-    def name_of(self, bucket: str | int | None, others: Sequence[str | int | None]) -> str:
-        """Name a bucket: that of rows without a value as none of the others is named."""
-        if isinstance(bucket, int):
-            return self._bucket_names[bucket]
-        if bucket is not None:
-            return bucket
+    def name_of(self, group: str | int | None, others: Sequence[str | int | None]) -> str:
+        """Name a group: that of rows without a value as none of the others is named."""
+        if isinstance(group, int):
+            return self._group_names[group]
+        if group is not None:
+            return group
         name = UNMATCHED if self._per and self._per.is_joined else _NO_VALUE
         while name in others:
             name = f"({name})"
@@ -407,20 +410,20 @@ def _ranked_kind(by: Expression | None) -> str:
     raise by.refusal(f"is {kind}; name a column of numbers")
 
 
-def read_part(found: AnnotationSet, part: AnnotatedShard, columns: Sequence[str]) -> Any:
+def read_annotation(found: AnnotationSet, annotated: AnnotatedShard, columns: Sequence[str]) -> Any:
     """Read columns of a shard's annotation, quality among them.
 
     Raises:
         AnnotationError: if it is damaged, or another one than was found.
     """
     schema = schema_of(found.contents, columns)
-    table = found.folder.annotations.read_again(part.name, schema, part.digest)
-    quality, url = table["quality"], join(found.url, part.name)
+    table = found.folder.annotations.read_again(annotated.name, schema, annotated.digest)
+    quality, url = table["quality"], join(found.url, annotated.name)
     scored = len(quality) - quality.null_count
-    if (len(table), scored) != (part.rows, part.scored):
+    if (len(table), scored) != (annotated.rows, annotated.scored):
         raise AnnotationError(
-            f"{url}: its footer counts {part.rows:,} rows, {part.scored:,} of them with a score; "
-            f"it has {len(table):,} and {scored:,}; see `shardsift verify`"
+            f"{url}: its footer counts {annotated.rows:,} rows, {annotated.scored:,} of them "
+            f"with a score; it has {len(table):,} and {scored:,}; see `shardsift verify`"
         )
     if not np.isfinite(quality.drop_null().to_numpy()).all():
         raise AnnotationError(f"{url}: has a quality that is not finite; see `shardsift verify`")

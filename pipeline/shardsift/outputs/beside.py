@@ -55,47 +55,47 @@ class Beside:
         measures = self.folder.contents.measures.values()
         return [column for measure in measures for column in measure.columns]
 
-    def read(self, part: AnnotatedShard, names: Sequence[str]) -> Any:
+    def read(self, annotated: AnnotatedShard, names: Sequence[str]) -> Any:
         """Read columns of the rows that stand beside those of a shard, as a `pyarrow.Table`.
 
         Raises:
             InputError: if they don't stand row for row, or answer other embeddings.
             AnnotationError: if the file is damaged.
         """
-        if part.name not in self.folder.committed:
-            self._check_lacking(part)
+        if annotated.name not in self.folder.committed:
+            self._check_lacking(annotated)
             schema = schema_of(self.folder.contents, names)
-            return pa.table([pa.nulls(part.rows, each.type) for each in schema], schema=schema)
-        footer, table = self.folder.annotations.read_with_footer(part.name, ["index", *names])
-        self._check(part, footer)
+            return pa.table([pa.nulls(annotated.rows, each.type) for each in schema], schema=schema)
+        footer, table = self.folder.annotations.read_with_footer(annotated.name, ["index", *names])
+        self._check(annotated, footer)
         return table.select(names)
 
-    def report(self, part: AnnotatedShard) -> ShardReport | None:
+    def report(self, annotated: AnnotatedShard) -> ShardReport | None:
         """Return the report of the file beside a shard's, or None. Raises as `read`."""
-        if part.name not in self.folder.committed:
-            self._check_lacking(part)
+        if annotated.name not in self.folder.committed:
+            self._check_lacking(annotated)
             return None
-        footer = self.folder.annotations.footer(part.name)
-        self._check(part, footer)
+        footer = self.folder.annotations.footer(annotated.name)
+        self._check(annotated, footer)
         return footer.report
 
-    def _check_lacking(self, part: AnnotatedShard) -> None:
+    def _check_lacking(self, annotated: AnnotatedShard) -> None:
         if not self.may_lack:
             raise InputError(
-                f"{self.url}: has no file of {part.shard}; run its command again (`filter "
+                f"{self.url}: has no file of {annotated.shard}; run its command again (`filter "
                 "--allow-missing` takes nulls for it)"
             )
 
-    def _check(self, part: AnnotatedShard, footer: Footer) -> None:
-        if not is_answer_of(footer, part):
-            sources = part.rows_digest == footer.rows_digest
+    def _check(self, annotated: AnnotatedShard, footer: Footer) -> None:
+        if not is_answer_of(footer, annotated):
+            sources = annotated.rows_digest == footer.rows_digest
             what = "answers other embeddings than it has" if sources else "is of other samples"
             verb = "ask" if self.folder.contents.sources else "score"
             raise InputError(
-                f"{self.url}: the file of {part.shard} {what} now: one of both was made anew "
+                f"{self.url}: the file of {annotated.shard} {what} now: one of both was made anew "
                 f"since; {verb} again into {self.url}"
             )
-        self.digests[part.name] = footer.report.digest
+        self.digests[annotated.name] = footer.report.digest
 
 
 def find_beside(words: Sequence[str], *, may_lack: bool = False) -> Sequence[Beside]:
@@ -128,15 +128,15 @@ def contents_with(contents: Contents, outputs: Sequence[Beside]) -> Contents:
 
 
 def add_columns(
-    table: Any, part: AnnotatedShard, contents: Contents, outputs: Sequence[Beside]
+    table: Any, annotated: AnnotatedShard, contents: Contents, outputs: Sequence[Beside]
 ) -> Any:
-    """Append the further columns of outputs to all rows of a part of annotations.
+    """Append the further columns of outputs to all rows of an annotated shard.
 
     A name that is taken becomes `other.attr_text`. Raises as `Beside.read`.
     """
     for output in outputs:
         added = [each for each in _added(contents, outputs) if each[0] is output]
-        own = output.read(part, [name for _, name, _ in added])
+        own = output.read(annotated, [name for _, name, _ in added])
         for _, name, column in added:
             table = table.append_column(column.name, own[name])
     return table

@@ -135,7 +135,7 @@ def _compact(
     target.commit(COMPACTING, record.model_copy(update={"sums": sums}).encode())
     target.write_summary(summary)
     return Compaction(
-        shards=len(found.parts),
+        shards=len(found.shards),
         rows=found.rows,
         files=files,
         left_embeddings=bool(found.contents.embeddings),
@@ -165,17 +165,17 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
 def _read(found: AnnotationSet, track: Track) -> Generator[ShardRows]:
     """Check digests, and yield the rows of all shards."""
 
-    def read(part: AnnotatedShard) -> ShardRows:
-        footer, table = found.folder.annotations.read_with_footer(part.name)
-        if digest_of(table) != part.digest:
+    def read(annotated: AnnotatedShard) -> ShardRows:
+        footer, table = found.folder.annotations.read_with_footer(annotated.name)
+        if digest_of(table) != annotated.digest:
             raise AnnotationError(
-                f"{found.url}: the annotation of {part.shard} has other rows than "
+                f"{found.url}: the annotation of {annotated.shard} has other rows than "
                 "its digest is of; see `shardsift verify`"
             )
         return footer, table
 
-    shards = map_ordered(read, found.parts, _THREADS)
-    yield from track(shards, "compacting", len(found.parts))
+    shards = map_ordered(read, found.shards, _THREADS)
+    yield from track(shards, "compacting", len(found.shards))
 
 
 def _write_file(

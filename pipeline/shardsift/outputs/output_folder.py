@@ -415,7 +415,7 @@ class AnnotatedShard:
         return self.rows - sum(self.errors.values())
 
 
-def part_of(name: str, footer: Footer) -> AnnotatedShard:
+def annotated_shard(name: str, footer: Footer) -> AnnotatedShard:
     """Describe the file of this name, whose footer was read."""
     report = footer.report
     return AnnotatedShard(
@@ -443,12 +443,15 @@ class TaskList:
         return iter(self.tasks)
 
 
-def is_answer_of(footer: Footer, part: AnnotatedShard) -> bool:
-    """Return whether the file with a footer stands row for row beside a part, and answers its
-    embeddings, if it answers any that the part has."""
-    alike = footer.rows_digest == part.rows_digest
+def is_answer_of(footer: Footer, annotated: AnnotatedShard) -> bool:
+    """Return whether a file's rows are those of an annotated shard.
+
+    If it answers embeddings that the shard has, they have to be these, too.
+    """
+    alike = footer.rows_digest == annotated.rows_digest
     return alike and all(
-        part.embeddings.get(tower, sha256) == sha256 for tower, sha256 in footer.sources.items()
+        annotated.embeddings.get(tower, sha256) == sha256
+        for tower, sha256 in footer.sources.items()
     )
 
 
@@ -458,7 +461,7 @@ class AnnotationSet:
 
     folder: OutputFolder
     contents: Contents
-    parts: Sequence[AnnotatedShard]
+    shards: Sequence[AnnotatedShard]
     quality: QuantileMerger
     failed: Sequence[str]
     missing: Sequence[str]
@@ -486,25 +489,27 @@ class AnnotationSet:
     def tasks(self) -> TaskList:
         """A task for each file, whose URL is the file's."""
         tasks = [
-            ShardTask(url=join(self.url, part.name), shard=part.shard, annotation=part.name)
-            for part in self.parts
+            ShardTask(
+                url=join(self.url, annotated.name), shard=annotated.shard, annotation=annotated.name
+            )
+            for annotated in self.shards
         ]
         return TaskList(tasks=tasks, root=self.root, inputs=(absolute(self.url),))
 
     @property
     def rows(self) -> int:
         """The number of rows of all files."""
-        return sum(part.rows for part in self.parts)
+        return sum(annotated.rows for annotated in self.shards)
 
     @property
     def scored(self) -> int:
         """Rows that have a quality."""
-        return sum(part.scored for part in self.parts)
+        return sum(annotated.scored for annotated in self.shards)
 
     @property
     def passed_over(self) -> Counter[str]:
         """Counts by `PassedOver`."""
-        return sum((Counter(part.passed_over) for part in self.parts), Counter[str]())
+        return sum((Counter(annotated.passed_over) for annotated in self.shards), Counter[str]())
 
 
 def read_annotation_set(
@@ -520,18 +525,18 @@ def read_annotation_set(
     failed, missing = without_annotation(folder)
     if not allow_missing:
         _check_complete(folder, missing)
-    parts: list[AnnotatedShard] = []
+    shards: list[AnnotatedShard] = []
     quality = QuantileMerger()
     footers = iter(track(folder.read_footers(names), "reading footers", len(names)))
     first = next(footers)
     for name, footer in zip(names, chain([first], footers), strict=True):
         _check_alike(folder.url, names[0], first, name, footer)
-        parts.append(part_of(name, footer))
+        shards.append(annotated_shard(name, footer))
         quality.add(footer.report.sketch)
     return AnnotationSet(
         folder=folder,
         contents=first.contents,
-        parts=parts,
+        shards=shards,
         quality=quality,
         failed=failed,
         missing=missing,

@@ -10,8 +10,8 @@ from shardsift.outputs.beside import find_beside
 from shardsift.outputs.manifest import QUANTILE_RANKS, Totals
 from shardsift.outputs.output_folder import (
     OutputFolder,
+    annotated_shard,
     find_annotations,
-    part_of,
     without_annotation,
 )
 from shardsift.outputs.sketch import shortest
@@ -23,7 +23,7 @@ from shardsift.threads import Track, no_track
 
 
 @dataclass(kw_only=True, slots=True)
-class PartTotals(Totals):
+class GroupTotals(Totals):
     """Some shards together."""
 
     name: str
@@ -56,10 +56,10 @@ class PartTotals(Totals):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
-    """A folder of annotations in all, and by the prefix of its shards."""
+    """A folder of annotations in all, and by group of shards."""
 
-    total: PartTotals
-    prefixes: Sequence[PartTotals]
+    total: GroupTotals
+    groups: Sequence[GroupTotals]
     failed: Sequence[str]
     missing: Sequence[str]
     is_finished: bool
@@ -70,7 +70,7 @@ class Stats:
             "run_is_finished": self.is_finished,
             "failed_shards": list(self.failed),
             "missing_shards": list(self.missing),
-            "prefixes": [group.as_dict() for group in self.prefixes],
+            "groups": [group.as_dict() for group in self.groups],
         }
 
 
@@ -86,22 +86,22 @@ def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) ->
     folder = find_annotations(url)
     names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
     prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
-    total, groups = PartTotals(name=url), dict[str, PartTotals]()
+    total, groups = GroupTotals(name=url), dict[str, GroupTotals]()
     for report in track(_reports(folder), "reading annotations", len(folder.committed)):
         prefix = prefixes[report.shard]
-        for group in (total, groups.setdefault(prefix, PartTotals(name=prefix))):
+        for group in (total, groups.setdefault(prefix, GroupTotals(name=prefix))):
             group.add(report)
     outputs = find_beside(beside)
     names = sorted(folder.committed) if outputs else []
     for footer in track(folder.read_footers(names), "comparing rows", len(names)):
-        part = part_of(annotation_name(footer.shard.path), footer)
-        for report in filter(None, (output.report(part) for output in outputs)):
+        annotated = annotated_shard(annotation_name(footer.shard.path), footer)
+        for report in filter(None, (output.report(annotated) for output in outputs)):
             total.add_spreads(report.spreads)
-            groups[prefixes[part.shard]].add_spreads(report.spreads)
+            groups[prefixes[annotated.shard]].add_spreads(report.spreads)
     failed, missing = without_annotation(folder)
     return Stats(
         total=total,
-        prefixes=[groups[name] for name in sorted(groups)],
+        groups=[groups[name] for name in sorted(groups)],
         failed=failed,
         missing=missing,
         is_finished=folder.is_finished,

@@ -59,7 +59,7 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """A label of rows, such as the part of the corpus that they come from.
+    """A label of rows, such as their group.
 
     Attributes:
         sql: the label as an expression on columns of annotations, or of a joined file.
@@ -102,10 +102,10 @@ def make_axes(run: RunData) -> list[Axis]:
 
 
 def make_labels(run: RunData) -> list[Labels]:
-    """Make the labels of the rows: parts of the corpus, formats, errors."""
-    part = run.parting
+    """Make the labels of the rows: groups, formats, errors."""
+    group = run.grouping
     found = [
-        _labels("part", part.label, part.sql, part.values, empty=part.empty),
+        _labels("group", group.label, group.sql, group.values, empty=group.empty),
         _labels("format", "format", "image_ext", run.table["image_ext"]),
         _labels("error", "without a score", "error", run.table["error"]),
     ]

@@ -16,7 +16,7 @@ from shardsift.errors import InputError
 from shardsift.measures import MACLIP
 from shardsift.outputs.beside import Beside, find_beside
 from shardsift.outputs.json_records import RunRecord
-from shardsift.outputs.output_folder import OutputFolder, find_scores, part_of
+from shardsift.outputs.output_folder import OutputFolder, annotated_shard, find_scores
 from shardsift.threads import map_ordered
 
 Values = NDArray[np.float32]
@@ -106,7 +106,7 @@ def _read(
     for output in outputs:
         theirs = {column.name for column in output.columns}
         lacking = [c for c in compared if c in theirs and c not in table.column_names]
-        added = output.read(part_of(name, footer), lacking)
+        added = output.read(annotated_shard(name, footer), lacking)
         for column in lacking:
             table = table.append_column(column, added[column])
     return table

@@ -1,4 +1,4 @@
-"""Data of a report: counts from the manifest of a run, a sample of its rows, their parts.
+"""Data of a report: counts from the manifest of a run, a sample of its rows, their groups.
 
 A run of 10^8 images has a report as quickly as one of 10^5: no more than `limit` rows are read, of
 files picked at random, and the report says so.
@@ -25,7 +25,7 @@ from shardsift.measures import Contents
 from shardsift.outputs.beside import Beside, add_columns, contents_with, find_beside
 from shardsift.outputs.json_records import RunRecord, RunSummary
 from shardsift.outputs.manifest import Totals, read_manifest
-from shardsift.outputs.output_folder import MANIFEST, OutputFolder, find_scores, part_of
+from shardsift.outputs.output_folder import MANIFEST, OutputFolder, annotated_shard, find_scores
 from shardsift.outputs.run_folder import SUMMARY
 from shardsift.outputs.sealed_table import count_values
 from shardsift.shards.plan import TOP, plan_shards, prefix_pattern
@@ -33,11 +33,11 @@ from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
 from shardsift.threads import Track, no_track
 
 _LABELS = ("VARCHAR", "BOOLEAN", "BIGINT", "UBIGINT", "INTEGER", "HUGEINT")
-"""DuckDB's types of what parts are told by."""
+"""DuckDB's types that groups can be formed by."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parting:
+class Grouping:
     """The label of each row, and how to ask for it in SQL.
 
     `sql` is an expression, on columns that `flags` of `filter` may have to join; `empty` names rows
@@ -51,8 +51,8 @@ class Parting:
     flags: tuple[str, ...] = ()
 
 
-def part_by(table: Any, per: str, join: str | None, contents: Contents) -> Parting:
-    """Find the part of the corpus that each row belongs to.
+def group_by(table: Any, per: str, join: str | None, contents: Contents) -> Grouping:
+    """Find the group of each row.
 
     Raises:
         ConfigError: if there is no such column, or one of fractions.
@@ -68,17 +68,17 @@ def part_by(table: Any, per: str, join: str | None, contents: Contents) -> Parti
         flags = ("--join", absolute(flags[1]))
     name = expression.written
     sql = name if re.fullmatch(r'"[^"]+"|\w+', name) else f"({name})"
-    return Parting(label=per, sql=sql, values=values, empty=UNMATCHED, flags=flags)
+    return Grouping(label=per, sql=sql, values=values, empty=UNMATCHED, flags=flags)
 
 
-def _by_prefix(table: Any) -> Parting:
+def _by_prefix(table: Any) -> Grouping:
     shards = table["shard"].combine_chunks()
     names: list[str] = shards.dictionary.to_pylist()
     pattern = prefix_pattern(names)
     prefixes = pa.array([re.sub(pattern, "", name) for name in names], pa.string())
     values = prefixes.take(shards.indices).dictionary_encode()
-    return Parting(
-        label="part of the corpus",
+    return Grouping(
+        label="group",
         sql=f"regexp_replace(shard, '{pattern}', '')",
         values=pa.chunked_array([values]),
         empty=TOP,
@@ -103,7 +103,7 @@ class RunData:
         table: rows of the annotation files that were read, and of the outputs beside them.
         further: columns that not every annotation has, of this output and of others.
         flags: what `filter` has to be given so that it knows all columns.
-        parting: the part of the corpus that each row belongs to.
+        grouping: the group of each row.
         files_read, files: of annotation files. rows_there: of the files that were read.
         rows: of the whole run, None if no manifest says.
         errors: rows of the whole run by error code, of those read if no manifest says.
@@ -118,7 +118,7 @@ class RunData:
     url: str
     table: Any
     further: Sequence[Column]
-    parting: Parting
+    grouping: Grouping
     flags: Sequence[str] = ()
     files_read: int
     files: int
@@ -175,7 +175,9 @@ def gather(
     beside: Sequence[str] = (),
     track: Track = no_track,
 ) -> RunData:
-    """Read the run in a folder of annotations, whose parts a column of a file to `join` may tell.
+    """Read the run in a folder of annotations, and group its rows.
+
+    They are grouped by `per`, which is a column of annotations or of the file to `join`, or SQL.
 
     Outputs that stand `beside` it add columns.
 
@@ -204,7 +206,7 @@ def gather(
         table=table,
         further=contents.further,
         flags=flags,
-        parting=part_by(table, per, join, contents),
+        grouping=group_by(table, per, join, contents),
         files_read=len(chosen),
         files=len(names),
         rows_there=sum(there for _, there in thinned),
@@ -266,7 +268,7 @@ def _read_rows(
 
     def read_one(name: str) -> tuple[Any, int]:
         footer, table = folder.annotations.read_with_footer(name)
-        table = add_columns(table, part_of(name, footer), folder.contents, outputs)
+        table = add_columns(table, annotated_shard(name, footer), folder.contents, outputs)
         if share is None or len(table) <= share:
             return table, len(table)
         # a generator for each file: threads finish in any order

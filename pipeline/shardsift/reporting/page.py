@@ -38,7 +38,7 @@ PAGE_BYTES = 4_600_000
 
 _SCRIPTS = (
     *("drawing", "plane", "thumbs", "closer"),
-    *("rows", "view", "threshold", "facets", "parts", "pictures", "densities", "report"),
+    *("rows", "view", "threshold", "facets", "groups", "pictures", "densities", "report"),
 )
 
 
@@ -104,7 +104,7 @@ class ReportPage:
             notes=self.notes(),
             scored=self.rows["scored"],
             problem=self.problem,
-            parting=run.parting.label,
+            grouping=run.grouping.label,
             rows_read=f"{run.rows_read:,}",
             copies=self.copies,
             unique=_keep_unique(run, self.copies.column) if self.copies else "",
@@ -134,7 +134,7 @@ class ReportPage:
             "command": {
                 "filter": command("filter", url, *run.flags),
                 "into": shlex.join(["--output", beside(url, "kept")]),
-                "joining": run.parting.flags,
+                "joining": run.grouping.flags,
                 "sampled": run.is_sampled,
             },
             "start": {

@@ -263,7 +263,7 @@ def describe(row: dict[str, Any], patches: Patches | None) -> Iterator[tuple[str
 
 
 _OF_LABEL = 6
-"""Pictures of each part and format, over their qualities."""
+"""Pictures of each group and format, over their qualities."""
 
 
 def choose(

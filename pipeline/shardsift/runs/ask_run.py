@@ -132,9 +132,9 @@ def prepare(
     folder.claim(contents, overwrite=config.overwrite)
     plan = found.tasks
     committed = frozenset(folder.committed)
-    parts = {part.name: part for part in found.parts}
-    folder.reopen(plan, lambda task, footer: not is_answer_of(footer, parts[task.annotation]))
-    is_done = all(part.name in folder.committed for part in found.parts)
+    annotated = {shard.name: shard for shard in found.shards}
+    folder.reopen(plan, lambda task, footer: not is_answer_of(footer, annotated[task.annotation]))
+    is_done = all(shard.name in folder.committed for shard in found.shards)
     return Ask(
         config=config,
         folder=folder,

@@ -91,27 +91,29 @@ class ShardPlan:
 
 
 TOP = "(top)"
-"""The part of the corpus whose name would be empty."""
+"""Name of the group whose prefix is empty."""
 
 _BEHIND_FOLDER = r"/?[^/]*$"
 _NUMBERS = r"[0-9_.-]*\.tar$"
 
 
 def prefix_pattern(shards: Iterable[str]) -> str:
-    """Return the pattern to remove from shards' names, so that the parts of the corpus remain.
+    """Return the pattern to remove from shards' names, so that groups of shards remain.
 
     What remains is a shard's folder; else, if all lie in one, its name without the numbers at its
-    end; and if names are alike but for these, too, all shards are one part. The pattern means the
+    end; and if names are alike but for these, too, all shards are one group. The pattern means the
     same to Python and to DuckDB's `regexp_replace`.
     """
     shards = list(shards)
     patterns = (_BEHIND_FOLDER, _NUMBERS)
-    parted = (p for p in patterns if len({re.sub(p, "", shard) for shard in shards}) > 1)
-    return next(parted, _BEHIND_FOLDER)
+    patterns_that_differ = (
+        p for p in patterns if len({re.sub(p, "", shard) for shard in shards}) > 1
+    )
+    return next(patterns_that_differ, _BEHIND_FOLDER)
 
 
 def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
-    """Name the part of the corpus of each shard, as `prefix_pattern` has it."""
+    """Return the name of each shard's group, as `prefix_pattern` forms them."""
     shards = list(shards)
     pattern = prefix_pattern(shards)
     return {shard: re.sub(pattern, "", shard) or TOP for shard in shards}

@@ -19,7 +19,12 @@ from shardsift.filtering.kept_folder import (
 )
 from shardsift.outputs.beside import Beside
 from shardsift.outputs.digest import digest_of, is_broken
-from shardsift.outputs.output_folder import AnnotatedShard, OutputFolder, find_annotations, part_of
+from shardsift.outputs.output_folder import (
+    AnnotatedShard,
+    OutputFolder,
+    annotated_shard,
+    find_annotations,
+)
 from shardsift.outputs.run_folder import SUMMARY, RunFolder, is_passing
 from shardsift.outputs.sealed_table import AnnotationFiles, digest_in
 from shardsift.redaction import reason
@@ -110,7 +115,7 @@ def _check_file(
         raise Unsound("its rows name another shard")
     if annotations:
         _compare(kept, name, annotations)
-        _compare_beside(kept, part_of(name, annotations.footer(name)), beside)
+        _compare_beside(kept, annotated_shard(name, annotations.footer(name)), beside)
     return len(kept.table)
 
 
@@ -129,11 +134,13 @@ def _compare(kept: KeepListFile, name: str, annotations: AnnotationFiles) -> Non
         raise Unsound("its rows are not those of the annotation")
 
 
-def _compare_beside(kept: KeepListFile, part: AnnotatedShard, beside: Sequence[Beside]) -> None:
+def _compare_beside(
+    kept: KeepListFile, annotated: AnnotatedShard, beside: Sequence[Beside]
+) -> None:
     """Raise Unsound unless the outputs that the rows were chosen by are as they were."""
     for output, digest in zip(beside, kept.footer.beside, strict=False):
         try:
-            report = output.report(part)
+            report = output.report(annotated)
         except (AnnotationError, InputError) as error:
             raise Unsound(f"what it was chosen by can't stand any more: {reason(error)}") from error
         if digest is not None and (report is None or report.digest != digest):

@@ -80,14 +80,14 @@ class Claim:
     """An output folder, and the shards that it should hold files of.
 
     Attributes:
-        parts: the files whose embeddings answers are of, by name; None if pictures were read, or
-            if these files can't be read, in which case `unchecked` says why.
+        annotated: files with the embeddings that were asked, by name; None if pictures were read,
+            or if these files can't be read, in which case `unchecked` says why.
     """
 
     folder: OutputFolder
     record: RunRecord
     plan: Plan
-    parts: Mapping[str, AnnotatedShard] | None = None
+    annotated: Mapping[str, AnnotatedShard] | None = None
     unchecked: Sequence[str] = ()
 
     @property
@@ -139,8 +139,8 @@ def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) ->
         plan = TaskList(tasks=tasks, root=record.root, inputs=record.inputs)
         unchecked = f"answers were not compared with their annotations: {error}"
         return Claim(folder=folder, record=record, plan=plan, unchecked=[unchecked])
-    parts = {part.name: part for part in found.parts}
-    return Claim(folder=folder, record=record, plan=found.tasks, parts=parts)
+    annotated = {shard.name: shard for shard in found.shards}
+    return Claim(folder=folder, record=record, plan=found.tasks, annotated=annotated)
 
 
 def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
@@ -208,7 +208,7 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
     if task.annotation in claim.folder.committed:
         footer, rows = check_annotation(claim.folder.url, task, claim.record)
         check_embeddings(claim.folder.url, task, footer, rows)
-        if claim.parts and not is_answer_of(footer, claim.parts[task.annotation]):
+        if claim.annotated and not is_answer_of(footer, claim.annotated[task.annotation]):
             raise Unsound("its annotations or embeddings were made anew since it was asked")
         shard.report = footer.report
         if is_recorded:

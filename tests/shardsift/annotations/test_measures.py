@@ -186,7 +186,7 @@ def test_stats_tell_of_attributes_without_reading_a_row(
         assert told["mean"] == pytest.approx(values.mean())
         assert told["deviation"] == pytest.approx(values.std(), abs=1e-6)
         assert told["range"] == [pytest.approx(values.min()), pytest.approx(values.max())]
-        assert len(found.prefixes) == 2
+        assert len(found.groups) == 2
     assert problems(scores) == ""
     edit_footer(scores / "0.parquet", spreads='{"attr_text": [1, 1, 1, 0, 1]}')
     assert "the sums of columns in its footer" in problems(scores)

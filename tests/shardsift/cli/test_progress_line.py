@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from shardsift.cli.console import PlainConsole
-from shardsift.cli.progress_line import as_log_line, duration, parts_of, watching
+from shardsift.cli.progress_line import as_log_line, duration, parts_of, showing_progress
 from shardsift.progress import Snapshot
 
 SHOWN = Snapshot(
@@ -46,7 +46,7 @@ def test_durations_are_clocks(seconds: float, text: str) -> None:
 def test_a_terminal_shows_a_line_and_takes_it_away(width: int) -> None:
     screen = io.StringIO()
     console = PlainConsole(file=screen, force_terminal=True, width=width)
-    with console.watch(lambda: SHOWN):
+    with console.show_progress(lambda: SHOWN):
         while "43% · ~0:01:12 left" not in screen.getvalue():
             pass
     assert ("35.2/s" in screen.getvalue()) == (width == 200)
@@ -59,7 +59,9 @@ def test_a_file_gets_lines_once_in_a_while(
     file = io.StringIO()
     with (
         caplog.at_level(logging.INFO, "shardsift"),
-        watching(PlainConsole(file=file), lambda: SHOWN, is_drawn=False, log_seconds=(0.01, 0.01)),
+        showing_progress(
+            PlainConsole(file=file), lambda: SHOWN, is_drawn=False, log_seconds=(0.01, 0.01)
+        ),
     ):
         while not caplog.messages:
             pass

@@ -71,7 +71,7 @@ def watch_all(actors: Actors) -> list[tuple[int, Snapshot]]:
         now = float(second)
         for report in ended:
             progress.add(report)
-        shown.append((second, progress.look()))
+        shown.append((second, progress.snapshot()))
     return shown
 
 
@@ -112,7 +112,7 @@ def test_images_are_counted_inside_shards_and_once() -> None:
 
 def test_until_an_actor_is_ready_nothing_is_scored() -> None:
     progress = RunProgress(Actors([10]), ScoreCounts(shards_total=1), "scoring")
-    assert progress.look().doing == "starting actors"
+    assert progress.snapshot().doing == "starting actors"
 
 
 def test_actors_errors_and_failed_shards_are_shown() -> None:
@@ -122,10 +122,10 @@ def test_actors_errors_and_failed_shards_are_shown() -> None:
         7, {"0.tar": ShardProgress(5000, 10_000, 5, 2)}
     )
     progress = RunProgress(actors, ScoreCounts(shards_total=3), "scoring")
-    assert progress.look().notes == ["2 without a score", "2 actors"]
+    assert progress.snapshot().notes == ["2 without a score", "2 actors"]
     progress.add(ShardReport(shard="0.tar", rows=10, errors={"truncated": 3}, bytes=10_000))
     progress.add(FailedShard(shard="1.tar", url="/1.tar", reason="cut", attempts=3))
-    snapshot = progress.look()
+    snapshot = progress.snapshot()
     assert snapshot.notes == ["3 without a score", "1 shard failed", "2 actors"]
     assert (snapshot.items, snapshot.share) == (10, pytest.approx(2 / 3))
 

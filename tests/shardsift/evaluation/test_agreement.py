@@ -82,5 +82,5 @@ def test_an_unknown_field_names_the_nearest(shard: Path) -> None:
 def test_progress_reaches_the_end(shard: Path) -> None:
     course = Course("scoring", noun="images")
     evaluate(config(shard, crops="global", limit=8), course)
-    last = course.look()
+    last = course.snapshot()
     assert (last.items, last.doing) == (8, f"computing statistics of {LAPLACIAN}")

@@ -196,12 +196,12 @@ def test_a_yes_ranks_before_a_no(scores: Path, tmp_path: Path) -> None:
     assert kept_keys(tmp_path / "kept") == ["k2", "k5"]
 
 
-def test_an_expression_makes_groups_and_buckets(scores: Path, tmp_path: Path) -> None:
+def test_an_expression_makes_groups(scores: Path, tmp_path: Path) -> None:
     keep(scores, tmp_path / "groups", unique="nullif(index // 2, 0)", keep_top=1)
     assert kept_keys(tmp_path / "groups") == ["k0", "k1", "k2", "k5", "k7"]
     found = keep(scores, tmp_path / "kept", per="quality > 0.45", keep_top=0.5)
     assert kept_keys(tmp_path / "kept") == ["k2", "k4", "k6", "k7"]
-    named = {bucket.name: (bucket.rows, bucket.kept) for bucket in found.summary.buckets}
+    named = {group.name: (group.rows, group.kept) for group in found.summary.groups}
     assert named == {"false": (4, 2), "true": (3, 2)}
 
 

@@ -234,7 +234,8 @@ cast(key AS nothing)|$1|?|quality > $x|getenv|read_csv_auto('/etc/passwd') = 1
 parquet_metadata('x') = 1|sniff_csv('x') = 1|error('x') IS NULL|current_database() = 'x'
 current_catalog = 'x'|enum_range(NULL::x) IS NULL|nextval|current_role = 'x'|to_json(rows) = 'x'
 rows.value = 1|shards.seed = 1|a.quality > 1|t0.found|row_part = 1|row_index = 1|seed = 1
-prefix = 'x'|fate = 'kept'|bucket = 1|value = 1|upper_bits(1) = 1|mixed(1) = 1|tie_hash(1, 1) = 1
+prefix = 'x'|outcome = 'kept'|group_key = 1|unique_key = 1
+value = 1|upper_bits(1) = 1|mixed(1) = 1|tie_hash(1, 1) = 1
 annotations|annotations.*|quality > (TABLE rows)|(VALUES (1)) = 1|(WITH c AS (SELECT 1) FROM c) = 1
 """
 

@@ -47,10 +47,10 @@ def ask(scores: Path, **settings: Any) -> FilterResult:
     return curate(FilterConfig.model_validate(fields | settings))
 
 
-def buckets(scores: Path, joined: Path | str, **settings: Any) -> dict[str, tuple[int, int]]:
+def groups(scores: Path, joined: Path | str, **settings: Any) -> dict[str, tuple[int, int]]:
     given = {"keep_top": 0.5, "per": "domain", "join": str(joined)} | settings
     found = ask(scores, **given).summary
-    return {b.name: (b.rows, b.kept) for b in found.buckets} if found else {}
+    return {b.name: (b.rows, b.kept) for b in found.groups} if found else {}
 
 
 def kept(scores: Path, output: Path, **settings: Any) -> list[str]:
@@ -69,13 +69,13 @@ def test_rows_are_found_by_uid(scores: Path, tmp_path: Path) -> None:
         domain=["news"] * 6 + [None] + ["blogs"] * 4 + ["news"] * 3,
     )
     expected = {"news": (9, 4), "blogs": (4, 2), UNMATCHED: (3, 2)}
-    assert buckets(scores, domains) == expected
+    assert groups(scores, domains) == expected
     more = table(  # than annotations have, so that these are what is held
         tmp_path / "more.parquet",
         uid=pq.read_table(domains)["uid"].to_pylist() + [f"x{n}" for n in range(9)],
         domain=pq.read_table(domains)["domain"].to_pylist() + ["x"] * 9,
     )
-    assert buckets(scores, more) == expected
+    assert groups(scores, more) == expected
 
 
 def test_shard_and_key_go_before_uid_and_numbers_are_names(scores: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_shard_and_key_go_before_uid_and_numbers_are_names(scores: Path, tmp_pat
         uid=["the same"] * 16,
         domain=[1] * 8 + [2] * 8,
     )
-    assert buckets(scores, domains) == {"1": (8, 4), "2": (8, 4)}
+    assert groups(scores, domains) == {"1": (8, 4), "2": (8, 4)}
 
 
 def test_a_key_of_several_samples_is_refused_unless_somebody_says_so(
@@ -94,8 +94,8 @@ def test_a_key_of_several_samples_is_refused_unless_somebody_says_so(
 ) -> None:
     domains = table(tmp_path / "domains.parquet", key=["k0", "k1"], domain=["x", "y"])
     with pytest.raises(InputError, match=r"key k0 names several samples, of a\.tar and b\.tar"):
-        buckets(scores, domains)
-    found = buckets(scores, domains, on="key", keep_top=1)
+        groups(scores, domains)
+    found = groups(scores, domains, on="key", keep_top=1)
     assert found == {"x": (2, 2), "y": (2, 2), UNMATCHED: (12, 12)}
 
 
@@ -111,13 +111,13 @@ def test_whoever_joins_says_what_names_a_row(on: str, scores: Path, tmp_path: Pa
         name=[f"{shard}{n}" for shard, n in both],
         domain=[shard for shard, _ in both],
     )
-    assert buckets(scores, domains, on=on) == {"a.tar": (8, 4), "b.tar": (8, 4)}
+    assert groups(scores, domains, on=on) == {"a.tar": (8, 4), "b.tar": (8, 4)}
 
 
 def test_a_hash_in_hexadecimal_digits_names_a_row(one: Path, tmp_path: Path) -> None:
     hashes = [(bytes([n]) * 32).hex().upper() for n in range(4)]
     domains = table(tmp_path / "domains.parquet", sha256=hashes, domain=list("xxyy"))
-    found = buckets(one, domains, on="sha256", keep_top=1)
+    found = groups(one, domains, on="sha256", keep_top=1)
     assert found == {"x": (2, 2), "y": (2, 2), UNMATCHED: (4, 4)}
 
 
@@ -132,16 +132,16 @@ def test_a_null_key_matches_nothing(keys: list[str], tmp_path: Path) -> None:
         "domain": ["x", "y", "z"],
     }
     domains = table(tmp_path / "d.parquet", **{name: columns[name] for name in [*keys, "domain"]})
-    assert buckets(scores, domains, keep_top=1) == {"y": (1, 1), UNMATCHED: (2, 2)}
+    assert groups(scores, domains, keep_top=1) == {"y": (1, 1), UNMATCHED: (2, 2)}
 
 
 def test_a_table_may_say_one_thing_twice(one: Path, tmp_path: Path) -> None:
     keys, domain = ["k1", "k1", "k2", "k2", None], ["x", "x", "y", None, "z"]
     again = table(tmp_path / "d.parquet", key=keys, domain=domain)
-    assert buckets(one, again, keep_top=1) == {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
+    assert groups(one, again, keep_top=1) == {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
     other = table(tmp_path / "e.parquet", key=["k1", "k1", "k2"], domain=["x", "y", "y"])
     with pytest.raises(InputError, match="says two things about 1 rows of equal key"):
-        buckets(one, other)
+        groups(one, other)
 
 
 def test_one_that_says_a_thing_twice_hides_no_mismatch_of_another(
@@ -161,12 +161,12 @@ def test_text_joins_however_it_is_kept(kind: str, tmp_path: Path) -> None:
     keys: Any = pa.array(["k0", "ü's"])
     keys = keys.dictionary_encode() if kind == "dictionary" else keys.cast(kind)
     domains = table(tmp_path / "d.parquet", key=keys, domain=["x", "y"])
-    assert buckets(scores, domains, keep_top=1) == {"x": (1, 1), "y": (1, 1)}
+    assert groups(scores, domains, keep_top=1) == {"x": (1, 1), "y": (1, 1)}
 
 
 def test_numbers_are_the_text_that_they_are_written_as(one: Path, tmp_path: Path) -> None:
     domains = table(tmp_path / "d.parquet", uid=[0, 1], domain=["x", "y"])
-    found = buckets(one, domains, keep_top=1)
+    found = groups(one, domains, keep_top=1)
     assert found == {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
 
 
@@ -235,14 +235,14 @@ def test_a_folder_or_a_glob_is_one_table(
     write_parts(tmp_path / place.split("/")[0])  # Spark's folders are called t.parquet, too
     monkeypatch.chdir(tmp_path)
     expected = {"x": (2, 2), "y": (2, 2), UNMATCHED: (4, 4)}
-    assert buckets(one, place, keep_top=1) == expected
-    assert buckets(one, str(tmp_path / place), keep_top=1) == expected
+    assert groups(one, place, keep_top=1) == expected
+    assert groups(one, str(tmp_path / place), keep_top=1) == expected
 
 
 def test_a_folder_of_hive_has_columns_in_its_names(one: Path, tmp_path: Path) -> None:
     table(tmp_path / "t" / "lang=en" / "a.parquet", key=["k0", "k1"], n=[1, 2])
     table(tmp_path / "t" / "lang=de" / "a.parquet", key=["k2"], n=[3])
-    found = buckets(one, tmp_path / "t", per="lang", keep_top=1)
+    found = groups(one, tmp_path / "t", per="lang", keep_top=1)
     assert found == {"en": (2, 2), "de": (1, 1), UNMATCHED: (5, 5)}
 
 
@@ -260,7 +260,7 @@ def test_csv_and_json_lines_are_tables(name: str, one: Path, tmp_path: Path) -> 
 
         data = gzip.compress(data)
     (tmp_path / name).write_bytes(data)
-    found = buckets(one, tmp_path / name, where="aes > 0.5", keep_top=1)
+    found = groups(one, tmp_path / name, where="aes > 0.5", keep_top=1)
     assert found == {"x": (1, 1), "y": (5, 5)}
 
 
@@ -281,7 +281,7 @@ def test_a_store_is_read_as_a_disk_is(one: Path, tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe_file("/tables/t.parquet", content)
     expected = {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
     for url in ("memory://tables/t.parquet", "memory://tables", "memory://tables/*.parquet"):
-        assert buckets(one, url, keep_top=1) == expected
+        assert groups(one, url, keep_top=1) == expected
 
 
 @pytest.mark.parametrize("name", ["it's [odd] {x}.parquet", "a b?*.parquet", "ü.csv"])
@@ -290,15 +290,15 @@ def test_a_name_may_have_any_signs(name: str, one: Path, tmp_path: Path) -> None
     if name.endswith(".csv"):
         (tmp_path / "odd" / name).write_text("key,domain\nk0,x\nk1,y\n")
     expected = {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
-    assert buckets(one, tmp_path / "odd" / name, keep_top=1) == expected
-    assert buckets(one, tmp_path / "odd", keep_top=1) == expected
+    assert groups(one, tmp_path / "odd" / name, keep_top=1) == expected
+    assert groups(one, tmp_path / "odd", keep_top=1) == expected
 
 
 def test_keys_of_csv_are_text(tmp_path: Path) -> None:
     rows = [row(n, n / 8, key=key) for n, key in enumerate(["1e5", "00012", "-0", "1.50"])]
     scores = write_annotations(tmp_path / "s", {"a.tar": rows})
     (tmp_path / "t.csv").write_text("key,domain\n1e5,x\n00012,x\n-0,x\n1.50,x\n")
-    assert buckets(scores, tmp_path / "t.csv", keep_top=1) == {"x": (4, 4)}
+    assert groups(scores, tmp_path / "t.csv", keep_top=1) == {"x": (4, 4)}
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_table_that_cannot_be_read_is_one_line(name: str, one: Path, tmp_path:
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as error:
-        buckets(one, tmp_path / name)
+        groups(one, tmp_path / name)
     assert name in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -464,7 +464,7 @@ def test_what_cannot_be_joined_is_refused(
 ) -> None:
     joined = table(tmp_path / "t.parquet", **columns)
     with pytest.raises(UserError) as error:
-        buckets(one, joined)
+        groups(one, joined)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -480,13 +480,13 @@ def test_what_cannot_be_joined_is_refused(
 def test_a_key_that_is_not_there_is_refused(on: str, says: str, one: Path, tmp_path: Path) -> None:
     joined = table(tmp_path / "t.parquet", key=["k0"], domain=["x"])
     with pytest.raises(UserError, match=says):
-        buckets(one, joined, on=on)
+        groups(one, joined, on=on)
 
 
 def test_buckets_without_a_value_have_a_name_of_their_own(one: Path, tmp_path: Path) -> None:
     domain = [UNMATCHED, f"({UNMATCHED})", None]
     joined = table(tmp_path / "t.parquet", key=["k0", "k1", "k2"], domain=domain)
-    assert buckets(one, joined, keep_top=1) == {
+    assert groups(one, joined, keep_top=1) == {
         UNMATCHED: (1, 1),
         f"({UNMATCHED})": (1, 1),
         f"(({UNMATCHED}))": (6, 6),
@@ -496,5 +496,5 @@ def test_buckets_without_a_value_have_a_name_of_their_own(one: Path, tmp_path: P
 def test_too_many_buckets_are_refused(tmp_path: Path) -> None:
     rows = [row(n, 0.5) for n in range(16_385)]
     scores = write_annotations(tmp_path / "many", {"a.tar": rows})
-    with pytest.raises(InputError, match="makes over 16,384 buckets"):
+    with pytest.raises(InputError, match="makes over 16,384 groups"):
         ask(scores, per="key")

@@ -298,16 +298,16 @@ def test_folders_of_others_are_left_alone(some: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("per", "buckets"),
+    ("per", "groups"),
     [
         ("prefix", {"a": (6, 3), "b": (2, 1)}),
         ("megapixels", {"0 to 0.1 MP": (7, 4), "8 to 16 MP": (1, 0)}),
     ],
 )
-def test_a_share_within_buckets(per: str, buckets: dict[str, tuple[int, int]], some: Path) -> None:
+def test_a_share_within_groups(per: str, groups: dict[str, tuple[int, int]], some: Path) -> None:
     large: list[Quality | Annotation] = [row(0, 0.7, width=4000, height=3000), 0.2]
     write_annotations(some, SOME | {"b/0.tar": large})
     outcome = curate(config(some, None, keep_top=0.5, per=per))
-    assert {b.name: (b.rows, b.kept) for b in outcome.summary.buckets} == buckets
+    assert {b.name: (b.rows, b.kept) for b in outcome.summary.groups} == groups
     assert outcome.threshold is None
-    assert outcome.summary.kept == sum(kept for _, kept in buckets.values())
+    assert outcome.summary.kept == sum(kept for _, kept in groups.values())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shardsift.filtering import rows as table
 from shardsift.filtering.database import Database
-from shardsift.filtering.selection import BucketKey, Selection
+from shardsift.filtering.selection import GroupKey, Selection
 
 Row = tuple[str | None, float | int]
 
@@ -38,11 +38,11 @@ def fill(database: Database, rows: list[Row], kind: str = "FLOAT") -> Selection:
     columns = {
         "row_part": places % 3,
         "row_index": places // 3,
-        "bucket": pa.array([bucket for bucket, _ in rows], pa.string()),
+        "group_key": pa.array([group for group, _ in rows], pa.string()),
         "value": pa.array([value for _, value in rows], kinds[kind]),
     }
     source = {"arrow": pa.table(columns)}
-    database.run("CREATE TABLE rows AS SELECT *, 'ranked'::fate AS fate FROM arrow", source)
+    database.run("CREATE TABLE rows AS SELECT *, 'ranked'::outcome AS outcome FROM arrow", source)
     shards = pa.table({"row_part": pa.array(range(3), pa.int32()), "seed": SEEDS})
     database.run("CREATE TABLE shards AS SELECT * FROM arrow", {"arrow": shards})
     return Selection(database, kind)
@@ -51,14 +51,14 @@ def fill(database: Database, rows: list[Row], kind: str = "FLOAT") -> Selection:
 SEEDS = table.tie_seeds(["a.tar", "b.tar", "c.tar"])
 
 
-def best(rows: list[Row], bucket: BucketKey, count: int) -> set[int]:
-    """Places of the best rows of a bucket, by sorting all of them."""
+def best(rows: list[Row], group: GroupKey, count: int) -> set[int]:
+    """Places of the best rows of a group, by sorting all of them."""
     seeds = SEEDS.to_pylist()
 
     def worth(place: int) -> tuple[float | int, int]:
         return rows[place][1], splitmix64((seeds[place % 3] + place // 3) % 2**64)
 
-    own = [place for place, (name, _) in enumerate(rows) if name == bucket]
+    own = [place for place, (name, _) in enumerate(rows) if name == group]
     return set(sorted(own, key=worth, reverse=True)[:count])
 
 
@@ -72,9 +72,9 @@ def kept(selection: Selection) -> set[int]:
 def test_it_is_what_sorting_everything_gives(rows: list[Row]) -> None:
     with Database() as database:
         selection = fill(database, rows, "DOUBLE")
-        sizes = Counter(bucket for bucket, _ in rows)
+        sizes = Counter(group for group, _ in rows)
         assert selection.sizes == sizes
-        wanted: dict[BucketKey, int] = {bucket: round(size / 3) for bucket, size in sizes.items()}
+        wanted: dict[GroupKey, int] = {group: round(size / 3) for group, size in sizes.items()}
         if not any(wanted.values()):
             return
         selection.keep_best(wanted)
@@ -111,7 +111,7 @@ def test_a_given_threshold_keeps_all_that_reach_it() -> None:
     rows: list[Row] = [("x", value) for value in (0.1, 0.7, 0.7, 0.9)]
     with Database() as database:
         selection = fill(database, rows)
-        database.run("UPDATE rows SET bucket = NULL")
+        database.run("UPDATE rows SET group_key = NULL")
         assert selection.keep_from(0.7) == 0.7
         counts = selection.count({})
         found = (counts["kept"], counts["below_threshold"], counts["tied_at_threshold"])

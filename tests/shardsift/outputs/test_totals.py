@@ -30,7 +30,7 @@ def scores(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_counts_in_all_and_by_prefix(scores: Path) -> None:
     stats = read_stats(str(scores))
-    assert [(g.name, g.shards, g.rows, g.scored) for g in stats.prefixes] == [
+    assert [(g.name, g.shards, g.rows, g.scored) for g in stats.groups] == [
         ("coyo", 1, 1, 1),
         ("empty", 1, 0, 0),
         ("laion", 2, 7, 4),
@@ -44,7 +44,7 @@ def test_quantiles_are_exact_where_few_values_are(scores: Path) -> None:
     assert told["quality_quantiles"]["0.5"] == 0.3
     assert told["quality_range"] == [0.1, 0.9]
     assert told["rank_error"] == 0
-    assert told["prefixes"][1]["quality_quantiles"] is None
+    assert told["groups"][1]["quality_quantiles"] is None
 
 
 def test_an_annotation_that_the_manifest_does_not_know_counts(tmp_path: Path) -> None:

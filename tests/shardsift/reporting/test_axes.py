@@ -49,16 +49,16 @@ def test_each_bin_holds_what_duckdb_counts(run: RunData) -> None:
 def test_parts_formats_and_errors_are_labels(tmp_path: Path) -> None:
     shards = {name: [row(0, 0.5)] for name in ("b/1.tar", "b/c/1.tar", "2.tar", "it's/1.tar")}
     run = gather(str(write_annotations(tmp_path / "scores", shards)))
-    part, form = make_labels(run)
-    assert part.names == ["(top)", "b", "b/c", "it's"]
-    assert part.literals == ["''", "'b'", "'b/c'", "'it''s'"]
+    group, form = make_labels(run)
+    assert group.names == ["(top)", "b", "b/c", "it's"]
+    assert group.literals == ["''", "'b'", "'b/c'", "'it''s'"]
     assert (form.names, form.rare) == (["jpg"], 0)
-    for code, literal in enumerate(part.literals):
+    for code, literal in enumerate(group.literals):
         rows = f"read_parquet('{run.url}/**/*.parquet')"
         (found,) = duckdb.execute(
-            f"SELECT count(*) FROM {rows} WHERE {part.sql} = {literal}"
+            f"SELECT count(*) FROM {rows} WHERE {group.sql} = {literal}"
         ).fetchall()
-        assert found == (int((part.codes_N == code).sum()),)
+        assert found == (int((group.codes_N == code).sum()),)
 
 
 def test_of_many_labels_the_largest_have_a_code(tmp_path: Path) -> None:

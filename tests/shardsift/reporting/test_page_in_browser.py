@@ -187,7 +187,7 @@ def test_a_range_dragged_across_a_histogram_is_what_duckdb_selects(
 
 def test_parts_are_told_as_duckdb_tells_them(html: str, scores: Path, open_page: OpenPage) -> None:
     page = open_page(html, "#min=0.45")
-    rows = page.locator("#parts-body tr").all()
+    rows = page.locator("#groups-body tr").all()
     shown = {row.locator("th").inner_text(): row.locator("td.n").all_inner_texts() for row in rows}
     whole = ask(scores, "SELECT count(*) FILTER (quality >= 0.45) / count(quality) FROM ROWS")[0]
     for part, scored, share, median in ask(
@@ -201,7 +201,7 @@ def test_parts_are_told_as_duckdb_tells_them(html: str, scores: Path, open_page:
             *(f"{scored:,}", f"{median:.3f}", f"{100 * share:.1f} %"),
             f"{sign}{100 * abs(share - whole):.1f}",
         ]
-    page.locator('[data-part="photos"]').click()
+    page.locator('[data-group="photos"]').click()
     assert told(page) == ask(
         scores,
         "SELECT count(*) FILTER (quality >= 0.45), count(quality) FROM ROWS"
@@ -211,7 +211,7 @@ def test_parts_are_told_as_duckdb_tells_them(html: str, scores: Path, open_page:
 
 def test_parts_can_be_sorted(html: str, open_page: OpenPage) -> None:
     page = open_page(html)
-    names = lambda: page.locator("#parts-body th").all_inner_texts()  # noqa: E731
+    names = lambda: page.locator("#groups-body th").all_inner_texts()  # noqa: E731
     assert names() == ["agiqa3k", "photos", "it's odd"]
     page.get_by_role("button", name="name").click()
     assert names() == ["agiqa3k", "it's odd", "photos"]
@@ -238,8 +238,8 @@ def test_the_copied_command_keeps_just_what_is_shown(
 ) -> None:
     page = open_page(html, permissions=["clipboard-read", "clipboard-write"])
     drag(page, "q_mag", 0.2, 0.7)
-    page.locator('[data-part="photos"]').click()
-    page.locator('[data-part="it\'s odd"]').click()
+    page.locator('[data-group="photos"]').click()
+    page.locator('[data-group="it\'s odd"]').click()
     for choose in (
         lambda: page.locator("#slider").fill("0.5"),
         lambda: page.get_by_role("button", name="30 %").click(),
@@ -261,7 +261,7 @@ def test_the_copied_command_keeps_just_what_is_shown(
         )
 
 
-def test_a_column_that_is_joined_makes_parts(
+def test_a_column_that_is_joined_forms_groups(
     scores: Path, open_page: OpenPage, tmp_path: Path
 ) -> None:
     rows = ask(scores, "SELECT shard, index FROM ROWS WHERE index % 3 <> 0")
@@ -270,8 +270,8 @@ def test_a_column_that_is_joined_makes_parts(
     pq.write_table(joined, tmp_path / "sources.parquet")
     html = page_of(scores, pictures=0, per="s", join=str(tmp_path / "sources.parquet"))
     page = open_page(html, "#min=0.4")
-    page.locator("#parts-body .pick", has_text="o'1").click()
-    page.locator("#parts-body .pick", has_text="(not joined)").click()
+    page.locator("#groups-body .pick", has_text="o'1").click()
+    page.locator("#groups-body .pick", has_text="(not joined)").click()
     kept, whole = told(page)
     assert 0 < kept < whole < 3201
     found = kept_by(words_of(page), tmp_path / "kept")
@@ -284,7 +284,7 @@ def test_pictures_follow_and_lie_on_their_side_of_the_threshold(
 ) -> None:
     page = open_page(html)
     expect(page.locator("#pictures-count")).to_contain_text("80 pictures of this page")
-    page.locator('[data-part="photos"]').click()
+    page.locator('[data-group="photos"]').click()
     drawn(page)
     threshold = float(page.locator("#value").inner_text())
     below = [float(q) for q in page.locator("#below .q").all_inner_texts()]
@@ -302,7 +302,7 @@ def test_pictures_follow_and_lie_on_their_side_of_the_threshold(
 def test_the_address_holds_the_view(html: str, open_page: OpenPage) -> None:
     page = open_page(html)
     drag(page, "q_sim", 0.3, 0.8)
-    page.locator('[data-part="photos"]').click()
+    page.locator('[data-group="photos"]').click()
     page.locator("#slider").fill("0.55")
     page.locator("#order").select_option("best")
     state = told(page), words_of(page)
@@ -311,7 +311,7 @@ def test_the_address_holds_the_view(html: str, open_page: OpenPage) -> None:
     assert again.locator("#order").input_value() == "best"
     page.get_by_role("button", name="Clear all").click()
     assert told(page)[1] == 3201
-    odd = open_page(html, "#min=abc&q_sim=..&q_mag=9..1&part=none&order=odd&side=x..y")
+    odd = open_page(html, "#min=abc&q_sim=..&q_mag=9..1&group=none&order=odd&side=x..y")
     assert told(odd) == (960, 3201)
 
 
@@ -376,7 +376,7 @@ def test_keys_of_the_pictures_can_be_downloaded(
     html: str, scores: Path, open_page: OpenPage, tmp_path: Path
 ) -> None:
     page = open_page(html)
-    page.locator('[data-part="it\'s odd"]').click()
+    page.locator('[data-group="it\'s odd"]').click()
     drawn(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
@@ -390,7 +390,7 @@ def test_keys_of_the_pictures_can_be_downloaded(
 def test_axe_finds_nothing(html: str, open_page: OpenPage, scheme: str, width: int) -> None:
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900})
     page.locator("#facets").evaluate("(one) => { one.open = true; }")
-    page.locator('[data-part="photos"]').click()
+    page.locator('[data-group="photos"]').click()
     found = Axe().run(page, options=RULES)
     assert not found.response["violations"], found.generate_report()
     page.locator(".thumb").first.click()

@@ -17,11 +17,11 @@ import pytest
 
 from shardsift import annotate_shards
 from shardsift.cli.console import PlainConsole
-from shardsift.cli.progress_line import watching
+from shardsift.cli.progress_line import showing_progress
 from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, InputError, ModelError, OutputError
-from shardsift.progress import Look, Snapshot
+from shardsift.progress import Snapshot, TakeSnapshot
 from shardsift.runs.score_run import LoadModel, ScoreResult, score
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
@@ -107,9 +107,11 @@ class Looking(PlainConsole):
         super().__init__(file=io.StringIO())
         self.seen: list[Snapshot] = []
 
-    def watch(self, look: Look) -> AbstractContextManager[None]:
+    def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[None]:
         """Look as often as a terminal does."""
-        return watching(self, lambda: self._keep(look()), is_drawn=False, log_seconds=(0.3, 0.3))
+        return showing_progress(
+            self, lambda: self._keep(snapshot()), is_drawn=False, log_seconds=(0.3, 0.3)
+        )
 
     def _keep(self, shown: Snapshot) -> Snapshot:
         self.seen.append(shown)

@@ -26,7 +26,7 @@ def run(config: EvaluateConfig, console: PlainConsole) -> int:
     """Evaluate, write all results below the output, and print the table; return the exit code."""
     with held(str(config.output)) as lease:
         course = Course("scoring", noun="images")
-        with console.watch(course.look):
+        with console.show_progress(course.snapshot):
             evaluation = evaluate(config, course)
         lease.guard()
         sheet = agreement_sheet("agreement with opinions", evaluation.agreements)

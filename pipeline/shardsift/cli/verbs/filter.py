@@ -8,7 +8,7 @@ from shlex import quote
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.filter_settings import QUALITY, FilterConfig
-from shardsift.filtering.kept_folder import BucketCounts
+from shardsift.filtering.kept_folder import GroupCounts
 from shardsift.filtering.query import FilterResult, curate
 from shardsift.records import PassedOver, told_of
 from shardsift.text import beside
@@ -25,8 +25,8 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
         results.document(outcome.summary.model_dump(mode="json"))
     else:
         results.tabulate(_counts(config, outcome))
-        if outcome.summary.buckets:
-            results.tabulate(_buckets(config, outcome.summary.buckets))
+        if outcome.summary.groups:
+            results.tabulate(_groups(config, outcome.summary.groups))
         for line in _remarks(config, outcome):
             results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
@@ -59,7 +59,7 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
         lines["images beside these, not scored: they share a key"] = further
     shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
     shards = {
-        "shards": len(outcome.annotations.parts),
+        "shards": len(outcome.annotations.shards),
         "given up when they were scored": len(outcome.annotations.failed),
         "whose annotation is missing": len(outcome.annotations.missing),
     }
@@ -70,17 +70,15 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     )
 
 
-def _buckets(config: FilterConfig, buckets: Sequence[BucketCounts]) -> Sheet:
-    largest = sorted(buckets, key=lambda bucket: -bucket.rows)
-    thresholds = [
-        "" if bucket.threshold is None else f"{bucket.threshold:.6g}" for bucket in largest
-    ]
+def _groups(config: FilterConfig, groups: Sequence[GroupCounts]) -> Sheet:
+    largest = sorted(groups, key=lambda group: -group.rows)
+    thresholds = ["" if group.threshold is None else f"{group.threshold:.6g}" for group in largest]
     return Sheet(
         title=f"per {config.per or ''}",
-        headings=["bucket", "scored", "kept", "threshold"],
+        headings=["group", "scored", "kept", "threshold"],
         rows=[
-            [bucket.name, f"{bucket.rows:,}", f"{bucket.kept:,}", threshold]
-            for bucket, threshold in zip(largest, thresholds, strict=True)
+            [group.name, f"{group.rows:,}", f"{group.kept:,}", threshold]
+            for group, threshold in zip(largest, thresholds, strict=True)
         ],
         left_out="smaller ones, in _summary.json",
     )

@@ -8,13 +8,13 @@ from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.verb_settings import StatsConfig
 from shardsift.outputs.manifest import QUANTILE_RANKS
-from shardsift.outputs.totals import PartTotals, Stats, read_stats
+from shardsift.outputs.totals import GroupTotals, Stats, read_stats
 from shardsift.records import told_of
 from shardsift.text import at_most
 
 _MOST_SHARDS = 20
 
-_Cells = Callable[[PartTotals], list[str]]
+_Cells = Callable[[GroupTotals], list[str]]
 
 
 def run(config: StatsConfig, console: PlainConsole) -> int:
@@ -55,17 +55,17 @@ def _exactness(rank_error: float) -> str:
 
 
 def _sheet(stats: Stats, title: str, headings: Sequence[str], cells: _Cells) -> Sheet:
-    """Make a table with a row for each prefix, if there are several, and one for all."""
-    groups = stats.prefixes if len(stats.prefixes) > 1 else []
+    """Make a table with a row for each group, if there are several, and one for all."""
+    groups = stats.groups if len(stats.groups) > 1 else []
     return Sheet(
         title=title,
-        headings=["prefix", *headings],
+        headings=["group", *headings],
         rows=[[group.name, *cells(group)] for group in groups],
         below=[["all", *cells(stats.total)]],
     )
 
 
-def _columns(group: PartTotals) -> Sheet:
+def _columns(group: GroupTotals) -> Sheet:
     rows: list[list[str]] = []
     for name, spread in sorted(group.spreads.items()):
         values = spread.mean, spread.deviation
@@ -74,10 +74,10 @@ def _columns(group: PartTotals) -> Sheet:
     return Sheet(title="columns", headings=headings, rows=rows)
 
 
-def _counts(group: PartTotals) -> list[str]:
+def _counts(group: GroupTotals) -> list[str]:
     return [f"{group.shards:,}", f"{group.rows:,}", f"{group.scored:,}"]
 
 
-def _quantiles(group: PartTotals) -> list[str]:
+def _quantiles(group: GroupTotals) -> list[str]:
     values = group.quality.quantiles(QUANTILE_RANKS)
     return [f"{value:.3f}" for value in values] if values else [""] * len(QUANTILE_RANKS)

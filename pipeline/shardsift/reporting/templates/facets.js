@@ -3,7 +3,7 @@
 function makeFacets(view, axes, labels) {
   const drawn = [
     ...axes.map((axis) => makeHistogram(view, axis)),
-    ...labels.filter(({ name }) => name !== "part").map((label) => makePicks(view, label)),
+    ...labels.filter(({ name }) => name !== "group").map((label) => makePicks(view, label)),
   ];
   byId("facets-body").replaceChildren(...drawn.map(([element]) => element));
   return (seen) => {

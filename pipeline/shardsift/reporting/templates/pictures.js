@@ -20,7 +20,7 @@ function makePictures(view, pictures, equal) {
   byId("download").onclick = () => download("pictures.csv", asCsv(shown), "text/csv");
   byId("equal-body")?.replaceChildren(
     ...equal.map((group) => {
-      const box = make("div", { className: "group" });
+      const box = make("div", { className: "copies" });
       fill(
         box,
         group.map((place) => pictures[place]),

@@ -12,7 +12,7 @@ async function start() {
     makeShare(view, data.command),
     makeFacets(view, data.axes, data.labels),
     makePictures(view, data.pictures, data.equal),
-    makeParts(view, label("part"), quality),
+    makeGroups(view, label("group"), quality),
     makeDensities(data.axes),
   ];
   let waiting = false;

@@ -68,7 +68,7 @@ function makeShare(view, { filter, into, joining, sampled }) {
           ` kept: ${thousands(seen.kept)} of ${thousands(seen.scored)} ${what}`,
         ];
     byId("share").replaceChildren(make("b", { textContent: part }), rest);
-    const words = [...view.rule(), ...(view.picks.has("part") ? joining : [])];
+    const words = [...view.rule(), ...(view.picks.has("group") ? joining : [])];
     byId("command").textContent = [filter, ...words.map(quoted), into].join(" ");
     const chips = [...view.ranges.keys(), ...view.picks.keys()].map((name) => chip(view, name));
     if (chips.length > 1)

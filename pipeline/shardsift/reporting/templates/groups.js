@@ -1,10 +1,10 @@
-// The parts of the corpus as rows: what the threshold keeps of each, and how that differs.
+// Groups of the corpus as rows: what the threshold keeps of each, and how that differs.
 
-const FIRST_PARTS = 10;
+const FIRST_GROUPS = 10;
 
-function makeParts(view, label, axis) {
-  const body = byId("parts-body");
-  const more = byId("parts-all");
+function makeGroups(view, label, axis) {
+  const body = byId("groups-body");
+  const more = byId("groups-all");
   let order = { by: "scored", down: true };
   let rows = [];
   let all = false;
@@ -20,7 +20,7 @@ function makeParts(view, label, axis) {
     const turn = order.down ? -1 : 1;
     rows.sort((a, b) => turn * (key(a) - key(b)) || a.code - b.code);
     const picked = view.picks.get(label.name);
-    const shown = rows.filter(({ code }, place) => all || place < FIRST_PARTS || picked?.has(code));
+    const shown = rows.filter(({ code }, place) => all || place < FIRST_GROUPS || picked?.has(code));
     body.replaceChildren(...shown.map((row) => partRow(view, label, row)));
     more.hidden = shown.length === rows.length;
     more.textContent = `Show all ${rows.length}`;
@@ -40,8 +40,8 @@ function makeParts(view, label, axis) {
     arrange();
     body.querySelector(".pick").focus();
   };
-  byId("parts-section").hidden = label.names.length < 2;
-  byId("parts-rare").textContent = label.rare
+  byId("groups-section").hidden = label.names.length < 2;
+  byId("groups-rare").textContent = label.rare
     ? `Only the ${thousands(label.names.length)} largest are shown; ${thousands(label.rare)} others are smaller.`
     : "";
   return (seen) => {
@@ -54,9 +54,9 @@ function makeParts(view, label, axis) {
         if (seen.isKept(row)) whole.kept++;
       }
     rows = counts.map((count, code) => ({ ...count, code, whole })).filter(({ scored }) => scored);
-    const focused = document.activeElement?.dataset?.part;
+    const focused = document.activeElement?.dataset?.group;
     arrange();
-    if (focused) body.querySelector(`[data-part="${CSS.escape(focused)}"]`)?.focus();
+    if (focused) body.querySelector(`[data-group="${CSS.escape(focused)}"]`)?.focus();
   };
 }
 
@@ -68,7 +68,7 @@ function partRow(view, label, { code, scored, kept, median, bars: counts, whole 
     textContent: label.names[code],
     onclick: () => view.toggle(label.name, code),
   });
-  button.dataset.part = label.names[code];
+  button.dataset.group = label.names[code];
   button.setAttribute("aria-pressed", Boolean(view.picks.get(label.name)?.has(code)));
   const chart = svg(
     "svg",

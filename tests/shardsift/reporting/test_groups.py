@@ -1,4 +1,4 @@
-"""Parts are folders, or whatever a column of another file says."""
+"""Groups are folders, or the values of a column of another file."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def other_columns(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def test_names_that_differ_by_numbers_alone_are_one_part(scores: str) -> None:
-    part = make_labels(gather(scores))[0]
-    assert (part.names, part.literals) == (["x"], ["'x'"])
+def test_names_that_differ_by_numbers_alone_are_one_group(scores: str) -> None:
+    group = make_labels(gather(scores))[0]
+    assert (group.names, group.literals) == (["x"], ["'x'"])
 
 
 @pytest.mark.parametrize(
@@ -45,20 +45,20 @@ def test_names_that_differ_by_numbers_alone_are_one_part(scores: str) -> None:
         ("year", ["2020", "2021", "(not joined)"], ["2020", "2021", None]),
     ],
 )
-def test_a_joined_column_tells_the_parts(
+def test_a_joined_column_forms_groups(
     scores: str, sources: str, column: str, names: list[str], literals: list[str | None]
 ) -> None:
     run = gather(scores, per=column, join=sources)
-    part = make_labels(run)[0]
-    assert (part.label, part.sql) == (column, f'"{column}"')
-    assert (part.names, part.literals) == (names, literals)
-    assert run.parting.flags == ("--join", sources)
+    group = make_labels(run)[0]
+    assert (group.label, group.sql) == (column, f'"{column}"')
+    assert (group.names, group.literals) == (names, literals)
+    assert run.grouping.flags == ("--join", sources)
 
 
 def test_a_column_of_annotations_needs_no_join(scores: str) -> None:
     run = gather(scores, per="image_ext")
     assert make_labels(run)[0].names == ["jpg"]
-    assert run.parting.flags == ()
+    assert run.grouping.flags == ()
 
 
 @pytest.mark.parametrize(
