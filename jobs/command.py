@@ -41,7 +41,7 @@ def run_job(
         try:
             measure(load_config(config_type, given.pop("config", None), given), console)
         except KeyboardInterrupt:
-            console.print(f"{name}: interrupted before it was done; run the same command again")
+            console.print(f"{name}: interrupted; run the same command again")
             sys.exit(INTERRUPTED)
         except (ShardsiftError, OSError) as error:
             console.print(f"{name}: {error}", soft_wrap=True)

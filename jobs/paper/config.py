@@ -18,7 +18,7 @@ class ExperimentConfig(OpinionsConfig, TableConfig):
     """Scores to compare with human opinion: the configuration under test, and variants of it."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
-        min_length=1, description="tars whose samples' `.json` holds an opinion score"
+        min_length=1, description="tars whose samples have a rating in their `.json`"
     )
     output: Path = Field(
         description="folder for `evaluation.json`, `table.md`, `predictions.csv` and the figures"

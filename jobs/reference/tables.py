@@ -14,7 +14,7 @@ from shardsift.outputs.sealed_table import arrow_schema
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}
 """Names of types whose Arrow name is no help."""
 
-_ATTRIBUTE = "what was asked for with `--attribute`, 0 to 1, mean over crops"
+_ATTRIBUTE = "answer to `--attribute`, 0 to 1, mean over the crops"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -52,7 +52,7 @@ def train(
         console.print(f"train_compact: {error}", soft_wrap=True)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped")
+        console.print("interrupted; run the same command again to resume")
         sys.exit(INTERRUPTED)
     console.print(f"the model to ship: {output / MODEL}")
 

@@ -17,10 +17,10 @@ class Column(BaseModel):
     Attributes:
         name: in the file.
         type: Arrow's name of the type; `label` is a dictionary of strings, `sha256` 32 bytes.
-        meaning: what a value says, in one line.
+        meaning: meaning of a value, in one line.
         label: a name for people, on pages; empty if `name` is one.
         low, high: the range of values, as far as it has ends.
-        is_required: true if no row may be without a value.
+        is_required: true if every row has a value.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -60,38 +60,43 @@ COLUMNS = (
     Column(
         name="index",
         type="int32",
-        meaning="place of the sample in its shard, from 0",
+        meaning="position of the sample in its shard, from 0",
         low=0,
         is_required=True,
     ),
-    Column(name="uid", type="string", meaning="`uid`, else `sha256`, of the sample's `.json`"),
+    Column(name="uid", type="string", meaning="`uid` of the sample's `.json`, else its `sha256`"),
     Column(name="image_ext", type="label", meaning="extension of the scored image, in lower case"),
     Column(
         name="tar_offset",
         type="int64",
-        meaning="where the image's bytes begin in the tar; null in a gzip'd one",
+        meaning="offset of the image's bytes in the tar; null if the tar is compressed",
         low=0,
     ),
-    Column(name="tar_size", type="int32", meaning="how many they are; null from 2 GiB", low=0),
+    Column(
+        name="tar_size",
+        type="int32",
+        meaning="size of the image in bytes; null from 2 GiB on",
+        low=0,
+    ),
     Column(
         name="width",
         type="int32",
-        meaning="of the decoded image, in pixels, EXIF orientation applied",
+        meaning="width of the decoded image in pixels, after EXIF orientation",
         low=1,
     ),
     Column(name="height", type="int32", meaning="the same", low=1),
-    Column(name="crops", type="int16", meaning="number of views scored", low=1),
+    Column(name="crops", type="int16", meaning="number of scored views", low=1),
     Column(
         name="quality",
         type="float32",
-        meaning="MA-CLIP: the fused score, mean over the crops; above 0, and may pass 1",
+        meaning="the MA-CLIP score, mean over the crops; above 0, and may exceed 1",
         low=0,
     ),
     Column(
         name="q_sim",
         type="float32",
         label="q_sim, the similarity cue",
-        meaning="the cue of similarity to the prompts, 0 to 1, mean over the crops",
+        meaning="similarity to the prompts, 0 to 1, mean over the crops",
         low=0,
         high=1,
     ),
@@ -99,14 +104,13 @@ COLUMNS = (
         name="q_mag",
         type="float32",
         label="q_mag, the magnitude cue",
-        meaning="the cue of magnitude, mean over the crops; above 0",
+        meaning="magnitude of the features, mean over the crops; above 0",
         low=0,
     ),
     Column(
         name="w_sim",
         type="float32",
-        meaning="weight of `q_sim` in the fusion, mean over the crops; that of `q_mag` is 1 less "
-        "it",
+        meaning="weight of `q_sim` in the fusion, mean over the crops; `q_mag` has the rest of 1",
         low=0,
         high=1,
     ),
@@ -114,7 +118,7 @@ COLUMNS = (
         name="quality_min",
         type="float32",
         label="quality of the lowest crop",
-        meaning="lowest quality of a crop: one bad corner shows here",
+        meaning="lowest quality of a crop, which shows a single bad corner",
     ),
     Column(
         name="quality_std",
@@ -123,18 +127,24 @@ COLUMNS = (
         meaning="population standard deviation of quality over the crops",
         low=0,
     ),
-    Column(name="sha256", type="sha256", meaning="of the image's file, with `--hashes sha256`"),
+    Column(
+        name="sha256", type="sha256", meaning="SHA-256 of the image file, with `--hashes sha256`"
+    ),
     Column(
         name="phash",
         type="uint64",
-        meaning="perceptual hash of the picture, as `imagehash.phash` gives it, with `--hashes "
-        "phash`",
+        meaning="perceptual hash of the picture, as `imagehash.phash` computes it, with "
+        "`--hashes phash`",
     ),
-    Column(name="error", type="label", meaning="null if scored, else one of the codes below"),
+    Column(
+        name="error",
+        type="label",
+        meaning="null if the image has a score, else one of the codes below",
+    ),
     Column(
         name="error_message",
         type="string",
-        meaning="one line about it, of 200 characters at most",
+        meaning="one line about the error, at most 200 characters",
     ),
 )
 """Columns of every annotation, in order; those of further measures stand in front of `error`."""
@@ -166,4 +176,4 @@ def _to_name(column: Column) -> Any:
 
 
 RecordedColumn = Annotated[Column, BeforeValidator(_from_name), PlainSerializer(_to_name)]
-"""A column in JSON: of one that every annotation has, the name alone."""
+"""A column in JSON: only the name if every annotation has the column."""

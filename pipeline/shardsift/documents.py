@@ -1,4 +1,4 @@
-"""Our own JSON files: each kind is a model, and says by a digest that it is as it was written."""
+"""Our own JSON files: each is a pydantic model with a digest, which shows later changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGEST = "digest"
 
 
 class DocumentError(ValueError):
-    """Why a file isn't what it should be, in one line."""
+    """A file is not a valid document; the message is the reason in one line."""
 
 
 class Document(BaseModel):
@@ -28,9 +28,8 @@ class Document(BaseModel):
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read a file. One without a digest, as a program of somebody else writes it, is taken.
-
-        So is one of an earlier version, which lacks what has a default.
+        """Read a file. It may lack a digest, as other programs don't write one, and fields that
+        have a default, as earlier versions didn't.
 
         Raises:
             DocumentError: if it is no such document, or was changed since it was written.

@@ -1,19 +1,15 @@
 """Everything Shardsift raises on purpose.
 
     ShardsiftError
-    ├── UserError                a mistake that a person mends; the command line exits with 2
-    │   ├── ConfigError          an unknown key, a value out of range, a malformed file
-    │   ├── InputError           no shards found, two shards with one annotation name
-    │   ├── OutputError          an output in the input, another run's output, not writable
-    │   │   └── WriteError       a file that can't be written: a full disk; also an OSError
-    │   ├── StorageError         a place that can't be reached; also an OSError
-    │   ├── ModelError           weights or a model config that can't be had
-    │   │   └── NotHereError     those that a hub has, or should have
-    │   ├── DeviceError          a GPU that can't score
-    │   └── EngineError          actors that can't start
-    ├── ShardError               a shard that can't be read to its end; costs an attempt
-    ├── AnnotationError          an annotation file that isn't one of ours
-    └── ImageError               one image; becomes a row with its `code`, never leaves a shard
+    ├── UserError a mistake of the user; the command line exits with 2 │ ├── ConfigError an unknown
+    key, a value out of range, a malformed file │ ├── InputError no shards found, two shards with
+    one annotation name │ ├── OutputError an output in the input, another run's output, not writable
+    │ │ └── WriteError a file that can't be written: a full disk; also an OSError │ ├── StorageError
+    a place that can't be reached; also an OSError │ ├── ModelError weights or a model config that
+    can't be had │ │ └── NotHereError those that a hub has, or should have │ ├── DeviceError a GPU
+    that can't score │ └── EngineError actors that can't start ├── ShardError a shard that can't be
+    read to its end; costs an attempt ├── AnnotationError an annotation file that isn't one of ours
+    └── ImageError one image; becomes a row with its `code`, never leaves a shard
 
 Third-party errors are translated in the module that owns the third party.
 """
@@ -38,34 +34,39 @@ class ErrorCode(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """Description of the error, to stand behind "the image …"."""
+        """Description of the error, as the end of a sentence "the image …"."""
         return _MEANINGS[self]
 
 
 _MEANINGS = {
-    ErrorCode.MISSING_IMAGE: "isn't there: the sample has none",
-    ErrorCode.UNSUPPORTED_FORMAT: "is no JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF, its pixels are "
-    "32-bit, float or Lab, or of a layout that is not surely read right",
+    ErrorCode.MISSING_IMAGE: "is missing: the sample has none",
+    ErrorCode.UNSUPPORTED_FORMAT: (
+        "is not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; or its pixels are 32-bit, float or "
+        "Lab, or have a layout that may be read wrongly"
+    ),
     ErrorCode.DECODE_ERROR: "is damaged",
-    ErrorCode.TRUNCATED: "ends early, or is empty; also a JPEG that was cut and closed again, "
-    "which other decoders fill up with grey",
-    ErrorCode.TOO_LARGE: "has more pixels than `max_pixels`; it is refused by its header, before "
-    "anything is decoded",
-    ErrorCode.TOO_SLOW: "takes more processor time to decode than `picture_timeout`, or is a JPEG "
-    "with too many scans",
-    ErrorCode.NON_FINITE: "made the encoder give no finite number",
+    ErrorCode.TRUNCATED: (
+        "ends early, or is empty; also a truncated JPEG with an end marker, which other "
+        "decoders fill with grey"
+    ),
+    ErrorCode.TOO_LARGE: "has more pixels than `max_pixels`, by its header; it is not decoded",
+    ErrorCode.TOO_SLOW: (
+        "takes more processor time for decoding than `picture_timeout`, or is a JPEG with too "
+        "many scans"
+    ),
+    ErrorCode.NON_FINITE: "made the encoder return values that are not finite",
 }
 
 
 class ShardsiftError(Exception):
-    """Base of all errors raised on purpose; what they say holds no secrets of URLs."""
+    """Base of all errors raised on purpose; messages contain no secrets of URLs."""
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
 
 
 class UserError(ShardsiftError):
-    """A mistake of the person who runs it: one line that says what to do, exit code 2."""
+    """A mistake of the user: one line with the next step, exit code 2."""
 
 
 class ConfigError(UserError):
@@ -73,7 +74,7 @@ class ConfigError(UserError):
 
 
 class InputError(UserError):
-    """Shards that can't be found or told apart."""
+    """Shards that can't be found or are ambiguous."""
 
 
 class OutputError(UserError):
@@ -81,7 +82,7 @@ class OutputError(UserError):
 
 
 class StorageError(UserError, OSError):
-    """A place that can't be reached; an OSError too, for that is what others tell of it with."""
+    """A location that can't be reached; also an OSError, as callers of other libraries expect."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}")
@@ -92,7 +93,9 @@ class WriteError(OutputError, OSError):
     """A file that can't be written; an OSError too, for that is what writing raises."""
 
     def __init__(self, place: str, problem: str) -> None:
-        super().__init__(f"{place}: can't be written: {problem}; run the same again once it can")
+        super().__init__(
+            f"{place}: can't be written: {problem}; run the same command again once that is fixed"
+        )
         self.strerror: str | None = problem
 
 

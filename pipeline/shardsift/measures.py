@@ -1,7 +1,7 @@
 """Measures: each computes columns, for every sample of a shard.
 
-`maclip` is the score. A measure of the pictures has `prepare`, which is called where they are
-decoded, and `measure`, which is called in the actor; one of a tower's features has `measure` alone.
+`maclip` is the score. A measure of pictures has `prepare`, which runs in decoding processes, and
+`measure`, which runs in the actor; a measure of a tower's features only has `measure`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Measure:
     Attributes:
         name: `[a-z][a-z0-9_]*`, once in a run.
         columns: the columns that it computes.
-        needs: `file` or `pixels` of the picture, or `features:TOWER`. One that needs a `file` is
-            asked of every file; one that needs `pixels` alone of those that can be decoded.
+        needs: `file` or `pixels` of the picture, or `features:TOWER`. A measure that needs a `file`
+            gets every file; one that needs `pixels` only those that can be decoded.
         version: changes whenever equal settings give other values.
     """
 
@@ -69,9 +69,9 @@ class Measure:
         return short_digest(self.name, self.version, self.settings)
 
     def prepare(self, picture: Picture) -> Any:
-        """Return what is kept of a picture: its value, or, of several columns, a tuple of them.
+        """Return the value of a picture, or a tuple with a value for each column.
 
-        Called where pictures are decoded, without torch; pickled, so it should be small.
+        Runs in decoding processes, without torch; the result is pickled, so it should be small.
         """
         raise NotImplementedError
 
@@ -155,8 +155,8 @@ class Contents:
     Attributes:
         measures: by name.
         config: settings of `maclip`.
-        embeddings: the towers whose embeddings lie beside the files.
-        sources: the towers whose embeddings the rows are answers of; none if pictures were read.
+        embeddings: towers whose embeddings are written beside the files.
+        sources: towers whose embeddings were used for answers; none if pictures were read.
     """
 
     measures: Mapping[str, MeasureRecord]
@@ -183,7 +183,7 @@ class Contents:
 
     @property
     def columns(self) -> Sequence[Column]:
-        """All columns, in order: answers are told by `shard` and `index` alone."""
+        """All columns, in order; answers only have `shard` and `index` beside their own."""
         if self.sources:
             return [*named("shard", "index"), *self.further]
         return with_further(self.further)

@@ -1,7 +1,7 @@
-"""Progress of work: counted where it is done, summed up for people who wait for it.
+"""Progress of work: counted in the processes that work, and summed up for display.
 
-A `Meter` counts in the process that works, a `Pace` tells how fast it goes, and a `Display` shows a
-`Snapshot` of it.
+A `Meter` counts in the working process, a `Pace` computes the speed, and a `Display` shows a
+`Snapshot`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ActorProgress:
 
 
 class ShardMeter:
-    """Counts what is done of one shard; one thread counts, others may read."""
+    """Counts the progress of one shard; one thread counts, others may read."""
 
     def __init__(self, size: float) -> None:
         self.ended: int = 0
@@ -68,11 +68,11 @@ class ShardMeter:
         self._errors += items
 
     def begin(self, ends: Iterable[float]) -> None:
-        """Note of the next items how far the work will have come with each."""
+        """Record the progress that will be reached with each of the next items."""
         self._ends.extend(ends)
 
     def ending(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """Pass on what comes of the items that have begun, in their order, and count each."""
+        """Pass on the results of the begun items, in their order, and count each."""
         for item in items:
             self.ended += 1
             yield item
@@ -86,7 +86,7 @@ class ShardMeter:
 
 
 class Meter:
-    """Counts steps of any kind, and what is done of each shard, from any thread."""
+    """Counts steps of any kind, and the progress of each shard, from any thread."""
 
     def __init__(self) -> None:
         self._steps = 0
@@ -114,7 +114,7 @@ class Meter:
                 self._steps += meter.ended
 
     def read(self) -> ActorProgress:
-        """Return what is done by now."""
+        """Return the progress until now."""
         with self._lock:
             steps = self._steps + sum(meter.ended for meter in self._open.values())
             return ActorProgress(steps, {name: meter.part for name, meter in self._open.items()})
@@ -144,7 +144,7 @@ class Pace:
         self._worker_seconds = 0.0
 
     def mark(self, now: float, items: int, work: float, workers: int) -> None:
-        """Note what is done by now, in all, and how many have worked since the last call."""
+        """Record the total progress, and the number of workers since the last call."""
         if self._marks:
             self._worker_seconds += workers * (now - self._looked)
         self._looked = now
@@ -219,12 +219,12 @@ class Snapshot:
 
     Attributes:
         doing: what is done, as in `scoring`.
-        share: how much of it, 0 to 1; None if that isn't known.
-        items: how many, of `noun`.
-        total: how many there will be; `is_estimate` if that is not sure.
+        share: finished share, 0 to 1; None if unknown.
+        items: number of finished items; `noun` is their name.
+        total: number of all items; `is_estimate` if it isn't exact.
         rate: items a second.
         left: seconds until it is done.
-        notes: whatever else, the most important last.
+        notes: further text, the most important last.
     """
 
     doing: str
@@ -242,7 +242,7 @@ TakeSnapshot = Callable[[], Snapshot]
 
 
 class Course:
-    """Counts the items of work that goes on in this process; another thread may look."""
+    """Counts the items of work in this process; another thread may read."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ class Display(Protocol):
         ...
 
     def busy(self, what: str) -> AbstractContextManager[Any]:
-        """Show what is done, as long as the block lasts."""
+        """Show an activity while the block runs."""
         ...
 
     def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[Any]:
@@ -306,5 +306,5 @@ class Display(Protocol):
         ...
 
     def track(self, items: Iterable[Any], title: str, total: int) -> Iterable[Any]:
-        """Pass items on, and show how far they have come."""
+        """Pass items on, and show progress."""
         ...

@@ -18,7 +18,7 @@ RgbImage = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFile:
-    """The bytes of a sample's image, and where they lie in the tar.
+    """The bytes of a sample's image, and their place in the tar.
 
     `data` is None if the file is larger than the reader may load; `size` is in bytes,
     `offset` counts from the start of the tar and is None if the bytes do not lie in one piece.
@@ -181,7 +181,7 @@ class ImageScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFeatures:
-    """The features of an image's M views, in crop order, and what they come to: float32 arrays.
+    """The features of an image's M views, in crop order, with cues and weights: float32 arrays.
 
     `features` are CLIP's before normalisation, shape (M, D); all others have shape (M,). The whole
     image is the last view.
@@ -204,7 +204,7 @@ class ShardIdentity:
 
 
 def has_changed(now: ShardIdentity, then: ShardIdentity, *, has_moved: bool) -> bool:
-    """Return whether a shard is another one than it was; of one that has moved its size decides."""
+    """Return whether a shard has changed; if it has moved, only sizes are compared."""
     return now.size != then.size if has_moved else now != then
 
 
@@ -268,11 +268,10 @@ class ShardReport:
     """Report of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `spreads` are
-    those of further columns of fractions, if they have values; `measures` are the digests of those
-    that were used, by name. `bytes` is the size of the tar, 0 if a manifest tells of it.
-    `passed_over` are counts above 0, by `PassedOver`. `seconds` is the wall time of scoring, None
-    if the shard was committed by an earlier run. `stages` are `read`, `decode`, `score` and
-    `write`.
+    those of further columns; `measures` are digests by name. `bytes` is the size of the tar, 0 if
+    the report comes from a manifest. `passed_over` are counts above 0, by `PassedOver`. `seconds`
+    is the wall time of scoring, None if the shard was committed by an earlier run. `stages` are
+    `read`, `decode`, `score` and `write`.
     """
 
     shard: str

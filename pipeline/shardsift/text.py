@@ -24,7 +24,7 @@ def at_most(share: float) -> str:
 
 
 def command(verb: str, *words: str) -> str:
-    """Return a command line of ours, quoted for a shell."""
+    """Return a `shardsift` command line, quoted for a shell."""
     return shlex.join(["shardsift", verb, *words])
 
 

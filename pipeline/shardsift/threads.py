@@ -14,7 +14,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Passes items on, and shows how far they have come: items, what is done, how many there are."""
+"""Passes items on, and shows progress; arguments are items, title and total."""
 
 
 def is_starved(error: BaseException) -> bool:
@@ -63,9 +63,9 @@ def map_ordered(
 
 @contextmanager
 def _threads(number: int, name: str) -> Generator[ThreadPoolExecutor]:
-    """Make threads, and wait for what they are at when the block ends.
+    """Make threads, and wait for them when the block ends.
 
-    Not if a signal ends it: a read that hangs would keep the command alive.
+    If a signal ends the block, don't wait, because a read that hangs would keep the command alive.
     """
     pool = ThreadPoolExecutor(number, name)
     waits = True

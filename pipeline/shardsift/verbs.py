@@ -49,7 +49,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 ResultT = TypeVar("ResultT")
 
 _PRINTED = frozenset({"json", "open"})
-"""Settings of what the command line prints and opens."""
+"""Settings that only concern output of the command line."""
 
 _COMMON = (
     ("config", None, "a YAML file of settings, or a name such as `laptop`; keywords win over it."),
@@ -164,13 +164,13 @@ def report(annotations: Location, **settings: Any) -> PageResult:
 def verify(output: Location, **settings: Any) -> Verified:
     """Verify that an output is complete and consistent, as `shardsift verify` does.
 
-    The result has the `problems`, each with what to do about it, and `is_sound` if there are none.
+    The result has `problems`, each with a remedy; `is_sound` is true if there are none.
 
     Examples:
         >>> assert shardsift.verify("scores").is_sound
 
     Raises:
-        UserError: if there is no output, or one that can't be read.
+        UserError: if there is no output, or it can't be read.
     """
     from shardsift.verification.any_output import verify_output
 

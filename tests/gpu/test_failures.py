@@ -65,7 +65,7 @@ model.scorer(config, device)
         (_NO_MEMORY_AT_START, "DeviceError: NVIDIA .*: too little memory for batches of 256"),
         (_NO_MEMORY_LATER, "OutOfMemoryError: CUDA out of memory"),
         (_ASSERTION, "(Runtime|Accelerator)Error: CUDA error: device-side assert triggered"),
-        (_OTHER_WEIGHTS, "DeviceError: features or scores are .* off those of a CPU, in float32"),
+        (_OTHER_WEIGHTS, "DeviceError: features or scores differ by .* from a CPU's, in float32"),
     ],
     ids=["no memory at the start", "no memory later", "assertion", "other values"],
 )

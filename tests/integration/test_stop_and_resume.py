@@ -133,7 +133,7 @@ def test_a_signal_lets_the_shard_under_way_finish(
     web.open_gate()
     assert run.end() == 130, run.log
     left = SHARDS - HELD - 1
-    assert f"stopped: the same command goes on with the other {left} shards" in run.log
+    assert f"stopped; run the same command again for the other {left} shards" in run.log
     assert "Traceback" not in run.log
     assert f"{HELD:05}.parquet" in contents(tmp_path)
     assert contents(tmp_path).items() <= undisturbed.items()

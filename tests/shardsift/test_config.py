@@ -41,7 +41,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         ("dtype: float33", r"is not among .*; did you mean float32\?"),
         ("actors: 2\nactors: 3", "run.yaml:2: actors: stands in line 1, too"),
         ("prompts: [[good, bad], [sharp]]", "prompts: one is missing"),
-        ("{dtype: float16, gpus_per_actor: 0}", "float16 is for GPUs; on CPUs take bfloat16"),
+        ("{dtype: float16, gpus_per_actor: 0}", "float16 is for GPUs; use bfloat16"),
         ("rescore: [blurry]", "rescore blurry: is not among errors, changed"),
         ("prompts: [[good, ' ']]", "run.yaml:1: prompts: a prompt is empty"),
         ("- a list", "has to be a mapping"),
@@ -84,7 +84,7 @@ def test_a_share_may_be_written_as_a_percentage(typed: object, share: float) -> 
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("30", "--keep-top 30: a share goes from 0 to 1; did you mean 0.3, or 30%?"),
+        ("30", "--keep-top 30: a share is between 0 and 1; did you mean 0.3, or 30%?"),
         ("101", "--keep-top 101: has to be 1 or less"),
         ("120%", "--keep-top 120%: has to be 1 or less"),
         ("0", "--keep-top 0: has to be more than 0"),

@@ -40,7 +40,7 @@ def test_a_run_is_filtered_reported_verified_compared_and_summed_up(
     assert Path(alike.page.url).name == "comparison.html"
     assert shardsift.stats(scores).total.rows == 8
     assert shardsift.compact(scores, output=tmp_path / "few").rows == 8
-    with pytest.raises(shardsift.InputError, match="has no embeddings to ask"):
+    with pytest.raises(shardsift.InputError, match="has no embeddings"):
         shardsift.ask(scores, output=tmp_path / "answers", attribute="clip-iqa")
     assert capsys.readouterr().out == ""
 
@@ -58,10 +58,10 @@ def test_what_is_wrong_is_told_with_the_command_that_mends_it(tmp_path: Path) ->
 
 def test_mistakes_are_named_as_keywords(scores: Path) -> None:
     wrong: list[tuple[dict[str, object], str]] = [
-        ({"keep_top": 30, "output": "k"}, "^keep_top 30: a share goes from 0 to 1"),
+        ({"keep_top": 30, "output": "k"}, "^keep_top 30: a share is between 0 and 1"),
         ({"keep_topp": 0.3}, "^unknown key 'keep_topp'; did you mean keep_top?"),
         ({"keep_top": 0.3, "keep_count": 3}, "^give one of keep_top, keep_count, min_quality and"),
-        ({"keep_top": 0.3}, "^give an output, or dry_run to count alone"),
+        ({"keep_top": 0.3}, "^give an output, or dry_run to only count"),
     ]
     for settings, message in wrong:
         with pytest.raises(shardsift.ConfigError, match=message):
@@ -75,7 +75,7 @@ def test_a_verb_shows_all_its_settings() -> None:
     spelled = {name.removesuffix("_") for name in shown}
     assert spelled == (fields_by_key(FilterConfig).keys() - {"json"}) | {"config", "quiet"}
     assert shown["by"].default == "quality"
-    assert "\n        keep_top: keep this best share" in str(shardsift.filter.__doc__)
+    assert "\n        keep_top: keep this share of the best" in str(shardsift.filter.__doc__)
 
 
 def test_every_error_and_every_name_is_at_hand() -> None:

@@ -126,7 +126,7 @@ class OpenRows:
         self._pass_on()
 
     def close(self) -> None:
-        """Encode what is left."""
+        """Encode the remaining rows."""
         assert not self._waiting, "the scorer gave fewer scores than it took images"
         if self._columns["index"]:
             self._encoder.add(self._columns)
@@ -239,13 +239,13 @@ def annotate(
     A batch of crops never spans two shards, so a shard's scores don't depend on its neighbours.
     Calls that share a `turn` score one after the other: while one does, others open their shard and
     decode its first images, or commit. A `meter` counts samples that were read and images that were
-    scored, and knows how far in the tar the latter are. An image that takes longer to decode than
+    scored, and records their position in the tar. An image that takes longer to decode than
     `picture_timeout`, in seconds of processor time, gets no score. Nothing is committed once the
     `lease` of the output is lost.
 
     Raises:
         ShardError: if the shard can't be read to its end or its file can't be written.
-        MemoryError: if there is too little memory, which is no fault of the shard.
+        MemoryError: if memory is short, for which the shard isn't to blame.
     """
     started = perf_counter()
     try:
@@ -286,7 +286,7 @@ def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Conten
 
 
 def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
-    """Commit what a shard came to, the annotation last: it says that all is there."""
+    """Commit the files of a shard, the annotation last, which marks the shard as done."""
     annotation = join(output, name)
     if encoded.embeddings and not _is_beside(annotation, encoded.embeddings):
         guard()
@@ -297,7 +297,7 @@ def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
 
 
 def _is_beside(annotation: str, embeddings: Mapping[str, EmbeddingsFile]) -> bool:
-    """Return whether an annotation that is there knows just these embeddings."""
+    """Return whether an annotation exists and names exactly these embeddings."""
     try:
         told = read_footer(annotation).embeddings
         return told == {tower: file.identity for tower, file in embeddings.items()}
@@ -329,7 +329,7 @@ def _score_rows(
     meter: Meter,
     own: ShardMeter,
 ) -> Counter[str]:
-    """Encode a row for every sample; count what was passed over."""
+    """Encode a row for every sample; count images without a row."""
     rows = OpenRows(encoder, wanted.measures)
     passed_over = Counter[str]()
     samples = 0
@@ -368,7 +368,7 @@ def _score_rows(
 
 
 def _count_begun(samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter) -> None:
-    """Note how far in the tar each image ends, by the chunk: one by one, that would take longer."""
+    """Record the ends of images in the tar, for whole chunks, which is faster than one by one."""
     ends: list[float] = []
     reached = 0
     for sample, picture in zip(samples, pictures, strict=True):

@@ -43,7 +43,7 @@ def annotate_shards(
 ) -> list[ShardReport | FailedShard]:
     """Annotate all shards that are not annotated yet, and return the outcome of each of them.
 
-    The output is that of `shardsift score`, and each goes on with what the other has begun. A shard
+    The output is that of `shardsift score`, and each can resume what the other has begun. A shard
     that can't be read is recorded in `_failed/`, and tried again by the next call.
 
     Examples:
@@ -53,20 +53,20 @@ def annotate_shards(
 
     Args:
         shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
-        scorer: what gives the scores; its configuration is recorded.
+        scorer: the scorer; its configuration is recorded.
         output: folder or URL for the annotations; not a folder of shards.
-        hashes: `sha256` of the image's file, and `phash` of what it shows.
-        measures: what else is computed of each picture.
-        decode_workers: processes that decode; with 0 two threads of this one do.
+        hashes: `sha256` of the image file, and the perceptual hash `phash`.
+        measures: further measures.
+        decode_workers: number of decoding processes; with 0, two threads of this process decode.
         picture_timeout: seconds of processor time for decoding one image; then it gets a
             `too_slow` row.
-        overwrite: replace annotations that are there, even of another configuration.
-        track: is given the shards to pass on, and may show how far they have come, such as
-            `lambda items, title, total: tqdm(items, title, total)`.
+        overwrite: replace existing annotations, even those of another configuration.
+        track: wraps the shards to show progress, such as `lambda items, title, total: tqdm(items,
+            title, total)`.
 
     Raises:
         InputError: if no shard is found.
-        ConfigError: if measures have one name, or processes that decode couldn't import one.
+        ConfigError: if two measures have one name, or decoding processes couldn't import one.
         OutputError: if the output can't be written, belongs to another configuration, or another
             run writes there.
     """
@@ -79,8 +79,9 @@ def annotate_shards(
     for measure in further if decode_workers else ():
         if type(measure).__module__ == "__main__":
             raise ConfigError(
-                f"the measure {measure.name} is defined in a script or a notebook, where processes "
-                "that decode can't find it: put it into a module, or take decode_workers=0"
+                f"the measure {measure.name} is defined in a script or a notebook, where "
+                "decoding processes can't find it: put it into a module, or pass "
+                "decode_workers=0"
             )
     contents = contents_by(scorer, further)
     folder.claim(contents, overwrite=overwrite)

@@ -31,10 +31,10 @@ class AskInputs:
     """Inputs that all shards of a run share.
 
     Attributes:
-        annotations: whose embeddings are asked.
-        measures: what is asked; each needs the features of the tower `maclip`.
-        contents: what the answers hold.
-        output: where they are written.
+        annotations: files with the embeddings.
+        measures: the questions; each needs the features of the tower `maclip`.
+        contents: contents of the answers.
+        output: folder of the answers.
     """
 
     annotations: AnnotationFiles
@@ -56,7 +56,7 @@ def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None)
         with (meter or Meter()).shard(task.shard, footer.report.rows) as own:
             answers_CN = _ask(footer, task, inputs, own)
     except (AnnotationError, ValueError) as error:
-        raise ShardError(task.shard, f"its embeddings can't be asked: {error}") from error
+        raise ShardError(task.shard, f"its embeddings can't be used: {error}") from error
     except OSError as error:
         problem = f"{embeddings_name(task.annotation)} can't be read: {reason(error)}"
         raise ShardError(task.shard, f"{problem}; see `shardsift verify`") from error
@@ -78,7 +78,7 @@ def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None)
         guard = inputs.lease.guard if inputs.lease else no_guard
         commit(join(inputs.output, task.annotation), encoded.annotation, guard)
     except (OSError, OutputError) as error:
-        problem = f"its answers can't be written: {reason(error)}"
+        problem = f"answers can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
     return encoded.report
 
@@ -104,7 +104,7 @@ def _ask(footer: Footer, task: ShardTask, inputs: AskInputs, own: ShardMeter) ->
     scored = rows - sum(footer.report.errors.values())
     if np.isfinite(answers_CN).all(axis=0).sum() != scored:
         raise AnnotationError(
-            f"{scored:,} rows have a score, and not as many an embedding that is finite; see "
-            "`shardsift verify`"
+            f"{scored:,} rows have a score, but fewer have a finite embedding; see `shardsift "
+            "verify`"
         )
     return answers_CN

@@ -1,8 +1,8 @@
 """The command line: parse once, pass values down, turn errors into one line and an exit code.
 
-    0 done   1 finished, but some shards failed   2 a mistake to mend   130 interrupted
+    0 done 1 finished, but some shards failed 2 a mistake of the user 130 interrupted
 
-What a verb needs is imported when it runs: `shardsift --help` doesn't wait for torch and Ray.
+Imports of a verb are made when it runs, so that `shardsift --help` doesn't wait for torch and Ray.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _StoppedBySignalError(Exception):
 
 
 class _Command(TyperCommand):
-    """A command whose help says of `--help`, too, only what it does."""
+    """A command whose help describes `--help` like other flags."""
 
     def get_help_option(self, ctx: Any) -> Any:
         return _without_type(super().get_help_option(ctx))
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
         return _interrupted()
     except OSError as error:
         place = f"{error.filename!s}: " if error.filename else ""
-        storage_error = f"{place}{reason(error)}; run the same command again once that is mended"
+        storage_error = f"{place}{reason(error)}; run the same command again once that is fixed"
         return _complain(storage_error)
     except Exception as error:
         if is_starved(error):
@@ -171,8 +171,8 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
 def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
     """Run a command line as `main` does, and end the process with its exit code.
 
-    Python is left as it is: while it is torn down, a thread of Arrow's or Ray's that lets go of one
-    of its objects aborts the process, with exit code 134 in place of ours.
+    Python isn't shut down in the usual way: a thread of Arrow or Ray that frees one of its objects
+        meanwhile would abort the process with exit code 134.
     """
     try:
         code = main(arguments, **extra)
@@ -190,9 +190,9 @@ def _interrupted(verb: str = "") -> int:
     # A SIGTERM that Ray's C++ hears of first, while Ray starts, aborts the process 3 s later.
     signal.alarm(0)
     if verb in VERBS and VERBS[verb].resumes:
-        _complain("interrupted; the same command goes on where this one stopped")
+        _complain("interrupted; run the same command again to resume")
     else:
-        _complain("interrupted before it was done; run the same command again")
+        _complain("interrupted; run the same command again")
     return INTERRUPTED
 
 

@@ -1,4 +1,4 @@
-"""The verbs: what each may be asked for, and what it does. Light: `--help` reads it."""
+"""The verbs, with their settings and a line of help. Imports little, because `--help` reads it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from shardsift.config.verb_settings import (
 class Verb:
     """A command: its settings, and a line about it.
 
-    `run(config, console)` of its module in `cli/verbs` does it, and returns the exit code.
-    `resumes` says that the same command goes on with what was stopped.
+    `run(config, console)` of its module in `cli/verbs` runs it, and returns the exit code.
+    `resumes` is true if the same command resumes an interrupted one.
     """
 
     config: type[Config]
@@ -38,20 +38,20 @@ class Verb:
 VERBS = {
     "score": Verb(
         RunConfig,
-        "Score all images of the shards; a Parquet file of annotations for each.",
+        "Score all images of the shards, and write a Parquet file of annotations for each shard.",
         resumes=True,
     ),
     "verify": Verb(
         VerifyConfig,
-        "Prove that an output is complete and consistent: no gaps, no damage, nothing twice.",
+        "Check that an output is complete, undamaged and consistent.",
     ),
     "report": Verb(
         ReportConfig,
-        "Write one HTML page of a run: distributions, pictures, and what a threshold would keep.",
+        "Write an HTML page of a run: distributions, pictures, and the effect of a threshold.",
     ),
     "compare": Verb(
         CompareConfig,
-        "Tell how far the scores of two runs differ, and how much of what they keep is the same.",
+        "Compare the scores of two runs, and the samples that each would keep.",
     ),
     "stats": Verb(StatsConfig, "Print counts, quantiles and errors of a run, from its metadata."),
     "filter": Verb(
@@ -69,20 +69,23 @@ VERBS = {
     ),
     "compact": Verb(
         CompactConfig,
-        "Put many small annotation files into few large ones, which are read as before.",
+        "Merge many small annotation files into few large ones, which are read in the same way.",
     ),
-    "explain": Verb(ExplainConfig, "Show the cues of single images, and where they are bad."),
+    "explain": Verb(ExplainConfig, "Print the scores of single images, and draw heat maps."),
     "evaluate": Verb(
-        EvaluateConfig, "Compare scores with opinions: SRCC, KRCC, PLCC and RMSE, with intervals."
+        EvaluateConfig,
+        "Compare scores with people's ratings: SRCC, KRCC, PLCC and RMSE, with intervals.",
     ),
     "config": Verb(
-        ConfigConfig, "Show a config that comes along, or all settings of a verb, to begin with."
+        ConfigConfig,
+        "Print an included config, or all settings of a verb, as a start for your own.",
     ),
     "doctor": Verb(
-        DoctorConfig, "Look at what a run needs: GPUs, Ray, weights, places, and speeds."
+        DoctorConfig,
+        "Check GPUs, Ray, weights, shards and folders before a run, and measure speeds.",
     ),
     "demo": Verb(
-        DemoConfig, "Go the whole way, offline: make sample shards, score them, show what came out."
+        DemoConfig, "Try everything offline: make sample shards, score them, and print the results."
     ),
 }
 

@@ -29,10 +29,12 @@ INTERRUPTED: Final = 130
 
 MEANINGS = {
     DONE: "done",
-    FAILED: "finished, but some shards failed, or some checks did; they are listed",
-    USER_ERROR: "a mistake to mend: a line says what to do",
-    INTERRUPTED: "stopped by Ctrl-C or SIGTERM; the last line says whether the same command goes "
-    "on or begins anew",
+    FAILED: "finished, but some shards or checks failed; they are listed",
+    USER_ERROR: "a mistake; one line names the next step",
+    INTERRUPTED: (
+        "stopped by Ctrl-C or SIGTERM; the last line says whether the same command resumes or "
+        "starts again"
+    ),
 }
 
 
@@ -49,7 +51,7 @@ class PlainConsole(Console):
         self._is_showing = False
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a text of a string that is printed, or stands in a table."""
+        """Convert a string to printable text."""
         return super().render_str(shown(text), **options)
 
     def render(self, *what: Any, **options: Any) -> Iterator[Segment]:
@@ -82,17 +84,17 @@ class PlainConsole(Console):
         webbrowser.open(url if "://" in url else f"file://{url}")
 
     def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[None]:
-        """Show how far something is, as long as the block lasts."""
+        """Show progress while the block runs."""
         from shardsift.cli.progress_line import showing_progress
 
         return showing_progress(self, snapshot, is_drawn=self.is_terminal and not self.is_quiet)
 
     def busy(self, what: str) -> AbstractContextManager[Any]:
-        """Show what is done, as long as the block lasts."""
+        """Show an activity while the block runs."""
         return nullcontext() if self.is_quiet else self.status(what)
 
     def track(self, items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
-        """Pass items on, and show how far they have come; of several at a time the outermost."""
+        """Pass items on, and show progress; only that of the outermost of nested calls."""
         if self._is_showing:
             yield from items
             return
@@ -108,33 +110,33 @@ class PlainConsole(Console):
 
 
 def failure(shard: str, problem: str) -> Text:
-    """Format a shard or another place, and what is wrong with it."""
+    """Format a shard or another place, and its problem."""
     return Text.assemble((shard, "red"), f": {problem}")
 
 
 def report_end(result: RunResult[Any], where: str, console: PlainConsole, again: str = "") -> int:
     """Print the shards that failed and whether the run was stopped; return the exit code.
 
-    `again` is what the same command does besides, once nothing fails any more.
+    `again` describes what else the same command does once no shard fails.
     """
     counts = result.counts
     for failed in result.failed:
         console.print("failed", failure(failed.shard, failed.reason), soft_wrap=True)
     if counts.failed:
         console.say(
-            f"{count(counts.failed, 'shard')} failed, see {where}/_failed; the same command "
-            f"tries them again{again}"
+            f"{count(counts.failed, 'shard')} failed, see {where}/_failed; run the same command "
+            f"to try them again{again}"
         )
     if result.interrupted:
         left = counts.shards_total - counts.shards
-        console.say(f"stopped: the same command goes on with the other {count(left, 'shard')}")
+        console.say(f"stopped; run the same command again for the other {count(left, 'shard')}")
         return INTERRUPTED
     return FAILED if counts.failed else DONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Talk:
-    """Verbosity: `quiet` prints warnings and results alone, `verbose` also debug messages."""
+    """Verbosity: `quiet` prints only warnings and results, `verbose` also debug messages."""
 
     quiet: bool = False
     verbose: bool = False

@@ -20,10 +20,10 @@ COMMON: dict[str, tuple[str, type, str]] = {
     "config": (
         "FILE",
         str,
-        "a YAML file with settings, or a name such as `laptop`; flags win over it",
+        "a YAML file with settings, or a name such as `laptop`; flags override it",
     ),
-    "quiet": ("", bool, "say nothing but warnings and results"),
-    "verbose": ("", bool, "say what developers want to know, too"),
+    "quiet": ("", bool, "print only warnings and results"),
+    "verbose": ("", bool, "print details for developers, too"),
 }
 """Options of every verb beside its settings: metavar, type and description."""
 
@@ -34,7 +34,7 @@ _NO_KEYWORD = "_"
 _SHORT = {"output": "-o", "quiet": "-q", "verbose": "-v"}
 
 Run = Callable[[typer.Context, dict[str, Any]], int]
-"""Takes what was typed, by the names of the config's keys; return the exit code."""
+"""Takes the typed values by keys of the config; returns the exit code."""
 
 _METAVARS: dict[Any, str] = {bool: "", int: "N", float: "NUMBER", ByteSize: "SIZE", Path: "PATH"}
 
@@ -64,7 +64,7 @@ def own_first(kind: type[Config]) -> list[tuple[str, FieldInfo]]:
 
 
 def is_in_file(field: FieldInfo) -> bool:
-    """Return whether a field can be set in a config file alone."""
+    """Return whether a field can only be set in a config file."""
     return Given.IN_FILE in field.metadata
 
 
@@ -100,7 +100,7 @@ def comment_of(field: FieldInfo) -> list[str]:
 
 
 def template_of(kind: type[Config]) -> str:
-    """Write a config file that sets nothing, and says of each setting what it is."""
+    """Write a config file with all settings commented out, and a description of each."""
     parts: list[str] = []
     for key, field in own_first(kind):
         default = field.get_default()
@@ -139,16 +139,15 @@ def _optional(name: str, kind: Any, about: Any) -> Parameter:
 
 
 def _bare(annotation: Any) -> Any:
-    """Strip a field's type of `None` and of what is annotated."""
+    """Return a field's type without `None` and annotations."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _typed(kind: Any) -> Any:
-    """Choose what typer reads a value as: text, of which the config makes numbers.
-
-    It says better what is wrong with one.
+    """Choose the type that typer parses a value as. Numbers stay text, because the config's
+    messages about wrong numbers are better.
     """
     if kind is bool:
         return bool

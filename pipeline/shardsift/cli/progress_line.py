@@ -80,7 +80,7 @@ def _log(often: float, seldom: float, snapshot: TakeSnapshot, ended: Event) -> N
 
 
 def parts_of(shown: Snapshot) -> list[str]:
-    """List what is known, the most important first: the end of a line may have no room."""
+    """List the known parts, the most important first, as the end of a line may be cut."""
     about = "~" if shown.is_estimate else ""
     of = f"/{about}{shown.total:,}" if shown.total else ""
     items = f"{shown.items:,}{of} {shown.noun}".rstrip() if of or shown.noun else ""

@@ -11,10 +11,9 @@ from pydantic.fields import FieldInfo
 
 
 class Config(BaseModel):
-    """Base of what a person may set: immutable, and strict about unknown keys.
+    """Base of settings: immutable, and strict about unknown keys.
 
-    A field's description is the only text about it: flags and their help, the reference and the
-    comments of `configs/` are made from it.
+    Help of flags, the reference and the comments of `configs/` are made from a field's description.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +65,7 @@ def _as_share(value: Any) -> Any:
         raise ValueError("is no share; write it as 0.3 or 30%") from error
     if 1 < number <= 100:
         raise ValueError(
-            f"a share goes from 0 to 1; did you mean {number / 100:g}, or {number:g}%?"
+            f"a share is between 0 and 1; did you mean {number / 100:g}, or {number:g}%?"
         )
     return number
 

@@ -39,8 +39,8 @@ def load_config(
     A variable is called `SHARDSIFT_KEEP_TOP`; one that is empty sets nothing.
 
     `config` is a path, or the name of a config that comes with Shardsift; a path wins. Keys of
-    `others`, which other verbs know, are passed over in it. `overrides` that were given
-    `in_python` are named as keywords by what is raised, and else as flags.
+    `others`, which belong to other verbs, are ignored in it. Errors name `overrides` as keywords if
+    they were given `in_python`, else as flags.
 
     Raises:
         ConfigError: with a line for each mistake: a file that can't be read, an unknown key (and
@@ -94,7 +94,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
     except RecursionError as error:
-        raise ConfigError(f"{file}: is nested too deeply for a config") from error
+        raise ConfigError(f"{file}: is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # an impossible date raises ValueError
         raise ConfigError(f"{_place_in(file, error)}: not YAML: {_line(error)}") from error
     if content is None:

@@ -1,6 +1,6 @@
-"""Settings of what is computed beside the score, which it doesn't change: attributes, hashes.
+"""Settings of further columns, which don't change the score: attributes, hashes, embeddings.
 
-An attribute is a named question put to CLIP in pairs of opposite prompts.
+An attribute is a named question to CLIP, as pairs of opposite prompts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _read_file(name: str) -> dict[str, PromptPairs]:
 
 def _united(some: Attributes, others: Attributes) -> dict[str, PromptPairs]:
     if twice := some.keys() & others.keys():
-        raise ValueError(f"attribute {min(twice)} is given twice; give one another name")
+        raise ValueError(f"attribute {min(twice)} is given twice; rename one")
     return {**some, **others}
 
 
@@ -115,13 +115,15 @@ class AttributesConfig(Config):
 
     attribute: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),
-        description="one more question to CLIP, as `NAME=PROMPT|OPPOSITE`, or a file with "
-        "questions, or `clip-iqa` for CLIP-IQA's; may be repeated, and several pairs of one name "
-        "are averaged. Each is a column `attr_NAME`, the probability of the first prompt",
+        description="a question to CLIP, as `NAME=PROMPT|OPPOSITE`, a file of questions, or "
+        "`clip-iqa` for those of CLIP-IQA; may be repeated, and several pairs with "
+        "one name are averaged. The column `attr_NAME` is the probability of the "
+        "first prompt",
     )
     measures: Annotated[MeasureSettings, Given.IN_FILE] = Field(
         default=MeasureSettings(),
-        description="the same in full: `attributes`, pairs of opposite prompts by name",
+        description="further columns: `attributes`, a mapping of names to pairs of opposite "
+        "prompts",
     )
 
     @model_validator(mode="after")
@@ -130,7 +132,7 @@ class AttributesConfig(Config):
         return self
 
     def asked(self) -> dict[str, PromptPairs]:
-        """Put together what is asked in both ways."""
+        """Combine attributes of `--attribute` and of `measures`."""
         typed: dict[str, PromptPairs] = {}
         read: dict[str, PromptPairs] = {}
         for word in self.attribute:
@@ -148,13 +150,14 @@ class MeasuresConfig(AttributesConfig):
 
     hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
         default=(),
-        description="hashes of each image, comma-separated: `sha256` of its file, and `phash` of "
-        "what it shows, as `imagehash` gives it, which takes longer than to decode the image",
+        description="hashes of each image, comma-separated: `sha256` of its file, and the "
+        "perceptual hash `phash`, as `imagehash` computes it, which takes longer "
+        "than decoding the image",
     )
 
     embeddings: Annotated[tuple[Tower, ...], CommaSeparated] = Field(
         default=(),
-        description="keep the features of an image tower, in `_embeddings/TOWER/` beside the "
-        "annotations, as float16: `maclip`, which is MA-CLIP's feature of each picture's whole "
-        "view, before normalisation, for `ask`; it is no CLIP embedding. 2 kB a picture with RN50",
+        description="write features of an image tower as float16 into `_embeddings/TOWER/`, for "
+        "`ask`: `maclip` is MA-CLIP's feature of the whole view, before "
+        "normalisation, which is not a CLIP embedding. 2 kB per picture with RN50",
     )

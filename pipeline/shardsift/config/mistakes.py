@@ -1,7 +1,7 @@
 """Messages about wrong settings, one line for each mistake.
 
-A line names what was written, `--keep-top 30` or `run.yaml:7: keep_top 30`, what is wrong with it,
-and what was probably meant.
+A line has the setting as it was written, `--keep-top 30` or `run.yaml:7: keep_top 30`, the mistake,
+and a suggestion.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ValueSources:
         self._in_python = in_python
 
     def place(self, key: str) -> str:
-        """Name a setting as it is written."""
+        """Return a setting as it was written."""
         if key in self._variables and key not in self._flags:
             return VARIABLE + key.upper()
         if key in self._lines and key not in self._flags:
@@ -112,7 +112,7 @@ class ValueSources:
 
 
 def spelled(key: str, *, by_place: bool = False) -> str:
-    """Spell a key as it is typed: `--keep-top`, or `ANNOTATIONS`."""
+    """Return a key as it is typed: `--keep-top`, or `ANNOTATIONS`."""
     name = key.replace("_", "-")
     return name.upper() if by_place else f"--{name}"
 

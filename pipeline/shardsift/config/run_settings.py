@@ -17,29 +17,29 @@ class RayConfig(Config):
     actors: int | None = Field(
         default=None,
         ge=1,
-        description="number of actors; by default as many as fit now. On a cluster that is joined, "
-        "those that don't fit yet start when nodes join",
+        description="number of actors; by default, as many as fit now. On a cluster that you "
+        "join, actors that don't fit yet start when nodes are added",
     )
     address: str | None = Field(
         default=None,
-        description="the Ray cluster to join, such as `auto`; by default one on this machine is "
-        "started",
+        description="the Ray cluster to join, such as `auto`; by default, one is started on "
+        "this machine",
     )
     max_attempts: int = Field(
         default=3,
         ge=1,
-        description="tries of a shard before it is given up and recorded in `_failed/`; a lost or "
+        description="attempts for a shard before it is recorded in `_failed/`; a lost or "
         "preempted node costs none",
     )
     shard_timeout: float = Field(
         default=3600.0,
         gt=0,
-        description="seconds for one shard; then its actor is killed, and that was one try",
+        description="seconds for one shard; then its actor is killed, which costs one attempt",
     )
     force: bool = Field(
         default=False,
-        description="go on though another run writes into this output; equal runs write equal "
-        "files",
+        description="continue although another run writes into this output; equal runs write "
+        "equal files",
     )
 
 
@@ -60,48 +60,52 @@ class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):
         default=None, description="folder or URL for the annotations; not a folder of shards"
     )
     gpus_per_actor: float = Field(
-        default=1.0, ge=0, description="GPUs of an actor; 0.5 shares a GPU, 0 scores on CPUs"
+        default=1.0,
+        ge=0,
+        description="GPUs per actor; with 0.5, two actors share a GPU; 0 scores on CPUs",
     )
     cpus_per_actor: float | None = Field(
         default=None,
         gt=0,
-        description="CPU cores of an actor; by default, of an actor with a GPU, its share of its "
-        "machine's, and 1 without",
+        description="CPU cores per actor; by default 1, or with a GPU, its share of the "
+        "machine's cores",
     )
     decode_workers: int | None = Field(
         default=None,
         ge=0,
-        description="processes that decode images, for each actor; by default the cores of an "
-        "actor with a GPU, less two, if three or more are left. With 0 two threads of the actor "
+        description="decoding processes per actor; by default, the actor's cores less two, if "
+        "it has a GPU and at least five cores. With 0, two threads of the actor "
         "decode",
     )
     picture_timeout: float = Field(
         default=PICTURE_SECONDS,
         gt=0,
-        description="seconds of processor time for decoding one image; then it gets a `too_slow` "
-        "row. Processes that decode are ended, threads can't be, and notice it afterwards",
+        description="seconds of processor time for decoding one image; beyond, it gets a "
+        "`too_slow` row. A decoding process is ended then; a thread notices it "
+        "after decoding",
     )
     stall_timeout: float = Field(
         default=600.0,
         gt=0,
-        description="seconds in which an actor with a GPU has to read a sample or score an image; "
-        "else it hangs, is started anew, and that was one try of its shard",
+        description="seconds in which an actor with a GPU has to read a sample or score an "
+        "image; else it counts as hung and is restarted, which costs its shard one "
+        "attempt",
     )
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="crops in one call of the encoder, by default 256 on a GPU and 64 on a CPU; "
-        "changes no score by more than 1e-6",
+        description="crops in one call of the encoder; by default 256 on a GPU, 64 on a CPU. "
+        "Scores change by at most 1e-6",
     )
     rescore: Annotated[tuple[Literal["errors", "changed"], ...], CommaSeparated] = Field(
         default=(),
-        description="score shards again: `errors`, those that have rows with an error; `changed`, "
-        "those whose tar has changed since. If the corpus has moved, `changed` and its new folder "
-        "make that its place, and sizes decide",
+        description="score shards again: `errors`, those that have rows with an error; "
+        "`changed`, those whose tar has changed. If the corpus has moved, give its "
+        "new folder and `changed`; then only sizes are compared",
     )
     overwrite: bool = Field(
         default=False,
-        description="replace this output's annotations: our own, nothing else",
+        description="replace the annotations in this output; other files stay",
     )
     dry_run: bool = Field(default=False, description="check everything, score nothing")
 
@@ -115,5 +119,5 @@ class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):
     @model_validator(mode="after")
     def _float16_has_a_gpu(self) -> RunConfig:
         if self.dtype == "float16" and not self.gpus_per_actor:
-            raise ValueError("float16 is for GPUs; on CPUs take bfloat16 or float32")
+            raise ValueError("float16 is for GPUs; use bfloat16 or float32 on CPUs")
         return self

@@ -32,17 +32,17 @@ class ScoreConfig(Config):
     model: str = Field(
         default="RN50",
         description="an open_clip model name, `hf-hub:ORG/NAME`, the path of an open_clip model "
-        "config, or `compact`, the small model that comes with the package",
+        "config, or `compact`, the small model of this package",
     )
     pretrained: str | None = Field(
         default=None,
-        description="a weights tag that open_clip knows, the path of a weights file, or `random` "
-        "(seeded, for tests); by default `openai`, or what `compact` and `hf-hub:` models bring "
-        "along",
+        description="a weights tag that open_clip knows, the path of a weights file, or "
+        "`random` (seeded, for tests); by default `openai`, or the own weights of "
+        "`compact` and `hf-hub:` models",
     )
     position_embedding: Annotated[bool, Given.IN_FILE] = Field(
         default=False,
-        description="keep the image tower's position embedding; MA-CLIP leaves it out of ResNets",
+        description="use the image tower's position embedding; MA-CLIP omits it in ResNets",
     )
     prompts: Annotated[tuple[tuple[str, str], ...], Given.IN_FILE] = Field(
         default=PAPER_PROMPT_PAIRS,
@@ -62,24 +62,26 @@ class ScoreConfig(Config):
         default=0.6, description="fusion logit of the magnitude cue"
     )
     alpha: Annotated[float, Given.IN_FILE] = Field(
-        default=1.0, description="how strongly the difference of the cues moves their weights"
+        default=1.0, description="influence of the difference of the cues on their weights"
     )
     crops: CropPlan = Field(
         default="paper",
-        description="the crop plan. `paper`: patches of 224 px at stride 128, and the whole image "
-        "resized; `fast`: at most four of the patches, and the whole; `global`: the whole alone",
+        description="the crop plan. `paper`: patches of 224 px at stride 128, and the whole "
+        "image resized; `fast`: at most four of these patches, and the whole image; "
+        "`global`: only the whole image",
     )
     dtype: AnyDtype = Field(
         default="float32",
-        description="arithmetic of the image encoder: `float32`, `bfloat16`, or `float16` on GPUs; "
-        "16 bits agree with 32 to about 0.01. `auto` takes `bfloat16` on a GPU that has it, "
-        "`float16` on an older one, and `float32` on CPUs; what it took is recorded",
+        description="arithmetic of the image encoder: `float32`, `bfloat16`, or `float16` on "
+        "GPUs; scores in 16 bits differ by at most about 0.01. `auto` uses "
+        "`bfloat16` on GPUs that have it, `float16` on older ones, and `float32` on "
+        "CPUs, and records its choice",
     )
     max_pixels: Annotated[int, Given.IN_FILE] = Field(
         default=89_478_485,
         ge=1,
         le=PILLOW_BOMB_ERROR_PIXELS,
-        description="images of more pixels get a `too_large` row and are not decoded",
+        description="images with more pixels are not decoded, and get a `too_large` row",
     )
 
     @field_validator("prompts")
@@ -103,10 +105,10 @@ class ScoreConfig(Config):
         return self.dtype
 
     def fingerprint(self, model_digest: str) -> str:
-        """Hash all that changes a score: 16 hexadecimal digits.
+        """Hash everything that changes a score: 16 hexadecimal digits.
 
-        `model_digest` stands for the model config and its weights, so that neither the name they
-        were asked for by nor the path they were loaded from counts.
+        `model_digest` is the hash of the model config and its weights, so that names and paths
+        don't count.
         """
         settings = self.model_dump(mode="json", exclude={"model", "pretrained"})
         settings["dtype"] = self.decided_dtype

@@ -22,8 +22,8 @@ class ReshardConfig(RayConfig):
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
-        description="the scored tars: paths, globs, braces, folders, @list.txt, any fsspec URL; by "
-        "default those that the `score` run has recorded",
+        description="the scored tars: paths, globs, braces, folders, @list.txt, any fsspec URL; "
+        "by default, those that the `score` run recorded",
     )
     keep: str = Field(description="the output of `filter`: a folder or URL")
     output: str | None = Field(default=None, description="folder or URL for the new tars")
@@ -31,22 +31,23 @@ class ReshardConfig(RayConfig):
         default=None, description="the output of `score`, if it has moved since it was filtered"
     )
     samples_per_shard: int | None = Field(
-        default=None, ge=1, description="samples in a tar at most; 10,000 by default"
+        default=None, ge=1, description="most samples in a tar; 10,000 by default"
     )
     bytes_per_shard: ByteSize | None = Field(
         default=None,
         ge=1,
-        description="or its size, about, such as 1GB; with both, what is reached first",
+        description="approximate size of a tar, such as 1GB; with both, the limit that is "
+        "reached first",
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
     annotate_columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
         default=("quality", "q_sim", "q_mag"),
         min_length=1,
-        description="columns of annotations to write into each sample's `.json`, comma-separated, "
-        "such as `quality,attr_watermark,phash`; hashes are written in hexadecimal digits. `none` "
-        "leaves all bytes as they are",
+        description="columns of annotations to write into each sample's `.json`, "
+        "comma-separated, such as `quality,attr_watermark,phash`; hashes are "
+        "written in hexadecimal. `none` copies `.json` files unchanged",
     )
-    overwrite: bool = Field(default=False, description="replace what an earlier `reshard` wrote")
+    overwrite: bool = Field(default=False, description="replace the output of an earlier `reshard`")
     dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
 
     @property
@@ -67,35 +68,35 @@ class DoctorConfig(ModelConfig, TableConfig):
 
     places: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
-        description="shards that it is to read, and folders that it is to write into; any fsspec "
-        "URL. Of shards the first is read for a moment; in a folder without any a file is written "
-        "and removed",
+        description="shards to read, and folders to write into; any fsspec URL. The first shard "
+        "is read for a moment; in a folder without shards, a file is written and "
+        "removed",
     )
     address: str | None = Field(
         default=None,
-        description="the Ray cluster to look at, such as `auto`; by default one on this machine is "
-        "started",
+        description="the Ray cluster to check, such as `auto`; by default, one is started on "
+        "this machine",
     )
     seconds: float = Field(
-        default=2.5, gt=0, description="seconds for which each stage's speed is measured; four do"
+        default=2.5, gt=0, description="seconds to measure each of the four stages"
     )
 
 
 class AskConfig(AttributesConfig, RayConfig):
-    """Settings of `ask`: what to ask, of which annotations, and where to write the answers."""
+    """Settings of `ask`: questions, annotations with embeddings, and output."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(
         description="the output of a `score` run with `--embeddings maclip`: a folder or URL"
     )
     output: str | None = Field(default=None, description="folder or URL for the answers")
     model: str | None = Field(
-        default=None, description="the model of that run, if its config lies elsewhere by now"
+        default=None, description="the model of that run, if its config has moved"
     )
     pretrained: str | None = Field(
-        default=None, description="the weights of that run, if they lie elsewhere by now"
+        default=None, description="the weights of that run, if they have moved"
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
-    overwrite: bool = Field(default=False, description="replace what an earlier `ask` wrote")
+    overwrite: bool = Field(default=False, description="replace the output of an earlier `ask`")
 
 
 _ANNOTATIONS = "the output of a `score` run: a folder or URL"
@@ -105,21 +106,21 @@ class CompactConfig(Config):
     """Settings of `compact`."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
-    output: str = Field(description="folder or URL for the few files")
+    output: str = Field(description="folder or URL for the merged files")
     bytes_per_file: ByteSize = Field(
-        default=ByteSize(256 << 20), ge=1, description="size of a file, about, such as 1GB"
+        default=ByteSize(256 << 20), ge=1, description="approximate size of a file, such as 1GB"
     )
-    overwrite: bool = Field(default=False, description="replace what an earlier `compact` wrote")
+    overwrite: bool = Field(default=False, description="replace the output of an earlier `compact`")
 
 
 class BesideConfig(Config):
-    """Outputs whose columns stand beside those of annotations."""
+    """Outputs whose columns are added to those of annotations."""
 
     beside: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),
         alias="with",
-        description="another output of the same shards, such as that of `ask`, whose columns stand "
-        "row for row beside those of the annotations; may be given several times",
+        description="another output of the same shards, such as that of `ask`, whose columns "
+        "are added to the annotations row by row; may be repeated",
     )
 
 
@@ -138,19 +139,19 @@ class VerifyConfig(TableConfig):
     )
     shards: tuple[str, ...] = Field(
         default=(),
-        description="what should be annotated, instead of the inputs that the run recorded; may be "
-        "repeated. If the shards have moved, the folder that their names are relative to, as of a "
-        "`reshard` that of its sources",
+        description="shards to compare with, instead of the inputs that the run recorded; may "
+        "be repeated. If they have moved, the folder that their names are relative "
+        "to; for an output of `reshard`, that of its sources",
     )
     recount: bool = Field(
         default=False,
-        description="read the scored tars, too, and compare size, version and samples with what "
-        "was scored",
+        description="also read the scored tars, and compare size, version and samples with the "
+        "annotations",
     )
     repair: bool = Field(
         default=False,
-        description="delete what is damaged, stale or left over, so that the same `score`, "
-        "`ask` or `reshard` command makes just that again; files of others stay",
+        description="delete damaged, stale and left-over files, so that the same `score`, `ask` "
+        "or `reshard` command makes them again; files of others stay",
     )
 
 
@@ -164,15 +165,13 @@ class ReportConfig(BesideConfig):
         description="where the shards lie now, if they have moved: the folder that shard names are "
         "relative to",
     )
-    min_quality: float | None = Field(
-        default=None, description="the quality at which the slider stands at first"
-    )
+    min_quality: float | None = Field(default=None, description="initial threshold")
     keep_top: Share = Field(
         default=0.3, ge=0, le=1, description="initial share kept, if no threshold is given"
     )
     thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
     rows: int = Field(
-        default=200_000, ge=1, description="rows to read; of a larger run a sample is shown"
+        default=200_000, ge=1, description="most rows in the page; a larger run is sampled"
     )
     per: str = Field(
         default="prefix",
@@ -181,15 +180,15 @@ class ReportConfig(BesideConfig):
     )
     join: str | None = Field(
         default=None,
-        description="a table with the column of `per`, as of `filter`",
+        description="a table with the column of `per`, as in `filter`",
     )
     model: str | None = Field(
         default=None,
-        description="compute heat maps of the pictures by this model, which scored the run; what "
-        "it costs is told before",
+        description="compute heat maps of the pictures with this model, which has to be that of "
+        "the run; the number of crops is printed first",
     )
     pretrained: str | None = Field(
-        default=None, description="the weights of `model`, if they lie elsewhere than recorded"
+        default=None, description="the weights of `model`, if they have moved"
     )
     device: str = Field(default="cpu", description="`cpu`, `cuda` or `cuda:N`, for heat maps")
     open: bool = Field(default=False, description="open the page in a browser")
@@ -200,7 +199,7 @@ class CompareConfig(BesideConfig, TableConfig):
 
     run_a: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
     run_b: Annotated[str, Given.BY_PLACE] = Field(
-        description="the output of another one over the same shards"
+        description="the output of another run over the same shards"
     )
     output: str | None = Field(
         default=None, description="folder or URL for `comparison.json` and `comparison.html`"
@@ -213,7 +212,7 @@ class CompareConfig(BesideConfig, TableConfig):
     thumbnails: int = Field(default=240, ge=0, le=1000, description="pictures in the page")
     keep_top: tuple[Annotated[Share, Field(ge=0, le=1)], ...] = Field(
         default=(0.1, 0.3, 0.5, 0.7),
-        description="shares to keep, whose overlap is told; may be repeated",
+        description="shares to keep, whose overlap is computed; may be repeated",
     )
     open: bool = Field(default=False, description="open the page in a browser")
 
@@ -232,14 +231,16 @@ class ExplainConfig(ModelConfig, TableConfig):
     )
     annotations: str | None = Field(
         default=None,
-        description="the output of a `score` run, whose samples are explained by `key`, with the "
-        "model that scored them; `model` and others change that",
+        description="the output of a `score` run, whose samples are chosen by `key`. Its "
+        "settings are used; `model` and other flags change them",
     )
     key: tuple[str, ...] = Field(
         default=(), description="key of a sample of `annotations`; may be repeated"
     )
     shard: str | None = Field(
-        default=None, description="the shard of `key`, as annotations name it; without it, all"
+        default=None,
+        description="the shard of `key`, as annotations name it; by default, all "
+        "shards are searched",
     )
     shards: str | None = Field(
         default=None,
@@ -247,10 +248,10 @@ class ExplainConfig(ModelConfig, TableConfig):
         "relative to",
     )
     output: Path | None = Field(
-        default=None, description="folder for heat maps; without it, the table alone"
+        default=None, description="folder for heat maps; without it, only a table is printed"
     )
     every_crop: bool = Field(
-        default=False, description="print a table of all crops of each image, too"
+        default=False, description="also print a table of all crops of each image"
     )
 
     @model_validator(mode="after")
@@ -269,8 +270,8 @@ class ConfigConfig(Config):
 
     name: Annotated[str | None, Given.BY_PLACE] = Field(
         default=None,
-        description="a config that comes along, such as `laptop`, or a verb, such as `filter`; "
-        "without it, what there is",
+        description="an included config, such as `laptop`, or a verb, such as `filter`; by "
+        "default, all are listed",
     )
 
 
@@ -278,23 +279,23 @@ class DemoConfig(Config):
     """Settings of `demo`."""
 
     output: Path = Field(
-        default=Path("demo"), description="folder for shards, annotations and what is kept"
+        default=Path("demo"), description="folder for shards, annotations and keep-list"
     )
 
 
 class OpinionsConfig(ModelConfig, AttributesConfig):
     """Settings of whatever compares scores with human opinion."""
 
-    mos_field: str = Field(
-        default="mos", description="name of the opinion score in the samples' `.json`"
-    )
+    mos_field: str = Field(default="mos", description="name of the rating in the samples' `.json`")
     by: str | None = Field(
         default=None,
-        description="the one attribute to compare with opinions, such as `attr_sharpness`; by "
-        "default all that are asked for",
+        description="the attribute to compare with ratings, such as `attr_sharpness`; by "
+        "default, all of `--attribute`",
     )
-    higher_is_worse: bool = Field(default=False, description="the opinions are DMOS")
-    limit: int | None = Field(default=None, ge=8, description="read the first images only")
+    higher_is_worse: bool = Field(
+        default=False, description="higher ratings mean worse pictures, as in DMOS"
+    )
+    limit: int | None = Field(default=None, ge=8, description="read only this number of images")
     resamples: int = Field(
         default=1000, ge=0, description="resamples of the bootstrap; 0 for no intervals"
     )
@@ -304,7 +305,7 @@ class OpinionsConfig(ModelConfig, AttributesConfig):
         known = attribute_columns(self.asked())
         if self.by is not None and self.by not in known:
             hint = did_you_mean(self.by, known, "ask it with --attribute")
-            raise ValueError(f"--by {self.by}: no attribute that is asked; {hint}")
+            raise ValueError(f"--by {self.by}: is no attribute of --attribute; {hint}")
         return self
 
     def compared(self) -> dict[str, PromptPairs]:
@@ -318,7 +319,7 @@ class EvaluateConfig(OpinionsConfig, TableConfig):
     """Settings of `evaluate`."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
-        min_length=1, description="tars whose samples' `.json` holds an opinion score"
+        min_length=1, description="tars whose samples have a rating in their `.json`"
     )
     output: Path = Field(
         description="folder for `evaluation.html`, `evaluation.json`, `table.md` and "

@@ -1,8 +1,8 @@
-"""Processes on the cluster: actors that do one kind of work, a shard a call, and a progress relay.
+"""Processes on the cluster: actors that work on one shard per call, and a progress relay.
 
-The relay is the one channel of progress. An actor on CPUs answers no call while it works, so each
-actor reports every second by itself, from a thread of its own, to a small actor that keeps the
-latest reports. The driver reads them, and Prometheus counts in the same thread.
+The relay is the only channel of progress. An actor on CPUs answers no call while it works, so a
+thread of each actor reports every second to a small actor, which keeps the latest reports for the
+driver. The same thread updates the metrics for Prometheus.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class ActorSpec(Protocol):
         ...
 
     def make_work(self) -> Work:
-        """Load what the work needs; called in the actor's process, once."""
+        """Load everything for the work; called once, in the actor's process."""
         ...
 
 
@@ -104,14 +104,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """An actor has loaded what it needs."""
+    """An actor is ready for work."""
 
     place: Place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartTrouble:
-    """An actor can't load what it needs on its node."""
+    """An actor can't start on its node."""
 
     reason: str
 
@@ -128,7 +128,7 @@ class ShardTrouble:
 
 
 IN_FLIGHT = 2
-"""Shards in an actor: one that it works on, and one that waits so that the actor never does."""
+"""Shards in an actor: one in progress, and one that waits, so that the actor always has work."""
 
 
 class ShardActor:

@@ -34,8 +34,8 @@ logger: Final = logging.getLogger(__name__)
 def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
     """Join the cluster at `address` (or in RAY_ADDRESS), else start one on this machine.
 
-    `cpus` is how many cores a local cluster pretends to have. A Ray that this process is connected
-    to already is used as it is.
+    `cpus` is the number of cores of a local cluster. If this process is connected to Ray already,
+    that cluster is used.
 
     Raises:
         ConfigError: if there is no cluster at the address.
@@ -63,8 +63,8 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         except ValueError as error:
             if "merge" in str(error):  # the job's runtime environment can't be merged with ours
                 raise ConfigError(
-                    "this job brings py_modules along, and the engine hands its own package to the "
-                    "actors as one; submit the job without them"
+                    "this job has py_modules, which is how Shardsift sends its package to "
+                    "actors; submit the job without them"
                 ) from error
             raise ConfigError(f"--address {where}: can't join: {_line(error)}") from error
         except Exception as error:  # Ray raises RuntimeError, its own types, and Exception
@@ -89,20 +89,20 @@ def _check_machine() -> None:
     place = folder if folder.exists() else folder.parent
     if place.exists() and (free := shutil.disk_usage(place).free) < _LEAST_FREE_BYTES:
         raise ConfigError(
-            f"{place}: has {free / 1e6:.1f} MB free, and Ray keeps its files there; make room, or "
-            "set RAY_TMPDIR to another folder"
+            f"{place}: has {free / 1e6:.1f} MB free for Ray's files; make room, or set "
+            "RAY_TMPDIR to another folder"
         )
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
         raise ConfigError(
-            f"this shell allows {limit / 1e9:.1f} GB of address space, and Ray's processes reserve "
-            f"up to {_LEAST_ADDRESS_SPACE / 1e9:.0f} GB of it: ulimit -v unlimited"
+            f"this shell allows {limit / 1e9:.1f} GB of address space, and Ray's processes "
+            f"reserve up to {_LEAST_ADDRESS_SPACE / 1e9:.0f} GB of it: ulimit -v unlimited"
         )
 
 
 @contextmanager
 def _own_signals() -> Generator[None]:
-    """Keep our handler of SIGTERM, which Ray replaces by one that ends the process on the spot."""
+    """Keep our handler of SIGTERM, which Ray replaces by one that ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # other threads can't set handlers, and neither does Ray
         return
@@ -198,7 +198,7 @@ def choose_actors(wanted: int | None, gpus: float, cpus: float, *, may_grow: boo
     if wanted is not None and wanted > fitting:
         raise ConfigError(
             f"--actors {wanted}: the cluster holds {fitting} of {gpus:g} GPU and {cpus:g} CPU; "
-            "lower --actors, or what one takes"
+            "lower --actors, --gpus-per-actor or --cpus-per-actor"
         )
     return wanted or fitting
 

@@ -6,7 +6,8 @@ can have caused the failure: for the oldest of its slot, because the others wait
 queue; or, if the actor's calls overlap, for the only one in it. If several shards were running, no
 attempt counts, and each of them is tried again in an actor of its own.
 
-The work for an answer doesn't grow with the number of actors; Ray's waiting for it does.
+The coordinator's work for an answer doesn't grow with the number of actors; that of `ray.wait`
+does.
 """
 
 from __future__ import annotations

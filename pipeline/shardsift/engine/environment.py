@@ -15,8 +15,8 @@ def is_joined(address: str | None) -> bool:
 def prepare_ray(address: str | None = None) -> None:
     """Set Ray's environment for this process and its workers; before Ray is imported.
 
-    A cluster of our own gets a random password, and listens on 127.0.0.1 alone.
-    What the user has set stands.
+    A cluster of our own gets a random password, and listens only on 127.0.0.1. Variables that the
+    user has set are not changed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # The coordinator logs failures itself, once, in one line.

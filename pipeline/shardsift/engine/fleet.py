@@ -1,6 +1,6 @@
-"""All that the coordinator asks of Ray: actors, calls to them, and what came of a call.
+"""The coordinator's interface to Ray: actors, calls to them, and results of calls.
 
-Ray's errors are translated here. A `Call` stands for an answer that is not there yet.
+Ray's errors are translated here. A `Call` is a reference to a pending answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NODE_ID = "ray.io/node-id"
 _PROBE_SECONDS = 10.0
 
 _NO_MEMORY = (
-    "Ray's memory monitor kills the workers, for the node runs low on memory; end what else runs "
+    "Ray's memory monitor kills workers because the node runs low on memory; end other programs "
     "there, lower --actors, --decode-workers or --batch-size, or set RAY_memory_usage_threshold"
 )
 
@@ -61,7 +61,7 @@ class FailureKind(Enum):
     DEAD = auto()
     """Ray won't start it again."""
     UNSTARTABLE = auto()
-    """Its process can't be made what it has to be."""
+    """Its process can't be initialised."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class Fleet(Protocol):
         ...
 
     def ready(self, actor: Any) -> Call:
-        """Have an actor load what it needs; the answer is `Ready` or `StartTrouble`."""
+        """Make an actor load the model; the answer is `Ready` or `StartTrouble`."""
         ...
 
     def process(self, actor: Any, task: Task) -> Call:
@@ -106,7 +106,7 @@ class Fleet(Protocol):
         ...
 
     def restart(self, actor: Any) -> None:
-        """Kill an actor's process and start it anew; the handle stays."""
+        """Kill an actor's process and restart it; the handle stays valid."""
         ...
 
     def stop(self, actor: Any) -> None:
@@ -118,7 +118,7 @@ class Fleet(Protocol):
         ...
 
     def answer(self, call: Call) -> Answer:
-        """Return what came of a call that has an answer."""
+        """Return the result of a call that has an answer."""
         ...
 
     def live_nodes(self) -> set[str]:
@@ -160,11 +160,11 @@ class RayFleet:
         return cast(Any, ray.remote)(**options)(ShardActor).remote(str(Path.cwd()))
 
     def place(self, actor: Any) -> Call:
-        """Ask an actor for its `Place`, without Ray's retries: it would tell of each."""
+        """Ask an actor for its `Place`."""
         return actor.place.remote()
 
     def ready(self, actor: Any) -> Call:
-        """Have the actor load what it needs."""
+        """Make the actor load the model."""
         return actor.ready.remote(self._spec, self._relay.actor)
 
     def process(self, actor: Any, task: Task) -> Call:
@@ -172,7 +172,7 @@ class RayFleet:
         return actor.process.remote(task)
 
     def progress(self) -> Mapping[Place, ActorProgress] | None:
-        """Return what the relay answered since the last call; waits for nothing."""
+        """Return the relay's latest answer, without waiting."""
         return self._relay.read()
 
     def restart(self, actor: Any) -> None:
@@ -208,11 +208,11 @@ class RayFleet:
             return ActorFailure(kind=FailureKind.BROKEN, reason=_describe(error))
 
     def live_nodes(self) -> set[str]:
-        """List the live nodes; after a node is lost, Ray takes some 10 s to notice."""
+        """List the live nodes; Ray notices a lost node after about 10 s."""
         return live_node_ids()
 
     def memory_trouble(self) -> str | None:
-        """Start a process that does nothing: of one that is killed Ray says why, of actors not."""
+        """Start an idle process: Ray reports why it is killed, which it doesn't for actors."""
         probe: Any = ray.remote(num_cpus=0, max_retries=0)(_do_nothing)
         try:
             ray.get(probe.remote(), timeout=_PROBE_SECONDS)

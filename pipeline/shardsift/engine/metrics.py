@@ -36,7 +36,7 @@ class Metric:
 
 SHARDS = Metric(
     "shardsift_shards",
-    "shards, by `status`: `committed`, or `failed` for an attempt that went wrong",
+    "shards, by `status`: `committed`, or `failed` for a failed attempt",
     ("status",),
 )
 IMAGES = Metric(
@@ -44,18 +44,18 @@ IMAGES = Metric(
 )
 STEPS = Metric(
     "shardsift_steps",
-    "samples read and images scored, as it happens and not only once their shard is committed: if "
-    "it stands still, so does the work",
+    "samples read and images scored, counted at once and not when their shard is committed; if "
+    "it doesn't grow, work has stopped",
 )
 STAGE_SECONDS = Metric(
     "shardsift_stage_seconds",
     "seconds of each `stage` (`read`, `decode`, `score`, `write`), by `state`: `busy`, or "
-    "`waiting` for the others",
+    "`waiting` for other stages",
     ("stage", "state"),
 )
 SHARD_SECONDS = Metric(
     "shardsift_shard_seconds",
-    "seconds that a committed shard took, a histogram",
+    "histogram of seconds per committed shard",
     bounds=(1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
 )
 METRICS = (SHARDS, IMAGES, STEPS, STAGE_SECONDS, SHARD_SECONDS)

@@ -29,7 +29,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def on_interrupt(finish: Callable[[], None]) -> Generator[None]:
     """Call `finish` at the first signal in the block, and raise KeyboardInterrupt at the next.
 
-    Signals are left alone in other threads than the main one, where Python doesn't handle them.
+    Signal handlers are only set in the main thread, as Python requires.
     """
     if current_thread() is not main_thread():
         yield
@@ -107,7 +107,7 @@ def run_tasks(
     progress = RunProgress(coordinator, result.counts, doing)
 
     def finish() -> None:
-        display.say("stopping: shards under way are finished first; once more stops at once")
+        display.say("stopping after the shards in progress; interrupt again to stop at once")
         coordinator.finish()
 
     try:

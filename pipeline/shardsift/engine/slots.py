@@ -22,7 +22,7 @@ class Stage(Enum):
     PENDING = auto()
     """The actor waits for resources."""
     LOADING = auto()
-    """The actor has started and loads what it needs."""
+    """The actor has started and loads the model."""
     READY = auto()
     """The actor takes work."""
     GIVEN_UP = auto()
@@ -95,8 +95,8 @@ logger: Final = logging.getLogger(__name__)
 class ActorStarter:
     """Starts the actors of slots, until they are ready or given up.
 
-    A start fails if the actor can't load what it needs on its node, or if its process ends or hangs
-    meanwhile: then the node is avoided, and after a few tries the slot is given up. Lost and
+    A start fails if the actor can't load the model on its node, or if its process ends or hangs
+    meanwhile. Then the node is avoided, and after a few attempts the slot is given up. Lost and
     preempted nodes don't count, nor does waiting for resources.
     """
 
@@ -192,13 +192,13 @@ class ActorStarter:
             # A living actor keeps its GPU, or the next actor would restart on the same bad GPU.
             if self._left:
                 logger.warning(
-                    "gave up an actor%s after %d starts: %s; %d go on",
+                    "gave up an actor%s after %d starts: %s; %d actors continue",
                     *(where, slot.failed_starts, reason, self._left),
                 )
             elif self._was_one_ready:
                 raise EngineError(
-                    f"no actor is left, the last one can't start{where}: {reason}; "
-                    "the same command goes on with what is left to do"
+                    f"no actor is left, the last one can't start{where}: {reason}; run the same "
+                    "command again for the remaining shards"
                 )
             else:
                 raise EngineError(f"no actor can start, the last one tried{where}: {reason}")
@@ -206,7 +206,7 @@ class ActorStarter:
         self._fleet.stop(slot.actor)
         slot.enter(Stage.PAUSED, None, self._fleet.now())
         logger.warning(
-            "an actor can't start%s: %s; try %d of %d in %g s",
+            "an actor can't start%s: %s; attempt %d of %d in %g s",
             *(where, reason, slot.failed_starts + 1, len(self._pauses) + 1),
             self._pauses[slot.failed_starts - 1],
         )

@@ -32,7 +32,7 @@ class Evaluation:
     """Agreement of MA-CLIP, its cues, attributes and a baseline with opinions.
 
     Attributes:
-        opinions: as they stand in the shards, shape (N,).
+        opinions: as recorded in the shards, shape (N,).
         predictions: of each method, higher is better, shape (N,).
         skipped: number of samples without an image or an opinion, by reason.
     """

@@ -21,7 +21,7 @@ Baseline = Callable[[RgbImage], float]
 """Measures an image's quality in a simple way; higher is better."""
 
 ONLY_PROTOCOL = "only_protocol"
-"""Field of the `.json` of a sample that counts under one protocol alone, as `jobs.paper` has it."""
+"""Field in the `.json` of samples that only count under one protocol of `jobs.paper`."""
 
 _THREADS = 2
 

@@ -1,4 +1,4 @@
-"""Agreement of predictions with opinion scores, as image quality assessment reports it.
+"""Agreement of predictions with people's ratings, as image quality assessment reports it.
 
 SRCC and KRCC compare ranks. PLCC and RMSE come after a 5-parameter logistic is fitted, which the
 field does because a metric's scale need not be that of opinions:
@@ -7,7 +7,7 @@ field does because a metric's scale need not be that of opinions:
 
 (Sheikh, Sabir and Bovik, "A statistical evaluation of recent full reference image quality
 assessment algorithms", IEEE TIP 2006.) The fit turns a falling curve into a rising one, so the raw
-PLCC stands beside it: there a flipped sign shows.
+PLCC is reported, too; it shows a flipped sign.
 
 N in shapes: images.
 """
@@ -129,9 +129,9 @@ def measure_agreement(
     finite_N = np.isfinite(x_N) & np.isfinite(y_N)
     x_N, y_N = x_N[finite_N], y_N[finite_N]
     if len(x_N) < MIN_IMAGES:
-        raise InputError(f"{len(x_N)} images with opinions are too few; {MIN_IMAGES} at least")
+        raise InputError(f"{len(x_N)} images with ratings are too few; {MIN_IMAGES} are needed")
     if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
-        raise InputError("all predictions or all opinions are equal: nothing correlates with them")
+        raise InputError("all predictions or all ratings are equal, so there is no correlation")
     curve = fit_logistic(x_N, y_N)
     values = _statistics(x_N, y_N, curve)
     bounds = _bootstrap(x_N, y_N, curve, resamples, seed) if resamples else None
@@ -188,7 +188,8 @@ def _statistics(x_N: Values, y_N: Values, curve: Logistic) -> list[float]:
 
 
 def _bootstrap(x_N: Values, y_N: Values, curve: Logistic, resamples: int, seed: int) -> Values:
-    """Bound the statistics below and above, shape (2, statistics); the curve is fitted anew."""
+    """Return lower and upper bounds of the statistics, shape (2, statistics), with a new fit of the
+    curve."""
 
     def statistics(places_N: NDArray[np.int64]) -> list[float]:
         x, y = x_N[places_N], y_N[places_N]

@@ -140,7 +140,7 @@ def literal(value: str) -> str:
 
 
 def escaped(file: str) -> str:
-    """Write the location of a file so that DuckDB takes no sign of it for a wildcard."""
+    """Escape the location of a file, so that DuckDB finds no wildcard in it."""
     return file if "://" in file else glob.escape(file)
 
 

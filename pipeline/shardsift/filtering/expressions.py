@@ -22,7 +22,7 @@ from shardsift.filtering.database import quoted, told
 _MOST_CHARACTERS = 1 << 20
 """A longer one takes DuckDB's parser seconds."""
 
-_TOO_DEEP = "is nested too deeply; `x IN (…)` does for many `x = … OR …`"
+_TOO_DEEP = "is nested too deeply; write `x IN (…)` instead of many `x = … OR …`"
 
 _BEGIN = "SELECT (\n"
 
@@ -30,7 +30,7 @@ _CLASSES = frozenset(
     {"BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT"}
     | {"FUNCTION", "OPERATOR", "TYPE"}
 )
-"""Classes of DuckDB's expressions that look at one row alone, unlike subqueries and windows."""
+"""Classes of DuckDB expressions that only depend on one row, unlike subqueries and windows."""
 
 
 _MACROS = frozenset(
@@ -57,25 +57,25 @@ class Column:
 
 
 Resolve = Callable[[Sequence[str]], Column]
-"""Finds the column of a dotted name. Raises LookupError with what is wrong with it."""
+"""Finds the column of a dotted name. Raises LookupError with the problem."""
 
 
 class Expression:
     """An expression that is safe to put into a query.
 
     Attributes:
-        written: as it was given.
+        written: text as given.
         sql: the expression, in parentheses, on the names of `columns`.
-        columns: the columns that it looks at.
+        columns: the columns that it uses.
         kind: DuckDB's type of its values.
     """
 
     def __init__(self, flag: str, text: str, resolve: Resolve, written: str | None = None) -> None:
-        """Parse and check what was given with a flag, `written` in SQL if that differs.
+        """Parse and check the expression of a flag; `written` is its SQL if that differs.
 
         Raises:
-            ConfigError: if it is no such expression, naming the column or function that an unknown
-                one may have meant.
+            ConfigError: if it isn't one, with the nearest known name for an unknown column or
+                function.
         """
         self._flag, self._text, self._resolve = flag, text, resolve
         self.written: str = text if written is None else written
@@ -84,8 +84,8 @@ class Expression:
             raise self.refusal("not an expression in SQL: has bytes that aren't UTF-8")
         if len(text) > _MOST_CHARACTERS:
             raise self.refusal(
-                f"has {len(text):,} characters, and {_MOST_CHARACTERS:,} are the most; put long "
-                "lists of values into a file, and join it"
+                f"has {len(text):,} characters, more than {_MOST_CHARACTERS:,}; put long lists "
+                "of values into a file, and join it"
             )
         self.sql: str = self._rewrite()
         self.columns: Collection[Column] = self._columns.values()
@@ -135,7 +135,7 @@ class Expression:
             kind = str(expression["class"])
             if kind not in _CLASSES:
                 raise self.refusal(
-                    f"a {kind.lower()} isn't understood; it is about one row at a time"
+                    f"a {kind.lower()} isn't allowed; an expression is about one row"
                 )
             if kind == "COLUMN_REF":
                 try:
@@ -148,7 +148,7 @@ class Expression:
                 name = str(expression["function_name"]).lower()
                 if name not in _pure_functions():
                     hint = did_you_mean(name, _pure_functions(), "see DuckDB's list of functions")
-                    raise self.refusal(f"{name} isn't a function of one row alone; {hint}")
+                    raise self.refusal(f"{name} isn't a function of one row; {hint}")
 
     def _kind_on_nulls(self) -> str:
         """Return the type for a row of nulls: types that don't fit show before a row is read."""

@@ -39,7 +39,8 @@ _NEEDED = ("shard", "index", "key", "quality")
 
 
 def is_plain(url: str) -> bool:
-    """Return whether this is Parquet that no run has written as it is: a file, a glob, a folder."""
+    """Return whether this is Parquet of another program: a file, a glob, or a folder without our
+    records."""
     if is_parquet(url):
         return True
     names = list_files(url)
@@ -85,12 +86,12 @@ def imported(url: str) -> Generator[AnnotationSet]:
             batches = database.batches(f"{query} ORDER BY shard, index")
             for shard, table in equal_runs(batches, "shard"):
                 if not str(shard).endswith(SHARD_SUFFIX):
-                    raise InputError(f"{url}: {shard!r} is no shard's name: that ends in .tar")
+                    raise InputError(f"{url}: {shard!r} is not a shard's name, which ends in .tar")
                 folder, _, name = f"/{shard}".rpartition("/")
                 check_folder(folder)  # else a path might lead out of the scratch folder
                 check_file(name)
                 if (np.diff(table["index"].to_numpy()) <= 0).any():
-                    raise InputError(f"{url}: has an index of {shard} twice")
+                    raise InputError(f"{url}: has one index of {shard} twice")
                 identity = ShardIdentity(path=shard, size=0, version="")
                 encoder = AnnotationEncoder(identity, contents)
                 encoder.add_table(table.cast(schema_of(contents)))
@@ -99,7 +100,7 @@ def imported(url: str) -> Generator[AnnotationSet]:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(encoder.finish().annotation)
         except (QueryError, pa.ArrowException, ValueError) as error:
-            raise InputError(f"{url}: isn't read as annotations: {reason(error)}") from error
+            raise InputError(f"{url}: can't be read as annotations: {reason(error)}") from error
         output = OutputFolder(scratch)
         if not output.committed:
             raise InputError(f"{url}: holds no rows")

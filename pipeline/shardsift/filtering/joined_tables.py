@@ -186,12 +186,12 @@ class Key:
 
 
 class Table(Source):
-    """A table of others, with rows that are found by keys.
+    """A table of another tool, whose rows are matched by keys.
 
     Attributes:
-        excludes: true if it only names rows to leave out.
+        excludes: true if it lists rows to drop.
         rows: their number.
-        is_only_by_key: true if rows are found by `key` alone though `--on` doesn't say so.
+        is_only_by_key: true if rows are matched only by `key`, without `--on`.
     """
 
     def __init__(self, url: str, alias: str, on: str | None, *, excludes: bool = False) -> None:
@@ -208,10 +208,7 @@ class Table(Source):
         self._names: Mapping[str, str] = {}  # DuckDB's names by the files' own
         self._found, reader = find_files(url)
         if not excludes and "measures" in read_metadata(self._found[0]):
-            raise InputError(
-                f"{url}: is an output of Shardsift, whose rows stand in the order of the "
-                "annotations' own; name its folder by --with"
-            )
+            raise InputError(f"{url}: is an output of Shardsift; pass its folder to --with")
         self.files: list[str] = [located(file) for file in self._found]
         self.sql = reading(reader, self.files)
 
@@ -284,8 +281,8 @@ class Table(Source):
         ((different,),) = database.run(f"SELECT count_if(differs) FROM {once}")
         if different:
             raise InputError(
-                f"{self.url}: says two things about {different:,} rows of equal {self.on}; say "
-                "with --on what names a row"
+                f"{self.url}: has different rows for {different:,} values of {self.on}; name the "
+                "key with --on"
             )
         self._once = once
 
@@ -300,12 +297,12 @@ class Table(Source):
         if self._on is None:
             keys = next((keys for keys in _KEYS if {*keys} <= {*self.kinds}), None)
             if keys is None:
-                remedy = "say what names a row, such as --on key=COLUMN, of its columns"
+                remedy = "name the key, such as --on key=COLUMN, with one of its columns"
                 if self.excludes:
-                    remedy = "rename what names a row, of its columns"
+                    remedy = "rename one of its columns"
                 raise InputError(
-                    f"{self.url}: has neither uid nor key to find rows by, nor shard and index; "
-                    f"{remedy} {', '.join(self.kinds)}"
+                    f"{self.url}: has no uid, key, or shard and index to match rows by; {remedy} "
+                    f"{', '.join(self.kinds)}"
                 )
             self.is_only_by_key: bool = keys == ("key",)
             return [(name, name) for name in keys]
@@ -349,10 +346,10 @@ class Table(Source):
             times = Counter(name.lower() for name in header)
             alike = [name for name in header if times[name.lower()] > 1]
             if len({*alike}) < len(alike):
-                problem = f"has two columns of one name, {alike[0]}"
+                problem = f"has a column {alike[0]} twice"
                 raise InputError(f"{self.url}: {problem}; rename one")
             if alike and len(headers) > 1:
-                problem = f"has both {' and '.join(alike)}, beside files of other columns"
+                problem = f"has {' and '.join(alike)}, and its files have different columns"
                 raise InputError(f"{self.url}: {problem}; rename one")
         written, *others = headers
         names = described if others else [*written, *described[len(written) :]]
@@ -411,8 +408,8 @@ def select(
 ) -> str:
     """Select columns of annotations, `a`, and of the tables that are joined to them.
 
-    Of a table with number N `foundN` says whether it has the row. `rows` is their number; they
-    come several times if a table has a key several times.
+    `foundN` tells whether table N has the row. `rows` is the number of rows; a row is repeated if a
+    table has its key several times.
     """
     names = [*further]
     for column in columns:

@@ -1,4 +1,4 @@
-"""Keep-lists for training loops, without writing the corpus anew."""
+"""Keep-lists for training loops, without new tars."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUERY = re.compile(r"(?<=\.tar)[?#].*$", re.DOTALL)
 
 
 def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
-    """Load the samples that a filter has kept.
+    """Load the keep-list of a filter.
 
     Examples:
         >>> kept = keep("corpus-kept")
@@ -36,19 +36,19 @@ def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
     Args:
         keep_list: the `--output` of `shardsift filter`.
         shards: where the shards lie now, if they have moved since they were scored: the folder that
-            their names are relative to. Without it, that is found by the names, if it can be.
+            their names are relative to. Without it, the folder is found by the names if possible.
 
     Raises:
-        InputError: if no filter has come to its end there.
+        InputError: if there is no finished filter.
     """
     return KeepList(keep_list, shards)
 
 
 class KeepList:
-    """Tells kept samples from others; may be pickled, so that workers of loaders have it.
+    """Finds kept samples; can be pickled for the workers of a loader.
 
-    Keys of the shards used last are held, so that memory doesn't grow with the corpus. Samples
-    are told apart by shard and key: of equal keys in a shard all are kept, or none.
+    Keys of the shards used last are held, so that memory doesn't grow with the corpus. Samples are
+    identified by shard and key: equal keys in a shard are all kept, or none.
     """
 
     def __init__(self, url: str, shards: str | None = None) -> None:
@@ -127,10 +127,10 @@ class KeepList:
         if shard is None:
             raise InputError(
                 f"{url}: not among the {len(self._files):,} shards of the keep-list in "
-                f"{self._url}; if they have moved, tell where to with shards="
+                f"{self._url}; if they have moved, pass their folder as shards="
             )
         if shard in self._without:
-            logger.warning("%s: was never annotated, so nothing of it is kept", url)
+            logger.warning("%s: has no annotation, so none of its samples are kept", url)
             return frozenset()
         kept = self._filtered.read(annotation_name(shard), ["key"])
         return frozenset(kept.table["key"].to_pylist())
@@ -148,10 +148,9 @@ def _as_annotated(key: str) -> str:
 
 
 class _ShardLocator:
-    """Finds the names of shards, which lie below one folder.
+    """Finds the names of shards, which are all below one folder.
 
-    That is the given one, else the one in which they were scored, else the one that the first shard
-    must lie below.
+    That is the given folder, else the one that was scored, else the one that fits the first shard.
     """
 
     def __init__(self, scored_below: str, given: str | None) -> None:
@@ -177,8 +176,8 @@ class _ShardLocator:
         known = [name for name in names if knows(name)]
         if len(known) > 1:
             raise InputError(
-                f"{url}: may be {' or '.join(known)} of the keep-list; tell where the "
-                "shards lie now with shards="
+                f"{url}: may be {' or '.join(known)} of the keep-list; pass the folder of the "
+                "shards as shards="
             )
         if not known:
             return None
@@ -187,8 +186,8 @@ class _ShardLocator:
             self._moved_to = folder
         if folder != self._moved_to:
             raise InputError(
-                f"{url}: lies below another folder than the shards before, "
-                f"{self._moved_to or '.'}; tell where the shards lie now with shards="
+                f"{url}: isn't below the folder of the shards before, {self._moved_to or '.'}; "
+                "pass the folder of the shards as shards="
             )
         return known[0]
 
@@ -209,7 +208,7 @@ def _location(url: str) -> str:
     found = dict.fromkeys(word for word in words if word.endswith(SHARD_SUFFIX))
     if len(found) != 1:
         number = "no shard" if not found else "several shards"
-        raise InputError(f"{url}: names {number}, so that it can't be looked up")
+        raise InputError(f"{url}: names {number}, and can't be looked up")
     return _spelled(next(iter(found)))
 
 
@@ -225,7 +224,7 @@ def _without_query(location: str) -> str:
 
 
 def _spelled(location: str) -> str:
-    """Spell a location in one way; what no filesystem here knows stays as it is."""
+    """Normalise a location; one of an unknown filesystem stays unchanged."""
     if not location or ("://" in location and not location.startswith("file://")):
         return location.rstrip("/")
     return absolute(location)

@@ -104,8 +104,8 @@ Value = int | float | None
 class FilterRecord(Document):
     """`_filter.json`: the rule that all keep-lists of its folder were chosen by.
 
-    `annotations` are those that were filtered, of shards below `root`; `fingerprint` is theirs;
-    `beside` are the outputs of `--with`; `emitted` is what was to be written.
+    `annotations` were filtered, of shards below `root` and with `fingerprint`; `beside` are the
+    outputs of `--with`; `emitted` are the kinds of files to write.
     """
 
     annotations: str
@@ -118,7 +118,7 @@ class FilterRecord(Document):
 
 
 class GroupCounts(Document):
-    """One of `--per`: rows it may keep, how many of them are kept, and the lowest value kept."""
+    """A group of `--per`: its rows, the number of kept ones, and the lowest kept value."""
 
     name: str
     rows: int
@@ -146,7 +146,7 @@ class JoinCounts(Document):
 
 
 class FilterSummary(Document):
-    """`_summary.json`: what became of every row, and by which rule.
+    """`_summary.json`: counts of all rows by outcome, and the rule.
 
     kept                 with a score, and without (`kept_without_score`, by error code)
     below_threshold      worse than the threshold
@@ -201,7 +201,7 @@ SCHEMA = pa.schema(
 
 
 class KeepListFooter(BaseModel):
-    """Metadata of a keep-list, under our prefix.
+    """Metadata of a keep-list, with our prefix.
 
     `filter` is the rule that it was chosen by; `annotation` the digest of all rows of the shard's
     annotation, `beside` those of the outputs of `--with`, null for one that lacks the shard;
@@ -259,7 +259,7 @@ class KeptFolder(RunFolder):
         self._new_folder = None if folder is None or folder.exists() else folder
 
     def _claim(self) -> None:
-        """Find what an earlier filter left. Raises OutputError if it may not be replaced."""
+        """Find files of an earlier filter. Raises OutputError if they may not be replaced."""
         url, files = self.url, self.files
         self._lists = {n for n in files if n.startswith(f"{KEEP_LIST}/") and is_annotation(n)}
         emitted: Sequence[str] = ()
@@ -279,8 +279,8 @@ class KeptFolder(RunFolder):
             raise OutputError(f"{url}: is the output of a run; choose another --output")
         if SUMMARY in files and not self._overwrite:
             raise OutputError(
-                f"{url}: holds what an earlier filter has kept; choose another --output, "
-                "or --overwrite to replace it"
+                f"{url}: holds the output of an earlier filter; choose another --output, or "
+                "--overwrite to replace it"
             )
 
     @contextmanager
@@ -310,7 +310,7 @@ class KeptFolder(RunFolder):
     def begin(
         self, summary: FilterSummary, found: AnnotationSet, outputs: Sequence[Beside]
     ) -> None:
-        """Delete what an earlier filter has written, and record what this one does."""
+        """Delete files of an earlier filter, and record the rule of this one."""
         self.sweep()
         self.delete_all([SUMMARY])
         self.delete_all(self._lists | ({RECORD, UIDS} & self.files))
@@ -367,8 +367,8 @@ class KeptFolder(RunFolder):
         self.lease.check()
         if lost := self._written - list_files(self.url):
             raise OutputError(
-                f"{self.url}: {min(lost)} is not there any more, and {len(lost) - 1:,} "
-                "others; filter again"
+                f"{self.url}: {min(lost)} and {len(lost) - 1:,} others have disappeared; filter "
+                "again"
             )
         self.write_summary(summary)
 
@@ -424,9 +424,9 @@ class Filtered:
             ("number of rows", footer.rows, len(table)),
         ):
             if told != expected:
-                raise ValueError(f"its {what} is {told}, and has to be {expected}")
+                raise ValueError(f"its {what} is {told}, but has to be {expected}")
         if columns is None and digest_of(table) != footer.digest:
-            raise ValueError("its rows are not those that its digest is of")
+            raise ValueError("its rows don't match its digest")
         return KeepListFile(table, footer)
 
 
@@ -439,15 +439,14 @@ def read_filtered(url: str) -> Filtered:
     except FileNotFoundError as error:
         now = " (one writes here now, or was killed)" if is_held(url) else ""
         raise InputError(
-            f"{url}: no filter has come to its end here{now}; name the --output of "
-            "`shardsift filter`"
+            f"{url}: no finished filter here{now}; name the --output of `shardsift filter`"
         ) from error
     except (OSError, DocumentError) as error:
         raise InputError(f"{url}: not the output of a filter: {reason(error)}") from error
     if (record.fingerprint, record.rule, record.threshold) != (
         *(summary.fingerprint, summary.rule, summary.threshold),
     ):
-        raise InputError(f"{url}: {RECORD} and {SUMMARY} are of two filters; filter again")
+        raise InputError(f"{url}: {RECORD} and {SUMMARY} come from two filters; filter again")
     return Filtered(
         url=url, record=record, summary=summary, digest=hashlib.sha256(told).hexdigest()[:16]
     )

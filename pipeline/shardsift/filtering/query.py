@@ -45,7 +45,7 @@ class FilterResult:
     """Result of a filter.
 
     Attributes:
-        annotations: what was read.
+        annotations: files that were read.
         threshold: the lowest value that is kept; None if each group has its own, or chance
             decides.
         summary: counts of all rows, as in `_summary.json`: `kept`, `below_threshold` and others.
@@ -57,11 +57,11 @@ class FilterResult:
 
 
 def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
-    """Keep what `config` asks for.
+    """Filter by `config`.
 
     Raises:
-        UserError: for what a person has to mend; no output is left behind then.
-        AnnotationError: if a file isn't one of ours, or a damaged one.
+        UserError: for a mistake of the user; no output remains then.
+        AnnotationError: if a file isn't one of ours, or is damaged.
     """
     with ExitStack() as stack:
         url, folder = config.annotations, None
@@ -130,7 +130,7 @@ def _choose(
 def _share(
     config: FilterConfig, found: AnnotationSet, sizes: Mapping[GroupKey, int]
 ) -> dict[GroupKey, int]:
-    """Return how many rows of each group are kept. Raises InputError if that can't be done."""
+    """Return the number of rows to keep of each group. Raises InputError if there are too few."""
     total = sum(sizes.values())
     if not total:
         raise InputError(
@@ -144,7 +144,7 @@ def _share(
     if any(wanted[group] > size for group, size in sizes.items()):
         raise InputError(
             f"{found.url}: can't keep {sum(wanted.values()):,} of its {found.rows:,} rows: only "
-            f"{total:,} are left, each of which {_conditions(config)}; ask for less"
+            f"{total:,} are left, each of which {_conditions(config)}; choose a smaller number"
         )
     if not any(wanted.values()):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The rows of annotations in a database: what each is worth, and why it may not be kept.
+"""The rows of annotations in a database, with values and reasons for dropping.
 
 Annotations are read once, as `AnnotationFiles` reads them, so that damage is noticed and named.
 The table `rows` in DuckDB has what the rule needs of each row: its shard and index, outcome, value,
@@ -76,11 +76,11 @@ in the same order."""
 
 
 class Rows:
-    """All rows of a folder of annotations, as far as a rule needs them.
+    """All rows of a folder of annotations, with the columns that a rule needs.
 
     Attributes:
         kind: DuckDB's type of the values that rank: FLOAT, DOUBLE, BIGINT or UBIGINT.
-        matches: what came of looking rows up in other tables.
+        matches: numbers of rows with a match in other tables.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Rows:
         self.kind: str = "UBIGINT" if config.random is not None else _ranked_kind(self._by)
         self._where = self._parse("where", config.where)
         if self._where and self._where.kind != "BOOLEAN":
-            raise self._where.refusal(f"is a {self._where.kind}, and not true or false")
+            raise self._where.refusal(f"is a {self._where.kind}, not true or false")
         self._unique = self._parse("unique", config.unique)
         if self._unique and self._unique.kind.startswith(("FLOAT", "DOUBLE", "STRUCT", "MAP")):
             raise self._unique.refusal(f"is {self._unique.kind}; name text, or integers")
@@ -140,11 +140,11 @@ class Rows:
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, track: Track) -> None:
-        """Read annotations, and what is joined to them, into the table `rows`.
+        """Read annotations and joined tables into the table `rows`.
 
         Raises:
-            InputError: if a table doesn't tell rows apart, or has none of them.
-            ConfigError: if an expression has no value for a row, as a cast that fails.
+            InputError: if a table's keys are ambiguous, or match no row.
+            ConfigError: if an expression fails on a row, such as a cast.
             AnnotationError: if a file is damaged.
         """
         self._fill(track)
@@ -249,7 +249,7 @@ class Rows:
     # --- tables of others ------------------------------------------------------------------------
 
     def _check_match(self, table: Table) -> None:
-        """Record how many rows a table has.
+        """Record the number of rows with a match in a table.
 
         Raises InputError if it has none of them, or if its key names several samples.
         """
@@ -267,11 +267,13 @@ class Rows:
             name = self._found.folder.annotations.read(shards[first].name, ["key"])["key"][index]
             raise InputError(
                 f"{table.url}: key {name} names several samples, of {shards[first].shard} and "
-                f"{shards[second].shard}; say what names a row, such as --on shard,key or --on uid"
+                f"{shards[second].shard}; name the key, such as --on shard,key or --on uid"
             )
-        problem = f"{rows:,} of {whole:,} rows are found by {table.on}; the others have no value"
+        problem = f"{rows:,} of {whole:,} rows have a match by {table.on}; the others have no value"
         if not rows:
-            problem = f"none of {whole:,} rows is found by {table.on}: {self._side_by_side(table)}"
+            problem = (
+                f"none of {whole:,} rows has a match by {table.on}: {self._side_by_side(table)}"
+            )
             if not table.excludes:
                 raise InputError(f"{table.url}: {problem}")
         if not rows or (rows < _FEW * whole and not table.excludes):
@@ -300,8 +302,8 @@ class Rows:
                 {OWN: source},
             )
             if matching:
-                return f"{told}; --on {on} would find {matching:,}"
-        return told if table.excludes else f"{told}; say with --on what names a row"
+                return f"{told}; --on {on} would match {matching:,}"
+        return told if table.excludes else f"{told}; name the key with --on"
 
     def _mark_duplicates(self) -> None:
         """Mark all but the best of each group as duplicates."""
@@ -344,11 +346,11 @@ class Rows:
 def label_rows(
     table: Any, flag: str, text: str, join: str | None, contents: Contents
 ) -> tuple[Any, Expression]:
-    """Return what an expression says of each row of a table of annotations, and the expression.
+    """Return the value of an expression for each row of a table of annotations, and the expression.
 
     Raises:
-        ConfigError: if it is no expression.
-        InputError: if the table to join can't be read, or has none of the rows.
+        ConfigError: if it isn't an expression.
+        InputError: if the table to join can't be read, or matches no row.
     """
     tables = joined_tables([] if join is None else [join])
     with Database([file for each in tables for file in each.files]) as database:

@@ -32,8 +32,8 @@ class Selection:
     """The best rows of the table `rows`, see `Rows`.
 
     Attributes:
-        sizes: how many rows each group may keep.
-        thresholds: the lowest value that each group keeps; none of a group that keeps nothing.
+        sizes: number of rows of each group.
+        thresholds: the lowest kept value of each group that keeps a row.
     """
 
     def __init__(self, database: Database, kind: str) -> None:

@@ -1,6 +1,6 @@
 """Image bytes to checked RGB.
 
-Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, told by their content and not by their name. Of an
+Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, recognised by content and not by name. Of an
 animation the first frame counts. What becomes RGB, and how:
 
     EXIF orientation     applied, if it is 1 to 8; that of XMP isn't, as in browsers and OpenCV
@@ -12,9 +12,8 @@ animation the first frame counts. What becomes RGB, and how:
     colour profiles      not applied: the published code and loaders that train don't either
     32-bit, float, Lab   refused: their white is not defined (`unsupported_format`)
 
-Nothing else in a file decides whether it has pixels, or its error code. What is too large is
-refused by its header, before any pixel is decoded. What Pillow reads wrongly, or not at all, is
-refused, too.
+No other data in a file decides about its pixels or its error code. Too large images are refused
+after their header is read. Layouts that Pillow reads wrongly, or not at all, are refused, too.
 """
 
 from __future__ import annotations
@@ -98,12 +97,12 @@ _ADDRESS = re.compile(r"( object)? at 0x[0-9a-f]+")
 def decode_rgb(data: bytes, max_pixels: int, *, upright: bool = True) -> RgbImage:
     """Decode an image to uint8 RGB, shape (height, width, 3).
 
-    Pixels stay as they lie in the file, whatever its EXIF orientation, if `upright` is False.
+    If `upright` is False, the EXIF orientation is not applied.
 
     Raises:
         ImageError: with code `unsupported_format`, `decode_error`, `truncated`, `too_large` or
             `too_slow`.
-        MemoryError: if there is too little memory, which is no fault of the image.
+        MemoryError: if memory is short, for which the image isn't to blame.
     """
     if not data:
         raise ImageError(ErrorCode.TRUNCATED, "the file is empty")
@@ -144,15 +143,15 @@ def _decode_named(data: bytes, name: str, max_pixels: int) -> RgbImage:
 def as_rgb(image: AnyImage | None, name: str, max_pixels: int = sys.maxsize) -> RgbImage:
     """Turn an image into RGB, as `decode_rgb` does: uint8, shape (height, width, 3).
 
-    A PIL image that was opened and not yet loaded is decoded here from its file. One that was
-    loaded is taken as Pillow decoded it. Files of more than `max_pixels` pixels are refused if
-    they are given as a path or as bytes.
+    A PIL image that was opened and not yet loaded is decoded here from its file. Of one that was
+    loaded, Pillow's pixels are used. Files of more than `max_pixels` pixels are refused if they are
+    given as a path or as bytes.
 
     Raises:
         ImageError: for a file that is broken, for a PIL image that has no RGB, and for None, with
             code `missing_image`.
-        InputError: for a path at which nothing can be read, and for what is no image; `name` is
-            what the message calls an image that has no path.
+        InputError: for a path that can't be read, and for a value that isn't an image; messages
+            call an image without a path `name`.
     """
     if isinstance(image, Mapping) and ("bytes" in image or "path" in image):
         file, path = image.get("bytes"), image.get("path")
@@ -238,7 +237,7 @@ def _unloaded_file(image: Image.Image) -> bytes | None:
 
 
 def _loaded(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, Mask | None]:
-    """Load an image; also tell which pixels have its transparent colour, if it has one.
+    """Load an image; also return the mask of its transparent colour, if it has one.
 
     `data` is its file, if it wasn't loaded before.
     """
@@ -319,7 +318,7 @@ def _convert(image: Image.Image, from_white: bool) -> RgbImage:
         high_HW = (np.asarray(image) >> 8).astype(np.uint8)
         return np.stack([~high_HW if from_white else high_HW] * 3, axis=2)
     if image.mode in _ALPHA_MODES or (image.mode == "P" and "transparency" in image.info):
-        # Pillow converts premultiplied greys to LA alone.
+        # Pillow converts premultiplied greys only to LA.
         colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
         return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))

@@ -1,7 +1,7 @@
-"""Image files to RGB, several at a time: in this process, or in processes of their own.
+"""Image files to RGB, several at a time: in threads of this process, or in other processes.
 
-A decoder takes a chunk of files. It may stop before its end, if what it has decoded fills its room:
-only then do large images take little memory.
+A decoder takes a chunk of files. It may stop before the end if decoded images fill its buffer,
+which bounds the memory for large images.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Wanted:
     seconds: float = PICTURE_SECONDS
 
     def prepare(self, file: bytes | memoryview, picture: Picture) -> Prepared:
-        """Have all measures that can prepare what they need of a picture."""
+        """Run `prepare` of all measures that can use the picture."""
         if not self.measures:
             return ()
         pixels = None if isinstance(picture, ImageError) else picture
@@ -80,7 +80,7 @@ class Wanted:
 class Decoder(Protocol):
     """A decoder; threads may share it, and `workers` of them keep it busy.
 
-    Raises MemoryError if there is too little memory: that is no fault of an image.
+    Raises MemoryError if memory is short, for which no image is to blame.
     """
 
     @property
@@ -93,7 +93,7 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> None:
-        """End what it has started."""
+        """End its threads or processes."""
         ...
 
 
@@ -170,7 +170,7 @@ def decode_until_full(
 
 
 def decode_or_error(file: bytes | memoryview, max_pixels: int) -> Picture:
-    """Decode a file, and return what is raised."""
+    """Decode a file; an error is returned and not raised."""
     try:
         return decode_rgb(bytes(file), max_pixels)
     except ImageError as error:

@@ -1,8 +1,8 @@
-"""Image formats: their first bytes, their end, their EXIF block, and what Pillow would misread.
+"""Image formats: first bytes, end, EXIF block, and layouts that Pillow would misread.
 
-A JPEG's or PNG's colour profile, text, resolution or EXIF block is read by nobody who wants its
-pixels. Broken ones, or large ones, must not cost it: they are left out before Pillow sees the file.
-All other formats go to Pillow as they are.
+The colour profile, text, resolution and EXIF block of a JPEG or PNG don't change its pixels. They
+may be broken or huge, so they are removed before Pillow reads the file. Other formats go to Pillow
+unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def orientation(block: bytes) -> int:
     for at in range(begin, min(begin + count * size, len(block)), size):
         if int.from_bytes(block[at : at + 2], order) == _ORIENTATION:
             width = _UNSIGNED.get(int.from_bytes(block[at + 2 : at + 4], order), 0)
-            value = at + size // 2 + 2  # the value stands behind tag, type and count
+            value = at + size // 2 + 2  # the value follows tag, type and count
             found = int.from_bytes(block[value : value + width], order)
             return found if 1 <= found <= 8 else 1
     return 1
@@ -102,7 +102,7 @@ _MOST_PIECES = 1 << 20
 
 
 def _tiff_tags(data: bytes) -> _Tags | None:
-    """Read the first directory; None if it, or what it refers to, isn't all there."""
+    """Read the first directory; None if it, or data that it refers to, is incomplete."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     is_big = 43 in data[2:4]
     at = int.from_bytes(data[8:16] if is_big else data[4:8], order)
@@ -127,13 +127,13 @@ def _tiff_problem(tags: _Tags) -> str | None:
     problems = {
         f"of {pieces:,} strips or tiles": pieces > _MOST_PIECES,
         "without a photometric interpretation": photometric < 0,
-        "of numbers that aren't unsigned integers": _first(tags, 339, 1) != 1,
+        "with numbers that aren't unsigned integers": _first(tags, 339, 1) != 1,
         f"of {bits} bits a channel": bits not in (1, 2, 4, 8, 16),
         "compressed as WebP": compression == 50001,
-        "of raw planes that aren't plain": compression == 1 and is_split,
-        "of other inks than CMYK": photometric == 5 and _first(tags, 332, 1) != 1,
+        "with raw planes that aren't plain RGB": compression == 1 and is_split,
+        "with other inks than CMYK": photometric == 5 and _first(tags, 332, 1) != 1,
         "with a palette of 8 bits": photometric == 3 and max(_all(tags, 320), default=0) < 256,
-        "of raw, subsampled YCbCr": (photometric, compression) == (6, 1)
+        "with raw, subsampled YCbCr": (photometric, compression) == (6, 1)
         and _all(tags, 530) != [1, 1],
     }
     return next((problem for problem, is_so in problems.items() if is_so), None)

@@ -1,4 +1,4 @@
-"""Hashes of images: of a file's bytes, and of what it shows."""
+"""Hashes of images: of a file's bytes, and of its picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOWEST = 8
 
 
 class Hashes(Measure):
-    """Hashes of an image: `sha256` of its file, `phash` of what it shows."""
+    """Hashes of an image: `sha256` of its file, `phash` of its picture."""
 
     name = "hashes"
 
@@ -46,7 +46,7 @@ def _hash(name: str, picture: Picture) -> bytes | int | None:
 
 
 def perceptual_hash(picture: RgbImage) -> int:
-    """Hash what a picture shows to 64 bits, of which copies of other size and quality share most.
+    """Hash a picture to 64 bits; copies of another size and quality share most of them.
 
     As `imagehash.phash` does it, to the bit: which of the 8x8 lowest frequencies of the grey
     picture, made 32x32, are above their median; row by row, the first one is the highest bit.

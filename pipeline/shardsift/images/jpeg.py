@@ -1,8 +1,8 @@
-"""The segments of a JPEG: which of them decide about its pixels, its EXIF block, its end.
+"""The segments of a JPEG: those that decide about its pixels, its EXIF block, and its end.
 
 Pillow has one error for files that end early and for damaged ones, and if a JPEG was cut and
-closed again with an end-of-image marker it has none: libjpeg paints grey what is missing, and only
-warns.
+closed again with an end-of-image marker it has none: libjpeg fills missing pixels with grey, and
+only warns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMMENT = 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 COLOURS = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}
-"""Application segments that tell which colours the channels are, and how they begin."""
+"""Application segments that name the colours of the channels, by their first bytes."""
 
 _COLOURS_BYTES = 16
 """Such a segment has that many at least, its marker and length among them."""
@@ -120,8 +120,8 @@ def ends_early(data: bytes) -> bool:
 def lacks_pixels(data: bytes, image: Image.Image) -> bool:
     """Return whether a JPEG that decodes lacks its last pixels, which libjpeg then makes grey.
 
-    `image` is loaded and has the colours of the file. A picture may end in that very grey by
-    itself; it then looks the same whatever stands behind its data, and one that lacks data doesn't.
+    `image` is loaded and has the colours of the file. A picture may really end in that grey. Then
+    its pixels don't depend on bytes after its data, while those of a truncated one do.
     """
     if not data.endswith(END) and _find_end(data) < 0:
         return True

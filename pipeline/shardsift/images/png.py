@@ -40,9 +40,9 @@ class _Chunk(NamedTuple):
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:
-    """Split a PNG into what decides about its pixels, as a file, and its EXIF block, if any.
+    """Split a PNG into a file with only the chunks that decide about pixels, and its EXIF block.
 
-    Of the ancillary chunks, transparency alone decides, if it fits the picture.
+    Of the ancillary chunks, only a valid transparency chunk is kept.
     """
     kept = [(0, len(SIGNATURE))]
     header, palette, kinds = b"", 0, set[bytes]()

@@ -109,7 +109,7 @@ class DecodePool:
         return places
 
     def _answer(self, job: Job, slab: Bytes) -> Answer:
-        """Have a job done, or its first files if there is one that kills."""
+        """Run a job in a process; only its first files if one of them kills the process."""
         causes: list[str] = []
         while len(causes) < _DEATHS:
             worker = self._idle.get()
@@ -129,7 +129,7 @@ class DecodePool:
                 return answer
             finally:
                 self._idle.put(worker)
-        message = f"a process that decoded it ended by {causes[-1]}, {_DEATHS} times"
+        message = f"the decoding process was ended by {causes[-1]}, {_DEATHS} times"
         if causes[-1] not in _CRASHES:
             raise MemoryError(f"{message}: is there too little memory?")
         return _error_of_first(job, slab, ImageError(ErrorCode.DECODE_ERROR, message))
@@ -151,10 +151,10 @@ class _Worker:
         return self._connection.recv()
 
     def end(self) -> str:
-        """Kill the process, unless it has ended; tell by what it ended."""
+        """Kill the process, unless it has ended; return the cause of its end."""
         self._connection.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.1)  # a process that ended by itself has an exit code
+            self._process.wait(0.1)  # a process that wasn't killed has an exit code
         self._process.kill()
         status = self._process.wait()
         return signal.Signals(-status).name if status < 0 else f"exit code {status}"
@@ -172,7 +172,7 @@ class _Worker:
             else:
                 self._is_up = True
                 return
-        raise RuntimeError(f"a decoder can't start: it ended by {cause}, {_DEATHS} times")
+        raise RuntimeError(f"a decoder can't start: it was ended by {cause}, {_DEATHS} times")
 
 
 def _start(memory: int) -> tuple[subprocess.Popen[bytes], Connection]:

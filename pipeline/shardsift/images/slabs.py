@@ -26,14 +26,14 @@ Bytes = npt.NDArray[np.uint8]
 
 Unpin = Callable[[], None]
 Pin = Callable[[Bytes], Unpin]
-"""Makes memory quick to copy from, for a GPU; what it returns undoes that."""
+"""Pins memory for fast copies to a GPU; the returned function undoes that."""
 
 _MOST = CHUNK_BYTES + MAX_IMAGE_BYTES + ROOM_BYTES + 3 * PILLOW_BOMB_ERROR_PIXELS
 SLAB_BYTES = -(-_MOST // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 """Any chunk fits, with the images that are decoded of it."""
 
 _KEPT_BYTES = CHUNK_BYTES + ROOM_BYTES
-"""Bytes of a slab that stay allocated; what a large chunk used beyond them is freed."""
+"""Bytes of a slab that stay allocated; memory beyond, for a large chunk, is freed."""
 
 
 def leave(memory: Bytes) -> Unpin:
@@ -63,7 +63,8 @@ class Slabs:
         self._lock = Lock()
 
     def take(self) -> tuple[int, Bytes]:
-        """Take a slab: its number, and its bytes. It is free again when no view of them is left."""
+        """Take a slab; return its number and its bytes. It is free again when no view of the bytes
+        is left."""
         try:
             number = self._free.pop()
         except IndexError:
@@ -75,7 +76,7 @@ class Slabs:
         return number, slab
 
     def write(self, number: int, at: int, data: bytes) -> None:
-        """Copy into a slab, while other threads of this process go on. Raises OSError."""
+        """Copy into a slab without blocking other threads. Raises OSError."""
         written = os.pwrite(self.descriptor, data, number * SLAB_BYTES + at)
         if written < len(data):
             raise OSError(errno.ENOSPC, "no memory is left for images that wait to be decoded")

@@ -1,4 +1,4 @@
-"""A process that decodes: jobs come and records go through a socket, files and pixels lie in slabs.
+"""A decoding process: jobs and records pass through a socket, files and pixels through slabs.
 
 It knows nothing of torch, and ends when its parent process has ended.
 """
@@ -96,7 +96,7 @@ def main(jobs: int, memory: int) -> None:
 def _end_with_asker(jobs: int) -> None:
     """End this process, whatever it is at, when the other end of its socket is closed."""
     poll = select.poll()
-    poll.register(jobs, 0)  # reports hang-ups alone
+    poll.register(jobs, 0)  # only reports hang-ups
     poll.poll()
     os._exit(0)
 

@@ -33,7 +33,7 @@ MOST_TAR_SIZE = 2**31 - 1
 
 
 class Encoded(NamedTuple):
-    """The file of a shard, what it reports, and its embeddings by tower."""
+    """The file of a shard, its report, and its embeddings by tower."""
 
     annotation: bytes
     report: ShardReport
@@ -59,11 +59,11 @@ class AnnotationEncoder:
         """Begin a file.
 
         Args:
-            shard: what it is of.
-            contents: what it holds.
-            embedding_values: of each embedding, if there are any.
-            rows_digest: of answers, that of what was asked.
-            sources: of answers, the SHA-256 of the embeddings that were asked, by tower.
+            shard: identity of the shard.
+            contents: measures of the file.
+            embedding_values: number of values of an embedding, if there are any.
+            rows_digest: for answers, that of the annotations.
+            sources: for answers, the SHA-256 of the embeddings, by tower.
         """
         self.contents = contents
         self.rows: int = 0
@@ -81,10 +81,10 @@ class AnnotationEncoder:
             self._embeddings = EmbeddingRows(shard.path, embedding_values)
 
     def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Take in the next rows: `ROW_GROUP_ROWS` of them, but for the last ones.
+        """Add the next rows: exactly `ROW_GROUP_ROWS`, except for the last ones.
 
-        The values of `shard` are left out of account: they are all alike. Embeddings, if they are
-        asked for, stand in a column `embedding`. Raises ShardError if one can't be kept.
+        Values of `shard` are ignored, as they are all equal. Embeddings are in a column
+        `embedding`, if there are any. Raises ShardError for one that float16 can't hold.
         """
         rows = len(columns["index"])
         arrays = [
@@ -98,7 +98,7 @@ class AnnotationEncoder:
             self._embeddings.add(columns["key"], columns["embedding"])
 
     def add_table(self, table: Any) -> None:
-        """Take in the next rows, as `add` does, but for embeddings."""
+        """Add the next rows, as `add` does, without embeddings."""
         self._tables.append(table)
         self._digest.add(table)
         if "error" in self._schema.names:
@@ -108,7 +108,7 @@ class AnnotationEncoder:
         self.rows += len(table)
 
     def finish(self, passed_over: Mapping[str, int] | None = None) -> Encoded:
-        """Return the files, and what they report."""
+        """Return the files and their report."""
         report = ShardReport(
             shard=self._shard.path,
             rows=self.rows,

@@ -56,10 +56,10 @@ class Beside:
         return [column for measure in measures for column in measure.columns]
 
     def read(self, annotated: AnnotatedShard, names: Sequence[str]) -> Any:
-        """Read columns of the rows that stand beside those of a shard, as a `pyarrow.Table`.
+        """Read columns of the rows for an annotated shard, as a `pyarrow.Table`.
 
         Raises:
-            InputError: if they don't stand row for row, or answer other embeddings.
+            InputError: if the rows are of other samples, or answer other embeddings.
             AnnotationError: if the file is damaged.
         """
         if annotated.name not in self.folder.committed:
@@ -82,8 +82,8 @@ class Beside:
     def _check_lacking(self, annotated: AnnotatedShard) -> None:
         if not self.may_lack:
             raise InputError(
-                f"{self.url}: has no file of {annotated.shard}; run its command again (`filter "
-                "--allow-missing` takes nulls for it)"
+                f"{self.url}: has no file for {annotated.shard}; run its command again (`filter "
+                "--allow-missing` uses nulls instead)"
             )
 
     def _check(self, annotated: AnnotatedShard, footer: Footer) -> None:
@@ -92,8 +92,8 @@ class Beside:
             what = "answers other embeddings than it has" if sources else "is of other samples"
             verb = "ask" if self.folder.contents.sources else "score"
             raise InputError(
-                f"{self.url}: the file of {annotated.shard} {what} now: one of both was made anew "
-                f"since; {verb} again into {self.url}"
+                f"{self.url}: the file of {annotated.shard} {what} now, as one of them was "
+                f"written again; {verb} again into {self.url}"
             )
         self.digests[annotated.name] = footer.report.digest
 

@@ -59,9 +59,9 @@ ShardRows = tuple[Footer, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compaction:
-    """Result of `compact`: files that were read, their rows, and files that were written.
+    """Result of `compact`: numbers of files read, of rows, and of files written.
 
-    `left_embeddings` says that there are embeddings, which stay beside what was read.
+    `left_embeddings` is true if there are embeddings, which are not copied.
     """
 
     shards: int
@@ -81,7 +81,7 @@ def compact(
     """Write the annotations of a finished run into files of about `bytes_per_file` bytes.
 
     Equal annotations give equal files. `filter`, `stats`, `report` and `compare` read the output
-    as they read `url`; nothing can be added to it.
+    like `url`; it can't be extended.
 
     Raises:
         UserError: if the run isn't complete, or the output holds something else.
@@ -130,7 +130,7 @@ def _compact(
         sums[name] = hashlib.sha256(data).hexdigest()
     lease.check()
     if lost := sums.keys() - list_files(output):
-        raise OutputError(f"{output}: {min(lost)} is not there any more; compact again")
+        raise OutputError(f"{output}: {min(lost)} has disappeared; compact again")
     sums[SUMMARY] = hashlib.sha256(summary.encode()).hexdigest()
     target.commit(COMPACTING, record.model_copy(update={"sums": sums}).encode())
     target.write_summary(summary)
@@ -143,7 +143,7 @@ def _compact(
 
 
 def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
-    """Open the output folder; also name what an earlier `compact` wrote. Raises OutputError."""
+    """Open the output folder; also list the files of an earlier `compact`. Raises OutputError."""
     target = RunFolder(output)
     files = {name for name in target.files if not is_passing(name)}
     records = {COMPACTING, MANIFEST, RUN_RECORD, SUMMARY, *target.own_failures()}
@@ -156,7 +156,7 @@ def _claim(output: str, *, overwrite: bool) -> tuple[RunFolder, set[str]]:
     target.check_own("compact", files, is_own)
     if SUMMARY in files and not overwrite:
         raise OutputError(
-            f"{output}: holds compacted annotations already; choose another --output, or "
+            f"{output}: already holds compacted annotations; choose another --output, or "
             "--overwrite to replace them"
         )
     return target, files - {COMPACTING, SUMMARY}
@@ -169,8 +169,8 @@ def _read(found: AnnotationSet, track: Track) -> Generator[ShardRows]:
         footer, table = found.folder.annotations.read_with_footer(annotated.name)
         if digest_of(table) != annotated.digest:
             raise AnnotationError(
-                f"{found.url}: the annotation of {annotated.shard} has other rows than "
-                "its digest is of; see `shardsift verify`"
+                f"{found.url}: the annotation of {annotated.shard} has rows that don't match its "
+                "digest; see `shardsift verify`"
             )
         return footer, table
 
@@ -183,8 +183,8 @@ def _write_file(
 ) -> str:
     """Write shards in row groups of their own until the file is large enough; return its SHA-256.
 
-    An empty shard has none. The footers that annotations had are JSON in the file's own, what they
-    have in common beside them.
+    An empty shard has none. The file's footer holds the footers of all annotations as JSON, and
+    separately their common keys.
     """
     footers: list[dict[str, str]] = []
     written = _HashedFile(file)
@@ -204,7 +204,7 @@ def _write_file(
 
 
 class _HashedFile(io.RawIOBase):
-    """Passes on what is written, and adds it up in a SHA-256 sum."""
+    """Passes on written bytes, and computes their SHA-256."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()

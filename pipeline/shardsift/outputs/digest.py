@@ -1,9 +1,8 @@
 """Two proofs of a table: a digest of its values, and a checksum of its whole Parquet file.
 
-The digest is of the values, whatever file they lie in and however that was written;
-`docs/reference/files.md` says how others can make it. The checksum stands in front of the footer,
-where every reader passes over it: that no bit has changed, in statistics and indices that readers
-trust as well, only the file's bytes can tell.
+The digest only depends on values, not on how a file stores them; `docs/reference/files.md` says how
+others can make it. The checksum is stored before the footer, where Parquet readers ignore it. It
+also covers statistics and indices, which readers trust.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class TableDigest:
                     part.update(data)
 
     def hexdigest(self, names: Iterable[str] | None = None) -> str:
-        """Return 64 hexadecimal digits: of all columns, or of some alone."""
+        """Return 64 hexadecimal digits, of all columns or of some."""
         whole = hashlib.sha256()
         for name in self._columns if names is None else names:
             whole.update(name.encode() + b"\0")
@@ -47,7 +46,7 @@ class TableDigest:
 
 
 ROW_COLUMNS: Final = ("key", "index", "tar_size")
-"""Columns that say which samples the rows of an output stand for."""
+"""Columns that identify the samples of an output's rows."""
 
 _MARK: Final = b"shardsift-sha256"
 _SUM_BYTES: Final = 32

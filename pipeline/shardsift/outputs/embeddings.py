@@ -2,8 +2,8 @@
 
 `_embeddings/maclip/a/00012.npy` belongs to `a/00012.parquet`, and has features of the tower that
 its folder is named after: float16, a row for every row of the annotation and in its order, zeros
-where a sample has no score. It is committed first, and the annotation's footer says which bytes it
-has. pyarrow, pandas and Spark pass over the folder, for its name begins with `_`.
+where a sample has no score. It is committed first, and the annotation's footer has its SHA-256.
+pyarrow, pandas and Spark ignore the folder, as its name begins with `_`.
 
 Shapes in names: N rows, D values of an embedding.
 """
@@ -139,12 +139,12 @@ def read_embeddings(
             hear(rows_ND.data)
             yield rows_ND
         if file.read(1):
-            raise ValueError("more follows behind them")
+            raise ValueError("more bytes follow")
 
 
 def _shape_in(header: bytes) -> tuple[int, int]:
     """Return the shape of an array of our kind. Raises ValueError."""
     match = _HEADER.fullmatch(header)
     if not match:
-        raise ValueError("they don't begin as numpy begins a table of float16")
+        raise ValueError("they don't begin like a NumPy array of float16")
     return int(match[1]), int(match[2])

@@ -19,12 +19,12 @@ _NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")
 
 
 class RunRecord(Document):
-    """`_run.json`: what all files of its folder hold, and what they were made of.
+    """`_run.json`: contents and inputs of all files of its folder.
 
     `config` are the settings of the measure `maclip`, `fingerprint` its digest; `embeddings` and
-    `sources` are as in `Contents`. Answers are of embeddings beside `annotations`. `weights` is a
-    sum of the files that the model was loaded from, if it was. If the corpus `has_moved` since some
-    of it was scored, only the sizes of shards tell whether they are the same.
+    `sources` are as in `Contents`. Answers were computed from the embeddings of `annotations`.
+    `weights` is a hash of the model's files, if there are any. If the corpus `has_moved` since some
+    of it was scored, shards are compared only by size.
     """
 
     fingerprint: str = ""
@@ -89,8 +89,8 @@ class RunSummary(Document):
 
 
 COMPACTING: Final = "_compacting.json"
-"""Written first by `compact`: a folder that has it holds compacted annotations, and may be written
-anew."""
+"""Written first by `compact`: marks a folder of compacted annotations, which `compact` may replace.
+"""
 
 
 class CompactRecord(Document):
@@ -114,7 +114,7 @@ def recorded_config(record: RunRecord | None, **given: Any) -> ScoreConfig:
             a file or a model of a hub that isn't given.
     """
     if record is None or not record.config:
-        raise InputError("no _run.json says how these annotations were scored")
+        raise InputError("no _run.json with the configuration of these annotations")
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("model", record.config.get("model")) != record.config.get("model"):
         given = {"pretrained": None} | given
@@ -130,8 +130,8 @@ def recorded_config(record: RunRecord | None, **given: Any) -> ScoreConfig:
     if unnamed:
         flags = " ".join(f"--{name} {place}" for name, place in unnamed.items())
         raise InputError(
-            "its _run.json names a model of its own, and what a record names is never loaded by "
-            f"itself; if you trust it, name it: {flags}"
+            "its _run.json names a model file, and files that only a record names are never "
+            f"loaded; if you trust it, pass {flags}"
         )
     return config
 

@@ -43,7 +43,7 @@ digest           of the values of the shard's rows
 spreads          JSON: number, sum, sum of squares, lowest and highest of a column's values
 measures         JSON: the digest of each measure
 
-An Arrow IPC file and not Parquet, for which readers of annotations look.
+An Arrow IPC file and not Parquet, because readers of annotations read all Parquet files.
 """
 
 SUFFIX = ".arrow"
@@ -184,7 +184,7 @@ def _read_rows(url: str) -> Iterator[dict[str, Any]]:
     with open_read(url) as file:
         reader = pa.ipc.open_file(file)
         if not reader.schema.equals(SCHEMA):
-            raise ValueError("has other columns than it should have")
+            raise ValueError("has wrong columns")
         for place in range(reader.num_record_batches):
             batch = reader.get_batch(place)
             batch.validate(full=True)

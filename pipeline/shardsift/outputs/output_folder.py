@@ -1,4 +1,4 @@
-"""An output: a folder that mirrors the shards, a sealed table a shard, a row a sample.
+"""An output: a folder that mirrors the shards, with a sealed table for each of them.
 
 ….parquet                  a shard's rows
 _embeddings/TOWER/….npy    embeddings of the rows, if they are asked for
@@ -58,7 +58,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Plan(Protocol):
-    """The shards of a run; iterating it may look them up anew."""
+    """The shards of a run; iterating may list them again."""
 
     @property
     def count(self) -> int:
@@ -93,7 +93,7 @@ class OutputFolder(RunFolder):
 
     @property
     def contents(self) -> Contents:
-        """Contents of its files; without a record, the columns of every annotation alone."""
+        """Contents of its files; without a record, only the columns of every annotation."""
         return self.record.contents if self.record else Contents(measures={})
 
     def claim(self, contents: Contents, *, overwrite: bool) -> None:
@@ -106,7 +106,7 @@ class OutputFolder(RunFolder):
         """
         if self.is_compacted:
             raise OutputError(
-                f"{self.url}: holds compacted annotations, to which nothing can be added; choose "
+                f"{self.url}: holds compacted annotations, which can't be extended; choose "
                 "another --output"
             )
         if overwrite:
@@ -144,7 +144,7 @@ class OutputFolder(RunFolder):
         return plan.below(self.record.root)
 
     def plan_moved_to(self, folder: str) -> ShardPlan:
-        """Plan the shards of this run, which lie below another folder by now.
+        """Plan the shards of this run, which have moved to another folder.
 
         Raises:
             InputError: if none of them does.
@@ -193,9 +193,9 @@ class OutputFolder(RunFolder):
         self.commit(RUN_RECORD, record.encode())
 
     def _forget_reopened(self) -> None:
-        """Take the shards that are scored again out of the manifest, which tells of what they were.
+        """Remove the shards that are scored again from the manifest.
 
-        Should this run be stopped, the next one reads the footers of what it has committed.
+        If this run is stopped, the next one reads the footers of its files.
         """
         if MANIFEST not in self.files or MANIFEST in self._to_delete:
             return
@@ -244,7 +244,7 @@ class OutputFolder(RunFolder):
         self.committed -= picked
 
     def check_manifest(self) -> None:
-        """Check that the manifest is the one that the summary is of.
+        """Check that the manifest matches the summary.
 
         Raises:
             InputError: if there is no such summary.
@@ -252,15 +252,13 @@ class OutputFolder(RunFolder):
         """
         summary, location = self.read_summary(), join(self.url, MANIFEST)
         if summary and MANIFEST in self.files and sum_of(location) != summary.manifest:
-            raise AnnotationError(
-                f"{location}: is not the manifest that {SUMMARY} is of; see `shardsift verify`"
-            )
+            raise AnnotationError(f"{location}: doesn't match {SUMMARY}; see `shardsift verify`")
 
     def read_summary(self) -> RunSummary | None:
-        """Read what the last run has summed up; None if it hasn't come to its end.
+        """Read the summary of the last run; None if the run hasn't finished.
 
         Raises:
-            InputError: if that is something else.
+            InputError: if it isn't a summary of ours.
         """
         location = join(self.url, SUMMARY)
         try:
@@ -285,7 +283,7 @@ class OutputFolder(RunFolder):
         digests = {place.footer.report.digest for place in places.values()}
         known = {report.digest for report in read_manifest(join(self.url, MANIFEST))}
         if MANIFEST in sums and digests != known:
-            raise AnnotationError(f"{self.url}: holds files of another compact; compact again")
+            raise AnnotationError(f"{self.url}: holds files of another `compact`; compact again")
         return AnnotationFiles(self.url, measures, places)
 
     def _is_own(self, name: str) -> bool:
@@ -301,7 +299,7 @@ def find_annotations(url: str) -> OutputFolder:
     folder = OutputFolder(url)
     if folder.is_held:
         logger.warning(
-            "%s: a command writes here now, or was killed; what is read of it may change",
+            "%s: a command writes here now, or was killed; the files may still change",
             url,
         )
     if not folder.committed and folder.is_held:
@@ -316,7 +314,7 @@ def find_scores(url: str) -> OutputFolder:
     folder = find_annotations(url)
     if folder.record and MACLIP not in folder.record.measures:
         raise InputError(
-            f"{url}: has no scores, but further columns; name the output of `shardsift score`, and "
+            f"{url}: has answers and no scores; name the output of `shardsift score`, and add "
             f"--with {url}"
         )
     return folder
@@ -340,7 +338,7 @@ def complete(
 
     Raises:
         AnnotationError: if the last manifest or an annotation is damaged.
-        OutputError: if something that was written isn't there any more.
+        OutputError: if a written file has disappeared.
     """
     there = list_files(folder.url)
     lost = "" if RUN_RECORD in there else RUN_RECORD
@@ -350,9 +348,9 @@ def complete(
             lost, count = lost or task.annotation, count + 1
     if lost:
         raise OutputError(
-            f"{folder.url}: {lost} is not there any more, and {count:,} of "
-            f"{plan.count:,} annotations are missing; was the folder renamed or deleted? "
-            "give it its name back and run the same command again, or with --overwrite"
+            f"{folder.url}: {lost} has disappeared, and {count:,} of {plan.count:,} annotations "
+            "are missing; was the folder renamed or deleted? undo that and run the same command "
+            "again, or pass --overwrite"
         )
     folder.delete_all(_stray_embeddings(plan, contents.embeddings, there))
     totals = manifest.totals
@@ -397,7 +395,7 @@ def _stray_embeddings(plan: Plan, towers: Sequence[str], there: set[str]) -> Ite
 class AnnotatedShard:
     """The file of a shard, what its footer counts, and its digests, see `Footer`.
 
-    `embeddings` are the SHA-256 of those that lie beside it, by tower.
+    `embeddings` are the SHA-256 of its embeddings, by tower.
     """
 
     name: str
@@ -428,7 +426,7 @@ def annotated_shard(name: str, footer: Footer) -> AnnotatedShard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskList:
-    """A plan of shards that are known: of answers, whose tasks name what is asked."""
+    """A plan of known shards; tasks of answers name annotations."""
 
     tasks: Sequence[ShardTask]
     root: str
@@ -479,9 +477,9 @@ class AnnotationSet:
 
     @property
     def root(self) -> str:
-        """The folder that names of shards are relative to, as it was called when they were scored.
+        """The folder of the shards, to which their names are relative, at the time of scoring.
 
-        Empty if nothing has recorded it.
+        Empty if it wasn't recorded.
         """
         return self.folder.record.root if self.folder.record else ""
 
@@ -565,13 +563,13 @@ def _check_complete(folder: OutputFolder, missing: Sequence[str]) -> None:
     if missing:
         name = annotation_name(missing[0])
         raise InputError(
-            f"{url}: {len(missing):,} annotation files are missing, such as {name}; run `shardsift "
-            "score` again, or leave their shards out with --allow-missing"
+            f"{url}: {len(missing):,} annotation files are missing, such as {name}; run "
+            "`shardsift score` again, or pass --allow-missing"
         )
     if not folder.is_finished:
         raise InputError(
-            f"{url}: no run has come to its end here ({len(folder.committed):,} shards so far); "
-            "run `shardsift score` again, or leave the others out with --allow-missing"
+            f"{url}: the run hasn't finished ({len(folder.committed):,} shards so far); run "
+            "`shardsift score` again, or pass --allow-missing"
         )
 
 

@@ -99,8 +99,8 @@ class RunFolder:
             self.commit(failed_name(failed.shard), failed.encode())
         except OSError as error:
             raise OutputError(
-                f"{self.url}: can't be written any more: {reason(error)}; the same "
-                f"command goes on once it can ({failed.shard}: {failed.reason})"
+                f"{self.url}: can't be written any more: {reason(error)}; run the same command "
+                f"again once that is fixed ({failed.shard}: {failed.reason})"
             ) from shown_cause(error)
 
     def forget_failed(self, shard: str) -> None:
@@ -116,21 +116,21 @@ class RunFolder:
     def delete_all(self, names: Iterable[str]) -> list[str]:
         """Delete files below the folder, by many threads; return which.
 
-        What is a link, or lies behind one, is somebody else's, and stays.
+        Links, and files below a linked folder, are not ours, and stay.
         """
         self.guard()
         names = set(names)
         linked = self.behind_links(names)
         for name in sorted(linked):
-            logger.warning("%s: lies behind a link, and was not deleted", join(self.url, name))
+            logger.warning("%s: reached by a link, and not deleted", join(self.url, name))
         with ThreadPoolExecutor(_THREADS, "delete") as pool:
             list(pool.map(delete, (join(self.url, name) for name in names - linked)))
         return sorted(names - linked)
 
     def check_own(self, verb: str, names: Set[str], is_own: Callable[[str], bool]) -> None:
-        """Refuse a folder with files that look like a verb's, and that others have written.
+        """Refuse a folder with files that look like a verb's, but were written by somebody else.
 
-        Files of its own prove it by `is_own`, which many threads call, and lie behind no link.
+        `is_own`, which many threads call, recognises our own files; these aren't reached by links.
         Raises OutputError.
         """
         there = sorted(names - self.behind_links(names))
@@ -139,12 +139,12 @@ class RunFolder:
             own = {name for name, is_proven in proven if is_proven}
         if strangers := names - own:
             raise OutputError(
-                f"{self.url}: holds {min(strangers)}, which no {verb} here has recorded, or which "
-                "lies behind a link; move it away, or choose another --output"
+                f"{self.url}: holds {min(strangers)}, which no `{verb}` has recorded here, or "
+                "which is reached by a link; move it away, or choose another --output"
             )
 
     def behind_links(self, names: Iterable[str]) -> set[str]:
-        """Return those of the names that are links, or lie behind one."""
+        """Return the names that are links, or are below a linked folder."""
         folder = local_folder(self.url)
         return behind_links(folder, names) if folder else set()
 
@@ -168,8 +168,8 @@ def check_apart(output: str, annotations: str) -> None:
     """Refuse an output in a folder of annotations. Raises OutputError."""
     if lies_in(output, absolute(annotations)):
         raise OutputError(
-            f"{output}: lies in the annotations, whose readers would take its files for "
-            "some of them; choose another --output"
+            f"{output}: lies in the annotations, whose readers would read its files, too; choose "
+            "another --output"
         )
 
 
@@ -178,7 +178,7 @@ def check_output(output: str, shard_folders: Iterable[str], plan: ShardPlan | No
 
     Raises:
         OutputError: with one line that says what to do.
-        InputError: if it ignores case, and that would make one of two names of a plan.
+        InputError: if it ignores case, and two names of the plan only differ in case.
     """
     if folder := next((folder for folder in shard_folders if lies_in(output, folder)), None):
         raise OutputError(

@@ -39,7 +39,7 @@ from shardsift.version import __version__
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 _TYPES = {"label": LABEL, "sha256": pa.binary(32)}
-"""Arrow's types by our names, where Arrow has no name of its own."""
+"""Arrow's types for names of ours that Arrow doesn't have."""
 
 ROW_GROUP_ROWS = 65_536
 
@@ -115,10 +115,10 @@ class Footer:
     """The metadata of an output's file; reading it doesn't read the rows.
 
     Attributes:
-        rows_digest: of key, index and size of the picture's file: equal in all outputs whose rows
-            stand for the same samples.
-        embeddings: what lies beside the file, by tower.
-        sources: SHA-256 of the embeddings that rows are answers of, by tower.
+        rows_digest: digest of key, index and size of the image file; equal in all outputs of the
+            same samples.
+        embeddings: SHA-256 and description of embeddings beside the file, by tower.
+        sources: SHA-256 of the embeddings that were used for answers, by tower.
     """
 
     contents: Contents
@@ -195,7 +195,7 @@ def parse_metadata(metadata: Mapping[str, str]) -> Footer:
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
     if told.fingerprint != contents.fingerprint:
-        raise ValueError("names another fingerprint than its measures do")
+        raise ValueError("its fingerprint isn't that of its measures")
     count_of(told.sketch)  # raises if the sketch is damaged
     return Footer(
         contents=contents,
@@ -231,7 +231,7 @@ def _contents(
 
 
 def own_metadata(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Return what is ours of a schema's metadata. Raises ValueError if that is no text."""
+    """Return our keys of a schema's metadata. Raises ValueError if they aren't text."""
     return {
         key.decode().removeprefix(METADATA_PREFIX): value.decode()
         for key, value in metadata.items()
@@ -299,7 +299,7 @@ def encode_spreads(spreads: Mapping[str, Spread]) -> dict[str, Sequence[float]]:
 
 
 def decode_spreads(content: Any) -> dict[str, Spread]:
-    """Read what was written. Raises ValueError."""
+    """Parse it. Raises ValueError."""
     return {name: Spread(*numbers) for name, numbers in _SPREADS.validate_python(content).items()}
 
 
@@ -334,7 +334,7 @@ def _read_with_footer(
     """Read the rows of an annotation, and what it says about itself.
 
     Raises:
-        AnnotationError: if it isn't one of ours, is damaged, or has other rows than it says.
+        AnnotationError: if it isn't one of ours, is damaged, or its rows don't match its footer.
     """
     try:
         with open_read(url) as file:
@@ -379,7 +379,8 @@ def find_compacted(url: str, files: Iterable[str]) -> Mapping[str, Place]:
                 first = groups.stop
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise AnnotationError(
-                f"{join(url, file)}: not what `shardsift compact` wrote: {error}; compact again"
+                f"{join(url, file)}: not an unchanged file of `shardsift compact`: {error}; "
+                "compact again"
             ) from error
     return places
 
@@ -418,11 +419,11 @@ def digest_in(table: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFiles:
-    """A folder with an annotation for each shard; may be pickled.
+    """A folder with an annotation for each shard; can be pickled.
 
     Attributes:
-        measures: digests of the measures that all rows are of, by name; None if they aren't known.
-        places: where annotations are that have no file of their own: see `find_compacted`.
+        measures: digests of the measures of all files, by name; None if unknown.
+        places: places of compacted annotations, see `find_compacted`.
     """
 
     url: str
@@ -454,7 +455,7 @@ class AnnotationFiles:
         except (OSError, pa.ArrowException, ValueError, KeyError) as error:
             raise _unreadable(url, error) from error
         if metadata.get(f"{METADATA_PREFIX}digest".encode()) != digest.encode():
-            raise AnnotationError(f"{url}: was written anew while it was read; run this again")
+            raise AnnotationError(f"{url}: was replaced while it was read; run the command again")
         return table
 
     def read_with_footer(

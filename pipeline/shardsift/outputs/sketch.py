@@ -60,16 +60,16 @@ def quantile_sketch(values: npt.NDArray[np.float32]) -> bytes:
 _Values = npt.NDArray[np.float32]
 _Weights = npt.NDArray[np.float64]
 _Piece = tuple[_Values, float]
-"""Values, and how many each of them stands for."""
+"""Values, and their weights."""
 
 
 class QuantileMerger:
     """Quantiles of many shards together, from their sketches.
 
     Weighted values are kept as they come, so that equal sketches in equal order give equal
-    answers, which DataSketches' own merge doesn't. Of many, blocks are thinned by rank, four into
-    one, and four of those again: memory and error grow with the logarithm of their number. `values`
-    counts what the sketches were made of.
+    answers, which DataSketches' own merge doesn't. If there are many, four blocks at a time are
+    merged and thinned by rank, repeatedly, so that memory and error grow with the logarithm of
+    their number. `values` counts the original values.
     """
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ def count_of(sketch: bytes) -> int:
 
 
 def _count(pieces: Sequence[_Piece]) -> int:
-    """Count the values that weighted ones stand for."""
+    """Return the sum of weights."""
     return int(sum(len(values_N) * weight for values_N, weight in pieces))
 
 
@@ -193,7 +193,7 @@ def _parse(sketch: bytes) -> tuple[float, float, list[_Piece]]:
 
 
 def _take_middles(ordered: npt.NDArray[np.float32], n: int, height: int) -> npt.NDArray[np.float32]:
-    """Pick the one value that stands for 2^height neighbours, if n's binary digit asks for one."""
+    """Pick the value that represents 2^height neighbours, if that binary digit of n is 1."""
     if not n >> height & 1:
         return ordered[:0]
     start = n >> (height + 1) << (height + 1)

@@ -75,7 +75,7 @@ class Stats:
 
 
 def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) -> Stats:
-    """Add up what the manifest of a finished run says, else the footers of all files.
+    """Add up the manifest of a finished run, else the footers of all files.
 
     Outputs that stand `beside` it add their columns.
 
@@ -109,7 +109,7 @@ def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) ->
 
 
 def _reports(folder: OutputFolder) -> Iterable[ShardReport]:
-    """Yield the reports of all annotations; a run that goes on makes its manifest out of date."""
+    """Yield the reports of all annotations; the manifest is outdated while a run continues."""
     names = sorted(folder.committed)
     if folder.is_finished:
         folder.check_manifest()

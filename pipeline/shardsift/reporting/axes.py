@@ -1,8 +1,8 @@
 """The numbers and labels of rows that a page can select by, and all rows packed for its script.
 
 Numbers are cut into bins so that SQL can say the same. Rows go from the worst to the best, as
-`filter` orders them, ties included; those without a score come last. So a threshold is a place in
-that order, and what it keeps of a selection can be counted.
+`filter` orders them, ties included; those without a score come last. So a threshold is a position
+in that order, and the kept rows of a selection can be counted.
 
 Suffix: _N is the number of rows.
 """
@@ -45,7 +45,7 @@ class Axis:
         sql: the number as an expression on columns of annotations.
         edges: between the bins: bin 0 lies below the first one, bin n from edge n - 1 on. A value
             that is equal to an edge lies above it, in float32, as `filter --where` has it.
-        unit: how many of it people count as one, as pixels to a megapixel.
+        unit: size of the displayed unit, such as the pixels of a megapixel.
         codes_N: the bin of each row.
     """
 
@@ -65,7 +65,7 @@ class Labels:
         sql: the label as an expression on columns of annotations, or of a joined file.
         names: for people. literals: the same in SQL, None for null.
         codes_N: the place of each row's label in `names`; those of rare ones are `NO_VALUE`.
-        rare: how many labels have no place.
+        rare: number of labels without a place.
     """
 
     name: str
@@ -218,11 +218,11 @@ def order_of(run: RunData) -> Places:
 def pack(
     run: RunData, order: Places, axes: Sequence[Axis], labels: Sequence[Labels]
 ) -> dict[str, Any]:
-    """Pack the rows: a string of base64, and what is in it.
+    """Pack the rows into a string of base64, with a description of its layout.
 
     The bytes, deflated: the qualities of scored rows as float32, turned into integers of the same
-    order, of each the difference from the one before, all first bytes, all second ones and so on;
-    then the codes of each axis and of each label, a byte a row.
+        order, as differences between neighbours, with all first bytes, then all second bytes and so
+        on; then the codes of each axis and of each label, a byte per row.
     """
     quality_N = run.numbers("quality").astype(np.float32)[order]
     scored = int(np.isfinite(quality_N).sum())

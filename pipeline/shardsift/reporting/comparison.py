@@ -1,4 +1,4 @@
-"""Two runs over the same shards: how far their scores differ, and what both would keep."""
+"""Comparison of two runs over the same shards: differences of scores, overlap of kept samples."""
 
 from __future__ import annotations
 
@@ -177,11 +177,12 @@ class Comparison:
     """Result of comparing runs A and B.
 
     Attributes:
-        samples: in both. scored: in both with a score; only_a, only_b: scored there alone.
+        samples: in both runs. scored: with a score in both. only_a, only_b: scored only in that
+            run.
         shards_only_a, shards_only_b: annotation files without a counterpart.
-        settings: what differs between the configurations, as (A, B).
+        settings: differences between the configurations, as (A, B).
         mean, mean_absolute, max_absolute: of B - A. srcc, plcc: of A and B.
-        attributes: the same of each attribute that both have.
+        attributes: the same statistics for each attribute of both.
     """
 
     samples: int
@@ -264,7 +265,7 @@ def compare_pairs(pairs: Pairs, keep_tops: Sequence[float]) -> Comparison:
 
 
 def measure_overlap(a_N: NDArray[np.float64], b_N: NDArray[np.float64], keep_top: float) -> Overlap:
-    """Measure what both keep if each keeps what is at least as good as its own quantile."""
+    """Measure the overlap if each keeps samples from its own quantile on."""
     lowest_a, lowest_b = (float(np.quantile(values, 1 - keep_top)) for values in (a_N, b_N))
     kept_a, kept_b = a_N >= lowest_a, b_N >= lowest_b
     shared = int((kept_a & kept_b).sum())
@@ -317,7 +318,7 @@ def _largest(pairs: Pairs) -> list[Difference]:
 
 
 def _settings(record: RunRecord | None) -> dict[str, Any]:
-    """Return what annotations were made with, and what they hold beside scores."""
+    """Return the settings of annotations, and their further columns."""
     if record is None:
         return {}
     further = {name: own.settings for name, own in record.measures.items() if name != MACLIP}

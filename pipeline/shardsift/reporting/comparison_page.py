@@ -36,7 +36,7 @@ class Shift:
     Attributes:
         places: of the pairs that have both scores.
         rank_a_N, rank_b_N: of each of them.
-        counts_PP: how many have which rank in A (first) and in B.
+        counts_PP: histogram of ranks in A (first) and in B.
     """
 
     places: NDArray[np.intp]
@@ -137,7 +137,7 @@ class ComparisonPage:
 
 
 def _both(row_a: dict[str, Any], row_b: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a picture, from both runs if they don't say the same."""
+    """Yield the data of a picture, from both runs if they differ."""
     in_b = dict(describe(row_b, None))
     for name, value in describe(row_a, None):
         other = in_b.get(name, value)

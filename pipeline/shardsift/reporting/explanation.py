@@ -116,7 +116,7 @@ def lay_out(
 
 
 Scale = tuple[float, float]
-"""The qualities that the ends of a colour scale stand for."""
+"""The qualities at the ends of a colour scale."""
 
 
 def common_scale(explanations: Iterable[Explanation]) -> Scale:
@@ -128,8 +128,8 @@ def common_scale(explanations: Iterable[Explanation]) -> Scale:
 def draw(explanation: Explanation, scale: Scale | None = None) -> Any:
     """Draw the image beside its heat map, as a matplotlib figure.
 
-    The worst patch is outlined, and what no patch covers is hatched. Colours span the image's own
-    patches, or a scale; the bar says which quality they stand for.
+    The worst patch is outlined, and areas without a patch are hatched. Colours span the image's own
+    patches, or a given scale, which the colour bar shows.
 
     Raises:
         ConfigError: without matplotlib.
@@ -231,7 +231,7 @@ class HeatMaps:
     def _check(self, row: dict[str, Any], quality: float) -> None:
         if abs(quality - float(row["quality"])) > _TOLERANCE:
             raise InputError(
-                f"{row['key']} in {row['shard']}: this model gives {quality:.4f}, and its "
-                f"annotation says {row['quality']:.4f}; name the model that scored the run with "
-                "--model and --pretrained"
+                f"{row['key']} in {row['shard']}: this model gives {quality:.4f}, but the "
+                f"annotation has {row['quality']:.4f}; pass the model of the run to --model and "
+                "--pretrained"
             )

@@ -111,7 +111,7 @@ class RunData:
         summary, record: what `_summary.json` and `_run.json` hold; None if they are missing.
         failed: names of shards that were given up.
         is_running: whether a command writes here, or was killed.
-        planned: shards of a run that hasn't come to its end, None if they can't be counted.
+        planned: shards of an unfinished run, None if they can't be counted.
         newest: when the newest annotation was written, None if the store doesn't tell.
     """
 
@@ -135,7 +135,7 @@ class RunData:
 
     @property
     def rows_read(self) -> int:
-        """The number of rows that pictures and distributions come of."""
+        """The number of rows that were read for pictures and distributions."""
         return len(self.table)
 
     @property
@@ -146,7 +146,7 @@ class RunData:
 
     @property
     def is_finished(self) -> bool:
-        """True if the run has come to its end."""
+        """True if the run has finished."""
         return self.summary is not None and not self.is_running
 
     @property
@@ -243,7 +243,7 @@ def _newest(url: str, names: Sequence[str]) -> datetime | None:
         try:
             return modified(join(url, name))
         except OSError:
-            return None  # a compacted annotation has no file of its own
+            return None  # a compacted annotation has no own file
 
     with ThreadPoolExecutor(_THREADS, "report") as pool:
         known = [time for time in pool.map(when, names[:MAX_FILES]) if time is not None]
@@ -263,7 +263,7 @@ def _read_rows(
     seed: int,
     track: Track,
 ) -> Iterable[tuple[Any, int]]:
-    """Read the tables of files, with a limit none with more than its share; and what they hold."""
+    """Yield the tables of files, with a `limit` at most its share of each, and their contents."""
     share = None if limit is None else -(-limit // len(names))
 
     def read_one(name: str) -> tuple[Any, int]:

@@ -14,10 +14,10 @@ _TEMPLATES = "shardsift.reporting", "templates"
 
 
 def render_page(template: str, scripts: Sequence[str], data: Any, **content: Any) -> str:
-    """Render a template with what a page's script reads.
+    """Render a template, with data for the page's script.
 
-    Text of `content` is escaped, and the browser is told to run the script of this page alone, by
-    its SHA-256: names and captions stay text whatever they hold.
+    Text of `content` is escaped, and the browser only runs the script of this page, by its SHA-256.
+    So names and captions are always text.
     """
     environment = Environment(
         loader=PackageLoader(*_TEMPLATES),

@@ -51,7 +51,7 @@ class Start:
 
 
 class ReportPage:
-    """A run, as a page shows it: its rows in order, what they can be selected by, its pictures."""
+    """A run for a page: rows in order, axes and labels to select by, and pictures."""
 
     def __init__(self, run: RunData) -> None:
         """Order and count the rows; no picture is fetched yet."""
@@ -88,7 +88,7 @@ class ReportPage:
         self.pictures, self.problem = fetch(rows, how, track)
 
     def notes(self) -> list[str]:
-        """Return what a reader has to know before the numbers."""
+        """Return notes for the head of the page."""
         return list(_notes(self.run))
 
     def render(self, start: Start) -> str:
@@ -115,7 +115,7 @@ class ReportPage:
         )
 
     def _data(self, start: Start) -> dict[str, Any]:
-        """Return what the page's script reads."""
+        """Return data for the page's script."""
         run = self.run
         rank_N = np.empty(len(self.order), np.intp)
         rank_N[self.order] = np.arange(len(self.order))
@@ -179,7 +179,7 @@ def colour_scale(pictures: Sequence[Picture]) -> dict[str, float]:
 
 
 def _facts(run: RunData) -> Iterator[str]:
-    """Yield what the head of the page says in a line."""
+    """Yield the parts of the line in the head of the page."""
     rows = run.rows if run.rows is not None else run.rows_read
     further = run.passed_over.get(PassedOver.FURTHER_IMAGES, 0)
     unscored = sum(run.errors.values()) + further
@@ -201,10 +201,10 @@ def _facts(run: RunData) -> Iterator[str]:
 
 
 def _notes(run: RunData) -> Iterator[str]:
-    """Yield what the numbers are not of."""
+    """Yield notes about data that is missing from the numbers."""
     if not run.is_finished and run.record:
         planned = f" of {run.planned:,}" if run.planned else ""
-        state = "is still going, or was killed" if run.is_running else "has not come to its end"
+        state = "is still going, or was killed" if run.is_running else "has not finished"
         yield f"This run {state}: {run.files:,}{planned} shards are annotated so far."
     if run.is_sampled:
         whole = f" of {run.rows:,}" if run.rows is not None else ""

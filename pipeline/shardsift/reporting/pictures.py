@@ -33,7 +33,7 @@ PREVIEW_SIDE = 320
 """Pixels of a preview's longer side."""
 
 CUT_SIDE = 224
-"""Pixels of the side of what is shown at full size, as large as a crop."""
+"""Side of the detail at full size in pixels, as large as a crop."""
 
 _FORMAT = "AVIF" if features.check("avif") else "WEBP"
 _QUALITIES = (60, 50, 40, 30, 20, 10)
@@ -58,7 +58,7 @@ class Patches:
 
 
 LaysOut = Callable[[Sequence[RgbImage], Sequence[dict[str, Any]]], Sequence[Patches | None]]
-"""Finds the patches of images, given their rows of annotations; None for one that has none."""
+"""Finds the patches of images by their annotation rows; None for an image without patches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ def fetch(
     images = zip(rows, map_ordered(read, rows, _THREADS), strict=True)
     shown = list(track(_encode_all(images, how), "fetching pictures", len(rows)))
     if how.root is None:
-        problems.append("no _run.json says where the shards lie; name their folder with --shards")
+        problems.append("no _run.json with the folder of the shards; pass it to --shards")
     missing = sum(picture.preview is None for picture in shown)
     if not problems or not missing:
         return shown, None
@@ -188,9 +188,9 @@ _EVERY = frozenset(column.name for column in COLUMNS)
 def show(
     url: str, picture: Picture, *, at: int, extra: bool = False, equal: int = 0
 ) -> dict[str, Any]:
-    """Return a picture of a run as a page's script reads it: `at` is its place among all rows.
+    """Return a picture for the page's script; `at` is its position among all rows.
 
-    An `extra` one is shown among its copies alone; `equal` is the number of its copies.
+    An `extra` picture is only shown among its copies; `equal` is their number.
     """
     row = picture.row
     facts = list(describe(row, picture.patches))
@@ -336,13 +336,13 @@ _COLUMNS = ("phash", "sha256")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualPictures:
-    """Groups of equal pictures among the rows that were read.
+    """Sets of equal pictures among the rows that were read.
 
     Attributes:
-        column: that they are equal by.
-        copies: how many rows are no best of their group.
-        groups: places of some groups' rows, the best one first.
-        size_N: how many rows the group of each one has; 0 of those without a hash or a score.
+        column: name of the compared column.
+        copies: number of rows that are not the best of their set.
+        groups: positions of the rows of some sets, the best first.
+        size_N: size of each row's set; 0 without a hash or a score.
     """
 
     column: str
@@ -389,8 +389,7 @@ def find_samples(
     """Look up the rows of samples by key, in one shard or in all, in the order of the keys.
 
     Raises:
-        InputError: if a key isn't there, or in several shards, or its sample has no image that
-            could be scored.
+        InputError: if a key is missing or in several shards, or its sample has no score.
         AnnotationError: if a file isn't one of ours.
     """
     names = sorted(folder.committed)
@@ -427,12 +426,12 @@ def _of_key(key: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read_image(root: str, row: dict[str, Any]) -> RgbImage:
-    """Read the image of an annotation's row out of its tar, below the folder of shards.
+    """Read the image of an annotation's row from its tar, below the folder of shards.
 
     Raises:
         OSError: if the tar can't be read.
         ImageError: if it isn't the tar that was scored.
-        ValueError: if the image does not lie in one piece in it.
+        ValueError: if the image isn't stored in one piece.
     """
     offset, size = row["tar_offset"], row["tar_size"]
     if not (isinstance(offset, int) and isinstance(size, int)):

@@ -27,8 +27,8 @@ class PageResult:
     Attributes:
         url: its file.
         bytes: its size.
-        notes: what a reader has to know, such as why pictures are missing.
-        flags: flags by which `filter` reads the same columns.
+        notes: hints for readers, such as the reason for missing pictures.
+        flags: flags for `filter` to read the same columns.
     """
 
     url: str
@@ -45,7 +45,7 @@ def write_report(config: ReportConfig, display: Display) -> PageResult:
         AnnotationError: if an annotation file is damaged.
     """
     if config.model is None and config.pretrained is not None:
-        raise ConfigError("--pretrained: are the weights of --model, which is missing")
+        raise ConfigError("--pretrained needs --model")
     data = gather(
         config.annotations,
         limit=config.rows,
@@ -74,7 +74,7 @@ def _folder_of_shards(given: str | None, record: RunRecord | None) -> str | None
 def _heat_maps(
     config: ReportConfig, data: RunData, places: Sequence[int], display: Display
 ) -> LaysOut | None:
-    """Load the model that computes heat maps, and print what they cost; None without a model."""
+    """Load the model for heat maps, and print the number of crops; None without a model."""
     if config.model is None or not places:
         return None
     with display.busy("loading the model"):  # importing torch takes seconds, too
@@ -89,7 +89,7 @@ def _heat_maps(
 
 
 def _without_heat_maps(config: ReportConfig, data: RunData, places: Sequence[int]) -> str | None:
-    """Describe how to have heat maps, and what they cost, if the page has none."""
+    """Describe how to get heat maps, and their cost, if the page has none."""
     model = data.record.config.get("model") if data.record else None
     if config.model is not None or model is None or not places:
         return None

@@ -1,4 +1,4 @@
-"""One output shard: the core loop. Samples are as they were, but for the scores in a `.json`."""
+"""One output shard: the core loop. Only the `.json` of samples changes, which gets scores."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SampleChunks(NamedTuple):
 
 
 def sample_chunks(sample: RawSample, columns: Collection[str]) -> SampleChunks:
-    """Return a sample as it was, with its fields of these columns, if any, in its `.json`."""
+    """Return a sample with the fields of these columns in its `.json`."""
     data, old = sample.data, sample.json
     as_it_was = [data[begin:end] for begin, end in sample.spans]
     if not columns:
@@ -94,7 +94,7 @@ def _merged(content: bytes, added: str, columns: Collection[str]) -> bytes | Non
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of an object's fields, and each with its value as it was written."""
+    """Yield the names of an object's fields, and the text of each field."""
     at = _skip(text, _skip(text, 0) + 1)
     while text[at] != "}":
         name, end = _DECODER.raw_decode(text, at)
@@ -148,9 +148,9 @@ class ShardStats(Document):
 class ReshardInputs:
     """Inputs that all output shards of a run share.
 
-    `filtered` is what was kept, `annotations` are those that were filtered, of which `columns` are
-    written into each `.json`; `in_place` says that the sources lie where they were scored, so that
-    their versions can be compared. Nothing is committed once the `lease` of the output is lost.
+    `filtered` has the keep-list of `annotations`, whose `columns` are written into each `.json`;
+    `in_place` is true if the sources haven't moved since they were scored, so that versions can be
+    compared. Nothing is committed once the `lease` of the output is lost.
     """
 
     filtered: Filtered
@@ -162,9 +162,9 @@ class ReshardInputs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardReport:
-    """Report of an output shard: `json_made` samples got a `.json` that they hadn't, and of
-    `json_left` it was left as it was, for it isn't a JSON object. `split` samples lost files, which
-    stand elsewhere in their source. `bytes` is the tar's size."""
+    """Report of an output shard: `json_made` samples got a `.json`, as they had none; that of
+    `json_left` samples isn't a JSON object, and was copied. `split` samples lost files that are
+    elsewhere in their source. `bytes` is the tar's size."""
 
     shard: str
     samples: int
@@ -196,8 +196,8 @@ def write_shard(
     """Copy the samples of an output shard, which a meter counts, and commit it.
 
     Raises:
-        ShardError: if a source can't be read or isn't what was scored, or the output can't be
-            written; nothing is left of it then.
+        ShardError: if a source can't be read or has changed, or the output can't be written; no
+            file remains then.
     """
     started = perf_counter()
     samples = size = made = left = split = 0
@@ -239,7 +239,7 @@ def samples_of(task: ReshardTask, inputs: ReshardInputs) -> Iterator[SampleChunk
 
 
 def _samples_of(segment: Segment, shard: str, inputs: ReshardInputs) -> Iterator[RawSample]:
-    """Yield the samples of a part of a source shard, which is what was scored before and after."""
+    """Yield the samples of a segment; the version of its shard is checked before and after."""
     try:
         kept = read_matching(
             annotation_name(segment.shard), inputs, [*dict.fromkeys([*PLACES, *inputs.columns])]
@@ -288,8 +288,8 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
         or not rows["key"].take(index_N).combine_chunks().equals(keys)
     ):
         raise InputError(
-            f"{inputs.annotations.url}: {name} is not of the annotations that were "
-            "filtered; filter them again, or name the others with --annotations"
+            f"{inputs.annotations.url}: {name} doesn't belong to the annotations that were "
+            "filtered; filter again, or name those by --annotations"
         )
     return KeptOfShard(footer.shard, index_N, keys, rows)
 

@@ -1,7 +1,7 @@
-"""The plan of a reshard: which samples go into which output shard.
+"""The plan of a reshard: the samples of each output shard.
 
-Kept samples keep their order, so an output shard is a few runs of neighbours: of each source shard
-a first and a last index, and how many kept samples lie between.
+Kept samples keep their order, so an output shard is a few runs of neighbours: a first and a last
+    index of a source shard, and the number of kept samples between.
 
 Suffix: _N is the number of kept samples of a source shard.
 """
@@ -53,7 +53,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReshardTask:
-    """One output shard: its name, where it comes to lie, and of what it is made."""
+    """One output shard: its name, its location, and its segments."""
 
     shard: str
     url: str
@@ -115,7 +115,7 @@ def read_plan(url: str, sha256: str, root: str, output: str) -> ReshardPlan:
     try:
         data = read_bytes(url)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ValueError("it isn't the one that was saved with the record beside it")
+            raise ValueError("it doesn't match the record beside it")
         return ReshardPlan(pq.read_table(pa.BufferReader(data)).cast(_SCHEMA), root, output)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise OutputError(
@@ -176,7 +176,7 @@ class Packer:
         begin: int,
         stop: int,
     ) -> int:
-        """Put samples into the shard that is open; return how far that came."""
+        """Put samples into the open shard; return the number of samples taken."""
         before = int(ends_N[begin - 1]) if begin else 0
         end = stop
         if self.max_samples is not None:

@@ -43,7 +43,7 @@ class Reshard:
 def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     """Check that inputs belong together and the output can be written, and make the plan.
 
-    Changes nothing on disk but for a probe that it removes.
+    Changes nothing on disk, except for a probe that it removes.
 
     Raises:
         UserError: with one line that says what to do.
@@ -117,12 +117,12 @@ def _find_sources(
             strangers.append(task.shard)
     if strangers:
         raise InputError(
-            f"{config.keep}: a keep-list of other shards: it knows nothing of {_some(strangers)}"
+            f"{config.keep}: a keep-list of other shards: it doesn't have {_some(strangers)}"
         )
     if wanted:
         raise InputError(
-            f"{plan.root}: {len(wanted):,} shards of the keep-list aren't among those "
-            f"given: {_some(sorted(wanted))}; name all that were filtered"
+            f"{plan.root}: {len(wanted):,} shards of the keep-list are missing: "
+            f"{_some(sorted(wanted))}; name all shards that were filtered"
         )
     return plan, missing
 
@@ -144,7 +144,7 @@ def _some(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Kept samples of a source shard, the bytes that they take, and what is wrong with it."""
+    """Kept samples of a source shard, their bytes, and problems of the shard."""
 
     kept: KeptOfShard
     sizes_N: Sequence[int]

@@ -51,11 +51,11 @@ logger: Final = logging.getLogger(__name__)
 
 
 class ReshardIntent(Document):
-    """Settings of a reshard: from equal intents come equal tars.
+    """Settings of a reshard; equal intents give equal tars.
 
-    `columns` are written into each `.json`. `keep_list` is a digest of what the filter says of
-    itself. Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep`
-    and `annotations` those of the others.
+    `columns` are written into each `.json`. `keep_list` is a digest of the filter's records.
+    Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep` and
+    `annotations` are those of the others.
     """
 
     samples_per_shard: int | None
@@ -70,7 +70,7 @@ class ReshardIntent(Document):
 
 
 class ReshardRecord(ReshardIntent):
-    """`_reshard.json`: all tars of the folder come of this.
+    """`_reshard.json`: the plan and the settings of all tars of the folder.
 
     `plan` is the SHA-256 of the plan's file; `shards` and `samples` are its counts.
     """
@@ -94,7 +94,7 @@ class ReshardSummary(Document):
 
 
 class ReshardFolder(RunFolder):
-    """The folder as one listing found it; `plan` is that of an earlier run, if it goes on."""
+    """The folder by one listing; `plan` is that of an earlier run, if this one resumes it."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -104,12 +104,12 @@ class ReshardFolder(RunFolder):
         self._reports: dict[str, ReshardReport] = {}
 
     def claim(self, intent: ReshardIntent, *, overwrite: bool) -> None:
-        """Check that a run may write here, and go on with its plan if there is one.
+        """Check that a run may write here, and read the plan of an earlier run.
 
-        Changes nothing on disk: what `overwrite` replaces is deleted by `begin`.
+        Changes nothing on disk: `begin` deletes the files that `overwrite` replaces.
 
         Raises:
-            OutputError: if the folder holds tars of something else.
+            OutputError: if the folder holds tars of another plan.
         """
         tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
         own = self._own_files(tars, intent.root) if RECORD in self.files else set[str]()
@@ -130,8 +130,8 @@ class ReshardFolder(RunFolder):
         self.plan = read_plan(join(self.url, PLAN), record.plan, intent.root, self.url)
         if unplanned := tars - {task.shard for task in self.plan}:
             raise OutputError(
-                f"{self.url}: holds {min(unplanned)}, of which its plan knows nothing; "
-                "delete it, or --overwrite to write all tars anew"
+                f"{self.url}: holds {min(unplanned)}, which isn't in its plan; delete it, or "
+                "--overwrite to write all tars again"
             )
         there = (task for task in self.plan if task.shard in tars)
         reports = map_ordered(self.find_committed, there, _THREADS)
@@ -166,7 +166,7 @@ class ReshardFolder(RunFolder):
             return None
 
     def begin(self, intent: ReshardIntent, plan: ReshardPlan) -> None:
-        """Delete what is to be replaced, and save the plan, before the first tar."""
+        """Delete files to replace, and save the plan, before the first tar."""
         self.sweep()
         if self.plan is None:
             self.delete_all([SUMMARY])  # readers take it for the end of a run
@@ -184,7 +184,7 @@ class ReshardFolder(RunFolder):
             self.commit(RECORD, record.encode())
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
-        """Return the report of a tar that is there whole, with its counts; None if it isn't."""
+        """Return the report of a finished tar with its counts; None if it isn't finished."""
         try:
             size = identify(task.url, task.shard).size
             stats = ShardStats.decode(read_bytes(join(self.url, stats_name(task.shard))))
@@ -227,9 +227,8 @@ class ReshardFolder(RunFolder):
         missing = sorted(wanted - (there & {RECORD, PLAN, *known}))
         if missing:
             raise OutputError(
-                f"{self.url}: {missing[0]} is not there any more, and "
-                f"{len(missing) - 1:,} others; was the folder renamed or deleted? run the same "
-                "command again"
+                f"{self.url}: {missing[0]} and {len(missing) - 1:,} others have disappeared; was "
+                "the folder renamed or deleted? run the same command again"
             )
         if folder := local_folder(join(self.url, FAILED_FOLDER)):
             prune(folder)  # DataComp's trainer would look for shards in empty folders
@@ -249,7 +248,7 @@ class ReshardFolder(RunFolder):
         return summary
 
     def read_record(self) -> ReshardRecord:
-        """Read what the folder's tars come of. Raises OutputError."""
+        """Read the plan and the settings of the folder's tars. Raises OutputError."""
         return self.read_document(RECORD, ReshardRecord, "a reshard", OR_OVERWRITE)
 
 
@@ -259,14 +258,14 @@ def encode_sizes(plan: ReshardPlan) -> bytes:
 
 
 def encode_meta(plan: ReshardPlan) -> bytes:
-    """Encode `meta.json`: how many tars there are, and what they are called."""
+    """Encode `meta.json`: number and names of the tars."""
     return as_json({"output_shard_count": len(plan), "output_shard_format": SHARD_FORMAT})
 
 
 def _changes(record: ReshardRecord, intent: ReshardIntent) -> str:
     there, here = record.model_dump(), intent.model_dump()
     if there["keep_list"] != here["keep_list"]:
-        return "the keep-list is another one"
+        return "the keep-list differs"
     may_differ = {"root", "keep", "annotations", "version"}  # these may change: all may have moved
     names = [name for name in here if name not in may_differ and there[name] != here[name]]
     return "; ".join(f"{name}: {there[name]} there, {here[name]} here" for name in names)

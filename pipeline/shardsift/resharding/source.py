@@ -31,17 +31,17 @@ from shardsift.threads import map_ordered
 pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
 PLACES = ("key", "tar_offset", "tar_size", "error", "image_ext", "sha256")
-"""Columns that say where samples lie, which of them have no image, and what their images are."""
+"""Columns with places of samples, errors, and hashes of images."""
 
 
 @dataclass(slots=True)
 class KeptRow:
-    """A sample to copy: its place in the shard, and what is merged into its `.json`.
+    """A sample to copy: its place in the shard, and fields for its `.json`.
 
-    `offset` is where its image lies; the sample lies between `begin` and `end`, which is behind
-    the headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON. `is_split` says
-    that other files of its key stand elsewhere in the shard, and are not kept. `sha256` is that of
-    the file with the extension `image`, None if it wasn't hashed.
+    `offset` is the place of its image; the sample is between `begin` and `end`, which is after the
+    headers of the next image. `fields` are `"quality": 0.71, …`, as in JSON. `is_split` is true if
+    other files of its key are elsewhere in the shard, and not copied. `sha256` is the hash of the
+    file with the extension `image`, None without one.
     """
 
     index: int
@@ -125,7 +125,7 @@ PIECE_BYTES = 8 << 20
 """A piece is as large at most, unless one sample is larger."""
 
 ANNOUNCED_BYTES = 32 << 20
-"""Bytes that the disk is told of before they are read."""
+"""Bytes that are announced to the disk before they are read."""
 
 
 class Piece(NamedTuple):
@@ -214,7 +214,7 @@ def _read(ranges: Ranges, parts: Sequence[_Range]) -> Piece:
 
 
 class RawSample(NamedTuple):
-    """A kept sample, as it lies in a piece of a tar."""
+    """A kept sample in a piece of a tar."""
 
     data: memoryview
     """The piece."""
@@ -240,10 +240,10 @@ def raw_sample(data: memoryview, row: KeptRow, files: Mapping[str, Member]) -> R
 
 
 def find_files(piece: BytesIO, row: KeptRow, begin: int, shift: int) -> Mapping[str, Member]:
-    """Find the files of a row's sample, by extension in lower case; none if its image isn't there.
+    """Find the files of a row's sample, by extension in lower case; none if its image is missing.
 
-    `begin` is a place in the piece where a sample begins, `shift` how much less places in the
-    piece are than in the shard.
+    `begin` is the place of a sample's beginning in the piece; `shift` is the place of the piece in
+    the shard.
     """
     # The next image belongs to another sample; its header isn't needed.
     for key, files in by_key(members_in(piece, begin, row.end - shift - BLOCK)):
@@ -278,7 +278,7 @@ def read_kept(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[RawSamp
     """Yield the samples of these rows, in order.
 
     Raises:
-        ShardError: if the tar can't be read, or isn't what was scored.
+        ShardError: if the tar can't be read, or has changed since it was scored.
     """
     has_places = all(row.offset is not None for row in rows)
     try:
@@ -324,7 +324,7 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
 
 
 def _check_image(data: memoryview, row: KeptRow, files: Mapping[str, Member], shard: str) -> None:
-    """Raise ShardError if an image isn't the one that was hashed when the shard was scored."""
+    """Raise ShardError if an image's hash differs from the annotation's."""
     image = files.get(row.image or "")
     if row.sha256 is None or image is None or not image.is_plain:
         return

@@ -39,11 +39,11 @@ if TYPE_CHECKING:  # mistakes are reported before torch is loaded
     from shardsift.scoring.questions import Questions
 
 LoadQuestions = Callable[[ScoreConfig, Attributes], "Questions"]
-"""Lets the model of a run read what is asked, which takes seconds. Raises ModelError."""
+"""Encodes the questions with the model of a run, which takes seconds. Raises ModelError."""
 
 
 def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:
-    """Load the model's text tower, and have it read what is asked."""
+    """Load the model's text tower, and encode the questions."""
     from shardsift.scoring import questions  # imports torch
 
     return questions.load_questions(config, attributes)
@@ -78,7 +78,7 @@ class Ask:
         )
 
     def begin(self) -> None:
-        """Delete what is to be replaced, and write the record, before the first answer."""
+        """Delete files to replace, and write the record, before the first answer."""
         self.folder.begin(self.plan, self.contents, annotations=self.plan.inputs[0])
 
     def finish(self, manifest: ManifestWriter, seconds: float, actors: int) -> RunSummary:
@@ -98,7 +98,7 @@ def prepare(
 ) -> Ask:
     """Check that annotations have embeddings, and the output can be written; load the model.
 
-    Changes nothing on disk but for a probe that it removes.
+    Changes nothing on disk, except for a probe that it removes.
 
     Raises:
         UserError: with one line that says what to do.
@@ -106,21 +106,21 @@ def prepare(
     """
     attributes = config.asked()
     if not attributes:
-        raise ConfigError("nothing is asked; name an --attribute, or a file of them")
+        raise ConfigError("no question; pass --attribute")
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the answers")
     source = find_scores(config.annotations)
     if source.is_compacted:
         raise InputError(
-            f"{source.url}: holds compacted annotations; their embeddings lie beside those that "
-            "were compacted: name that folder"
+            f"{source.url}: holds compacted annotations, without embeddings; name the folder "
+            "that was compacted"
         )
     if source.record is None:
         raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
     if MACLIP not in source.record.embeddings:
         raise InputError(
-            f"{source.url}: has no embeddings to ask; score with --embeddings {MACLIP}, or ask "
-            "with --attribute while scoring"
+            f"{source.url}: has no embeddings; score with --embeddings {MACLIP}, or pass "
+            "--attribute to `score`"
         )
     scored = source.record
     check_apart(config.output, source.url)
@@ -147,14 +147,14 @@ def prepare(
 
 
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
-    """Have the model of a run read what is asked. Raises ConfigError if it is another model."""
+    """Encode the questions with the model of a run. Raises ConfigError if it is another model."""
     moved = {"model": config.model, "pretrained": config.pretrained}
     questions = load(recorded_config(scored, **moved), config.asked())
     if questions.fingerprint != scored.fingerprint:
         raise ConfigError(
             f"these are not the weights that made {config.annotations} (fingerprint "
-            f"{questions.fingerprint} here, {scored.fingerprint} there); name those with "
-            "--pretrained, and a model config that has moved with --model"
+            f"{questions.fingerprint} here, {scored.fingerprint} there); pass those to "
+            "--pretrained, and a model config that has moved to --model"
         )
     return questions
 

@@ -40,7 +40,7 @@ _LEAST_SPACE = 5 << 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """Result of a check; `advice` says what to do, and is empty if all is well."""
+    """Result of a check; `advice` is the next step, and empty if all is well."""
 
     what: str
     told: str
@@ -48,7 +48,7 @@ class Check:
 
 
 def examine(config: DoctorConfig) -> Iterator[Check]:
-    """Make all checks; one that fails doesn't stop the others."""
+    """Run all checks; a failure doesn't stop the others."""
     yield Check(
         what="Python",
         told=f"{platform.python_version()}, {platform.machine()}, "
@@ -129,7 +129,7 @@ def _place(place: str) -> tuple[str | None, Check]:
         check_output(place, ())
     except ShardsiftError as error:
         advice = no_shards if str(error) == no_shards else f"{no_shards}; and {error}"
-        return None, Check(what=place, told="neither shards nor a place to write", advice=advice)
+        return None, Check(what=place, told="neither shards nor a writable folder", advice=advice)
     return None, Check(what=place, told="can be written; no shards here")
 
 
@@ -181,7 +181,7 @@ def _decoding(pictures: list[bytes], config: DoctorConfig) -> Check:
         return len(_decoded(pictures, config))
 
     if not _decoded(pictures, config):
-        return Check(what="decoding", told="fails", advice="not one picture can be decoded")
+        return Check(what="decoding", told="fails", advice="no picture can be decoded")
     speed = _per_second(decode, config.seconds)
     return Check(what="decoding", told=f"{speed:,.0f} pictures/s and core{_size(pictures)}")
 
@@ -190,7 +190,7 @@ def _scoring(pictures: list[bytes], model: ClipModel, config: DoctorConfig) -> C
     try:
         scorer = Scorer(config.scoring(), device=config.device, loaded=model)
         images = _decoded(pictures, config)
-        list(scorer.score(images[:1]))  # loads what is loaded at first use
+        list(scorer.score(images[:1]))  # the first call loads libraries
         speed = _per_second(lambda: len(list(scorer.score(images[:4]))), config.seconds)
     except ShardsiftError as error:
         return Check(what="scoring", told="fails", advice=str(error))

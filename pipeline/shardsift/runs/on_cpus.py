@@ -63,13 +63,13 @@ def run_on_cpus(
     find_committed: Callable[[Any], ShardResult | None],
     record: Callable[[Any], object],
 ) -> None:
-    """Have actors do all tasks, and count them in `result`; without any, do nothing.
+    """Run all tasks by actors, and count them in `result`; return at once if there are none.
 
     Args:
-        doing: what they do, as in `scoring`.
-        begin: prepares the folder, once it is known that actors fit.
+        doing: name of the activity, as in `scoring`.
+        begin: prepares the folder, after the check that actors fit.
         find_committed: finds the result of a task whose actor died before it replied.
-        record: is given the outcome of each task.
+        record: called with the outcome of each task.
     """
     if not tasks:
         return

@@ -31,7 +31,7 @@ class CopyCounts(RunCounts):
             self.count(items=outcome.samples, work=outcome.bytes)
 
     def notes(self, work_per_second: float | None) -> Sequence[str]:
-        """Return how many bytes are written a second."""
+        """Return the written bytes per second."""
         return [f"{byte_size(work_per_second)}/s"] if work_per_second else []
 
 
@@ -63,7 +63,7 @@ def reshard(config: ReshardConfig, display: Display) -> ReshardResult:
     run = prepare(config, display.track)
     url = run.folder.url
     for shard in run.missing:
-        display.say(f"nothing is kept of {shard}, which was never scored")
+        display.say(f"{shard} was never scored, so none of its samples are kept")
     tasks = [task for task in run.plan if task.shard not in run.folder.committed]
     total = sum(task.bytes for task in tasks)
     result = ReshardResult(counts=CopyCounts(len(tasks), work_total=total), url=url)

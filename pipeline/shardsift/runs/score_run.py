@@ -91,7 +91,7 @@ class Run:
 def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     """Check that inputs are there, the output is writable and of this configuration, weights load.
 
-    Changes nothing on disk but for a probe that it removes.
+    Changes nothing on disk, except for a probe that it removes.
 
     Raises:
         UserError: with one line that says what to do.
@@ -139,10 +139,10 @@ def _contents(config: RunConfig, fingerprint: str, measures: Sequence[Measure]) 
 
 
 def _with_dtype(config: RunConfig) -> RunConfig:
-    """Put a dtype in the place of `auto`, one for all actors of a run.
+    """Replace `auto` by the dtype for all actors of a run.
 
-    What GPUs a cluster has that is joined isn't known here: nearly all know bfloat16, and an actor
-    on one that doesn't says so.
+    The GPUs of a joined cluster aren't known here; nearly all have bfloat16, and an actor on
+    another one raises an error.
     """
     if config.dtype != "auto":
         return config
@@ -218,7 +218,7 @@ class FirstScores:
 
 @dataclass
 class ScoreCounts(RunCounts):
-    """Counts of a run that scores; its work is the bytes of tars.
+    """Counts of a `score` run; its work is the bytes of tars.
 
     `further` are images that share a sample with the one that was scored.
     """

@@ -97,23 +97,24 @@ class _DownloadError(Exception):
 
 
 _LONG = 8
-"""Times what a model reads, a prompt is looked at."""
+"""Multiple of the model's text length up to which prompts are tokenised."""
 
 logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipModel:
-    """A CLIP as far as scoring needs it, on the CPU. Can be pickled: one process loads it for many.
+    """The parts of a CLIP that scoring needs, on the CPU. Can be pickled: one process loads it for
+    all.
 
     Attributes:
         visual: open_clip's image tower, float32.
         feature_values: D.
         text_P2D: unit text features of the prompts, float32, good prompt of each pair first.
-        attributes: what else is asked.
-        text_Q2D: the same of its prompts, in that order; None if nothing is.
+        attributes: further questions.
+        text_Q2D: unit text features of their prompts, in that order; None without questions.
         logit_scale: the factor on cosines.
-        scale_311, shift_311: what pixels of 0..255 are multiplied with, and what is added then.
+        scale_311, shift_311: factor and summand for pixels of 0..255.
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
             and file format.
     """
@@ -163,8 +164,8 @@ def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
         raise _DownloadError(str(error)) from error
     if found is None:
         raise ModelError(
-            f"--model {name}: open_clip has no such model; "
-            "take a name that `open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
+            f"--model {name}: open_clip has no such model; use a name that "
+            "`open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
         )
     if _needs_quick_gelu(name, config.pretrained):
         found["quick_gelu"] = True
@@ -226,7 +227,7 @@ class _Preprocess(BaseModel):
 
 
 class _ModelFile(BaseModel):
-    """An open_clip model config, as it lies beside weights on the hub."""
+    """An open_clip model config, as on the hub beside weights."""
 
     model_cfg: _ModelCfg
     preprocess_cfg: _Preprocess = _Preprocess()
@@ -275,8 +276,8 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
     random = config.pretrained == RANDOM_WEIGHTS
     if is_torchscript := _is_torchscript(config.pretrained):
         logger.warning(
-            "%s: is TorchScript, a program that runs here with your rights; take it from whom you "
-            "would take a program from, or convert it to .safetensors",
+            "%s: is TorchScript, a program that runs here with your rights; only use it if you "
+            "trust its source, or convert it to .safetensors",
             config.pretrained,
         )
     with torch.random.fork_rng(devices=[]):
@@ -335,8 +336,9 @@ def _cannot_download(config: ScoreConfig, problem: str | None) -> NotHereError:
     cause = f"are not in the cache, and {problem}" if problem else "can't be downloaded"
     model = "NAME" if config.model.startswith("hf-hub:") else config.model
     return NotHereError(
-        f"the weights of {config.model}{weights} {cause}; copy them here and pass --model {model} "
-        "--pretrained /path/to/weights.pt, or try --model compact, which comes with the package"
+        f"the weights of {config.model}{weights} {cause}; copy them here and pass --model "
+        f"{model} --pretrained /path/to/weights.pt, or try --model compact, which needs no "
+        "download"
     )
 
 
@@ -399,10 +401,10 @@ class _TextTower:
 
 
 def _normalisation(model: Any) -> tuple[Tensor, Tensor]:
-    """Return what pixels of 0..255 are multiplied with, and what is added then, shape (3, 1, 1).
+    """Return factor and summand for pixels of 0..255, each of shape (3, 1, 1).
 
-    Makes channels of 0..1 less the mean, over the standard deviation, that the model was trained
-    with.
+    They scale pixels to 0..1, subtract the mean of the model's training, and divide by the standard
+    deviation.
     """
     settings = open_clip.get_model_preprocess_cfg(model)
     mean, std = (torch.tensor(settings[key], dtype=torch.float64) for key in ("mean", "std"))

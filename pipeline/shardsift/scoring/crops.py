@@ -1,4 +1,4 @@
-"""The views of an image that are scored, and how those of many are cut at once.
+"""The scored views of images, and how the views of many images are cut at once.
 
 Plan `paper`: all 224x224 patches at stride 128, row by row, without padding (so a right or bottom
 margin under 128 px is not covered), then the whole image resized to 224x224. Plan `fast`: the same,
@@ -87,7 +87,7 @@ def resize_whole(image_HW3: Tensor) -> Tensor:
 
 
 def sample_axis(length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two source places of each target place, and how far it lies towards the second."""
+    """Return the two source positions of each target position, and the weight of the second."""
     place_S = (torch.arange(CROP_SIZE, device=device) + 0.5) * (length / CROP_SIZE) - 0.5
     place_S = place_S.clamp(min=0)
     first_S = place_S.long().clamp(max=length - 1)
@@ -133,9 +133,9 @@ class ImageGroup:
     """Images that went to the device together.
 
     Attributes:
-        counts: how many crops each image has.
-        crops: how many all of them have.
-        pixels_B: all images on the device, one behind the other, uint8.
+        counts: number of crops of each image.
+        crops: number of all crops.
+        pixels_B: all images on the device, concatenated, uint8.
     """
 
     def __init__(self, images: Sequence[RgbImage], plan: CropPlan, transfer: Transfer) -> None:
@@ -231,7 +231,7 @@ def send_in_groups(
 
 
 class _Axis(NamedTuple):
-    """Two source places of each target place, and how far it lies towards the second."""
+    """Two source positions of each target position, and the weight of the second."""
 
     place_2S: Places
     share_S: npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Choice of dtype and threads, and errors of GPUs as one line that says what to change."""
+"""Choice of dtype and threads, and errors of GPUs as one line with the next step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AMPERE = 8
 
 _OLD_DRIVER = (
     "NVIDIA's driver is too old for this torch ({torch}); update the driver, or install a torch "
-    "that is made for an older CUDA"
+    "for an older CUDA"
 )
 _REASONS = {
     "no kernel image": (
@@ -24,13 +24,11 @@ _REASONS = {
     "driver on your system is too old": _OLD_DRIVER,
     "driver version is insufficient": _OLD_DRIVER,
     "busy or unavailable": (
-        "another process has it for itself, or it is out of order; see `nvidia-smi`"
+        "another process uses it exclusively, or it is broken; see `nvidia-smi`"
     ),
-    "not compiled with CUDA": (
-        "this torch ({torch}) is made for CPUs; install one that is made for CUDA"
-    ),
+    "not compiled with CUDA": ("this torch ({torch}) is for CPUs; install one for CUDA"),
     "no NVIDIA driver": "no NVIDIA driver is installed here",
-    "No CUDA GPUs are available": "this process may use no GPU; see CUDA_VISIBLE_DEVICES",
+    "No CUDA GPUs are available": "this process may not use a GPU; see CUDA_VISIBLE_DEVICES",
     "invalid device ordinal": "this machine has {devices} GPUs, counted from 0",
 }
 """By what CUDA and torch say."""
@@ -72,13 +70,13 @@ def describe_gpus() -> tuple[list[str], str]:
     if gpus:
         return [*gpus, f"CUDA {torch.version.cuda}"], ""
     if torch.version.cuda is None and torch.version.hip is None:
-        return [], f"this torch ({torch.__version__}) is made for CPUs"
+        return [], f"this torch ({torch.__version__}) is for CPUs"
     return [], "no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides them"
 
 
 @contextmanager
 def explained(device: torch.device, batch_size: int | None = None) -> Generator[None]:
-    """Translate errors of a GPU in the block; errors of a CPU are left alone.
+    """Translate errors of a GPU in the block; errors of a CPU pass unchanged.
 
     Raises:
         DeviceError: in place of what torch raises.
@@ -95,8 +93,8 @@ def _reason(error: Exception, device: torch.device, batch_size: int | None) -> s
     if isinstance(error, torch.OutOfMemoryError):
         work = f"batches of {batch_size} crops" if batch_size else "this"
         return (
-            f"too little memory for {work}{_free_memory(device)}; lower --batch-size, or end what "
-            "else runs there"
+            f"too little memory for {work}{_free_memory(device)}; lower --batch-size, or end "
+            "other programs there"
         )
     said = str(error)
     for words, reason in _REASONS.items():

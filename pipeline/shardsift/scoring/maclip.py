@@ -41,8 +41,7 @@ def attribute_values(
 ) -> list[Tensor]:
     """Compute A attributes, each as `similarity_cue` does it, in 0..1, shape (N,).
 
-    `text_Q2D` holds the prompts of one attribute behind those of another, `pairs_A` how many pairs
-    each has.
+    `text_Q2D` holds the prompts of all attributes, `pairs_A` the number of pairs of each.
     """
     found_NQ = _probabilities(features_ND, text_Q2D, logit_scale)
     return [own_NP.mean(dim=-1) for own_NP in found_NQ.split(list(pairs_A), dim=-1)]

@@ -73,7 +73,7 @@ class ImageScorer(Protocol):
         ...
 
     def pin(self, memory: Bytes) -> Unpin:
-        """Make memory that images will lie in quick to copy from; return what undoes it."""
+        """Pin memory for images, for fast copies; return a function that undoes it."""
         ...
 
 
@@ -124,13 +124,13 @@ class Scorer:
             device: `cpu`, `cuda` or `cuda:N`. On a GPU, TF32 and autotuning of convolutions are
                 switched off in this process, so that scores are exact.
             batch_size: crops in one call of the encoder, rounded up to whole steps of it; by
-                default 64 on a CPU and 256 on a GPU. Scores change by rounding alone.
+                default 64 on a CPU and 256 on a GPU. Scores only change by rounding.
             loaded: the model and its attributes, if they have been loaded before.
 
         Raises:
             ConfigError: if a setting or an attribute can't be used.
             ModelError: if the weights can't be loaded.
-            DeviceError: if the device isn't there, lacks the dtype, or has too little memory.
+            DeviceError: if the device is missing, lacks the dtype, or has too little memory.
         """
         settings = {"pretrained": pretrained, "crops": crop_plan, "dtype": dtype}
         given = {name: value for name, value in settings.items() if value is not None}
@@ -188,12 +188,12 @@ class Scorer:
 
         Args:
             images: any iterable; may be longer than memory holds.
-            errors: `return` yields an `ImageError` in the place of the score of an image that
-                can't be read or decoded; `raise` raises the first.
+            errors: `return` yields an `ImageError` instead of the score of an image that can't be
+                read or decoded; `raise` raises it.
 
         Raises:
-            InputError: for a path at which nothing can be read, and for what is no image.
-            ImageError: for an image that is broken or missing; `code` says in what way.
+            InputError: for a path that can't be read, and for a value that isn't an image.
+            ImageError: for an image that is broken or missing, with a `code`.
             ConfigError: if `errors` is something else.
         """
         if errors not in get_args(Errors):
@@ -229,7 +229,7 @@ class Scorer:
             begin = 0
             while crop_counts and (end := begin + crop_counts[0]) <= scores_VN.shape[1]:
                 crop_counts.popleft()
-                whole = end - 1 - rest  # the last crop, which lies in this batch
+                whole = end - 1 - rest  # the last crop is in this batch
                 quality, q_sim, q_mag, w_sim, *_ = scores_VN[:, begin:end]
                 yield ImageScore(
                     per_crop=CropScores(
@@ -299,9 +299,9 @@ class Scorer:
         """Score one image, a list of images, or a batch of a data set with a column `image`.
 
         The result is a score, a list of scores, or columns: `quality`, `q_sim`, `q_mag`, `w_sim`
-        and attributes as float32, means over crops, and `embedding`, if it was asked for. Ray
-        Data's batches are returned with these columns, and Hugging Face's get these alone, which
-        `datasets.map(scorer, batched=True)` adds to its own.
+        and attributes as float32, means over crops, and `embedding` with `embeddings=True`. Ray
+        Data's batches are returned with these columns; for Hugging Face's, only these columns are
+        returned, which `datasets.map(scorer, batched=True)` adds.
 
         `errors` is that of `score`. With `return`, a batch has a column `error`, None or the code
         of the image's error, whose scores are NaN.

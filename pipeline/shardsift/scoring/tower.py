@@ -1,11 +1,12 @@
-"""A CLIP image tower made fast without changing what it computes.
+"""A CLIP image tower with the same results and fewer operations.
 
-Of convolutional towers, batch norms become part of the convolutions before them, attention pooling
-computes the one query that is used, and 16-bit arithmetic goes where it stays within the tolerance.
+In convolutional towers, batch norms are merged into the convolutions before them, attention pooling
+computes only the query that is used, and 16-bit arithmetic is used where it stays within the
+tolerance.
 
-On a GPU, ReLUs and additions become part of the convolutions, too: on an H200, in passes of their
-own, they take 43 % of the time of bfloat16 and a fifth of that of float32. Average pools take
-another fifth of bfloat16's. On CPUs all of it is 3 to 8 %, and torch has no public calls for it.
+On a GPU, ReLUs and additions are fused into the convolutions, too: on an H200, separate passes take
+    43 % of the time in bfloat16 and a fifth in float32. Average pools take another fifth in
+    bfloat16. On CPUs, all of these are 3 to 8 %, and torch has no public calls to fuse them.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.
@@ -74,7 +75,7 @@ class ActivatedConvolution(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """A bottleneck of CLIP's ResNet with folded batch norms. May overwrite what it is given."""
+    """A bottleneck of CLIP's ResNet with folded batch norms. May overwrite its input."""
 
     def __init__(self, bottleneck: nn.Module, kernels: Kernels) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ def if_they_work(kernels: Kernels, device: torch.device) -> Kernels | None:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        logger.warning("convolutions go without their ReLU, which is slower: %s", error)
+        logger.warning("ReLUs can't be fused into convolutions, which is slower: %s", error)
         return None
     return kernels
 

@@ -68,9 +68,9 @@ _FOR_EVERY_CONTEXT = 1
 
 
 class PinnedMemory:
-    """Memory that a GPU may copy from by itself. Threads may share it.
+    """Pinned memory, from which a GPU copies directly. Threads may share it.
 
-    Nobody writes into an image that lies there while it is in use.
+    Images in it aren't overwritten while they are in use.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -217,7 +217,11 @@ def record(compute: Compute, example: Tensor) -> Compute | None:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        logger.warning("batches are launched step by step, which keeps a core busy: %s", error)
+        logger.warning(
+            "batches can't be recorded, and each operation is launched separately, "
+            "which is slower: %s",
+            error,
+        )
         return None
 
 

@@ -21,7 +21,8 @@ from shardsift.scoring.scorer import Scorer
 
 _PICTURES = 4
 _TOLERANCE: dict[Dtype, float] = {"float32": 0.001, "bfloat16": 0.1, "float16": 0.1}
-"""Five times what was seen, and of scores as of features: what is broken is off by far more."""
+"""Five times the measured differences, for scores and features; broken devices differ by far more.
+"""
 
 Values = npt.NDArray[np.float32]
 
@@ -35,7 +36,7 @@ class WarmUp:
 
 
 def rehearse(config: ScoreConfig, model: ClipModel) -> WarmUp:
-    """Find out what the warm-up has to give. Raises ModelError if the model can't encode it."""
+    """Compute the warm-up's expected results. Raises ModelError if the model can't encode it."""
     scorer = Scorer(config.model_copy(update={"dtype": "float32"}), loaded=model)
     try:
         return WarmUp(features_KD=_features(scorer), qualities_K=_qualities(scorer, _PICTURES))
@@ -51,13 +52,13 @@ def warm_up(scorer: Scorer, expected: WarmUp) -> None:
     """Score a full batch of pictures whose features and qualities are known.
 
     Raises:
-        DeviceError: if one isn't finite, or far from what is expected.
+        DeviceError: if one isn't finite, or far from the expected value.
     """
     features_KD, qualities = _features(scorer), _qualities(scorer, scorer.batch_size)
     dtype = scorer.config.decided_dtype
     if not (np.isfinite(features_KD).all() and np.isfinite(qualities).all()):
         raise DeviceError(
-            f"{scorer.config.model} gives values that are not finite in {dtype}; take another "
+            f"{scorer.config.model} gives values that are not finite in {dtype}; choose another "
             "--dtype, or other weights"
         )
     lengths_K = np.linalg.norm(expected.features_KD, axis=1)
@@ -66,7 +67,7 @@ def warm_up(scorer: Scorer, expected: WarmUp) -> None:
     farthest = float(max(off_K.max(), off.max()))
     if farthest > _TOLERANCE[dtype]:
         raise DeviceError(
-            f"features or scores are {farthest:.2g} off those of a CPU, in {dtype}, where "
+            f"features or scores differ by {farthest:.2g} from a CPU's, in {dtype}, where "
             f"{_TOLERANCE[dtype] / 5:g} is usual: this device or its driver is broken"
         )
 

@@ -26,7 +26,7 @@ def with_default_weights(config: ScoreConfig) -> ScoreConfig:
     """
     if config.model == BUNDLED_MODEL:
         if config.pretrained is not None:
-            raise ModelError(f"--model {BUNDLED_MODEL} has its own weights; leave --pretrained out")
+            raise ModelError(f"--model {BUNDLED_MODEL} has its own weights; omit --pretrained")
         files = _BUNDLED_FOLDER / "config.json", _BUNDLED_FOLDER / "weights.safetensors"
         model, pretrained = map(str, files)
         return config.model_copy(update={"model": model, "pretrained": pretrained})

@@ -52,21 +52,21 @@ def _refuse(name: str, problems: Iterator[str]) -> None:
 def _folder_problems(part: str) -> Iterator[str]:
     yield from _problems(part, part)
     if part.endswith(ANNOTATION_SUFFIX):
-        yield f"a folder {part} would be taken for a file"
+        yield f"a folder {part} looks like a Parquet file"
     column, equals, _ = part.partition("=")
     known = column.lower()
     if equals and (known in _COLUMNS or known.startswith(ATTRIBUTE_PREFIX)):
-        yield f"readers take a folder {part} for a column {column}, and annotations have one"
+        yield f"readers would read the folder {part} as a column {column}, which annotations have"
 
 
 def _problems(part: str, written: str) -> Iterator[str]:
-    """Yield what is wrong with a part; `written` is what it is called below the output."""
+    """Yield problems of a part of a name; `written` is its name below the output."""
     if part != part.encode(errors="replace").decode():
         yield "it isn't UTF-8"
     elif not part or unquote(part) in (".", ".."):
-        yield "a part that is empty, . or .. may lead elsewhere"
+        yield "a part that is empty, . or .. is ambiguous"
     elif part.startswith((OWN_PREFIX, ".")):
-        yield f"readers of annotations skip what begins with {part[0]}, as our own files do"
+        yield f"readers of annotations skip names that begin with {part[0]}"
     elif not part.isprintable():
         yield "it has control characters"
     elif len(written.encode()) > _MOST_BYTES:

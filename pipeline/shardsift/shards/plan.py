@@ -18,7 +18,7 @@ from shardsift.storage.finding import absolute_pattern, expand
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardPlan:
-    """The shards of a run: iterating it looks them up anew, so a million are never in memory.
+    """The shards of a run; iterating lists them again, so a million are never in memory.
 
     `root` is the folder that shard names are relative to, `folders` are those that hold shards
     themselves, `count` is the number of different shards, `probes` are a few of them.
@@ -51,7 +51,7 @@ class ShardPlan:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 
     def check_case(self) -> None:
-        """Refuse shards whose names differ in case alone, for an output that ignores case.
+        """Refuse shards whose names only differ in case, for an output that ignores case.
 
         Raises:
             InputError: which names both.
@@ -74,17 +74,17 @@ class ShardPlan:
         return f"{self.root}/".startswith(f"{root.rstrip('/')}/")
 
     def below(self, root: str) -> ShardPlan:
-        """Name the same shards from a folder further up, as an earlier run named them.
+        """Return the same shards with names relative to a folder further up, as in an earlier run.
 
         Raises:
-            OutputError: if the shards don't lie below it.
+            OutputError: if the shards aren't below it.
             InputError: if a shard can't have such a name.
         """
         if not self.lies_below(root):
             raise OutputError(
-                f"the output holds annotations of shards below {root}, these lie in {self.root}; "
-                "choose another --output, or --overwrite to replace its annotations; if the corpus "
-                "has moved there, name its folder and --rescore changed"
+                f"the output has annotations of shards below {root}, but these are in "
+                f"{self.root}; choose another --output, or --overwrite; if the corpus has moved "
+                "there, name its folder and pass --rescore changed"
             )
         _check_folders(root, self.folders)
         return replace(self, root=root)
@@ -100,9 +100,9 @@ _NUMBERS = r"[0-9_.-]*\.tar$"
 def prefix_pattern(shards: Iterable[str]) -> str:
     """Return the pattern to remove from shards' names, so that groups of shards remain.
 
-    What remains is a shard's folder; else, if all lie in one, its name without the numbers at its
-    end; and if names are alike but for these, too, all shards are one group. The pattern means the
-    same to Python and to DuckDB's `regexp_replace`.
+    What remains is a shard's folder; if all are in one folder, the name without the numbers at its
+    end; if these are equal, too, all shards are one group. The pattern means the same to Python and
+    to DuckDB's `regexp_replace`.
     """
     shards = list(shards)
     patterns = (_BEHIND_FOLDER, _NUMBERS)
@@ -123,8 +123,8 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
     """Find all shards and the deepest folder that holds them.
 
     Raises:
-        InputError: if there is no shard, the shards lie on several storages, or one has a name that
-            its annotation couldn't be found by.
+        InputError: if there is no shard, the shards are on several storages, or the annotation of
+            one couldn't be found by its name.
     """
     patterns = tuple(patterns)
     folders: set[str] = set()
@@ -151,10 +151,9 @@ def plan_shards(patterns: Iterable[str]) -> ShardPlan:
 
 
 def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
-    """Plan the shards of a run whose `root` has become another folder.
+    """Plan the shards of a run whose `root` has moved to another folder.
 
-    They are those of its `inputs` that are there, and have the names that they had. Raises as
-    `plan_shards`.
+    These are the existing ones of its `inputs`, with unchanged names. Raises as `plan_shards`.
     """
     there = absolute(folder).rstrip("/")
     inside = f"{root.rstrip('/')}/"
@@ -180,7 +179,7 @@ def _exists(task: ShardTask) -> bool:
 def _shared_folder(root: str, folder: str) -> str:
     while not f"{folder}/".startswith(f"{root}/"):
         if not root or root.endswith(":/"):
-            raise InputError(f"{folder}: lies on another storage than other shards of this run")
+            raise InputError(f"{folder}: is on another storage than other shards of this run")
         root = root.rpartition("/")[0]
     return root
 

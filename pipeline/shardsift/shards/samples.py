@@ -1,12 +1,12 @@
 """A shard's location to a stream of samples.
 
 Keys follow webdataset: up to the first dot after the last slash, extensions in lower case,
-neighbouring files of one key make a sample. Unlike webdataset, a shard that ends early, or goes on
-behind its end, is an error and not a shorter shard.
+neighbouring files of one key make a sample. Unlike in webdataset, a shard that is truncated, or has
+data after its end, is an error and not a shorter shard.
 
-The tar is read front to back, once, and only images and `.json` files are loaded: memory is
-bounded by one sample and some 100 bytes for each key, whatever the size of the other files in the
-shard. A tar may be gzip'd; its images then have no place of their own in the file.
+The tar is read front to back, once, and only images and `.json` files are loaded: memory is bounded
+by one sample and about 100 bytes for each key, whatever the size of other files. A tar may be
+compressed by gzip; its images then have no place in the file.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 def read_samples(
     url: str, shard: str | None = None, passed_over: Counter[str] | None = None
 ) -> Iterator[Sample]:
-    """Stream the samples of a tar, in the order of the tar; count what is passed over.
+    """Stream the samples of a tar in its order; count images without a row.
 
     Raises:
-        ShardError: if the tar can't be opened, isn't a tar, is cut short or damaged; samples
-            before that place have been yielded already, and it says how many. `shard` is the name
-            used in it.
+        ShardError: if the tar can't be opened, isn't a tar, or is truncated or damaged. Samples
+            before that place have been yielded already; the message has their number, and calls the
+            tar `shard`.
     """
     shard = shard or url
     samples = 0

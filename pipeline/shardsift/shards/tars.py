@@ -31,7 +31,7 @@ _SIZE, _SUM = slice(124, 136), slice(148, 156)
 
 _CUT = "unexpected end of data"
 _SHOWN = 24
-"""Bytes of a file that is no tar, for people to see what it is."""
+"""First bytes of a file that isn't a tar, for the message."""
 
 _PLAIN_HEADER = re.compile(
     rb"(?P<name>[^\0].{99})"
@@ -59,18 +59,17 @@ SizeT = TypeVar("SizeT", int, NDArray[np.int64])
 class Member(NamedTuple):
     """A regular file of a tar: its headers, its content, and the zeros that fill its last block.
 
-    `begin`, `data` and `end` are places in the tar, unpacked if it is gzip'd.
+    `begin`, `data` and `end` are positions in the tar, after decompression.
 
     Attributes:
         raw_name: as in the tar.
-        headers: all of the file's, one behind the other.
-        is_plain: it may get another size: it isn't sparse, and no pax header holds its size.
-        is_sparse: it may have far more bytes than the tar.
-        offset: where its content begins in the tar's file; None if it doesn't lie there in one
-            piece.
-        read: returns its content, as long as no other member was drawn. Raises TarError if it ends
-            early, or what reading raises.
-        read_blocks: returns what stands in the tar from `data` to `end`, in the same way.
+        headers: all headers of the file, concatenated.
+        is_plain: true if its size may be changed: it isn't sparse, and no pax header has its size.
+        is_sparse: true if it may have far more bytes than the tar.
+        offset: begin of its content in the tar's file; None if it isn't there in one piece.
+        read: returns its content, until the next member is requested. Raises TarError if it ends
+            early, and errors of reading.
+        read_blocks: returns the bytes of the tar from `data` to `end`, in the same way.
     """
 
     raw_name: bytes
@@ -104,17 +103,17 @@ def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Me
     yield from _members(reader, passed_over)
     end = reader.tell() - len(reader.last_read)
     if len(reader.last_read) < BLOCK:
-        raise EOFError(f"cut short: ends at byte {end} without an end-of-archive marker")
+        raise EOFError(f"truncated: ends at byte {end} without an end-of-archive marker")
     if reader.last_read.strip(b"\0"):
         raise tarfile.ReadError(f"damaged header at byte {end}")
     rest = reader.take(BLOCK)
     if len(rest) < BLOCK:
-        raise EOFError("cut short: half of the end-of-archive marker is missing")
+        raise EOFError("truncated: half of the end-of-archive marker is missing")
     while rest:
         if rest.strip(b"\0"):
             raise tarfile.ReadError(
-                f"goes on behind its end-of-archive marker at byte {end}; "
-                "if tars were joined with cat, split them or use `tar --concatenate`"
+                f"has data after its end-of-archive marker at byte {end}; if tars were joined "
+                "with cat, split them or use `tar --concatenate`"
             )
         rest = reader.take(_MAX_HEADER_BYTES)
 
@@ -122,7 +121,7 @@ def read_members(file: BufferedReader, passed_over: Counter[str]) -> Iterator[Me
 def members_in(piece: BytesIO, begin: int, stop: int) -> Iterator[Member]:
     """Yield the regular files of a piece of a tar whose headers begin before a place.
 
-    The content of the last one may lie behind the end of the piece. Raises TarError for what is no
+    The content of the last one may be beyond the end of the piece. Raises TarError for an invalid
     header.
     """
     piece.seek(begin)
@@ -149,7 +148,7 @@ def _members(
 
 
 def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
-    """Return what a tar holds if it is gzip'd, else the tar itself."""
+    """Return the decompressed tar if it is compressed by gzip, else the tar itself."""
     begin = file.peek(BLOCK)
     # The first name in a tar may begin with these bytes, too.
     is_gzipped = begin.startswith(_GZIP) and begin[257:262] != b"ustar"
@@ -157,11 +156,11 @@ def unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
 
 
 class _ForwardReader:
-    """A file for `tarfile` that is read forward only.
+    """A file for `tarfile` that is only read forward.
 
-    Remembers the last block that was read, which tells how the archive ended: `tarfile` stops in
-    silence at a cut or a damaged header just as at the end-of-archive marker. Also keeps the bytes
-    of the headers at hand.
+    Keeps the last block, which shows how the archive ended: `tarfile` silently stops at a
+        truncation or a damaged header as at the end-of-archive marker. Also keeps the bytes of the
+        current headers.
     """
 
     def __init__(
@@ -217,7 +216,7 @@ class _ForwardReader:
         return data
 
     def go_to_header(self, position: int) -> None:
-        """Skip what is left of a file, as tarfile does, which then looks at the byte before."""
+        """Skip the rest of a file, as tarfile does, which then reads the byte before."""
         if position != self._position:
             self.seek(position - 1)
             if not self.take(1):
@@ -314,7 +313,7 @@ class _OtherHeaders:
         return info
 
     def member(self, info: tarfile.TarInfo, begin: int) -> Member | None:
-        """Return what was read, if it is a regular file."""
+        """Return the member, if it is a regular file."""
         if not info.isreg():
             return None
         in_one_piece = not (info.issparse() or self._reader.is_gzipped)

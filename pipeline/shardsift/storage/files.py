@@ -1,6 +1,6 @@
 """Files by location: read, commit, list, identify, and read in ranges.
 
-A reader never sees half a file: what is committed appears at once or not at all.
+A reader never sees half a file: a committed file appears as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from shardsift.storage.remote import (
 )
 
 PAGE_ATTEMPTS = 3
-"""A listing of a million files is a thousand pages: one that fails mustn't repeat them all."""
+"""A listing of a million files has a thousand pages; a failed one mustn't repeat them all."""
 
 ResultT = TypeVar("ResultT")
 
@@ -73,8 +73,8 @@ def locate(url: str, s3_attempts: int = 1) -> tuple[Any, str]:
             f"{url}: s3:// URLs take no login; "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
         )
-    # botocore and s3fs try five times each, one inside the other: a store that is down would be
-    # asked 150 times. Our own patience is enough, and it alone says in the log that it waits.
+    # botocore and s3fs each try five times, nested, so a store that is down would get 150 requests.
+    # Our own retries are enough, and only they log that they wait.
     configured = fsspec_config.get("s3", {}).get("config_kwargs", {})
     attempts = {"retries": {"total_max_attempts": s3_attempts}}
     filesystem, path = _open(url, config_kwargs={**configured, **attempts})
@@ -128,7 +128,7 @@ def pattern_of(glob: str) -> re.Pattern[str]:
 
 
 def place_of(location: str, error: Exception) -> str:
-    """Name the file that an error is about if it isn't what was asked for, but deep below."""
+    """Return the path of an error, if it is below the location that was asked for."""
     name = getattr(error, "filename", None)
     if not isinstance(name, str) or name.endswith(location.lstrip("@").rstrip("/")):
         return ""
@@ -162,7 +162,7 @@ def join(folder: str, name: str) -> str:
 def open_read(url: str) -> io.BufferedReader:
     """Open for reading with a bounded read-ahead; the caller closes it. Raises OSError.
 
-    A remote read that breaks goes on where it broke.
+    A remote read that breaks continues where it broke.
     """
     filesystem, path = locate(url)
     if is_local(filesystem):
@@ -237,7 +237,7 @@ def modified(url: str) -> datetime | None:
 
 
 def commit(url: str, data: bytes, guard: Guard = no_guard) -> None:
-    """Make `data` appear at `url` at once, replacing what was there, unless `guard` raises.
+    """Write `data` to `url` as a whole, replacing an earlier file, unless `guard` raises.
 
     Local: a temporary name, fsync, rename. Object store: one PUT. Raises OSError.
     """
@@ -361,12 +361,12 @@ def followed(place: str, flag: str) -> str:
         InputError: if it does; it has to be named by a flag.
     """
     if "::" in place or place.startswith("reference:"):
-        raise InputError(f"{place}: isn't followed, for a record alone names it; name it: {flag}")
+        raise InputError(f"{place}: isn't opened, as only a record names it; pass it to {flag}")
     return place
 
 
 def lies_in(location: str, folder: str) -> bool:
-    """Return whether a location is an absolute folder or lies below it; links are followed."""
+    """Return whether a location is an absolute folder or below it; links are followed."""
     places = absolute(location), folder
     target, source = (p if "://" in p else os.path.realpath(p) for p in places)
     return f"{target.rstrip('/')}/".startswith(f"{source.rstrip('/')}/")
@@ -378,7 +378,7 @@ class Ranges:
 
     Attributes:
         read_into: fills memory from an offset, returns the number of bytes, raises OSError.
-        announce: is told offset and size some time before a read, which is quicker then on a disk.
+        announce: called with offset and size some time before a read, for read-ahead from a disk.
         gap: ranges closer than this number of bytes are read as one.
         threads: number of reads at a time.
         in_piece: ranges that a thread reads one after the other.

@@ -32,7 +32,7 @@ from shardsift.storage.local import walk
 def expand(patterns: Iterable[str]) -> Iterator[str]:
     """Yield shard locations for paths, globs, `{000..123}` braces, `@list.txt` and folders.
 
-    A shard's name ends in `.tar`; anything else without a wildcard is taken for a folder.
+    A shard's name ends in `.tar`; other names without a wildcard are folders.
 
     Lazy: a million shards named by braces or a list are never held in memory at once.
 
@@ -99,8 +99,8 @@ def _is_glob(name: str) -> bool:
 def _refuse_presigned(url: str) -> None:
     if url.startswith(("http://", "https://")) and redact(url).endswith("?…"):
         raise InputError(
-            f"{url}: a presigned URL can't be a shard, for its signature would stand in "
-            "every annotation; log in instead"
+            f"{url}: a presigned URL can't be a shard, as every annotation would contain its "
+            "signature; use credentials instead"
         )
 
 
@@ -123,9 +123,8 @@ def _glob(pattern: str) -> Iterator[str]:
         if is_local(filesystem):
             found = sorted(_glob_local(path))
         else:
-            # fsspec takes a folder that it can't list for an empty one, and shards would go missing
-            # in silence. With `**` s3fs lists by another way, which raises by itself and knows no
-            # `on_error`.
+            # fsspec treats a folder that it can't list as empty, so shards would silently be
+            # missing. With `**`, s3fs lists in another way, which raises, and has no `on_error`.
             walks = pattern.startswith(S3_PROTOCOLS) and "**" not in pattern
             options = {"on_error": "raise"} if walks else {}
             found = ask(filesystem, pattern, lambda: sorted(filesystem.glob(path, **options)))
@@ -134,8 +133,8 @@ def _glob(pattern: str) -> Iterator[str]:
     for name in found:
         if not name.endswith(SHARD_SUFFIX):
             raise InputError(
-                f"{pattern}: matches {name}, which is no {SHARD_SUFFIX}; write a "
-                f"pattern that ends in {SHARD_SUFFIX}, or name a folder"
+                f"{pattern}: matches {name}, which is not a {SHARD_SUFFIX}; write a pattern that "
+                f"ends in {SHARD_SUFFIX}, or name a folder"
             )
         yield with_protocol(filesystem, name)
 
@@ -169,7 +168,7 @@ def _shards_below(location: str) -> Iterator[str]:
 
 @contextmanager
 def _finding(location: str) -> Generator[None]:
-    """Turn what goes wrong in finding shards into an InputError that names what was asked for."""
+    """Translate errors of listing into an InputError that names the requested location."""
     try:
         yield
     except (OSError, ImportError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The lock of an output folder: `_running.json`, kept fresh while a run lasts.
+"""The lock of an output folder: `_running.json`, renewed while a run lasts.
 
 It keeps two commands from writing into one folder. A command that paused so long that it counted
 as dead checks the lock before each commit, and writes nothing afterwards. Not every object store
@@ -44,8 +44,8 @@ logger: Final = logging.getLogger(__name__)
 class Holder(Document):
     """Content of `_running.json`: the command that writes here; `beat` counts up.
 
-    `process` is None if its system doesn't tell which process is which. One that was `forced`
-    writes beside another, which goes on.
+    `process` is None if the system can't identify processes. A `forced` command writes beside
+    another one, which continues.
     """
 
     run: str
@@ -96,7 +96,7 @@ class Lease:
         self._seen = _now()
 
     def share(self) -> None:
-        """Go on beside a forced command, whatever becomes of `_running.json`."""
+        """Continue beside a forced command, and ignore `_running.json` from now on."""
         self._is_shared = True
 
     def guard(self) -> None:
@@ -112,8 +112,8 @@ class Lease:
             self.share()
         elif holder is None or holder.run != self.mine.run:
             raise OutputError(
-                f"{self.folder}: another command has taken it over while this one stood still; "
-                "what that one wrote is kept"
+                f"{self.folder}: another command took it over while this one stood still, and "
+                "its files are kept"
             )
         self.confirm()
 
@@ -182,8 +182,8 @@ def _take(lease: Lease, beat_seconds: float) -> None:
 def _refusal(folder: str, holder: Holder | None) -> OutputError:
     who = f"process {holder.pid} on {holder.host}" if holder else "it has just ended"
     return OutputError(
-        f"{folder}: another command ({who}) writes here; wait for it, or stop it "
-        "(`score` and `reshard` go on beside it with --force)"
+        f"{folder}: another command ({who}) writes here; wait for it, or stop it (with --force, "
+        "`score` and `reshard` continue beside it)"
     )
 
 
@@ -193,7 +193,7 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
         return runs
     patience = _MISSED_BEATS * beat_seconds
     logger.warning(
-        "%s: a command on %s has written here; watching for %.0f s whether it still does",
+        "%s: a command on %s has written here; waiting up to %.0f s for a sign of life",
         *(folder, holder.host, patience),
     )
     sleep(patience)
@@ -202,7 +202,7 @@ def _is_alive(folder: str, holder: Holder, beat_seconds: float) -> bool:
 
 
 def _now() -> float:
-    """Return seconds on a clock that goes on while the machine sleeps."""
+    """Return seconds of a clock that also counts while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -222,7 +222,7 @@ def _beat(lease: Lease, ended: threading.Event) -> None:
             _write(lease.folder, lease.mine.model_copy(update={"beat": beat}))
             lease.confirm()
         except OutputError as error:  # if the store is gone, the run's own writes raise
-            logger.warning("%s can't be kept fresh: %s", RUNNING, error)
+            logger.warning("%s can't be renewed: %s", RUNNING, error)
 
 
 def _read(folder: str) -> Holder | None:
@@ -233,8 +233,7 @@ def _read(folder: str) -> Holder | None:
         return None
     except (OSError, DocumentError) as error:
         raise OutputError(
-            f"{location}: can't be told from it whether a command writes here "
-            f"({reason(error)}); if none does, delete it"
+            f"{location}: can't be read ({reason(error)}); if no command writes here, delete it"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Local files that appear at once or not at all, and what processes that ended left behind.
+"""Local files that appear as a whole or not at all, and cleaning up after ended processes.
 
-A pid alone says nothing: containers have pids of their own, and the kernel gives old ones out
-again. With the machine's boot, the pid namespace and the time of its start a process is told apart
-from every other one. Only Linux tells all of that.
+A pid doesn't identify a process: containers have pids of their own, and the kernel reuses them.
+    Together with the machine's boot id, the pid namespace and the start time it does. Only Linux
+    has all of these.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ _EARLY_BYTES: Final = 8 << 20
 
 
 Guard = Callable[[], None]
-"""Raises if a file mustn't appear, for its folder is somebody else's by now."""
+"""Raises if the file mustn't be committed, as another command has taken over its folder."""
 
 
 def no_guard() -> None:
@@ -109,7 +109,7 @@ def open_regular(path: str) -> io.BufferedReader:
     Raises OSError.
     """
     if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):  # noqa: PTH116
-        raise OSError(errno.EINVAL, "is a pipe, socket or device, and no file", path)
+        raise OSError(errno.EINVAL, "is a pipe, socket or device, not a file", path)
     return Path(path).open("rb")
 
 
@@ -162,7 +162,7 @@ def walk(folder: str, depth: int | None = None) -> Iterator[os.DirEntry[str]]:
     """Yield all files and folders below a folder, links followed; `depth` 1 is the folder's own.
 
     Raises:
-        OSError: for a folder that can't be listed, and for a link to a folder that it lies in.
+        OSError: for a folder that can't be listed, and for a link to a folder that contains it.
     """
     return _walk(folder, depth, ())
 
@@ -179,14 +179,14 @@ def _walk(folder: str, depth: int | None, came_from: tuple[str, ...]) -> Iterato
                 places = (*came_from, os.path.realpath(folder))
                 target = os.path.realpath(entry.path)
                 if any(f"{place}/".startswith(f"{target}/") for place in places):
-                    problem = "is a link to a folder that it lies in"
+                    problem = "is a link to a folder that contains it"
                     raise OSError(errno.ELOOP, problem, entry.path)
             with suppress(FileNotFoundError):  # deleted meanwhile
                 yield from _walk(entry.path, None if depth is None else depth - 1, places)
 
 
 def behind_links(folder: Path, names: Iterable[str]) -> set[str]:
-    """Return those of the names below a folder that are symbolic links, or lie behind one."""
+    """Return the names below a folder that are symbolic links, or are below a linked folder."""
     known: dict[Path, bool] = {folder: False}
 
     def is_behind(path: Path) -> bool:
@@ -304,7 +304,7 @@ def out_of_scratch(problem: str) -> WriteError | None:
     signs = ("max_temp_directory_size", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
     if not any(sign in problem for sign in (*signs, os.strerror(errno.EFBIG))):
         return None
-    return _full("no space is left for what doesn't fit the memory")
+    return _full("no space is left for data that doesn't fit into memory")
 
 
 def _full(problem: str) -> WriteError:

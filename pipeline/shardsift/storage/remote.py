@@ -46,7 +46,7 @@ BACKOFF = Backoff()
 """Some half a minute of waiting, over six tries, before a store counts as gone."""
 
 READ_BLOCK_BYTES = 8 << 20
-"""One request of a read, and what is asked for again at most when it breaks."""
+"""Bytes of one request, and so the most that is fetched again after a break."""
 
 _SMALLEST_BLOCK_BYTES = 256 << 10
 
@@ -194,11 +194,11 @@ class PlacedReader(io.RawIOBase):
 
 
 class ResumingReader(PlacedReader):
-    """A remote file that goes on at the byte where a read broke, as long as it is the same file.
+    """A remote file that continues at the byte where a read broke, as long as it is the same file.
 
-    Nothing is kept but the position: a block that broke in its middle is asked for again, so the
-    caller gets every byte once. Where a block breaks twice at one byte, smaller ones are asked
-    for, so that a line which never carries eight megabytes carries them in pieces.
+    Only the position is kept: a block that broke is requested again, so the caller gets every byte
+        once. If a block breaks twice at the same byte, smaller ones are requested, for connections
+        that never last for 8 MB.
     """
 
     def __init__(self, filesystem: Any, path: str, name: str, like: Self | None = None) -> None:
@@ -319,7 +319,7 @@ class AheadReader(PlacedReader):
         self._blocks: deque[tuple[int, Future[bytes]]] = deque()
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill what the block here can fill. Raises OSError, if it was asked for often enough."""
+        """Fill the buffer from the current block. Raises OSError after the last attempt."""
         memory = memoryview(buffer).cast("B")
         if not memory or self._position >= self._end:
             return 0
@@ -330,7 +330,7 @@ class AheadReader(PlacedReader):
         return len(data)
 
     def close(self) -> None:
-        """Wait for what is under way, and close all readers."""
+        """Wait for pending reads, and close all readers."""
         if self.closed:
             return
         self._pool.shutdown(cancel_futures=True)

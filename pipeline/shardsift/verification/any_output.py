@@ -27,7 +27,7 @@ class Verified(Findings):
 
     Attributes:
         url: the output that was verified.
-        again: the command that makes again what is wrong; empty if there is none.
+        again: the command that makes damaged files again; empty if there is none.
         deleted: names of files that were deleted, with `repair`.
     """
 
@@ -42,10 +42,10 @@ class Verified(Findings):
 
 
 def verify_output(config: VerifyConfig, display: Display) -> Verified:
-    """Verify an output, and repair it if that is asked for.
+    """Verify an output, and with `repair`, repair it.
 
     Raises:
-        UserError: if there is no output, or one that can't be read.
+        UserError: if there is no output, or it can't be read.
     """
     folder = RunFolder(config.output)
     if folder.is_held:
@@ -64,7 +64,7 @@ def verify_output(config: VerifyConfig, display: Display) -> Verified:
 
 
 def _verify(config: VerifyConfig, folder: RunFolder, track: Track) -> tuple[Findings, str]:
-    """Verify an output; also return the command that makes again what is wrong."""
+    """Verify an output; also return the command that makes damaged files again."""
     if FILTER_RECORD in folder.files:
         return verify_filtered(folder, track), ""
     if RESHARD_RECORD in folder.files:

@@ -44,9 +44,9 @@ class Findings:
     """Result of a verification.
 
     Attributes:
-        counts: how much was looked at, by its name.
-        given_up: how many shards are recorded as failed.
-        unchecked: what couldn't be compared, and why.
+        counts: numbers of checked things, by name.
+        given_up: number of shards recorded as failed.
+        unchecked: things that couldn't be checked, with reasons.
     """
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
@@ -65,10 +65,10 @@ def walk(
     total: int,
     threads: int,
 ) -> Iterator[FoundT]:
-    """Check items by many threads, and yield what is found of sound ones, in their order.
+    """Check items by many threads, and yield the results of sound ones, in their order.
 
-    `check` raises Unsound for an item that isn't, of which `wrong` makes a problem. Raises
-    OutputError if a file can't be fetched, which says nothing about the file.
+    `check` raises Unsound for a bad item, which `wrong` turns into a problem. Raises OutputError if
+    a file can't be fetched, which is not a problem of the file.
     """
 
     def look(item: ItemT) -> FoundT | Problem:
@@ -88,9 +88,9 @@ def walk(
 
 
 def repair(folder: RunFolder, problems: Iterable[Problem]) -> list[str]:
-    """Delete what is damaged, stale or left over, so that the next run makes it again.
+    """Delete damaged, stale and left-over files, so that the next run makes them again.
 
-    Return the names of what was deleted. Raises OutputError if a command writes into the folder.
+    Return the names of deleted files. Raises OutputError if a command writes into the folder.
     """
     problems = list(problems)
     names = {name for problem in problems for name in problem.deletes}
@@ -138,6 +138,6 @@ def unfinished(command: str) -> Problem:
     """Problem: the run never finished."""
     return Problem(
         place=SUMMARY,
-        trouble="is missing: no run has come to its end here",
+        trouble="is missing: the run hasn't finished",
         remedy=f"run the same {command} command again",
     )

@@ -1,4 +1,4 @@
-"""Proof that keep-lists are what a filter wrote, of the annotations that it names."""
+"""Checks that keep-lists are unchanged, and belong to the annotations that the filter names."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ _AGAIN = "--repair, then run the same reshard command again"
 def verify_reshard(
     folder: ReshardFolder, sources: str | None = None, track: Track = no_track
 ) -> Findings:
-    """Check plan, counts and every byte; `sources` is where the source shards lie by now.
+    """Check plan, counts and every byte; `sources` is the new folder of the source shards.
 
     Raises:
-        OutputError: if record and plan don't tell what should be here.
+        OutputError: if record and plan can't be read.
     """
     found = Findings()
     record = folder.read_record()

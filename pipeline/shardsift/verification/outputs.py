@@ -96,7 +96,7 @@ class Claim:
         return "ask" if self.record.sources else "score"
 
     def embeddings_of(self, task: ShardTask) -> set[str]:
-        """Name the embeddings that lie beside a file."""
+        """Return the names of the embeddings of a file."""
         towers = self.record.embeddings
         return {embeddings_name(task.annotation, tower) for tower in towers} & self.folder.files
 
@@ -112,10 +112,10 @@ class _Shard:
 
 
 def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
-    """Find what an output should hold: `shards`, else the inputs that its run recorded.
+    """Find the shards that an output should hold: `shards`, else the recorded inputs.
 
     Raises:
-        OutputError: if the folder is no output of Shardsift.
+        OutputError: if the folder is not an output of Shardsift.
         InputError: if the shards can't be found.
     """
     folder = OutputFolder(output)
@@ -144,7 +144,7 @@ def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) ->
 
 
 def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
-    """Plan the given shards, else those of the run; one folder elsewhere is where they lie now."""
+    """Plan the given shards, else those of the run; a single folder is the new location."""
     try:
         plan = plan_shards(shards or record.patterns())
     except InputError as error:
@@ -156,8 +156,8 @@ def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> Sha
     if folder := lone_folder(shards):
         return output.plan_moved_to(folder)
     raise InputError(
-        f"the run's shards lay below {record.root}, these lie in {plan.root}; if they have moved, "
-        "name their folder alone: --shards DIR"
+        f"the run's shards were below {record.root}, but these are in {plan.root}; if they have "
+        "moved, name only their folder: --shards DIR"
     )
 
 

@@ -130,6 +130,6 @@ def test_nothing_is_committed_once_the_output_is_anothers(tmp_path: Path) -> Non
     with held(str(out)) as lease:
         edit_json(out / "_running.json", run="another")
         late = pickle.loads(pickle.dumps(lease))  # noqa: S301  # as actors get it
-        with pytest.raises(ShardError, match="another command has taken it over"):
+        with pytest.raises(ShardError, match="another command took it over"):
             annotate(task, FakeScorer(), str(out), lease=late)
     assert [path.name for path in out.iterdir()] == ["_running.json"]

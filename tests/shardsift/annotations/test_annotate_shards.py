@@ -88,7 +88,7 @@ def test_an_output_that_goes_away_meanwhile_is_no_success(harm: str, tmp_path: P
                     (out / "00000.parquet").unlink()
             yield task
 
-    with pytest.raises(OutputError, match=r"is not there any more, and [12] of 4 annotations"):
+    with pytest.raises(OutputError, match=r"has disappeared, and [12] of 4 annotations"):
         annotate_shards(str(shards), FakeScorer(), str(out), track=harmed)
     assert not (out / "_summary.json").exists()
     annotate_shards(str(shards), FakeScorer(), str(out), overwrite=True)

@@ -103,10 +103,10 @@ def test_what_cannot_be_asked_is_one_line(
         "pretrained": golden.config.pretrained,
     }
     cases: list[tuple[Path, dict[str, object], type[UserError], str]] = [
-        (scores, {"attribute": ()}, ConfigError, "nothing is asked; name an --attribute"),
+        (scores, {"attribute": ()}, ConfigError, "no question; pass --attribute"),
         (scores, {"output": None}, ConfigError, "no --output"),
-        (tmp_path / "plain", {}, InputError, "has no embeddings to ask; score with --embeddings"),
-        (tmp_path / "few", {}, InputError, "compacted annotations; their embeddings lie beside"),
+        (tmp_path / "plain", {}, InputError, "has no embeddings; score with --embeddings"),
+        (tmp_path / "few", {}, InputError, "compacted annotations, without embeddings"),
         (tmp_path / "in", {}, InputError, "no annotations here"),
         (scores, others, ConfigError, "these are not the weights that made"),
         (scores, {"output": str(scores / "a")}, OutputError, "lies in the annotations"),
@@ -130,7 +130,7 @@ def test_embeddings_that_are_not_those_of_their_annotation_are_an_error(
 ) -> None:
     path = scores / "_embeddings" / "maclip" / "0.npy"
     np.save(path, np.zeros((4, 256), np.float16))
-    with pytest.raises(ShardError, match=r"0\.tar: .*3 rows have a score, and not as many an emb"):
+    with pytest.raises(ShardError, match=r"0\.tar: .*3 rows have a score, but fewer"):
         ask_here(scores, out, TEXT)
     path.unlink()
     with pytest.raises(

@@ -160,7 +160,7 @@ def test_a_stopped_verb_says_what_to_do(number: signal.Signals, tmp_path: Path) 
     assert web.asked.wait(60)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert said.endswith("interrupted before it was done; run the same command again\n")
+    assert said.endswith("interrupted; run the same command again\n")
     assert process.returncode == 130
     web.open_gate()
     web.shutdown()
@@ -200,5 +200,5 @@ def test_a_variable_that_sets_nothing_is_told(
     scores = write_annotations(tmp_path / "scores", {"a.tar": [0.1, 0.2]})
     done = shardsift("filter", str(scores), "--dry-run")
     assert done.returncode == 0
-    assert "kept                                  │ 1 │" in done.stdout
+    assert re.search("kept +│ 1 │", done.stdout)
     assert "SHARDSIFT_KEPT_TOP: no setting; did you mean SHARDSIFT_KEEP_TOP?" in done.stderr

@@ -135,8 +135,8 @@ def test_one_file_is_joined_for_everything(scores: Path, tmp_path: Path) -> None
         ({"by": "clip"}, "no column clip; "),
         ({"by": "key"}, "--by 'key': is VARCHAR; name a column of numbers"),
         ({"by": "attr_text", "min_quality": 0.5, "keep_top": None}, "--min-quality is of quality"),
-        ({"by": "attr_text", "random": 3}, "--random ranks by chance, with --keep-top"),
-        ({"on": "key"}, "--on says what names a row of a --join"),
+        ({"by": "attr_text", "random": 3}, "--random ranks by chance; use it only with --keep-top"),
+        ({"on": "key"}, "--on names the key of a --join"),
         ({"join": "others.parquet"}, "--join is for --by, --where, --unique or --per"),
     ],
 )

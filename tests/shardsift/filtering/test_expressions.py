@@ -127,12 +127,12 @@ def test_threads_share_the_parser() -> None:
         ("", "not an expression in SQL"),
         ("key BETWEEN SYMMETRIC 'b' AND 'a'", 'near "SYMMETRIC"; see character 13'),
         ("width LIKE 3", "No function matches"),
-        ("lowr(key) = 'a'", "lowr isn't a function of one row alone; did you mean lower?"),
-        ("random() < 0.5", "random isn't a function of one row alone"),
-        ("quality > avg(quality)", "avg isn't a function of one row alone"),
-        ("width > (SELECT 3)", "a subquery isn't understood"),
-        ("rank() OVER (ORDER BY key) < 3", "a window isn't understood"),
-        ("width > ?", "a parameter isn't understood"),
+        ("lowr(key) = 'a'", "lowr isn't a function of one row; did you mean lower?"),
+        ("random() < 0.5", "random isn't a function of one row"),
+        ("quality > avg(quality)", "avg isn't a function of one row"),
+        ("width > (SELECT 3)", "a subquery isn't allowed"),
+        ("rank() OVER (ORDER BY key) < 3", "a window isn't allowed"),
+        ("width > ?", "a parameter isn't allowed"),
         ("width > 3; DROP TABLE annotations", 'near ";"; see character 10'),
         ("true), (true", "not an expression in SQL, or more than one"),
         ("true) FROM range(3) WHERE (true", "not an expression in SQL, or more than one"),
@@ -141,10 +141,10 @@ def test_threads_share_the_parser() -> None:
         ("quality = 1) LIMIT 1 --", "syntax error"),
         ("1); SELECT (2", "not an expression in SQL, or more than one"),
         ("key::nothing = 'a'", "--where"),
-        ("(SELECT 1)::ENUM('a') = 'a'", "a subquery isn't understood"),
-        ("*", "a star isn't understood"),
-        ("COLUMNS(*) > 1", "a star isn't understood"),
-        ("read_text('/etc/passwd') = ''", "read_text isn't a function of one row alone"),
+        ("(SELECT 1)::ENUM('a') = 'a'", "a subquery isn't allowed"),
+        ("*", "a star isn't allowed"),
+        ("COLUMNS(*) > 1", "a star isn't allowed"),
+        ("read_text('/etc/passwd') = ''", "read_text isn't a function of one row"),
         ("(" * 3000 + "width > 3" + ")" * 3000, "is nested too deeply"),
         pytest.param(
             "width = 1" + " + 1" * 800,
@@ -154,7 +154,7 @@ def test_threads_share_the_parser() -> None:
             ),
         ),
         ("width = 1" + " + 1" * 1_200, "is nested too deeply"),
-        ("width > 3 OR " * 100_000 + "true", "1,048,576 are the most"),
+        ("width > 3 OR " * 100_000 + "true", "more than 1,048,576"),
         ("key = '\udcff'", "not an expression in SQL"),
     ],
     ids=lambda value: value[:40],
@@ -213,7 +213,7 @@ def test_functions_of_one_row_are_allowed_whatever_else_they_take(condition: str
     ["now()", "today()", "uuid()", "ago(INTERVAL 1 DAY)", "current_database()", "geomean(quality)"],
 )
 def test_what_depends_on_more_than_the_row_is_refused(function: str) -> None:
-    with pytest.raises(ConfigError, match="isn't a function of one row alone"):
+    with pytest.raises(ConfigError, match="isn't a function of one row"):
         parsed(f"{function} IS NOT NULL")
 
 

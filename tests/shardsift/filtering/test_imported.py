@@ -95,8 +95,11 @@ def test_its_further_columns_decide_if_it_is_joined_too(tmp_path: Path) -> None:
         ),
         ({"shard": [None], "index": [0], "key": ["k"], "quality": [0.5]}, "1 rows without a shard"),
         ({"shard": ["a.tar"], "index": [-1], "key": ["k"], "quality": [0.5]}, "without a shard"),
-        ({"shard": ["a"], "index": [0], "key": ["k"], "quality": [0.5]}, "'a' is no shard's name"),
-        ({"shard": ["a.tar"], "index": ["x"], "key": ["k"], "quality": [0.5]}, "isn't read as"),
+        (
+            {"shard": ["a"], "index": [0], "key": ["k"], "quality": [0.5]},
+            "'a' is not a shard's name",
+        ),
+        ({"shard": ["a.tar"], "index": ["x"], "key": ["k"], "quality": [0.5]}, "can't be read as"),
     ],
 )
 def test_what_are_no_annotations_is_refused(

@@ -1,4 +1,4 @@
-"""Tables of others: whatever they lie in, rows are found by their keys, and nothing else is."""
+"""Other tables, in any format: rows are matched by their keys, and only those that match."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_table_may_say_one_thing_twice(one: Path, tmp_path: Path) -> None:
     again = table(tmp_path / "d.parquet", key=keys, domain=domain)
     assert groups(one, again, keep_top=1) == {"x": (1, 1), "y": (1, 1), UNMATCHED: (6, 6)}
     other = table(tmp_path / "e.parquet", key=["k1", "k1", "k2"], domain=["x", "y", "y"])
-    with pytest.raises(InputError, match="says two things about 1 rows of equal key"):
+    with pytest.raises(InputError, match="has different rows for 1 values of key"):
         groups(one, other)
 
 
@@ -149,7 +149,7 @@ def test_one_that_says_a_thing_twice_hides_no_mismatch_of_another(
 ) -> None:
     twice = table(tmp_path / "t.parquet", key=["k1", "k1"], domain=["x", "x"])
     other = table(tmp_path / "o.parquet", uid=["nobody"], shard=["00000.tar"], index=[3])
-    with pytest.raises(InputError, match=r"found by uid: .*; --on shard,index would find 1"):
+    with pytest.raises(InputError, match=r"has a match by uid: .*; --on shard,index would match 1"):
         ask(one, per="domain", join=(str(twice), str(other)))
 
 
@@ -181,7 +181,7 @@ def test_both_sides_are_counted_and_few_matches_are_a_warning(
         found = ask(one, per="domain", join=str(domains))
     (match,) = found.summary.joined
     assert (match.on, match.rows, match.table_rows, match.table_rows_found) == ("key", 2, 3, 2)
-    assert "d.parquet: 2 of 8 rows are found by key; the others have no value" in caplog.text
+    assert "d.parquet: 2 of 8 rows have a match by key; the others have no value" in caplog.text
     caplog.clear()
     every = table(tmp_path / "e.parquet", key=[f"k{n}" for n in range(8)], domain=["x"] * 8)
     ask(one, per="domain", join=str(every))
@@ -193,13 +193,13 @@ def test_both_sides_are_counted_and_few_matches_are_a_warning(
     [
         (
             {"key": ["./00000", "./00001"]},
-            "none of 8 rows is found by key: annotations have k0, k1, it has ./00000, ./00001",
+            "none of 8 rows has a match by key: annotations have k0, k1, it has ./00000, ./00001",
         ),
-        ({"uid": ["x", "y"], "key": ["k0", "k1"]}, "it has x, y; --on key would find 2"),
+        ({"uid": ["x", "y"], "key": ["k0", "k1"]}, "it has x, y; --on key would match 2"),
         (
             {"shard": ["00000", "00000"], "key": ["k0", "k1"]},
             "annotations have 00000.tar/k0, 00000.tar/k1, it has 00000/k0, 00000/k1; "
-            "--on key would find 2",
+            "--on key would match 2",
         ),
         ({"uid": pa.nulls(2, pa.string())}, "annotations have 0, 1, it has None, None"),
     ],
@@ -379,7 +379,7 @@ def test_two_columns_of_one_name_are_one_line(name: str, one: Path, tmp_path: Pa
     columns = [pa.array(["k0", "k1"]), pa.array([1.0, 2.0]), pa.array([3.0, 4.0])]
     pq.write_table(pa.table(columns, names=["key", "aes", "aes"]), tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text("key,aes,aes\nk0,1.0,3.0\nk1,2.0,4.0\n")
-    with pytest.raises(InputError, match=rf"{name}: has two columns of one name, aes; rename one"):
+    with pytest.raises(InputError, match=rf"{name}: has a column aes twice; rename one"):
         ask(one, by="aes", join=str(tmp_path / name))
 
 
@@ -410,7 +410,9 @@ def test_columns_that_files_have_in_different_places_are_refused(one: Path, tmp_
     """DuckDB would take one for the other."""
     table(tmp_path / "t" / "0.parquet", key=["k0"], WIDTH=[1])
     table(tmp_path / "t" / "1.parquet", key=["k1"], width=[1], WIDTH=[2])
-    with pytest.raises(InputError, match="has both width and WIDTH, beside files of other columns"):
+    with pytest.raises(
+        InputError, match="has width and WIDTH, and its files have different columns"
+    ):
         ask(one, by="joined.WIDTH", join=str(tmp_path / "t"))
 
 
@@ -436,7 +438,7 @@ def test_what_a_list_names_goes_and_is_counted(
     nobody = table(tmp_path / "nobody.parquet", key=["x"])
     with caplog.at_level(logging.WARNING):
         assert len(kept(one, tmp_path / "kept", exclude=str(nobody))) == 8
-    assert "none of 8 rows is found by key: annotations have k0, k1, it has x" in caplog.text
+    assert "none of 8 rows has a match by key: annotations have k0, k1, it has x" in caplog.text
 
 
 def test_a_list_may_name_a_key_of_several_samples(scores: Path, tmp_path: Path) -> None:
@@ -453,7 +455,7 @@ def test_a_list_may_name_a_key_of_several_samples(scores: Path, tmp_path: Path) 
     ("columns", "says"),
     [
         ({"key": ["k1"], "domains": ["x"]}, "no column domain; did you mean domains?"),
-        ({"name": ["k1"], "domain": ["x"]}, "neither uid nor key"),
+        ({"name": ["k1"], "domain": ["x"]}, "has no uid, key"),
         ({"key": pa.array([], "string"), "domain": pa.array([], "string")}, "holds no rows"),
         ({"shard": ["a"], "index": [0.0], "domain": ["x"]}, "index is DOUBLE, and index of"),
         ({"key": [["k1"]], "domain": ["x"]}, "key is VARCHAR[], and key of annotations VARCHAR"),

@@ -169,7 +169,7 @@ def test_shards_without_annotation_are_counted_by_name(some: Path, tmp_path: Pat
 
 def test_a_run_that_has_not_ended_is_refused(some: Path, tmp_path: Path) -> None:
     (some / "_summary.json").unlink()
-    with pytest.raises(InputError, match="no run has come to its end here"):
+    with pytest.raises(InputError, match="the run hasn't finished"):
         curate(config(some, tmp_path / "kept", keep_top=0.5))
     outcome = curate(config(some, None, keep_top=0.5, allow_missing=True))
     assert not outcome.annotations.is_finished
@@ -257,7 +257,7 @@ def test_a_quality_that_is_no_number_is_not_passed_over(some: Path, tmp_path: Pa
 def test_another_filter_is_replaced_only_when_asked(some: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     curate(config(some, kept, keep_top=0.5, emit="keep-list,uids"))
-    with pytest.raises(OutputError, match="holds what an earlier filter has kept"):
+    with pytest.raises(OutputError, match="holds the output of an earlier filter"):
         curate(config(some, kept, keep_count=1))
     curate(config(some, kept, keep_count=1, overwrite=True))
     assert [r["quality"] for r in kept_rows(kept)] == [pytest.approx(0.9)]
@@ -279,7 +279,9 @@ def test_a_file_of_others_among_keep_lists_is_told_and_stays(some: Path, tmp_pat
     curate(config(some, kept, keep_top=0.5))
     mine = kept / "keep-list" / "mine.parquet"
     mine.write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"keep-list/mine\.parquet, which no filter here"):
+    with pytest.raises(
+        OutputError, match=r"keep-list/mine\.parquet, which no `filter` has recorded here"
+    ):
         curate(config(some, kept, keep_count=1, overwrite=True))
     assert mine.read_bytes() == b"precious"
 
@@ -292,7 +294,7 @@ def test_folders_of_others_are_left_alone(some: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign" / "keep-list"
     foreign.mkdir(parents=True)
     (foreign / "mine.parquet").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="which no filter here has recorded"):
+    with pytest.raises(OutputError, match="which no `filter` has recorded here"):
         curate(config(some, foreign.parent, keep_top=0.5, overwrite=True))
     assert (foreign / "mine.parquet").read_bytes() == b"precious"
 

@@ -100,7 +100,7 @@ def test_a_picture_that_kills_costs_its_row_and_no_other(tmp_path: Path, at_star
     assert (report.rows, report.errors) == (35, {"decode_error": 2})
     rows = read(str(tmp_path / "out" / "a.parquet")).to_pylist()
     assert [row["width"] for row in rows] == [w if w != TRAP_WIDTH else None for w in widths]
-    told = "a process that decoded it ended by SIGSEGV, 3 times"
+    told = "the decoding process was ended by SIGSEGV, 3 times"
     assert {row["error_message"] for row in rows} == {None, told}
 
 
@@ -138,7 +138,7 @@ def test_processes_that_cannot_start_are_no_fault_of_the_pictures(at_start: AtSt
     at_start("import os; os._exit(3)")
     with (
         DecodePool(1) as pool,
-        pytest.raises(RuntimeError, match="can't start: it ended by exit code 3, 3 times"),
+        pytest.raises(RuntimeError, match="can't start: it was ended by exit code 3, 3 times"),
     ):
         pool.decode(FILES, WANTED)
 

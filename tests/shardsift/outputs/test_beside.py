@@ -77,9 +77,9 @@ def test_an_output_is_no_table_to_join(
     for place in ("answers", "answers/0.parquet"):
         join = ["--join", str(answered / place), "--by", "attr_text"]
         assert filter_of(answered, tmp_path / "k", *join) == 2
-        assert "name its folder by --with" in capsys.readouterr().err
+        assert "pass its folder to --with" in capsys.readouterr().err
     assert main(["filter", str(answered / "answers"), "--keep-top", "1", "--dry-run"]) == 2
-    assert "has no scores, but further columns" in capsys.readouterr().err
+    assert "has answers and no scores" in capsys.readouterr().err
 
 
 def test_a_shard_that_it_lacks_is_an_error_or_null(
@@ -89,7 +89,7 @@ def test_a_shard_that_it_lacks_is_an_error_or_null(
     (answers / "1.parquet").unlink()
     rule = ["--with", str(answers), "--where", "attr_text IS NULL"]
     assert filter_of(answered, tmp_path / "k", *rule) == 2
-    assert "has no file of 1.tar" in capsys.readouterr().err
+    assert "has no file for 1.tar" in capsys.readouterr().err
     assert filter_of(answered, tmp_path / "k", *rule, "--allow-missing") == 0
     assert {shard for shard, _ in kept_rows(tmp_path / "k")} == {"1.tar"}
     assert main(["verify", str(tmp_path / "k")]) == 0

@@ -206,9 +206,9 @@ HARMS: list[tuple[Callable[[bytes], bytes | None], str]] = [
     (lambda data: flipped(data, 3), "are damaged"),
     (lambda data: b"", "are damaged"),
     (lambda data: data[:-2], "are damaged: they end early"),
-    (lambda data: data + b"0", "more follows behind them"),
+    (lambda data: data + b"0", "more bytes follow"),
     (saved(2, 1.0), "have the shape (2, 8), not (3, 8)"),
-    (saved(3, 1.0, np.float32), "don't begin as numpy begins a table of float16"),
+    (saved(3, 1.0, np.float32), "don't begin like a NumPy array of float16"),
     (saved(3, 1.0), "zeros and its row has"),
     (saved(3, np.inf), "isn't finite"),
 ]

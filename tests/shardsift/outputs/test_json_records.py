@@ -57,7 +57,7 @@ def test_a_model_that_a_record_alone_names_is_never_loaded(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").write_bytes(b"code")
     record = record_of(**settings)
-    with pytest.raises(InputError, match="never loaded by itself; if you trust it, name it: --"):
+    with pytest.raises(InputError, match="never loaded; if you trust it, pass --"):
         recorded_config(record)
     assert recorded_config(record, **settings).model == record.config["model"]
 
@@ -70,7 +70,7 @@ def test_no_verb_loads_it(
     changed = FakeScorer.config.model_dump(mode="json") | settings
     edit_json(scores / "_run.json", config=changed)
     assert main(["explain", "--annotations", str(scores), "--key", "0000000"]) == 2
-    assert "if you trust it, name it" in capsys.readouterr().err
+    assert "if you trust it, pass" in capsys.readouterr().err
 
 
 def test_settings_that_are_none_are_one_line() -> None:
@@ -83,13 +83,13 @@ def test_settings_that_are_none_are_one_line() -> None:
 def test_a_filesystem_that_a_record_alone_names_isnt_asked(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(InputError, match="a record alone names it; name it: --shards"):
+    with pytest.raises(InputError, match="only a record names it; pass it to --shards"):
         record_of().model_copy(update={"root": place}).place()
     scores = write_run(write_shards(tmp_path / "in", 1, 2), tmp_path / "scores", FakeScorer())
     edit_json(scores / "_run.json", root=place, inputs=[place])
     for words in (["verify"], ["report", "--output", str(tmp_path / "page")]):
         assert main([words[0], str(scores), *words[1:]]) == 2
-        assert "a record alone names it" in capsys.readouterr().err
+        assert "only a record names it" in capsys.readouterr().err
 
 
 def test_annotations_without_a_record_say_nothing_of_it() -> None:

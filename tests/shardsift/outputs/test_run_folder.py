@@ -46,7 +46,9 @@ def test_somebody_elses_parquet_is_refused(out: Path, plan: ShardPlan) -> None:
     out.mkdir()
     pq.write_table(pa.table({"caption": ["a cat"]}), out / "0.parquet")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"holds 0\.parquet, which no run here has recorded"):
+        with pytest.raises(
+            OutputError, match=r"holds 0\.parquet, which no `run` has recorded here"
+        ):
             OutputFolder(str(out)).claim(ONE, overwrite=overwrite)
     assert list_files(str(out)) == {"0.parquet"}
 

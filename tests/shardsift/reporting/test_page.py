@@ -112,7 +112,7 @@ def test_a_run_that_is_still_going_says_how_far_it_is(run: RunData, tmp_path: Pa
     for name in ("_run.json", "train/00000.parquet"):
         (scores / name).parent.mkdir(exist_ok=True)
         (scores / name).write_bytes((Path(run.url) / name).read_bytes())
-    assert "has not come to its end: 1 of 3 shards are annotated" in page_of(gather(str(scores)))
+    assert "has not finished: 1 of 3 shards are annotated" in page_of(gather(str(scores)))
     with held(str(scores)):
         going = gather(str(scores))
     assert "is still going, or was killed: 1 of 3 shards are annotated" in page_of(going)

@@ -60,9 +60,9 @@ def forget_the_keep_list(corpus: Corpus) -> None:
     [
         (append, "00001.tar: has changed since it was scored (size "),
         (touch, "00002.tar: has changed since it was scored (version "),
-        (remove, "1 shards of the keep-list aren't among those given: 00000.parquet"),
-        (score_anew, "00000.parquet is not of the annotations that were filtered"),
-        (forget_the_filter, "no filter has come to its end here"),
+        (remove, "1 shards of the keep-list are missing: 00000.parquet"),
+        (score_anew, "00000.parquet doesn't belong to the annotations that were filtered"),
+        (forget_the_filter, "no finished filter here"),
         (forget_the_keep_list, "has no keep-list; filter with --emit keep-list"),
     ],
 )
@@ -80,7 +80,7 @@ def test_what_doesnt_belong_together_is_one_line(
 
 def test_a_keep_list_of_another_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     other = write_shards(tmp_path / "other" / "photos", shards=9, samples=1)
-    with pytest.raises(InputError, match=r"of other shards: it knows nothing of 00003\.tar"):
+    with pytest.raises(InputError, match=r"of other shards: it doesn't have 00003\.tar"):
         corpus.prepare(shards=[str(other)])
 
 
@@ -163,7 +163,7 @@ def test_a_plan_of_others_or_with_rows_less_is_refused(corpus: Corpus) -> None:
     corpus.reshard(samples_per_shard=2)
     plan = corpus.out / "_plan.parquet"
     edit_rows(plan, lambda rows: rows.pop())
-    with pytest.raises(OutputError, match="it isn't the one that was saved with the record"):
+    with pytest.raises(OutputError, match="it doesn't match the record"):
         corpus.prepare(samples_per_shard=2)
     assert corpus.prepare(samples_per_shard=2, overwrite=True).plan.samples == 6
 
@@ -171,7 +171,9 @@ def test_a_plan_of_others_or_with_rows_less_is_refused(corpus: Corpus) -> None:
 def test_a_tar_that_the_plan_doesnt_know_is_told(corpus: Corpus) -> None:
     corpus.reshard(samples_per_shard=2)
     shutil.copy(corpus.out / "00000000.tar", corpus.out / "00000077.tar")
-    with pytest.raises(OutputError, match=r"holds 00000077\.tar, which no reshard here"):
+    with pytest.raises(
+        OutputError, match=r"holds 00000077\.tar, which no `reshard` has recorded here"
+    ):
         corpus.prepare(samples_per_shard=2)
 
 
@@ -180,7 +182,7 @@ def test_a_tar_that_the_plan_doesnt_know_is_told(corpus: Corpus) -> None:
     [
         ({"samples_per_shard": 5}, "samples_per_shard: 2 there, 5 here"),
         ({"annotate_columns": "none"}, "columns: ('quality', 'q_sim', 'q_mag') there, () here"),
-        ({"keep_top": 0.25}, "the keep-list is another one"),
+        ({"keep_top": 0.25}, "the keep-list differs"),
     ],
 )
 def test_another_plan_is_refused_unless_it_may_overwrite(
@@ -209,7 +211,7 @@ def test_tars_of_others_are_left_alone(corpus: Corpus) -> None:
     for harm in (lambda: None, (corpus.out / "_reshard.json").unlink):
         harm()
         for overwrite in (False, True):
-            with pytest.raises(OutputError, match="which no reshard here has recorded"):
+            with pytest.raises(OutputError, match="which no `reshard` has recorded here"):
                 corpus.prepare(overwrite=overwrite)
     assert mine.read_bytes() == b"mine"
 

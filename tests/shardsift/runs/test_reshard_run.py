@@ -74,7 +74,7 @@ def test_a_tar_that_fails_is_recorded_and_tried_again(
     assert reshard(corpus, str(elsewhere)) == 1
     said = capsys.readouterr().err
     assert "failed 00000002.tar: 00002.tar: " in said
-    assert "the same command tries them again" in said
+    assert "run the same command to try them again" in said
     record = json.loads((corpus.out / "_failed" / "00000002.json").read_text())
     assert record["attempts"] == 3
     assert not (corpus.out / "sizes.json").exists()
@@ -95,7 +95,7 @@ def test_a_dry_run_plans_and_writes_nothing(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--keep", "/nowhere"], "no filter has come to its end here"),
+        (["--keep", "/nowhere"], "no finished filter here"),
         (["--bytes-per-shard", "lots"], "--bytes-per-shard lots: is no size"),
         (["--actors", "99"], "the cluster holds 4"),
         (["--kepe", "x"], "did you mean --keep?"),

@@ -245,7 +245,9 @@ def test_a_corpus_that_has_moved_is_compared_by_its_sizes(corpus: Corpus) -> Non
     for tar in moved.iterdir():
         os.utime(tar, (1, 1))
     there: dict[str, Any] = {"shards": [str(moved)]}
-    with pytest.raises(OutputError, match="has moved there, name its folder and --rescore changed"):
+    with pytest.raises(
+        OutputError, match="has moved there, name its folder and pass --rescore changed"
+    ):
         corpus.score(**there)
     write_tar(moved / "00002.tar", [("new.jpg", encoded())])
     corpus.score(**there, rescore="changed")

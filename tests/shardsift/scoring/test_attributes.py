@@ -140,7 +140,7 @@ def test_clip_iqa_comes_with_the_package() -> None:
         ({"measures": {"attributes": {"text": []}}}, "attribute text has no pairs of prompts"),
         (
             {"measures": {"attributes": {"text": "a|b"}}, "attribute": ("text=c|d",)},
-            "attribute text is given twice; give one another name",
+            "attribute text is given twice; rename one",
         ),
         ({"measures": {"colours": 1}}, "measures.colours"),
         ({"hashes": "md5"}, "hashes"),

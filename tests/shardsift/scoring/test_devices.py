@@ -17,7 +17,7 @@ CUDA = torch.device("cuda")
     [
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nSee docs"),
-            "too little memory for batches of 256 crops.*; lower --batch-size, or end what else",
+            "too little memory for batches of 256 crops.*; lower --batch-size, or end",
         ),
         (
             RuntimeError("CUDA error: no kernel image is available for execution on the device"),
@@ -29,9 +29,9 @@ CUDA = torch.device("cuda")
         ),
         (
             RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
-            "another process has it for itself",
+            "another process uses it exclusively",
         ),
-        (AssertionError("Torch not compiled with CUDA enabled"), "install one that is made for"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "install one for"),
         (RuntimeError("No CUDA GPUs are available"), "see CUDA_VISIBLE_DEVICES"),
         (RuntimeError("CUDA error: invalid device ordinal\nmore"), "counted from 0"),
         (RuntimeError("CUDA error: unknown\nCompile with..."), "CUDA error: unknown$"),

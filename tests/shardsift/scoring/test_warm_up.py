@@ -50,13 +50,13 @@ def test_features_of_other_pictures_are_noticed(
     dtype: str, model: ClipModel, expected: WarmUp
 ) -> None:
     swapped = replace(expected, features_KD=expected.features_KD[::-1])
-    with pytest.raises(DeviceError, match=r"off those of a CPU, .* or its driver is broken"):
+    with pytest.raises(DeviceError, match=r"from a CPU's, .* or its driver is broken"):
         warm_up(scorer_of(model, dtype=dtype), swapped)
 
 
 def test_other_scores_than_a_cpu_gives_are_noticed(model: ClipModel, expected: WarmUp) -> None:
     other = replace(expected, qualities_K=expected.qualities_K + np.float32(0.002))
-    with pytest.raises(DeviceError, match=r"^features or scores are 0\.002 off"):
+    with pytest.raises(DeviceError, match=r"^features or scores differ by 0\.002"):
         warm_up(scorer_of(model), other)
 
 

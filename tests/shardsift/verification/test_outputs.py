@@ -258,7 +258,7 @@ def test_nothing_is_repaired_while_a_run_writes_there(output: Output) -> None:
 
 def test_an_unfinished_run_is_told(output: Output) -> None:
     (output.path / "_summary.json").unlink()
-    assert output.troubles() == ["_summary.json: is missing: no run has come to its end here"]
+    assert output.troubles() == ["_summary.json: is missing: the run hasn't finished"]
     assert output.repair() == []
 
 
@@ -389,7 +389,9 @@ def test_shards_of_another_place_are_refused(output: Output, tmp_path: Path) -> 
     write_tar(tmp_path / "elsewhere" / "0.tar", [])
     with pytest.raises(InputError, match=r"elsewhere: has none of the shards .* below .*/in; name"):
         output.verify(str(tmp_path / "elsewhere"))
-    with pytest.raises(InputError, match=r"lay below .*/in, these lie in .*/elsewhere; if they"):
+    with pytest.raises(
+        InputError, match=r"were below .*/in, but these are in .*/elsewhere; if they"
+    ):
         output.verify(str(tmp_path / "elsewhere" / "0.tar"))
 
 

@@ -9,7 +9,7 @@ from shardsift.text import count
 
 
 def run(config: CompactConfig, console: PlainConsole) -> int:
-    """Compact a folder of annotations, and tell what came of it; return the exit code."""
+    """Compact a folder of annotations, and print the result; return the exit code."""
     done = compact(
         config.annotations,
         config.output,
@@ -22,6 +22,6 @@ def run(config: CompactConfig, console: PlainConsole) -> int:
         f"{count(done.files, 'file')} in {config.output}"
     )
     if done.left_embeddings:
-        console.say(f"embeddings stay where they are, in {config.annotations}; `ask` goes there")
+        console.say(f"embeddings were not copied; pass {config.annotations} to `ask`")
     console.suggest("verify", config.output)
     return DONE

@@ -31,8 +31,8 @@ def _tell(c: Comparison, config: CompareConfig, out: PlainConsole) -> None:
     rows = {
         "samples in both": f"{c.samples:,}",
         "scored in both": f"{c.scored:,}",
-        "scored in A alone, in B alone": f"{c.only_a:,}, {c.only_b:,}",
-        "shards in A alone, in B alone": f"{c.shards_only_a:,}, {c.shards_only_b:,}",
+        "scored only in A, only in B": f"{c.only_a:,}, {c.only_b:,}",
+        "shards only in A, only in B": f"{c.shards_only_a:,}, {c.shards_only_b:,}",
         "B - A, mean": f"{c.mean:+.6f}",
         "|B - A|, mean": f"{c.mean_absolute:.6f}",
         "|B - A|, largest": f"{c.max_absolute:.6f}",
@@ -52,7 +52,7 @@ def _overlaps(c: Comparison) -> Sheet:
         ]
         for o in c.overlaps
     ]
-    headings = ["each keeps its best", "from A", "from B", "kept by both", "Jaccard"]
+    headings = ["share that each keeps", "from A", "from B", "kept by both", "Jaccard"]
     return Sheet(title="what both keep", headings=headings, rows=rows)
 
 

@@ -27,7 +27,7 @@ def run(config: ConfigConfig, console: PlainConsole) -> int:
         sys.stdout.write(template_of(VERBS[name].config))
     else:
         hint = did_you_mean(name, [*configs, *VERBS], "see `shardsift config`")
-        raise ConfigError(f"{name}: no config that comes along, and no verb; {hint}")
+        raise ConfigError(f"{name}: not an included config, nor a verb; {hint}")
     return DONE
 
 

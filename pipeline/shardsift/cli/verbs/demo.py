@@ -1,7 +1,8 @@
 """`shardsift demo`: the whole way on generated shards, offline.
 
 Sample photographs of scikit-image are blurred, noised, compressed and shrunk in five degrees and
-scored; one table shows how the mean quality falls with each, another how many of them are kept.
+scored; one table shows how the mean quality falls with each degree, another the number of pictures
+that a filter keeps.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ DISTORTIONS: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoSample:
-    """A file of a demo shard; the key says what was done to which photograph."""
+    """A file of a demo shard; its key names the photograph and the distortion."""
 
     key: str
     image: bytes | None
@@ -115,7 +116,7 @@ def keep_better_half(annotations: Path, output: Path) -> set[str]:
 
 
 def write_shards(folder: Path) -> None:
-    """Write the demo's tars; equal on every machine but for what its JPEG and PNG coders do."""
+    """Write the demo's tars; they are equal on all machines with the same JPEG and PNG encoders."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = list(_samples())
     for number in range(SHARDS):
@@ -134,7 +135,7 @@ def quality_table(rows: Sequence[Mapping[str, Any]]) -> Sheet:
 
 
 def kept_table(kept: Collection[str], rows: Sequence[Mapping[str, Any]]) -> Sheet:
-    """Tabulate how many of each distortion's photographs are kept, of how many."""
+    """Tabulate the number of kept and of all photographs of each distortion."""
 
     def count(ending: str) -> str:
         keys = [row["key"] for row in rows if row["key"].endswith(ending)]

@@ -1,4 +1,4 @@
-"""`shardsift doctor`: what a run would find here."""
+"""`shardsift doctor`: checks before a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shardsift.runs.checks import Check, examine
 
 
 def run(config: DoctorConfig, console: PlainConsole) -> int:
-    """Print each finding as it is there; exit code 0, or 1 if something needs doing."""
+    """Print each result as soon as it is known; return exit code 0, or 1 if there is a problem."""
     results = PlainConsole()
     findings, upcoming = list[Check](), iter(examine(config))
     while True:

@@ -15,7 +15,7 @@ from shardsift.text import beside
 
 
 def run(config: FilterConfig, console: PlainConsole) -> int:
-    """Keep what is asked for, and tell what became of all rows; return the exit code.
+    """Filter, and print the counts of all rows; return the exit code.
 
     The counts go to stdout, progress to `console`.
     """
@@ -45,9 +45,9 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     for code, number in told.kept_without_score.items():
         lines[f"kept without a score: {code}"] = number
     lines["below the threshold"] = told.below_threshold
-    lines["at the threshold, and left out (ties)"] = told.tied_at_threshold
+    lines["at the threshold, dropped (ties)"] = told.tied_at_threshold
     if config.unique:
-        lines[f"duplicates of a better one, by {config.unique}"] = told.duplicates
+        lines[f"duplicates by {config.unique}"] = told.duplicates
     if config.by != QUALITY:
         lines[f"without a value of {config.by}"] = told.without_value
     lines["excluded by where"] = told.excluded_by_where
@@ -56,12 +56,12 @@ def _counts(config: FilterConfig, outcome: FilterResult) -> Sheet:
     for code, number in told.errors.items():
         lines[f"dropped for its error: {code}"] = number
     if further := outcome.annotations.passed_over[PassedOver.FURTHER_IMAGES]:
-        lines["images beside these, not scored: they share a key"] = further
+        lines["further images of a key, not scored"] = further
     shares = {name: f"{number / rows:.2%}" if rows else "" for name, number in lines.items()}
     shards = {
         "shards": len(outcome.annotations.shards),
-        "given up when they were scored": len(outcome.annotations.failed),
-        "whose annotation is missing": len(outcome.annotations.missing),
+        "failed when scored": len(outcome.annotations.failed),
+        "without annotation": len(outcome.annotations.missing),
     }
     return Sheet(
         title=config.annotations,
@@ -80,7 +80,7 @@ def _groups(config: FilterConfig, groups: Sequence[GroupCounts]) -> Sheet:
             [group.name, f"{group.rows:,}", f"{group.kept:,}", threshold]
             for group, threshold in zip(largest, thresholds, strict=True)
         ],
-        left_out="smaller ones, in _summary.json",
+        left_out="smaller groups, see _summary.json",
     )
 
 
@@ -90,12 +90,12 @@ def _remarks(config: FilterConfig, outcome: FilterResult) -> list[str]:
         by = f"--by {quote(config.by)} --min" if config.by != QUALITY else "--min-quality"
         lines.append(f"threshold: {by} {outcome.threshold!r}")
     if not outcome.annotations.is_finished:
-        lines.append("no run has come to its end there: later shards are left out, uncounted")
+        lines.append("the run hasn't finished: later shards are neither filtered nor counted")
     lines += told_of(outcome.annotations.passed_over)
     if uids := outcome.summary.uids:
         lines.append(
             f"uids: {uids.written:,} written, {uids.repeated:,} occur twice, "
-            f"{uids.without_uid:,} kept samples have none and are left out"
+            f"{uids.without_uid:,} kept samples have none, and are left out"
         )
     for match in outcome.summary.joined:
         found = f"{match.rows:,} of {outcome.annotations.rows:,} rows found by {match.on}"

@@ -20,14 +20,14 @@ def run(config: ReshardConfig, console: PlainConsole) -> int:
             f"wrote {count(counts.shards - counts.failed, 'shard')}: {counts.items:,} samples, "
             f"{byte_size(counts.work)}, {speed}/s, into {result.url}"
         )
-    again = ", and writes sizes.json once all are there"
+    again = ", and to write sizes.json at the end"
     if code := report_end(result, result.url, console, again):
         return code
     if summary := result.summary:
         if made := summary.json_made:
-            console.say(f"{count(made, 'sample')} had no .json, and got one")
+            console.say(f"{count(made, 'sample')} got a .json, as they had none")
         if left := summary.json_left:
-            console.say(f"{count(left, '.json')} left as they were: they hold no JSON object")
+            console.say(f"{count(left, '.json')} not changed, as they hold no JSON object")
         if split := summary.split:
             console.say(
                 f"{count(split, 'sample')} lost files, such as captions, that don't stand beside "

@@ -1,4 +1,4 @@
-"""`shardsift score`: annotate the shards, and tell how it went."""
+"""`shardsift score`: annotate the shards, and print a summary."""
 
 from __future__ import annotations
 

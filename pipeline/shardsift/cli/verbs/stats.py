@@ -39,7 +39,7 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
     for line in told_of(stats.total.passed_over):
         results.print(line, soft_wrap=True)
     if not stats.is_finished:
-        results.print("no run has come to its end here")
+        results.print("the run hasn't finished")
     for title, shards in (("given up", stats.failed), ("annotation missing", stats.missing)):
         for shard in shards[:_MOST_SHARDS]:
             results.print(f"{title}: {shard}", soft_wrap=True)
@@ -51,7 +51,7 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
 def _exactness(rank_error: float) -> str:
     if not rank_error:
         return "quantiles are exact"
-    return f"quantiles are those of ranks that are off by {at_most(rank_error)} at most"
+    return f"ranks of quantiles are exact to {at_most(rank_error)}"
 
 
 def _sheet(stats: Stats, title: str, headings: Sequence[str], cells: _Cells) -> Sheet:

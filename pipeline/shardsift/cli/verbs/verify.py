@@ -14,9 +14,9 @@ _MOST_UNCHECKED = 5
 
 
 def run(config: VerifyConfig, console: PlainConsole) -> int:
-    """Check an output and print what was found; exit code 0, or 1 if something is wrong.
+    """Check an output and print problems; return exit code 0, or 1 if there are problems.
 
-    What was found goes to stdout, progress to `console`.
+    Problems go to stdout, progress to `console`.
     """
     results = PlainConsole()
     found = verify_output(config, console)
@@ -27,7 +27,9 @@ def run(config: VerifyConfig, console: PlainConsole) -> int:
     else:
         _print(config, found, results)
         if found.again:
-            results.print(f"to go on, with the settings of that run: {found.again}", soft_wrap=True)
+            results.print(
+                f"to resume, with the settings of that run: {found.again}", soft_wrap=True
+            )
     return DONE if found.is_sound else FAILED
 
 
@@ -44,14 +46,14 @@ def _print(config: VerifyConfig, found: Verified, results: PlainConsole) -> None
     for line in found.unchecked[:_MOST_UNCHECKED]:
         results.print(line, soft_wrap=True)
     if (more := len(found.unchecked) - _MOST_UNCHECKED) > 0:
-        results.print(f"and {more:,} more that were not compared")
+        results.print(f"and {more:,} more that were not checked")
     if not found.problems and found.unchecked:
-        results.print("consistent, as far as it could be compared")
+        results.print("consistent, as far as it could be checked")
     elif not found.problems:
-        given_up = f" but for {count(found.given_up, 'shard')}, given up when scored"
+        given_up = f" except {count(found.given_up, 'shard')} that failed when scored"
         results.print(f"complete and consistent{given_up if found.given_up else ''}")
     elif config.repair:
         again = sum(problem.rescores for problem in found.problems)
         results.print(
-            f"repaired: {count(len(found.deleted), 'file')} deleted, {again:,} to be made again"
+            f"repaired: {count(len(found.deleted), 'file')} deleted, {again:,} to make again"
         )

@@ -42,6 +42,6 @@ def test_all_settings_of_a_verb_with_their_meaning(
 
 def test_a_name_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "laptpo"]) == 2
-    assert "laptpo: no config that comes along, and no verb; did you mean laptop?" in (
+    assert "laptpo: not an included config, nor a verb; did you mean laptop?" in (
         capsys.readouterr().err
     )

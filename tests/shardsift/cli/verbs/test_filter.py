@@ -31,12 +31,12 @@ def test_every_row_is_told_of(
         "rows": "8",
         "kept": "2",
         "below the threshold": "3",
-        "at the threshold, and left out (ties)": "2",
+        "at the threshold, dropped (ties)": "2",
         "excluded by where": "0",
         "dropped for its error: truncated": "1",
         "shards": "2",
-        "given up when they were scored": "1",
-        "whose annotation is missing": "0",
+        "failed when scored": "1",
+        "without annotation": "0",
     }
     assert "threshold: --min-quality 0.5" in said.out
     assert said.err == f"next: shardsift reshard --keep {output} --output {output}-shards\n"
@@ -65,7 +65,7 @@ def test_settings_come_from_a_file_and_flags_win(
         ([], "give one of --keep-top, --keep-count, --min-quality and --min"),
         (
             ["--keep-top", "30"],
-            "--keep-top 30: a share goes from 0 to 1; did you mean 0.3, or 30%?",
+            "--keep-top 30: a share is between 0 and 1; did you mean 0.3, or 30%?",
         ),
         (["--keep-top", "0.5", "--where", "widht > 2"], "no column widht; did you mean width?"),
         (["--min-quality", "3"], "quality goes from 0.1 to 0.9"),

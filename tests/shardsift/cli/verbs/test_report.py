@@ -65,9 +65,9 @@ def test_heat_maps_of_another_model_are_refused(
 ) -> None:
     line = ["report", str(run), "--output", str(tmp_path / "report"), "--model", "compact"]
     assert main(line) == 2
-    assert "name the model that scored the run" in capsys.readouterr().err
+    assert "pass the model of the run" in capsys.readouterr().err
     assert main([*line[:-2], "--pretrained", "x"]) == 2
-    assert "--model, which is missing" in capsys.readouterr().err
+    assert "--pretrained needs --model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["report", "compare"])

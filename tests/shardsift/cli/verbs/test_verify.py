@@ -57,7 +57,7 @@ def test_each_problem_is_one_line_and_the_last_says_how_to_go_on(
     assert second.startswith("00002.tar: its annotation is damaged: ")
     assert second.endswith("; --repair, then score again")
     command = shlex.join(["shardsift", "score", str(shards), "--output", str(out)])
-    assert last == f"to go on, with the settings of that run: {command}"
+    assert last == f"to resume, with the settings of that run: {command}"
 
 
 def test_repairing_and_scoring_again_gives_the_same_bytes(
@@ -68,7 +68,7 @@ def test_repairing_and_scoring_again_gives_the_same_bytes(
     (out / "00002.parquet").write_bytes(b"")
     assert main(["verify", str(out), "--repair"]) == 1
     said = capsys.readouterr().out
-    assert "repaired: 2 files deleted, 2 to be made again" in said
+    assert "repaired: 2 files deleted, 2 to make again" in said
     assert score_again(shards, out) == ["00001.tar", "00002.tar"]
     assert main(["verify", str(out)]) == 0
     assert annotation_files(out) == whole
@@ -81,7 +81,7 @@ def test_shards_that_were_given_up_are_counted(
     score_again(shards, out)
     assert main(["verify", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "complete and consistent but for 1 shard, given up when scored" in said
+    assert "complete and consistent except 1 shard that failed when scored" in said
 
 
 def test_named_shards(out: Path, shards: Path) -> None:
