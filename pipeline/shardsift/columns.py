@@ -147,7 +147,7 @@ COLUMNS = (
         meaning="one line about the error, at most 200 characters",
     ),
 )
-"""Columns of every annotation, in order; those of further measures stand in front of `error`."""
+"""Columns of every annotation, in order; those of further measures come before `error`."""
 
 _KNOWN = {column.name: column for column in COLUMNS}
 

@@ -1,15 +1,19 @@
 """Everything Shardsift raises on purpose.
 
     ShardsiftError
-    ├── UserError a mistake of the user; the command line exits with 2 │ ├── ConfigError an unknown
-    key, a value out of range, a malformed file │ ├── InputError no shards found, two shards with
-    one annotation name │ ├── OutputError an output in the input, another run's output, not writable
-    │ │ └── WriteError a file that can't be written: a full disk; also an OSError │ ├── StorageError
-    a place that can't be reached; also an OSError │ ├── ModelError weights or a model config that
-    can't be had │ │ └── NotHereError those that a hub has, or should have │ ├── DeviceError a GPU
-    that can't score │ └── EngineError actors that can't start ├── ShardError a shard that can't be
-    read to its end; costs an attempt ├── AnnotationError an annotation file that isn't one of ours
-    └── ImageError one image; becomes a row with its `code`, never leaves a shard
+    ├── UserError                a mistake of the user; the command line exits with 2
+    │   ├── ConfigError          an unknown key, a value out of range, a malformed file
+    │   ├── InputError           no shards found, two shards with one annotation name
+    │   ├── OutputError          an output in the input, another run's output, not writable
+    │   │   └── WriteError       a file that can't be written: a full disk; also an OSError
+    │   ├── StorageError         a place that can't be reached; also an OSError
+    │   ├── ModelError           weights or a model config that can't be had
+    │   │   └── NotHereError     those that a hub has, or should have
+    │   ├── DeviceError          a GPU that can't score
+    │   └── EngineError          actors that can't start
+    ├── ShardError               a shard that can't be read to its end; costs an attempt
+    ├── AnnotationError          an annotation file that isn't one of ours
+    └── ImageError               one image; becomes a row with its `code`, never leaves a shard
 
 Third-party errors are translated in the module that owns the third party.
 """

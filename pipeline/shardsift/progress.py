@@ -218,12 +218,12 @@ class Snapshot:
     """Progress of work at a moment.
 
     Attributes:
-        doing: what is done, as in `scoring`.
+        doing: name of the activity, such as `scoring`.
         share: finished share, 0 to 1; None if unknown.
         items: number of finished items; `noun` is their name.
         total: number of all items; `is_estimate` if it isn't exact.
         rate: items a second.
-        left: seconds until it is done.
+        left: seconds left.
         notes: further text, the most important last.
     """
 

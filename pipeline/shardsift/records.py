@@ -196,7 +196,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardIdentity:
-    """A shard as it was when it was read: `version` is its etag, else its modification time."""
+    """Identity of a shard when it was read: `version` is its etag, else its modification time."""
 
     path: str
     size: int

@@ -29,7 +29,7 @@ _CONTROLS = re.compile(
 
 
 def printable(text: str) -> str:
-    """Spell out what a terminal, or who reads a line, would obey or not see: `\\x1b`."""
+    """Spell out control and invisible characters, as in `\\x1b`."""
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

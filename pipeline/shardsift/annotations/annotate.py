@@ -290,7 +290,7 @@ def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
     annotation = join(output, name)
     if encoded.embeddings and not _is_beside(annotation, encoded.embeddings):
         guard()
-        delete(annotation)  # the old one must not stand beside new embeddings
+        delete(annotation)  # the old annotation must not be left with new embeddings
     for tower, embeddings in encoded.embeddings.items():
         commit(join(output, embeddings_name(name, tower)), embeddings.data, guard)
     commit(annotation, encoded.annotation, guard)

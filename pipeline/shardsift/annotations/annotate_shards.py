@@ -23,7 +23,7 @@ from shardsift.redaction import reason
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track
 
-if TYPE_CHECKING:  # whoever makes a scorer has loaded torch
+if TYPE_CHECKING:  # a scorer has imported torch already
     from shardsift.scoring.scorer import ImageScorer
 
 Location = str | PathLike[str]

@@ -172,7 +172,7 @@ def command(arguments: Sequence[str] | None = None, **extra: Any) -> NoReturn:
     """Run a command line as `main` does, and end the process with its exit code.
 
     Python isn't shut down in the usual way: a thread of Arrow or Ray that frees one of its objects
-        meanwhile would abort the process with exit code 134.
+    meanwhile would abort the process with exit code 134.
     """
     try:
         code = main(arguments, **extra)

@@ -39,7 +39,7 @@ MEANINGS = {
 
 
 class PlainConsole(Console):
-    """Prints every string as it is, `[draft]` and `:smile:` too, less secrets and escapes.
+    """Prints strings literally, also `[draft]` and `:smile:`, without secrets and escapes.
 
     It is the `Display` of every run.
     """

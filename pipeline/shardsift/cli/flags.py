@@ -155,5 +155,5 @@ def _typed(kind: Any) -> Any:
 
 
 def _metavar(kind: Any) -> str:
-    """Return the placeholder of a flag's value in the help; empty for one that is on or off."""
+    """Return the placeholder of a flag's value in the help; empty for a boolean."""
     return "LIST" if get_origin(kind) is tuple else _METAVARS.get(kind, "TEXT")

@@ -26,7 +26,7 @@ class TableConfig(Config):
 
 
 class Given(Enum):
-    """Source of a field that has no flag of its name: `Annotated[int, Given.IN_FILE]`."""
+    """Source of a field without a flag of its name, as in `Annotated[int, Given.IN_FILE]`."""
 
     BY_PLACE = "by its place on the command line"
     IN_FILE = "in a config file alone"

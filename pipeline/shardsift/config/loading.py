@@ -19,7 +19,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 def bundled_configs() -> dict[str, Path]:
     """Find the configs that come with Shardsift, by name."""
     package = Path(__file__).parents[1]
-    folder = package / "configs"  # in a wheel; in a checkout they lie at its root
+    folder = package / "configs"  # in a wheel; in a checkout they are at its root
     if not folder.is_dir():
         folder = package.parents[1] / "configs"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
@@ -36,7 +36,7 @@ def load_config(
 ) -> ConfigT:
     """Read settings from a YAML file, let variables win over it, and `overrides` over these.
 
-    A variable is called `SHARDSIFT_KEEP_TOP`; one that is empty sets nothing.
+    A variable is called `SHARDSIFT_KEEP_TOP`; an empty one is ignored.
 
     `config` is a path, or the name of a config that comes with Shardsift; a path wins. Keys of
     `others`, which belong to other verbs, are ignored in it. Errors name `overrides` as keywords if

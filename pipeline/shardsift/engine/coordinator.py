@@ -1,10 +1,10 @@
 """Hands shards to actors, and retries those that a failure stopped.
 
 Each actor has a slot: its handle and the shards under way in it. After a failure, an actor has to
-answer a call before it gets work again (`ActorStarter`). An attempt counts for a shard if it alone
-can have caused the failure: for the oldest of its slot, because the others wait in the actor's
-queue; or, if the actor's calls overlap, for the only one in it. If several shards were running, no
-attempt counts, and each of them is tried again in an actor of its own.
+answer a call before it gets work again (`ActorStarter`). An attempt counts for a shard if only this
+shard can have caused the failure: for the oldest one of a slot, because the others wait in the
+actor's queue; or if calls of the actor overlap, for the only one in it. If several shards were
+running, no attempt counts, and each is tried again alone in an actor.
 
 The coordinator's work for an answer doesn't grow with the number of actors; that of `ray.wait`
 does.

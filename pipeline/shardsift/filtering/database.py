@@ -41,9 +41,9 @@ class Database:
                 "temp_directory": self._scratch.name,
                 "memory_limit": _MEMORY,
                 "preserve_insertion_order": False,
-                # What is read as a stream has no size that a plan could go by: the right side of a
-                # join is what is held, as queries are written.
-                # And statistics of Parquet leave NaN out, so that isnan() would be taken for false.
+                # A plan can't use the size of a stream, so the right side of a join is held in
+                # memory, as written in the query. And Parquet's statistics ignore NaN, so that
+                # isnan() would count as false.
                 "disabled_optimizers": "join_order,build_side_probe_side,statistics_propagation",
             }
         )

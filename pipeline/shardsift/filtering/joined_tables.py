@@ -28,8 +28,8 @@ _READERS = {
     r"\.[ct]sv(\.gz|\.zst)?": "read_csv({}, union_by_name = true)",
     r"\.(json|jsonl|ndjson)(\.gz|\.zst)?": "read_json({}, union_by_name = true)",
 }
-"""Kinds of files by the end of their names, and what reads them. Of a folder the first one that it
-has is read: beside img2dataset's Parquet lie JSON files with statistics."""
+"""Kinds of files by extension, and DuckDB's readers. In a folder, only the first existing kind is
+read, as img2dataset writes JSON files with statistics beside its Parquet."""
 
 _KINDS = (
     "Parquet (.parquet, .pq), CSV (.csv, .tsv) or JSON lines (.jsonl, .json): a file, a folder or "
@@ -70,9 +70,9 @@ class Source:
         self.kinds = kinds
 
     def find(self, name: str) -> Sequence[str]:
-        """Return the columns that a name may mean: in SQL small and capital letters are alike.
+        """Return the columns that a name may mean; SQL ignores case.
 
-        Of several that differ in these alone, the one that is spelled so.
+        If several only differ in case, the one with exactly this name is meant.
         """
         alike = [column for column in self.kinds if column.lower() == name.lower()]
         return [name] if name in alike else alike

@@ -35,8 +35,8 @@ def keep(keep_list: str, *, shards: str | None = None) -> KeepList:
 
     Args:
         keep_list: the `--output` of `shardsift filter`.
-        shards: where the shards lie now, if they have moved since they were scored: the folder that
-            their names are relative to. Without it, the folder is found by the names if possible.
+        shards: if the shards have moved since they were scored, the folder that their names are
+            relative to. Without it, the folder is found by the names if possible.
 
     Raises:
         InputError: if there is no finished filter.

@@ -39,8 +39,8 @@ _MOST_SEGMENTS = 1 << 16
 """Before the pixels; more would take seconds, and a gigabyte to sort out."""
 
 _MOST_SCANNED_PIXELS = 2_500_000_000
-"""Pixels times scans. Libjpeg goes over the whole picture for each scan, in some 7 ns a pixel:
-that are 17 s, and 28 scans of the largest picture by default, of which programs make 12."""
+"""Pixels times scans. libjpeg processes the whole picture for each scan, in about 7 ns per pixel.
+So the limit is 17 s, or 28 scans of the largest allowed picture; programs write up to 12 scans."""
 
 _LEAST_SCAN_BYTES = 10
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -37,7 +37,7 @@ _KEPT_BYTES = CHUNK_BYTES + ROOM_BYTES
 
 
 def leave(memory: Bytes) -> Unpin:
-    """Leave memory as it is."""
+    """Do nothing."""
     return lambda: None
 
 
@@ -63,8 +63,7 @@ class Slabs:
         self._lock = Lock()
 
     def take(self) -> tuple[int, Bytes]:
-        """Take a slab; return its number and its bytes. It is free again when no view of the bytes
-        is left."""
+        """Take a slab; return its number and bytes. It is free again when no view of it exists."""
         try:
             number = self._free.pop()
         except IndexError:

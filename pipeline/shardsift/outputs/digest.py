@@ -1,8 +1,8 @@
 """Two proofs of a table: a digest of its values, and a checksum of its whole Parquet file.
 
-The digest only depends on values, not on how a file stores them; `docs/reference/files.md` says how
-others can make it. The checksum is stored before the footer, where Parquet readers ignore it. It
-also covers statistics and indices, which readers trust.
+The digest only depends on values, not on how a file stores them; `docs/reference/files.md`
+describes the computation. The checksum is stored before the footer, where Parquet readers ignore
+it. It also covers statistics and indices, which readers trust.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class RunFolder:
         return behind_links(folder, names) if folder else set()
 
     def own_failures(self) -> set[str]:
-        """Return the names of records of failures that are ours; others may lie beside them."""
+        """Return the names of our records of failures; other files may be beside them."""
         names = sorted(self.failed)
         with ThreadPoolExecutor(_THREADS, "failures") as pool:
             owned = pool.map(self._is_own_failure, names)

@@ -43,8 +43,8 @@ class Axis:
     Attributes:
         name: in the address of a view. label: for people.
         sql: the number as an expression on columns of annotations.
-        edges: between the bins: bin 0 lies below the first one, bin n from edge n - 1 on. A value
-            that is equal to an edge lies above it, in float32, as `filter --where` has it.
+        edges: edges between bins: bin 0 is below the first, bin n begins with edge n - 1. A value
+            that equals an edge, in float32, belongs to the upper bin, as in `filter --where`.
         unit: size of the displayed unit, such as the pixels of a megapixel.
         codes_N: the bin of each row.
     """
@@ -221,8 +221,8 @@ def pack(
     """Pack the rows into a string of base64, with a description of its layout.
 
     The bytes, deflated: the qualities of scored rows as float32, turned into integers of the same
-        order, as differences between neighbours, with all first bytes, then all second bytes and so
-        on; then the codes of each axis and of each label, a byte per row.
+    order, as differences between neighbours, with all first bytes, then all second bytes and so on;
+    then the codes of each axis and of each label, a byte per row.
     """
     quality_N = run.numbers("quality").astype(np.float32)[order]
     scored = int(np.isfinite(quality_N).sum())

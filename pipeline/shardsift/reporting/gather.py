@@ -1,7 +1,7 @@
 """Data of a report: counts from the manifest of a run, a sample of its rows, their groups.
 
-A run of 10^8 images has a report as quickly as one of 10^5: no more than `limit` rows are read, of
-files picked at random, and the report says so.
+A report of 10^8 images is as fast as one of 10^5: at most `limit` rows of random files are read,
+and the report says so.
 """
 
 from __future__ import annotations

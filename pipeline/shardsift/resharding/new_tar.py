@@ -295,8 +295,8 @@ def read_matching(name: str, inputs: ReshardInputs, columns: Sequence[str]) -> K
 
 
 def check_source(url: str, scored: ShardIdentity, *, in_place: bool) -> None:
-    """Raise ShardError if a shard isn't the one that was scored: by its size, and if it
-    hasn't moved by its etag, else its modification time."""
+    """Raise ShardError if a shard has changed since it was scored: by its size, and if it hasn't
+    moved, by its etag, else its modification time."""
     try:
         now = identify(url, scored.path)
     except OSError as error:

@@ -1,7 +1,7 @@
 """The plan of a reshard: the samples of each output shard.
 
 Kept samples keep their order, so an output shard is a few runs of neighbours: a first and a last
-    index of a source shard, and the number of kept samples between.
+index of a source shard, and the number of kept samples between.
 
 Suffix: _N is the number of kept samples of a source shard.
 """

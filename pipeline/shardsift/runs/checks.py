@@ -145,7 +145,7 @@ def _space(what: str, folder: Path) -> Check:
 
 
 def _per_second(step: Callable[[], float], seconds: float) -> float:
-    """Repeat a step for `seconds`; return the sum of what it returns, per second."""
+    """Repeat a step for `seconds`; return the sum of its results per second."""
     done, started = 0.0, perf_counter()
     while (took := perf_counter() - started) < seconds or not done:
         done += step()

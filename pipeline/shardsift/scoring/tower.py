@@ -5,8 +5,8 @@ computes only the query that is used, and 16-bit arithmetic is used where it sta
 tolerance.
 
 On a GPU, ReLUs and additions are fused into the convolutions, too: on an H200, separate passes take
-    43 % of the time in bfloat16 and a fifth in float32. Average pools take another fifth in
-    bfloat16. On CPUs, all of these are 3 to 8 %, and torch has no public calls to fuse them.
+43 % of the time in bfloat16 and a fifth in float32. Average pools take another fifth in bfloat16.
+On CPUs, all of these are 3 to 8 %, and torch has no public calls to fuse them.
 
 Shapes in names: N crops, C channels, H x W places of a feature map, L = H * W + 1 tokens, D feature
 values, A heads, K values a head.

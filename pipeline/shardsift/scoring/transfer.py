@@ -208,7 +208,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 def record(compute: Compute, example: Tensor) -> Compute | None:
-    """Record a computation of tensors like `example`, which lies on a GPU. Threads may share it.
+    """Record a computation of tensors like `example`, which is on a GPU. Threads may share it.
 
     None if it can't be recorded. Raises OutOfMemoryError.
     """

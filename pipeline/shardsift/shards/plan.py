@@ -70,7 +70,7 @@ class ShardPlan:
         return tuple(map(absolute_pattern, self.patterns))
 
     def lies_below(self, root: str) -> bool:
-        """Return whether all shards lie below a folder."""
+        """Return whether all shards are below a folder."""
         return f"{self.root}/".startswith(f"{root.rstrip('/')}/")
 
     def below(self, root: str) -> ShardPlan:

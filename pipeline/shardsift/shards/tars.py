@@ -159,8 +159,8 @@ class _ForwardReader:
     """A file for `tarfile` that is only read forward.
 
     Keeps the last block, which shows how the archive ended: `tarfile` silently stops at a
-        truncation or a damaged header as at the end-of-archive marker. Also keeps the bytes of the
-        current headers.
+    truncation or a damaged header as at the end-of-archive marker. Also keeps the bytes of the
+    current headers.
     """
 
     def __init__(

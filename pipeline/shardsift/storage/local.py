@@ -1,8 +1,8 @@
 """Local files that appear as a whole or not at all, and cleaning up after ended processes.
 
 A pid doesn't identify a process: containers have pids of their own, and the kernel reuses them.
-    Together with the machine's boot id, the pid namespace and the start time it does. Only Linux
-    has all of these.
+Together with the machine's boot id, the pid namespace and the start time it does. Only Linux has
+all of these.
 """
 
 from __future__ import annotations

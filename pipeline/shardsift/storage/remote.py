@@ -197,12 +197,12 @@ class ResumingReader(PlacedReader):
     """A remote file that continues at the byte where a read broke, as long as it is the same file.
 
     Only the position is kept: a block that broke is requested again, so the caller gets every byte
-        once. If a block breaks twice at the same byte, smaller ones are requested, for connections
-        that never last for 8 MB.
+    once. If a block breaks twice at the same byte, smaller ones are requested, for connections that
+    never last for 8 MB.
     """
 
     def __init__(self, filesystem: Any, path: str, name: str, like: Self | None = None) -> None:
-        """Open a file, which has to be the one that `like` reads."""
+        """Open a file, which has to be the file of `like`."""
         super().__init__()
         self._filesystem = filesystem
         self._path = path
