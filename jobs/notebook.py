@@ -1,4 +1,4 @@
-"""Run the notebooks of the documentation, and keep what they show: `python -m jobs.notebook`."""
+"""Run the notebooks of the documentation, and save their output: `python -m jobs.notebook`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def make_bare_environment(folder: Path) -> Path:
-    """Make an environment that has the dependencies of this one alone; its folder of commands."""
+    """Make an environment with only the dependencies of this one; return its folder of commands."""
     venv.create(folder, symlinks=True)
     commands = folder / "bin"
     (packages,) = folder.glob("lib/python*/site-packages")

@@ -39,7 +39,7 @@ class FakeScorer:
             yield fake_score(held, len(self.attributes), self.embedding_values)
 
     def pin(self, memory: Bytes) -> Unpin:
-        """Leave memory as it is: nothing copies from it."""
+        """Do nothing: no GPU copies from the memory."""
         return leave(memory)
 
 
@@ -129,7 +129,7 @@ class TrappedScorer(FakeScorer):
         elif self.harm == "hang":
             time.sleep(600)
         elif self.harm == "exhaust":
-            # A limit of this process's own, so that the machine's memory is left alone.
+            # A limit for this process, so that the machine's memory isn't exhausted.
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), used + (64 << 20)))
             bytearray(1 << 30)
@@ -143,7 +143,7 @@ def fail_to_start(harm: Harm) -> FakeScorer:
 
 
 class NotFinite(FakeScorer):
-    """A scorer whose model can't compute what it has to."""
+    """A scorer whose model gives no finite values."""
 
     def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
         """Yield scores that are none."""

@@ -155,7 +155,7 @@ def write_many(folder: Path, files: int, rows: int, seed: int = 0) -> Path:
 
     A fifth of the rows have the `phash` of others, some in other files.
 
-    No manifest: whoever reads it has to read the footers.
+    There is no manifest, so the footers have to be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(files):

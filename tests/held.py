@@ -31,7 +31,7 @@ class Web(ThreadingHTTPServer):
         self.gate, self.asked = threading.Event(), threading.Event()
 
     def open_gate(self) -> None:
-        """Give the held shard to whoever waits for it."""
+        """Send the held shard to waiting clients."""
         self.gate.set()
 
     @property
@@ -59,7 +59,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 class Command:
-    """`python -m …` as a process of its own, and what it says."""
+    """`python -m …` as a separate process, and its output."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.process = subprocess.Popen(

@@ -12,7 +12,7 @@ from shardsift.cli.app import main
 def follow(
     words: list[str], capsys: pytest.CaptureFixture[str], until: str | None = None
 ) -> list[str]:
-    """Run a command, and each one that is said to be next, `until` one; their verbs."""
+    """Run a command and the suggested next ones, `until` a verb; return their verbs."""
     verbs: list[str] = []
     while words[0] != until:
         capsys.readouterr()

@@ -43,7 +43,7 @@ def kept_rows(output: Path) -> set[tuple[str, int]]:
 
 
 def edit_rows(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the rows of a Parquet file or a table of ours, and leave what else it claims."""
+    """Change the rows of a Parquet file or a table of ours, and keep its metadata."""
     is_ours = path.suffix == ".arrow"
     table = pa.ipc.open_file(path.read_bytes()).read_all() if is_ours else pq.read_table(path)
     rows = table.to_pylist()
@@ -57,13 +57,13 @@ def edit_rows(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> N
 
 
 def edit_json(path: Path, **changes: object) -> None:
-    """Change a record of ours as a person would who takes its digest out."""
+    """Change a record of ours, and remove its digest."""
     content = {key: value for key, value in json.loads(path.read_text()).items() if key != DIGEST}
     path.write_text(json.dumps(content | changes))
 
 
 def edit_footer(path: Path, **claims: str) -> None:
-    """Change what the footer of an annotation file says, and leave its rows."""
+    """Change the footer of an annotation file, and keep its rows."""
     table = pq.read_table(path)
     metadata = {f"shardsift.{key}".encode(): value.encode() for key, value in claims.items()}
     kept = {key: value for key, value in table.schema.metadata.items() if key not in metadata}

@@ -1,4 +1,4 @@
-"""Every config in the box can be loaded, and says what it claims to say."""
+"""Every included config can be loaded, and has the settings that its comments claim."""
 
 from __future__ import annotations
 

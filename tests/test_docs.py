@@ -27,7 +27,7 @@ ELSEWHERE = {
     *("--help", "--group", "--skip", "--real", "--cold", "--scratch", "--gpus-per-node"),
     *("--cpus-per-task", "--time", "--partition", "--signal", "--requeue", "--no-kill"),
 }
-"""Flags of pip, img2dataset, Slurm and `jobs/` that stand in a sentence."""
+"""Flags of pip, img2dataset, Slurm and `jobs/` in sentences."""
 LINKS = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", PAGES["README.md"])
 
 

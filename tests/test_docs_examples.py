@@ -1,4 +1,4 @@
-"""The Python and the SQL of the documentation run, and give what the pages say.
+"""The documentation's Python and SQL run, and give the documented results.
 
 Those with Ray run in `integration/test_ray_data.py`.
 """

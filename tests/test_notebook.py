@@ -1,4 +1,4 @@
-"""The notebooks of the documentation run, and show what they promise to show."""
+"""The documentation's notebooks run, and show the documented results."""
 
 from __future__ import annotations
 

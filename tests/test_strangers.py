@@ -47,7 +47,7 @@ VICTIM = {"00007.json": FAILED, "0.parquet": b"rows", "picture.jpg": b"pixels", 
 
 
 def outputs(folder: Path) -> Mapping[str, tuple[Path, Verb, Verb]]:
-    """For each verb its output, what makes it, and what makes it anew with other settings."""
+    """For each verb its output, the command, and a command that replaces it with other settings."""
     corpus = Corpus(folder)
 
     def score(alpha: float) -> object:
@@ -102,7 +102,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def redo(again: Verb, output: Path) -> None:
-    """Make an output anew, and repair it; either may refuse."""
+    """Replace an output, and repair it; both may refuse."""
     with suppress(OutputError):
         again(output)
     main(["verify", str(output), "--repair"])

@@ -56,7 +56,7 @@ def deep_and_clear() -> File:
 
 
 def many_chunks() -> File:
-    """A PNG of four million empty chunks that nobody reads."""
+    """A PNG with four million empty chunks."""
     png = encoded("PNG")
     end = png.index(b"IDAT") - 4
     return "chunks.png", png[:end] + png_chunk(b"teXt", b"") * 4_000_000 + png[end:]

@@ -34,7 +34,7 @@ _OTHERS = ("plans", "exactness", "ask", "reshard")
 
 
 def main() -> None:
-    """Measure what the first argument names."""
+    """Run the measurement that the first argument names."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in _CONFIGURED and name not in _OTHERS:
         sys.stderr.write((__doc__ or "") + "\n")

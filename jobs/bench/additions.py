@@ -1,4 +1,4 @@
-"""A shard from tar to Parquet, with one addition or another, and decoding alone."""
+"""A shard from tar to Parquet with each addition, and decoding alone."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _ask(coordinator: Coordinator, tasks: Sequence[ShardTask]) -> float:
 
 
 def _read(source: Path, tasks: Sequence[ShardTask], rows: int, values: int, threads: int) -> float:
-    """Return the seconds that so many threads take to read all embeddings."""
+    """Return the seconds in which `threads` threads read all embeddings."""
 
     def read(task: ShardTask) -> int:
         url = str(source / embeddings_name(task.annotation))

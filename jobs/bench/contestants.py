@@ -75,8 +75,8 @@ class Conditions:
 class Lap:
     """One shard, scored: seconds in all and by stage, and the quality of each image in order.
 
-    `seconds` and `peak_bytes` (of the process) are filled in by who runs the lap. `of_peak` is the
-    arithmetic done, as a share of what the hardware can do.
+    The caller sets `seconds` and the process's `peak_bytes`. `of_peak` is the arithmetic speed as a
+    share of the hardware's.
     """
 
     images: int
@@ -134,7 +134,7 @@ def published(conditions: Conditions) -> Contestant:
 
 
 def plain_loop(conditions: Conditions) -> Contestant:
-    """Race what one would write with open_clip: image by image, prompts encoded once."""
+    """Run a plain open_clip loop: image by image, prompts encoded once."""
     model: Any = open_clip.create_model(
         MODEL, pretrained=conditions.weights, device=conditions.device
     )
@@ -193,7 +193,7 @@ def shardsift(conditions: Conditions, crops: str, dtype: str) -> Contestant:
 
 
 def encoder_alone(conditions: Conditions, dtype: str) -> Contestant:
-    """Race our encoder on crops that lie ready in memory: what the whole way is measured by."""
+    """Run our encoder on prepared crops, as the reference for the whole pipeline."""
     encoder = Encoder(_config(conditions, "paper", dtype), conditions.device)
     ready: dict[str, tuple[int, Tensor]] = {}
 

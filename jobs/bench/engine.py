@@ -95,7 +95,7 @@ class GreyLevel:
             yield ImageScore(per_crop=crops)
 
     def pin(self, memory: Bytes) -> Unpin:
-        """Leave memory as it is: nothing copies from it."""
+        """Do nothing: no GPU copies from the memory."""
         return leave(memory)
 
 
@@ -112,7 +112,7 @@ def measure_dispatch(scratch: Path, load: Load) -> dict[str, float]:
 
 
 def measure_second_actor(scratch: Path, load: Load, weights: str, size: tuple[int, int]) -> float:
-    """Measure how many times as fast two actors of one thread are as one of them."""
+    """Measure the speed of two actors of one thread, compared with one."""
     shards = _write(scratch, load, *size)
     config = ScoreConfig(model=MODEL, pretrained=weights)
     make_scorer = partial(_one_core, config)

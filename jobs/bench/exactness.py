@@ -1,7 +1,7 @@
 """Exactness of scores: `python -m jobs.bench exactness SHARDS`.
 
-Scores a sample of the images again in other batches, another order, with other threads and dtypes,
-and the shards with other numbers of actors; prints by how much `quality` then differs.
+Scores a sample of the images again with other batches, order, threads and dtypes, and the shards
+with other numbers of actors; prints the differences of `quality`.
 
     0 done   2 a mistake to mend
 """
@@ -44,7 +44,7 @@ def measure(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     actors: Annotated[bool, typer.Option(help="Also score the shards whole, on Ray.")] = True,
 ) -> None:
-    """Measure how far scores depart from those of one process in float32."""
+    """Measure differences to the scores of one process in float32."""
     config = ScoreConfig(model=model, pretrained=pretrained)
     try:
         pictures = read_pictures(shards, images)

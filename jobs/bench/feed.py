@@ -50,10 +50,10 @@ _NAME_SHOWN = 8
 _QUALITY = 75
 _PIXELS = 120_000_000
 _FEWEST, _MOST = 1_000, 10_000
-"""Pictures of a shard, which has so many pixels if their number permits."""
+"""Pixels of a shard, which decide its number of pictures."""
 
 Lap = Mapping[str, Any]
-"""A `FeedLap` as JSON: commits may differ in what they measure."""
+"""A `FeedLap` as JSON; its fields may differ between commits."""
 
 
 class Course(NamedTuple):
@@ -102,7 +102,7 @@ def check_out(commit: str, folder: Path) -> Path:
 
 
 def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
-    """Run a lap of the code that lies in a folder, in a new process. Raises InputError."""
+    """Run a lap of the code in a folder, in a new process. Raises InputError."""
     options = ["--plan", plan, "--workers", config.workers, "--seconds", config.seconds]
     done = subprocess.run(
         [sys.executable, "-m", "jobs.bench.feed_lap", str(shard), *map(str, options)],
@@ -118,7 +118,7 @@ def run_lap(tree: Path, shard: Path, plan: str, config: FeedConfig) -> Lap:
 
 
 def _feed_table(medians: Mapping[Course, Mapping[str, Lap]], config: FeedConfig) -> Table:
-    """Tabulate what a picture costs, and how many a second one process could give."""
+    """Tabulate the cost of a picture, and the most pictures a second of one process."""
     rows: list[list[str]] = []
     for course, own in medians.items():
         base = own[config.against or _HERE_NAME]["images_per_second"]

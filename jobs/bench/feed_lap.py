@@ -1,7 +1,7 @@
 """An actor whose model costs nothing: `python -m jobs.bench.feed_lap SHARD`, JSON out.
 
-What is left is what a process has to do for each picture, which is what keeps a GPU waiting. Crops
-are packed on the GPU; the process issues its operations, and those are counted.
+So it measures the work of a process for each picture, for which a GPU waits. Crops are packed on
+the GPU; the operations that the process launches for it are counted.
 
 Shapes in names: N crops, S = 224, P prompt pairs.
 """
@@ -47,7 +47,7 @@ _SAMPLINGS = 100
 """Looks at the interpreter lock, a second."""
 
 _HELD_IN_MEMORY = 300
-"""Pictures that a stage by itself has ready at most."""
+"""Most pictures that are prepared for a single stage."""
 
 _PACKED = 20
 """Pictures that are packed to count the operations."""
@@ -61,9 +61,9 @@ class FeedLap:
         images_per_second: from tar to Parquet, all stages together.
         cpu: µs of CPU a picture, of this process and those it started.
         feeder: µs of CPU a picture, of the thread that feeds the model.
-        locked: share of the time in which a thread held the interpreter lock; None if py-spy isn't
-            there or may not look.
-        alone: µs of CPU a picture of each stage by itself, in one thread.
+        locked: share of the time in which a thread held the interpreter lock; None if py-spy is
+            missing or not permitted.
+        alone: µs of CPU per picture of each stage, in one thread.
         operations: torch's operations a picture to cut and pack its crops.
     """
 
@@ -94,7 +94,7 @@ class FreeScorer:
             yield ImageScore(per_crop=crops)
 
     def pin(self, memory: Bytes) -> Unpin:
-        """Leave memory as it is: nothing copies from it."""
+        """Do nothing: no GPU copies from the memory."""
         return leave(memory)
 
 
@@ -141,7 +141,7 @@ def lap(
     workers: Annotated[int, typer.Option(help="What decodes at a time.")] = 2,
     seconds: Annotated[float, typer.Option(help="For how long.")] = 3.0,
 ) -> None:
-    """Measure the stages together and alone."""
+    """Measure all stages together, and each alone."""
     torch.set_num_threads(1)
     scorer = FreeScorer(ScoreConfig.model_validate({"crops": plan}).crops)
     with closing(make_decoder(workers)) as decoder, tempfile.TemporaryDirectory() as folder:
@@ -199,7 +199,7 @@ def _share_of_lock(score: Callable[[], int], seconds: float) -> float | None:
 
 
 def _alone(shard: str, scorer: ImageScorer, found: FeedLap) -> None:
-    """Time each stage in this thread, with what it needs ready in memory."""
+    """Time each stage in this thread, with its inputs in memory."""
     samples = list(read_samples(shard))
     few = samples[:_HELD_IN_MEMORY]
     files = [sample.image.data or b"" for sample in few if sample.image]

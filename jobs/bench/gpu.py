@@ -1,4 +1,4 @@
-"""The encoder alone, then everything from tar to Parquet, and their tables.
+"""Tables of the encoder alone, and of the whole pipeline from tar to Parquet.
 
 Shapes in names: N crops, S = 224.
 """
@@ -71,7 +71,7 @@ _LAUNCHED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpeed:
-    """The encoder alone, on crops that are there."""
+    """The encoder alone, on prepared crops."""
 
     dtype: Dtype
     batch_size: int
@@ -79,7 +79,7 @@ class EncoderSpeed:
     share_of_peak: float
     """Share of the operations a second of a large matrix product."""
     gigabytes: float
-    """That a scorer takes of the device's memory, without what CUDA takes for each process."""
+    """Device memory of a scorer, without CUDA's own for each process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class ShardSpeed:
     images_per_second: float
     """Images a second of all actors together."""
     share_of_encoder: float
-    """Their crops a second, in those of the encoder alone."""
+    """Crops a second, as a share of those of the encoder alone."""
     feeder: float
     """µs of CPU a picture, of the thread of an actor that feeds the GPU."""
     busy: dict[str, float]
@@ -129,7 +129,7 @@ def measure(config: GpuConfig, console: Console) -> None:
 
 
 def _measure_encoder(base: ScoreConfig, config: GpuConfig) -> Iterator[EncoderSpeed]:
-    """Measure the encoder alone, by dtype and size of its batch."""
+    """Measure the encoder alone, by dtype and batch size."""
     flops = count_flops(Encoder(base, "cpu"), torch.zeros(1, 3, CROP_SIZE, CROP_SIZE))
     model = load_clip(base)
     for dtype in config.dtypes:

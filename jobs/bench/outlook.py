@@ -17,7 +17,7 @@ from shardsift.storage.remote import BLOCKS_AHEAD, READ_BLOCK_BYTES
 
 
 class ScaleConfig(Measurement):
-    """Stage costs, and how many GPUs share what."""
+    """Costs of stages, and numbers of GPUs that share a resource."""
 
     real: bool = Field(
         default=False, description="first hold it against one and two real actors on this machine"
@@ -66,8 +66,8 @@ class Outlook:
     """Time and speed of a corpus on a number of GPUs.
 
     Attributes:
-        efficiency: pictures a second and GPU, in those of a GPU that never waits.
-        held_up_by: what the GPUs wait for.
+        efficiency: pictures per second and GPU, compared with a GPU that never waits.
+        held_up_by: the resource that GPUs wait for.
     """
 
     gpus: int
@@ -135,13 +135,13 @@ def picture_seconds(config: ScaleConfig, actors: int, store_gb_s: float) -> dict
 
 
 def requests_for(config: ScaleConfig) -> int:
-    """Count what the store is asked for the whole corpus."""
+    """Count the requests to the store for the whole corpus."""
     shard_bytes = config.shard_pictures * config.picture_bytes
     return ceil(config.pictures / config.shard_pictures) * requests_for_shard(shard_bytes)
 
 
 def requests_for_shard(size: int) -> int:
-    """Count what the store is asked for a shard of so many bytes, and for its annotation.
+    """Count the requests to the store for a shard of this size, and for its annotation.
 
     Each block is fetched; the shard is looked up, and looked up again by each connection that
     reads of it; the annotation is committed.

@@ -19,7 +19,7 @@ _KIBIBYTE = 1024
 
 
 class BenchmarkError(RuntimeError):
-    """A contestant could not run; says which one and why."""
+    """A contestant could not run; the message names it and the reason."""
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def run_laps(line: Connection, name: str, shard: str) -> Lap:
 def race(
     names: Sequence[str], conditions: Conditions, warm_up: str, shard: str, rounds: int
 ) -> Iterator[tuple[str, Lap]]:
-    """Yield each lap as it is done: one a round for each contestant, after a warm-up.
+    """Yield laps as they end: one per round for each contestant, after a warm-up.
 
     The contestants take turns, so that a noisy machine is noisy for all of them.
     """

@@ -28,7 +28,7 @@ _MODEL = ScoreConfig(model="compact", crops="global")
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Pictures a second of so many actors, simulated and real."""
+    """Pictures a second of a number of actors, simulated and real."""
 
     actors: int
     simulated: float

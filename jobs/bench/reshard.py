@@ -60,7 +60,7 @@ class Race:
         return sum(tar.rename(self._reference / tar.name).stat().st_size for tar in tars)
 
     def copy(self) -> tuple[float, float]:
-        """Time `cp`, and `cp` with a sync of what it wrote, in seconds."""
+        """Time `cp` without and with a sync, in seconds."""
         shutil.rmtree(self._copy, ignore_errors=True)
         self._rest()
         started = perf_counter()

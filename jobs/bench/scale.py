@@ -56,7 +56,7 @@ def _silent_losses() -> Generator[None]:
 
 
 def _outlook_table(outlooks: list[Outlook], config: ScaleConfig) -> Table:
-    """Tabulate what the corpus would take."""
+    """Tabulate time and cost of the corpus."""
     columns = ("store GB/s", "GPUs", "hours", "GPU hours", "pictures/s", "of GPUs", "held up by")
     return table(
         f"SIMULATED: {config.pictures:,} pictures in shards of {config.shard_pictures:,}, "

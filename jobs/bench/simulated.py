@@ -42,7 +42,7 @@ ShardSeconds = Callable[[Random, int], float]
 
 
 def ten_seconds(random: Random, _: int) -> float:
-    """Ten seconds on average, whoever else works."""
+    """Ten seconds on average, whatever the number of actors."""
     return MEAN_SECONDS * random.uniform(0.5, 1.5)
 
 

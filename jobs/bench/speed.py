@@ -88,12 +88,12 @@ class Entry:
 
 @dataclass(kw_only=True)
 class BenchReport:
-    """Everything that was measured; goes into `bench.json` as it is.
+    """All measurements, as in `bench.json`.
 
     Attributes:
         of_encoder: images a second from tar to Parquet, as a share of the encoder alone's, by
             dtype.
-        engine: what was measured of the engine, by what it is.
+        engine: measurements of the engine, by name.
     """
 
     machine: dict[str, Any]
@@ -125,7 +125,7 @@ def summarise(name: str, laps: Sequence[Lap], first: Sequence[Lap]) -> Entry:
 
 
 def ratio(slow: Sequence[Lap], fast: Sequence[Lap]) -> float:
-    """Return how many times as fast one is as the other, by the laps of each round, run in turn."""
+    """Return the median ratio of the speeds of two contestants over rounds."""
     return median(a.seconds / b.seconds for a, b in zip(slow, fast, strict=True))
 
 

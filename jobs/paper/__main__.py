@@ -1,7 +1,7 @@
 """Evaluate on the paper's sets as its authors do: `python -m jobs.paper DOWNLOADS --output FOLDER`.
 
-Every download that is there becomes shards, and is evaluated with all ablations and figures; a last
-table holds all of them against what the paper is said to have found.
+Every existing download is converted into shards and evaluated, with all ablations and figures; the
+last table has the paper's figures beside ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shardsift.errors import InputError
 
 
 def evaluate_sets(config: PaperConfig, console: PlainConsole) -> None:
-    """Evaluate on every set that is there, and write the table. Raises UserError."""
+    """Evaluate on every downloaded set, and write the table. Raises UserError."""
     names = [name for name in PAPER_SETS if (config.downloads / name).is_dir()]
     if not names:
         raise InputError(

@@ -67,7 +67,7 @@ class ExperimentConfig(OpinionsConfig, TableConfig):
 
 
 class IqaShardsConfig(Config):
-    """A set of images with opinions, as it is downloaded."""
+    """A set of rated images, as downloaded."""
 
     name: Annotated[str, Given.BY_PLACE] = Field(
         description="`koniq10k`, `spaq`, `livec`, `kadid10k`, `tid2013`, `csiq`, `agiqa1k`, "

@@ -119,7 +119,7 @@ def _draw_fit(panel: Any, evaluation: Experiment, name: str) -> None:
 
 
 def _draw_cues(evaluation: Experiment) -> tuple[Any, str]:
-    """Draw both cues, and what they are fused to, over bins of opinion: one axis, for one scale."""
+    """Draw both cues and the fused score over bins of ratings, on one axis."""
     figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
     for name in (SIMILARITY, MAGNITUDE, OURS):
@@ -218,7 +218,7 @@ def _draw_groups(evaluation: Experiment, spread: GroupSpread) -> tuple[Any, str]
 
 
 def _about(evaluation: Experiment) -> str:
-    """Describe what was measured, by what, and how."""
+    """Describe the measurement for a caption."""
     config = evaluation.config
     name = config.iqa_set or "A set without a name"
     return (
@@ -247,7 +247,7 @@ def _opinion(evaluation: Experiment) -> str:
 
 
 def _reach(estimate: Estimate) -> tuple[float, float]:
-    """Return how far the interval reaches below and above the value; 0 without one."""
+    """Return the distances of the interval's ends from the value; 0 without an interval."""
     if estimate.low is None or estimate.high is None:
         return 0.0, 0.0
     return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)

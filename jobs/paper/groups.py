@@ -1,8 +1,8 @@
 """Differences of the magnitude cue between semantic groups, before and after Box-Cox.
 
-A good cue tells quality and not content: the distributions of two groups should lie close. How far
-apart they lie is their Wasserstein distance, in standard deviations of all values, because the
-transform changes the scale. N in shapes: images.
+A good cue depends on quality and not on content, so its distributions in two groups should be
+    similar. Their Wasserstein distance is measured in standard deviations of all values, because
+    the transform changes the scale. N in shapes: images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GroupSpread:
     Attributes:
         distance_before, distance_after: means over pairs of groups.
         change: from before to after.
-        source: who says which image is in which group.
+        source: origin of the groups.
     """
 
     before: dict[str, Values]

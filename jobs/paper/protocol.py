@@ -1,4 +1,4 @@
-"""The paper's protocol for each of its sets, and the figures that it is said to give.
+"""The paper's protocol for each of its sets, and published figures from a summary.
 
 Statistics are computed as `plcc_srcc_cal.py` of their published code does it: the curve is fitted
 to opinions and predictions as they stand, from one start, and all statistics are those of the
@@ -6,9 +6,9 @@ fitted predictions. So SRCC is positive for a falling curve, too, and differs fr
 predictions if the curve turns. N in shapes: images.
 
 The protocol is that of their published code, github.com/zhix000/MA-CLIP at ec84412: its
-`preprocess`, and its lists of pictures. What they find is second-hand: SRCC with RN50, from a
-public summary of the table of the paper (arXiv 2511.09948), which was out of reach itself. The mean
-that it gives for CLIP-IQA is not the mean of its rows, so look into the paper before citing any.
+`preprocess`, and its lists of pictures. Their results are second-hand: SRCC with RN50 from a public
+summary of the paper's table (arXiv 2511.09948), as the paper itself couldn't be reached. The
+summary's mean for CLIP-IQA is not the mean of its rows, so check the paper before citing any.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class PaperSet:
     """The authors' treatment of a set.
 
     Attributes:
-        images: how many pictures their list has.
+        images: number of pictures in their list.
         side: in pixels, of the square that pictures are resized to; None if they stay as they are.
         is_scaled: whether opinions are brought to 0..1, the lowest to 0 and the highest to 1.
-        srcc: what they are said to have found; None if that isn't known here.
+        srcc: published value from the summary; None if unknown.
     """
 
     images: int
@@ -69,8 +69,8 @@ class PaperAgreement:
     Attributes:
         images: those that have a prediction.
         betas: parameters of the curve, for predictions as they stand.
-        has_fitted: False if the descent didn't end: their code goes on with its start then, and so
-            do these numbers.
+        has_fitted: False if the fit didn't converge; then their code uses the starting parameters,
+            and so do these numbers.
     """
 
     images: int

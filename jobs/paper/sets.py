@@ -327,10 +327,10 @@ class WrittenSet(NamedTuple):
 def write_shards(
     opinions: Iterable[Opinion], output: str, name: str, samples_per_shard: int = 1000
 ) -> WrittenSet:
-    """Write `NAME-00000.tar` and so on, as they are read.
+    """Write `NAME-00000.tar` and so on while reading.
 
-    A sample is the image as it was, if the download has it, and a `.json` with `name`, `mos` and
-    what else is known. Equal images give equal tars. Raises InputError if there is no sample.
+    A sample is the unchanged image, if the download has it, and a `.json` with `name`, `mos` and
+    other known fields. Equal images give equal tars. Raises InputError if there is no sample.
     """
     remaining = iter(opinions)
     samples = shards = without_image = 0

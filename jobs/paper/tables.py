@@ -105,7 +105,7 @@ def _unfitted(evaluation: Experiment) -> str | None:
 
 
 def _published(evaluation: Experiment) -> tuple[float | None, str | None]:
-    """Find the paper's figure if it is of the same pictures and model; say what is to be known."""
+    """Find the paper's figure for the same pictures and model, with a warning."""
     config, paper_set = evaluation.config, evaluation.config.paper_set
     if paper_set is None:
         return None, None

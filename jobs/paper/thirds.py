@@ -1,7 +1,6 @@
-"""Agreement with opinion in low, middle and high quality, each by itself.
+"""Agreement with ratings, separately in low, middle and high quality.
 
-The paper holds that similarity tells apart what is good, and magnitude what is bad. N in shapes:
-images.
+The paper finds that similarity ranks good pictures, and magnitude bad ones. N in shapes: images.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def agreement_by_third(
 def estimate_srcc(
     predictions: ArrayLike, opinions: ArrayLike, *, resamples: int = 0, seed: int = 0
 ) -> Estimate:
-    """Compute SRCC alone, with its bootstrap interval; NaN if all values of one side are equal.
+    """Compute only SRCC, with its bootstrap interval; NaN if all values of one side are equal.
 
     Predictions that are not finite are left out.
     """

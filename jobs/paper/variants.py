@@ -27,7 +27,7 @@ FAMILIES = ("lambda", "magnitude", "weights", "fixed", "alpha", "crops", "prompt
 """Names for `--ablate`."""
 
 ALL_FAMILIES = "all"
-"""Name that stands for all families."""
+"""Name for all families."""
 
 GROUP_LABELS = (
     *("people", "animals", "plants", "food", "buildings", "vehicles"),
@@ -42,7 +42,7 @@ class Variant:
 
     Attributes:
         divides: whether magnitudes are divided by their standard deviation, as MA-CLIP does.
-        cue: what is compared with opinions.
+        cue: the value that is compared with ratings.
     """
 
     family: str
@@ -54,10 +54,10 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageCues:
-    """One image under V variants: means over crops, and what groups are made of.
+    """One image under V variants: means over crops, and data for groups.
 
     Attributes:
-        compared: of each variant, what it compares with opinions, shape (V,).
+        compared: the value of each variant that is compared with ratings, shape (V,).
         q_sim, q_mag: of the first variant.
         attributes: of the first variant, a value each.
         magnitude: the magnitude cue of the first variant before Box-Cox.

@@ -1,7 +1,7 @@
-"""Write what the code says of itself into the documentation: `python -m jobs.reference`.
+"""Write text that is generated from code into the documentation: `python -m jobs.reference`.
 
-A page of `docs/` has it between `<!-- made: NAME -->` and `<!-- end -->`; the rest of a page, and
-the headers of `configs/`, are written by hand.
+In a page of `docs/`, it is between `<!-- made: NAME -->` and `<!-- end -->`; the rest of a page,
+and the headers of `configs/`, are written by hand.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ _MADE = re.compile(r"<!-- made: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def filled(page: str) -> str:
-    """Put what the code says of itself between the marks of a page."""
+    """Write generated text between the marks of a page."""
     return _MADE.sub(_make, page)
 
 
 def made_in(page: str) -> list[str]:
-    """Name what a page holds that is made."""
+    """Return the names of the generated parts of a page."""
     return _MADE.findall(page)
 
 

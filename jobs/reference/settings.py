@@ -14,7 +14,7 @@ from shardsift.cli.flags import COMMON, comment_of, default_of, flag_of, is_in_f
 from shardsift.config import Config, fields_by_key
 
 _OPTION = re.compile(r"(?P<off># )?(?P<key>[a-z_]+):(?P<value> .*?)?(?: +#.*)?")
-"""A line of a config: a setting, or one that is commented out."""
+"""A line of a config with a setting, which may be commented out."""
 
 _INSIDE = " "
 """Beginning of lines that belong to the setting above."""

@@ -1,4 +1,4 @@
-"""Tables in Markdown, of what the code declares beside settings."""
+"""Markdown tables of declarations in the code, other than settings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def of_error_codes() -> str:
 
 
 def of_exit_codes() -> str:
-    """Describe what a command's exit code says."""
+    """Describe the exit codes of commands."""
     rows = [[str(code), meaning] for code, meaning in MEANINGS.items()]
     return table(["exit code", "means"], rows)
 

@@ -1,6 +1,7 @@
 """Batches of graded crops, made by background processes.
 
-A batch is a pure function of (seed, step): a resumed run sees what an unbroken one would have seen.
+A batch is a pure function of (seed, step), so a resumed run gets the same batches as an
+uninterrupted one.
 
 Shapes in names: N crops, G groups, S members of a series, A attributes.
 """
@@ -37,10 +38,10 @@ class Batch:
     Attributes:
         crops: uint8, shape (N, 3, side, side).
         quality: target scores, 0..1, shape (N,).
-        margins: by how much neighbours in a series must differ, shape (G, GROUP - 2).
+        margins: least difference of neighbours in a series, shape (G, GROUP - 2).
         attributes: probability of the good end of each attribute, shape (N, A).
-        kinds: int64, numbers what was done to a crop, shape (N,).
-        captions: one a crop.
+        kinds: int64, number of the crop's distortions, shape (N,).
+        captions: one per crop.
         prompts: (good, bad) pairs, of each attribute in turn, several times over.
     """
 

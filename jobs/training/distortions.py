@@ -3,8 +3,8 @@
 Every distortion is a pure function of an RGB image, a level and a random generator. Levels may be
 fractional (1.0 to 5.0), so that training sees a continuum; a strength is read off a table of five
 values by linear interpolation. An equal generator state gives an equal random pattern at every
-level, so a series made with one seed differs in strength alone. Strengths are in pixels of a
-picture about 400 px wide and graded by eye, so that equal levels are about equally annoying.
+level, so a series made with one seed only differs in strength. Strengths are in pixels of a picture
+about 400 px wide and graded by eye, so that equal levels are about equally annoying.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def sensor_noise(image: RgbImage, level: float, rng: np.random.Generator) -> Rgb
 
 
 def chroma_noise(image: RgbImage, level: float, rng: np.random.Generator) -> RgbImage:
-    """Add blotches of colour two to three pixels wide, with luma left alone."""
+    """Add blotches of colour two to three pixels wide, without changing luma."""
     height, width = image.shape[:2]
     sigma = strength((12.0, 21.0, 33.0, 50.0, 75.0), level)
     blotch = int(rng.integers(2, 4))

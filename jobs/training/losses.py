@@ -42,7 +42,7 @@ def series_loss(scores_GS: Tensor, margins_GS: Tensor) -> Tensor:
 
 
 def tie_loss(scores_N: Tensor, group: int) -> Tensor:
-    """Measure how far apart two photographs score after equal treatment.
+    """Measure the difference between the scores of two photographs with equal distortions.
 
     Crops stand group by group, `group` crops each; a pair of groups shares its treatment.
     """
@@ -58,7 +58,7 @@ def correlation_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def cue_loss(scores_N: Tensor, targets_N: Tensor) -> Tensor:
-    """Measure how far a cue is from its target in value, in rank and in correlation."""
+    """Measure the error of a cue in value, rank and correlation."""
     value = functional.smooth_l1_loss(scores_N, targets_N, beta=0.1)
     return 2.0 * value + ranking_loss(scores_N, targets_N) + correlation_loss(scores_N, targets_N)
 
@@ -69,7 +69,7 @@ def shaping_loss(scores: FusedScores) -> Tensor:
 
 
 def drift_loss(features_NF: Tensor, before_NF: Tensor) -> Tensor:
-    """Measure how far features have turned since before training: 1 less mean cosine."""
+    """Measure the change of features since the start of training: 1 minus the mean cosine."""
     return 1.0 - functional.cosine_similarity(features_NF, before_NF).mean()
 
 
@@ -83,7 +83,7 @@ def attribute_loss(probabilities_NA: Tensor, targets_NA: Tensor) -> Tensor:
 def contrastive_loss(logits_NT: Tensor, kinds_N: Tensor) -> Tensor:
     """Return symmetric InfoNCE with N = T; all texts of a crop's kind count as its positives.
 
-    `kinds_N` numbers what was done to a crop (distortions, severity), which is all a caption tells.
+    `kinds_N` numbers the distortions and severity of a crop, which is all that a caption describes.
     """
     same = (kinds_N[:, None] == kinds_N[None, :]).float()
     share = same / same.sum(dim=1, keepdim=True)

@@ -67,14 +67,14 @@ def build_model(frozen_blocks: int) -> Clip:
 
 
 def pooled_features(model: Clip, crops_N3SS: Tensor) -> Tensor:
-    """Average what the trunk makes of uint8 crops of any side, shape (N, F)."""
+    """Average the trunk's output for uint8 crops of any side, shape (N, F)."""
     mean_311, std_311 = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     x = (crops_N3SS.float() / 255.0 - mean_311) / std_311
     return cast(Any, _tower(model).trunk)(x.contiguous(memory_format=torch.channels_last))
 
 
 def projected_features(model: Clip, pooled_NF: Tensor) -> Tensor:
-    """Project what the trunk made of crops to features before normalisation, shape (N, D)."""
+    """Project the trunk's output for crops to features before normalisation, shape (N, D)."""
     return _tower(model).head(pooled_NF)
 
 
@@ -82,7 +82,7 @@ def text_features(model: Clip, texts: list[str]) -> Tensor:
     """Encode texts to unit features, shape (T, D)."""
     tokens_TL = cast(Tensor, _tokenizer()(texts))[:, :_TRAIN_CONTEXT]
     length = tokens_TL.shape[1]
-    tower = cast(Any, model)  # the attributes of a module are typed as anything but what they are
+    tower = cast(Any, model)  # a module's attributes have wrong types
     x = tower.token_embedding(tokens_TL) + tower.positional_embedding[:length]
     x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
     ends_T = tokens_TL.argmax(dim=-1)  # the end-of-text token has the highest number
@@ -122,7 +122,7 @@ def parameter_groups(
 def export(state: dict[str, Tensor], folder: Path) -> None:
     """Write `config.json` and fp16 `weights.safetensors`, each at once or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Counters of batches are integers and stay so; open_clip makes its attention mask by itself.
+    # Counters of batches stay integers; open_clip makes its own attention mask.
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous().clone()
         for name, value in state.items()

@@ -28,7 +28,7 @@ _PAIR_COLUMNS: Final = [ATTRIBUTES.index(name) for name in PAIR_ATTRIBUTES]
 def batch_losses(model: Clip, start: Clip, batch: Batch) -> dict[str, Tensor]:
     """Return the terms of the loss by name, weighted; their sum is minimised.
 
-    `start` is the model as it was before training.
+    `start` is the model before training.
     """
     pooled_NF = pooled_features(model, batch.crops)
     features_ND = projected_features(model, pooled_NF)

@@ -48,7 +48,7 @@ def severity(name: str, level: float) -> float:
 
 
 def joint_severity(severities: list[float]) -> float:
-    """Join the severities of distortions on top of each other: what is left multiplies."""
+    """Combine the severities of several distortions: remaining shares are multiplied."""
     return 1.0 - float(np.prod([1.0 - value for value in severities]))
 
 

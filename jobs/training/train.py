@@ -1,6 +1,6 @@
 """Train the compact CLIP: `python -m jobs.training.train --shards SHARDS --output DIR`.
 
-The same command goes on after a stop. `DIR/model` holds the model to ship.
+The same command resumes after a stop. `DIR/model` holds the model to ship.
 
     0 done   2 a mistake to mend   130 interrupted
 """

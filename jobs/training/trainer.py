@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainConfig(Config):
-    """Everything that decides the weights, but for the photographs and the number of threads."""
+    """Everything that decides the weights, except the photographs and the number of threads."""
 
     steps: int = Field(default=600, ge=1, description="updates of the weights, at most")
     seed: int = Field(default=0, ge=0, description="of weights, crops and captions")
@@ -79,7 +79,7 @@ class Trainer:
     """
 
     def __init__(self, config: TrainConfig, photos: Photos, output: Path) -> None:
-        """Go on from the checkpoint in `output`, else begin with ImageNet's weights.
+        """Resume from the checkpoint in `output`, else start with ImageNet's weights.
 
         Raises:
             ConfigError: if that checkpoint belongs to other settings, or there are no weights.
@@ -146,7 +146,7 @@ class Trainer:
                 mine.copy_(theirs[name])
 
     def _check(self, exam: list[RgbImage]) -> Validation:
-        """Export the averaged weights, examine what was exported, and write a checkpoint."""
+        """Export the averaged weights, evaluate them, and write a checkpoint."""
         folder = self._output / MODEL
         export(self._average.state_dict(), folder)
         config = ScoreConfig(model=str(folder / CONFIG_FILE), pretrained=str(folder / WEIGHTS_FILE))

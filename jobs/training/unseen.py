@@ -1,4 +1,4 @@
-"""Graded distortions that training never sees, to measure how far what it teaches carries.
+"""Graded distortions that training never sees, to measure generalisation.
 
 Same form as `distortions.DISTORTIONS`.
 """

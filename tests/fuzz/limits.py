@@ -1,4 +1,4 @@
-"""How much is tried, and what no input may exceed: 20 seconds, a bound of memory, its own folder.
+"""Numbers of examples, and limits for each input: 20 seconds, memory, and its own folder.
 
 `make test` tries a few examples, the same ones every time; `make fuzz` sets SHARDSIFT_TEST_FUZZ and
 tries thousands of new ones.
@@ -65,8 +65,8 @@ def count(outcome: str) -> None:
 def bounded(data: bytes, folder: Path, mebibytes: int) -> Generator[None]:
     """Run the block with `data`; fail if its peak memory grows by more, or it writes elsewhere.
 
-    What hangs for good, or crashes a C library, can't be reported by Hypothesis: then the last
-    example lies in the folder, and after two minutes the process ends with a traceback.
+    Hypothesis can't report an endless loop or a crash in a C library. Then the last example is in
+    the folder, and after two minutes the process ends with a traceback.
     """
     (folder / "last-example").write_bytes(data)
     with (folder / "hanging.txt").open("w") as trace:

@@ -54,7 +54,7 @@ def build(members: Sequence[Member], edits: Sequence[Edit] = ()) -> bytes:
 
 
 def sparse(name: str, size: int, content: bytes = b"x") -> bytes:
-    """An entry of an old GNU sparse file: `size` bytes, all holes but for the content."""
+    """An entry of an old GNU sparse file of `size` bytes, with holes around the content."""
     info = tarfile.TarInfo(name)
     info.type, info.size = tarfile.GNUTYPE_SPARSE, len(content)
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))

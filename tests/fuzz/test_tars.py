@@ -65,7 +65,7 @@ PAX = st.dictionaries(
 KINDS = st.sampled_from([tarfile.REGTYPE] * 12 + [tarfile.AREGTYPE, tarfile.CONTTYPE]) | (
     st.sampled_from([b"1", b"2", b"3", b"4", b"5", b"6", b"Z"])
 )
-"""Plain files mostly; hard and symbolic links, devices, folders, pipes, and what nobody knows."""
+"""Mostly plain files; also hard and symbolic links, devices, folders, pipes and unknown types."""
 
 PLAIN = st.builds(
     Member,

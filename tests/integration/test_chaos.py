@@ -198,7 +198,7 @@ def test_a_node_is_preempted(cluster: Cluster, disturbed: Disturbed) -> None:
     node = cluster.list_all_nodes()[1]
     drain(str(cluster.address), node.node_id)
     drained = monotonic()
-    outcomes.append(next(run))  # Ray gives a draining node no more actors; those there go on
+    outcomes.append(next(run))  # Ray starts no actors on a draining node; running ones continue
     cluster.remove_node(node, allow_graceful=False)
     disturbed.finish(run, outcomes)
     tell("preemption of a node (to the end of the run)", monotonic() - drained)

@@ -60,7 +60,7 @@ class Composed:
         return f"{own[1]}={free_ports(1)[0]}" if own and "dashboard" not in word else word
 
     def start(self, service: Any) -> None:
-        """Start a service that stays, and wait until its health check says so."""
+        """Start a service, and wait until its health check passes."""
         command = self.command_of(service["command"])
         if "--head" in command:
             command += ["--node-ip-address=127.0.0.1"]

@@ -79,7 +79,7 @@ def environment() -> dict[str, str]:
 
 
 def run(line: str, folder: Path) -> str:
-    """Run a line as a shell does; what it says."""
+    """Run a line as a shell does; return its output."""
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=folder,
@@ -179,7 +179,7 @@ def say(text: str) -> None:
 
 
 def clear_output(line: str, folder: Path, bucket: s3fs.S3FileSystem) -> None:
-    """Remove what an earlier line of the page, another choice, has written to the same place."""
+    """Remove the output of an earlier line of the page that writes to the same place."""
     for output in re.findall(r"--output (\S+)", line):
         if output.startswith("s3://"):
             if bucket.exists(output):
@@ -189,7 +189,7 @@ def clear_output(line: str, folder: Path, bucket: s3fs.S3FileSystem) -> None:
 
 
 def bring_along(line: str, everything: Path, folder: Path) -> None:
-    """Copy what a line reads, in place of what other choices of the page have made of it."""
+    """Copy the input of a line, to replace one that other lines of the page have changed."""
     outputs = re.findall(r"--output (\S+)", line)
     for source in everything.iterdir():
         name, target = source.name, folder / source.name

@@ -1,4 +1,4 @@
-"""No bit of what is written can change without `verify` telling.
+"""`verify` reports every changed bit of every written file.
 
 A few bits of each kind of file here; `make flips` takes 1,500 of each.
 """

@@ -61,7 +61,7 @@ def start(corpus: Path, command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All that was written, less the seconds that it took, and what stands for them."""
+    """All written files, without durations and the digests that depend on them."""
     found: dict[str, bytes] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         data = path.read_bytes()

@@ -1,5 +1,5 @@
-"""Scoring takes no more memory when a shard is ten times as large, when shards go on and on, or
-when images are huge: then it takes what a stated bound allows.
+"""Memory doesn't grow with the size and the number of shards, and stays below the documented bound
+for huge images.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def peak_megabytes(tar: Path, repeats: int = 1) -> list[int]:
 def bound_megabytes(pixels: int) -> float:
     """Bound of decoded images: one in each thread, one waiting for each, one being scored.
 
-    Those are RGB. A thread that decodes has Pillow's 4 bytes a pixel and the 3 that come of them.
+    Those are RGB. A decoding thread needs 4 bytes per pixel for Pillow and 3 for the result.
     """
     return pixels * (3 * (DECODE_THREADS + 1) + 7 * DECODE_THREADS) / (1 << 20)
 

@@ -1,4 +1,4 @@
-"""Each command that Shardsift says is next does what it promises, as it stands."""
+"""Every suggested next command works unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine that lacks what Ray needs is told of in one line, and not after minutes."""
+"""If a machine lacks resources for Ray, one line says so within seconds."""
 
 from __future__ import annotations
 

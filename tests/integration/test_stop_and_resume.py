@@ -1,7 +1,7 @@
-"""A run that is stopped or run twice: the result is that of an undisturbed one, bit for bit.
+"""A run that is stopped, or run twice, gives the same bits as an undisturbed one.
 
-The shards come from a web server that keeps one of them back until a test says so: every run is
-stopped at the same place, however fast the machine.
+A web server serves the shards, and holds one back until the test releases it, so every run is
+    stopped at the same place.
 """
 
 from __future__ import annotations

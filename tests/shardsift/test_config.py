@@ -1,4 +1,4 @@
-"""A mistake in a configuration is one line that names what was meant."""
+"""A mistake in a configuration is one line with a suggestion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own JSON files are what was written, or one line says why they aren't."""
+"""Our own JSON files are unchanged, or one line says why not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_one_that_others_write_without_a_digest_is_taken() -> None:
 
 
 def test_one_of_an_earlier_version_is_read_and_guarded() -> None:
-    """A document of an earlier version, which lacks later fields, was taken for a changed one."""
+    """A document of an earlier version, without later fields, used to count as changed."""
 
     class NewRun(Run):
         has_moved: bool = False

@@ -52,7 +52,7 @@ def test_steps_add_up_from_all_threads() -> None:
 
 
 def paced(*marks: tuple[float, int], workers: int = 2) -> Pace:
-    """A pace that was told at these seconds of so many items, of 10 bytes each."""
+    """A pace with these numbers of items at these seconds, of 10 bytes each."""
     pace = Pace()
     for seconds, items in marks:
         pace.mark(seconds, items, 10.0 * items, workers)

@@ -1,4 +1,5 @@
-"""The verbs from Python do what the command line does; on Ray, `integration/test_ray_data.py`."""
+"""The verbs do the same from Python as from the command line; on Ray, see
+`integration/test_ray_data.py`."""
 
 from __future__ import annotations
 

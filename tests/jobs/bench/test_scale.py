@@ -14,7 +14,7 @@ from jobs.bench.scale import measure
 
 CONFIG = ScaleConfig(pictures=20_000_000, node_hours=1e9)
 AMPLE = 1e6
-"""GB/s of a store that nobody waits for."""
+"""GB/s of a store that is never the bottleneck."""
 
 
 def test_twice_the_gpus_take_half_the_time_while_nothing_is_shared() -> None:

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for what there is, and a real Prometheus answers."""
+"""The dashboard and the alerts use existing metrics, and a real Prometheus answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUERIES = {
     **{f"documented {number}": query for number, query in enumerate(DOCUMENTED)},
     **{rule["alert"]: re.sub(r" (==|>) [\d.]+$", "", rule["expr"]) for rule in RULES},
 }
-"""By title; what an alert compares with a number is asked for."""
+"""Queries by title; for an alert, the query before the comparison."""
 
 PATIENCE_SECONDS = 180
 needs_prometheus = pytest.mark.skipif(
@@ -106,7 +106,7 @@ def ray_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 
 @pytest.fixture
 def prometheus(ray_address: str, tmp_path: Path) -> Iterator[str]:
-    """A Prometheus with our configuration, but for the place of Ray's list and its pace."""
+    """A Prometheus with our configuration, except Ray's list of nodes and the interval."""
     config = (FOLDER / "prometheus.yaml").read_text()
     config = config.replace("/tmp/ray/", f"/tmp/ray-{ray_address.rpartition(':')[2]}/")
     config = config.replace("scrape_interval: 15s", "scrape_interval: 1s")

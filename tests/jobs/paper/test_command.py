@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {"model": "compact", "brisque": False, "resamples": 20}
 
 
 def measure(shard: Path, output: Path, **settings: Any) -> str:
-    """Run an experiment; return what it says."""
+    """Run an experiment; return its output."""
     said = io.StringIO()
     values = {"shards": (str(shard),), "output": output, **QUICK, **settings}
     run(ExperimentConfig.model_validate(values), PlainConsole(file=said, width=200))

@@ -1,4 +1,4 @@
-"""One command evaluates on all sets of the paper that are there, as its authors do."""
+"""One command evaluates on all downloaded sets of the paper, as its authors do."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Values = NDArray[np.float64]
 
 
 def large_photo(number: int) -> bytes:
-    """A photograph of 640x500 that its EXIF turns; what it shows is sharper with each number."""
+    """A photograph of 640x500 that EXIF rotates; sharpness grows with the number."""
     exif = Image.Exif()
     exif[0x0112] = 6
     small = picture(width=8 * (number + 2), height=7 * (number + 2), seed=number)

@@ -1,4 +1,4 @@
-"""A published figure stands beside a number of the same pictures, model and protocol alone."""
+"""A published figure is only shown beside one of the same pictures, model and protocol."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def a_measured_set(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 
 def told(measured: Experiment, images: int = CSIQ.images, **settings: object) -> Experiment:
-    """The same numbers, as if they were of so many pictures and of these settings."""
+    """The same numbers, with another number of pictures and other settings."""
     paper = {"iqa_set": "csiq", "protocol": "paper", "resamples": 0, **PLACES}
     config = ExperimentConfig.model_validate(paper | settings)
     return replace(measured, config=config, keys=["x"] * images)

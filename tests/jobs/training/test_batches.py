@@ -24,7 +24,7 @@ def same(a: Batch, b: Batch) -> bool:
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
     one, two = graded(), graded()
-    two[0]  # what was made before doesn't matter
+    two[0]  # earlier batches don't matter
     assert same(one[1], two[1])
     assert not same(one[1], one[0])
     assert not same(one[1], graded(seed=1)[1])

@@ -1,4 +1,4 @@
-"""Training on a few pictures: resuming, exporting, and what is refused."""
+"""Training on a few pictures: resuming, exporting, refusals."""
 
 from __future__ import annotations
 

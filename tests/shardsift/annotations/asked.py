@@ -21,7 +21,7 @@ SHARDS = ["0.tar", "1.tar", "more/2.tar"]
 
 
 def files(shard: int) -> list[tuple[str, bytes]]:
-    """Some pictures, one that is broken, and a key that comes twice."""
+    """Some pictures, one of them broken, and a key that is used twice."""
     names = ["a.jpg", "b.jpg", "c.jpg", "a.jpg"]
     return [
         (name, encoded(seed=10 * shard + number)[: 60 if name == "b.jpg" else None])

@@ -1,4 +1,4 @@
-"""Answers to embeddings: whose they are, what is refused, how a filter goes by them."""
+"""Answers from embeddings: their rows, refusals, and filters that use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A faulty sample costs itself alone: its neighbours keep every bit of their scores.
+"""A faulty sample only loses its own score: its neighbours keep every bit of theirs.
 
 Real tars, and the real scorer.
 """
@@ -35,7 +35,7 @@ Row = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Shard:
-    """Annotates tars, and reads what came of them."""
+    """Annotates tars, and reads the annotations."""
 
     folder: Path
     scorer: Scorer
@@ -59,12 +59,12 @@ def shard(tmp_path: Path, scorer: Scorer) -> Shard:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, scorer: Scorer) -> list[dict[str, Any]]:
-    """The rows of the good samples, alone in their shard."""
+    """The rows of the good samples in a shard of their own."""
     return Shard(tmp_path_factory.mktemp("good"), scorer).rows(build(GOOD))
 
 
 def scores(row: dict[str, Any]) -> dict[str, Any]:
-    """All that doesn't say where in the tar a sample lies."""
+    """All columns except those with places in the tar."""
     return {name: row[name] for name in row if name not in ("index", "tar_offset")}
 
 

@@ -1,4 +1,4 @@
-"""Rows come about column by column, and have what each image by itself would give."""
+"""Rows are made column by column, with the same values as for single images."""
 
 from __future__ import annotations
 

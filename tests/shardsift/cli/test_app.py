@@ -148,7 +148,7 @@ def test_without_credentials_it_says_what_to_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_verb_says_what_to_do(number: signal.Signals, tmp_path: Path) -> None:
-    """One that begins anew doesn't claim to go on. It hangs in a read, and is stopped there."""
+    """A command that can't resume doesn't claim to. It is stopped while it hangs in a read."""
     web = Web(write_shards(tmp_path / "in", 2, samples=2), held=1)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     web.open_gate()

@@ -1,4 +1,4 @@
-"""The console prints text as it is: nothing of a user's is markup, and no secret is shown."""
+"""The console prints text literally, without markup and without secrets."""
 
 from __future__ import annotations
 

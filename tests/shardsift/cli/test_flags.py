@@ -1,4 +1,4 @@
-"""A field of a config is a flag, and what is typed reaches the field."""
+"""Every field of a config is a flag, and typed values reach the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables fit, cut no number, and say what they leave out."""
+"""Tables fit, cut no number, and count omitted rows."""
 
 from __future__ import annotations
 

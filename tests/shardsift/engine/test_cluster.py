@@ -1,4 +1,4 @@
-"""Two machines with a GPU each: how many actors fit, where they sit, and what they tell."""
+"""Two machines with a GPU each: number and places of actors, and their messages."""
 
 from __future__ import annotations
 

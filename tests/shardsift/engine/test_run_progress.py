@@ -81,7 +81,7 @@ def watch_all(actors: Actors) -> list[tuple[int, Snapshot]]:
         Actors([1000]),  # one shard, and an actor that has nothing to do
         Actors([200] * 5),  # the fifth runs alone
         Actors([40] * 50),
-        Actors([3] * 2000, silent=True),  # over before anybody can tell of them
+        Actors([3] * 2000, silent=True),  # ended before a report of them
         Actors([10_000], actors=1, per_second=50, batch=256),
     ],
     ids=lambda actors: f"{len(actors.images)} shards",

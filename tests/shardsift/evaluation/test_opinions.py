@@ -1,4 +1,4 @@
-"""Opinions are numbers of samples that `score` reads; what has none is counted."""
+"""Ratings are numbers of samples that `score` reads; samples without one are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import File, encoded, write_tar
 
 
 def rated(tmp_path: Path, files: list[File], suffix: str = "") -> tuple[list[str], Counter[str]]:
-    """Keys and opinions of what is rated in a shard, and what was skipped."""
+    """Keys and ratings of the rated samples of a shard, and counts of skipped ones."""
     path = write_tar(tmp_path / "0.tar", files)
     if suffix == ".gz":
         path.write_bytes(gzip.compress(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""Every statistic equals an independent calculation; intervals hold what they should."""
+"""Every statistic equals an independent calculation; intervals contain the true value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database says in one line what it lacks."""
+"""A lack of memory or disk is reported in one line."""
 
 from __future__ import annotations
 

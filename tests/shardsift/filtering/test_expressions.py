@@ -1,4 +1,4 @@
-"""A condition means what it means in SQL: DuckDB is asked the same question of the same file."""
+"""A condition means the same as in SQL: DuckDB gives the same rows of the same file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any Parquet with the columns of annotations can be filtered, whoever has written it."""
+"""Any Parquet with the columns of annotations can be filtered."""
 
 from __future__ import annotations
 

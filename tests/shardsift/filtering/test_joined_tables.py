@@ -218,7 +218,7 @@ def test_without_any_match_keys_of_both_stand_side_by_side(
 
 
 def write_parts(folder: Path) -> None:
-    """Parquet beside what is no data: Delta's log, a hidden folder, img2dataset's statistics."""
+    """Parquet beside other files: Delta's log, a hidden folder, img2dataset's statistics."""
     table(folder / "a.parquet", key=["k0", "k1"], domain=["x", "x"])
     table(folder / "lang=en" / "b.PARQUET", key=["k2"], domain=["y"])
     table(folder / "lang=en" / "c.pq", key=["k3"], domain=["y"])
@@ -442,7 +442,7 @@ def test_what_a_list_names_goes_and_is_counted(
 
 
 def test_a_list_may_name_a_key_of_several_samples(scores: Path, tmp_path: Path) -> None:
-    """All of them go: whoever asks to be left out is."""
+    """All samples of a listed key are dropped."""
     listed = table(tmp_path / "t.parquet", key=["k7"])
     found = ask(scores, exclude=str(listed), errors="keep")
     assert (found.summary.excluded_by_list, found.summary.kept) == (2, 14)

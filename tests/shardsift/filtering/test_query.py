@@ -1,4 +1,4 @@
-"""A filter keeps exactly what was asked for, and says what became of every other row."""
+"""A filter keeps exactly the requested rows, and counts all others by reason."""
 
 from __future__ import annotations
 

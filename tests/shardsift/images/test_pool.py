@@ -1,4 +1,4 @@
-"""Processes that decode may die, and no picture is lost by that but one that kills."""
+"""Decoding processes may die; only a picture that kills them loses its score."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_processes_that_are_killed_cost_nothing() -> None:
             process.kill()
         for _ in range(4):
             files = list(FILES)
-            while files:  # one that died may have been decoding any of them
+            while files:  # a dead process may have been decoding any of them
                 pictures = pool.decode(files, WANTED).pictures
                 assert_decoded(pictures, files[: len(pictures)])
                 del files[: len(pictures)]

@@ -22,7 +22,7 @@ from tests.samples import tiff_bytes
 HEIGHT, WIDTH = 20, 32
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 PIECES = [{}, {"tile": (16, 16)}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}]
-"""Raw strips and tiles, which Pillow reads by itself, and what libtiff reads for it."""
+"""Raw strips and tiles, which Pillow reads, and compressed ones, which libtiff reads."""
 
 
 def values(bits: int, channels: int = 1) -> NDArray[np.uint16]:

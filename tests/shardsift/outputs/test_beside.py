@@ -137,7 +137,7 @@ def test_a_name_for_two_outputs_is_refused(
 
 @pytest.fixture(scope="module")
 def stale(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scores of a shard in `out`, and answers to what it was before its pictures changed places."""
+    """Scores of a shard in `out`, and answers from before its pictures changed places."""
     tmp_path = tmp_path_factory.mktemp("stale")
     if not STALE.exists():
         pytest.skip(f"{STALE} is not there")

@@ -43,7 +43,7 @@ def scores(tmp_path: Path) -> Path:
 
 
 def answers(annotations: Path, folder: Path, **rule: Any) -> tuple[dict[str, bytes], Any]:
-    """The keep-list of a filter, byte by byte, and what it says."""
+    """The bytes of a filter's keep-list, and its output."""
     output = folder / f"kept-of-{annotations.name}"
     values = {"annotations": str(annotations), "output": str(output), "overwrite": True}
     curate(FilterConfig.model_validate(values | {"emit": "keep-list,uids"} | rule))

@@ -1,4 +1,4 @@
-"""The digest of a table is of its values alone, and of all of them."""
+"""The digest of a table depends on all of its values, and on nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings lie beside annotations, in step with them whatever happens, as others read them."""
+"""Embeddings always match their annotations, and other tools can read them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_an_annotation_says_that_its_embeddings_are_there(
 
 
 def test_embeddings_whose_shard_was_given_up_are_swept(shards: Path, tmp_path: Path) -> None:
-    """As after a process that was killed between the two, and a tar that is broken by now."""
+    """As after a process was killed between the two commits, and the tar was damaged since."""
     out = tmp_path / "new"
     (out / "_embeddings" / "maclip").mkdir(parents=True)
     np.save(out / "_embeddings" / "maclip" / "0.npy", np.ones((3, VALUES), np.float16))

@@ -1,4 +1,4 @@
-"""The record of a run says how it was scored, but names no code to run and no filesystem."""
+"""The record of a run has the settings, but never makes code run or chooses a filesystem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_settings_are_those_of_the_run() -> None:
 
 
 def test_the_recorded_model_keeps_its_weights_and_another_has_its_own() -> None:
-    """A run without a network would have asked one for what lies on its disk."""
+    """A run without a network would have tried to download local files."""
     record = record_of(model="RN50", pretrained="yfcc15m")
     assert recorded_config(record, model="RN50").pretrained == "yfcc15m"
     assert recorded_config(record, model="RN101").pretrained is None

@@ -1,4 +1,4 @@
-"""A folder of annotations is a table to whatever reads Parquet, as it is."""
+"""Every Parquet reader can read a folder of annotations as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report shows which pictures are equal, and the one that a filter would keep."""
+"""The report shows equal pictures, and the one that a filter would keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows stand in the order of `filter`, and a browser can unpack them."""
+"""Rows have the order of `filter`, and a browser can unpack them."""
 
 from __future__ import annotations
 

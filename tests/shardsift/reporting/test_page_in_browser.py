@@ -1,4 +1,4 @@
-"""In Chromium, over real pictures: what is chosen on the page is what DuckDB and `filter` say."""
+"""In Chromium, with real pictures: selections on the page equal those of DuckDB and `filter`."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def ask(scores: Path, question: str) -> Any:
 
 
 def told(page: Page) -> tuple[int, int]:
-    """How many images are kept, of how many, as the page says."""
+    """The numbers of kept and of all images on the page."""
     drawn(page)
     words = page.locator("#share").inner_text()
     kept, whole = re.findall(r"kept: ([\d,]+) of ([\d,]+)", words)[0]
@@ -102,7 +102,7 @@ def told(page: Page) -> tuple[int, int]:
 
 
 def drawn(page: Page) -> None:
-    """Wait until what was chosen is drawn."""
+    """Wait until the selection is drawn."""
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 

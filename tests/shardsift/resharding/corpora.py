@@ -88,7 +88,7 @@ def make_corpus(folder: Path, shards: Sequence[Sequence[File]], **rule: Any) -> 
 
 
 def score(corpus: Corpus, **rule: Any) -> Corpus:
-    """Score and filter what lies in a corpus's folder."""
+    """Score and filter a corpus."""
     write_run(corpus.shards, corpus.scores, FakeScorer())
     corpus.filter(**(rule or {"keep_top": 0.5}))
     return corpus

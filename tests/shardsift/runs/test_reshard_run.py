@@ -1,4 +1,4 @@
-"""`reshard` as people type it, on Ray: what others read of it, and what it says."""
+"""`reshard` as people type it, on Ray: its tars, as other tools read them, and its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that gives no scores at all doesn't go on for a million shards."""
+"""A run that gives no scores stops after the first shards."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_run_leaves_annotations_a_manifest_and_a_summary(corpus: Corpus) -> No
 
 
 class Looking(PlainConsole):
-    """Keeps what it is shown."""
+    """Keeps all snapshots."""
 
     def __init__(self) -> None:
         super().__init__(file=io.StringIO())

@@ -1,4 +1,4 @@
-"""Attributes are what open_clip says to a pair of prompts, and leave scores alone."""
+"""Attributes equal open_clip's probabilities of prompts, and don't change scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights are data, but for TorchScript, which says so."""
+"""Weights are data, except TorchScript, for which a warning is logged."""
 
 from __future__ import annotations
 

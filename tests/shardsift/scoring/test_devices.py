@@ -1,4 +1,4 @@
-"""Errors of a GPU become one line that says what to change."""
+"""Errors of a GPU become one line with the next step."""
 
 from __future__ import annotations
 

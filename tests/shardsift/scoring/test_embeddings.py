@@ -1,4 +1,4 @@
-"""An embedding is the feature of the whole view, before normalisation, and leaves scores alone."""
+"""An embedding is the feature of the whole view, before normalisation; scores don't change."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_text_features_are_unit_vectors_of_the_prompts(tmp_path: Path) -> None:
 
 
 def test_the_papers_model_is_built_with_quickgelu() -> None:
-    """OpenAI's RN50 weights want QuickGELU; open_clip's plain RN50 config doesn't say so."""
+    """OpenAI's RN50 weights need QuickGELU, which open_clip's plain RN50 config lacks."""
     plain, quick = (
         Encoder(ScoreConfig(model=name, pretrained="random"), "cpu")
         for name in ("RN50", "RN50-quickgelu")

@@ -25,7 +25,7 @@ def test_golden_pictures_have_the_cues_and_weights_of_the_published_code(golden:
 
 
 def cues_from(found: ImageFeatures, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
-    """Both cues by numpy, from features and prompts alone."""
+    """Both cues by numpy, from features and prompts."""
     units = found.features / np.linalg.norm(found.features, axis=1, keepdims=True)
     text = scorer.encoder.text_P2D.numpy()
     logits = scorer.encoder.logit_scale * units @ (text[:, 0] - text[:, 1]).T

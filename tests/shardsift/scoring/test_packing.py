@@ -1,4 +1,4 @@
-"""Many images are cut at once, as each is by itself, to the bit."""
+"""Crops of many images are equal to the bit to those of single images."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ def test_on_a_server_that_isnt_there_no_shard_can_be_found() -> None:
 def test_a_part_of_a_corpus_is_a_folder_or_a_name_without_numbers(
     shards: list[str], prefixes: list[str]
 ) -> None:
-    """Names that differ by numbers alone are one part, and not one for each shard."""
+    """Shards whose names only differ in numbers are one group."""
     assert shard_prefixes(shards) == dict(zip(shards, prefixes, strict=True))
 
 

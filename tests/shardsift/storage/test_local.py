@@ -1,4 +1,4 @@
-"""Only what killed processes of ours have left half-written is swept away."""
+"""Only half-written files of our killed processes are deleted."""
 
 from __future__ import annotations
 

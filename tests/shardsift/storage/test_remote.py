@@ -1,4 +1,4 @@
-"""Patience, without a store: what is tried again, and files that can't be read in ranges."""
+"""Retries without a store, and files that can't be read in ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of damage is found, and repairing and scoring again mends it."""
+"""Every kind of damage is found, and fixed by repairing and scoring again."""
 
 from __future__ import annotations
 

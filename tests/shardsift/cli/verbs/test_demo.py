@@ -1,4 +1,4 @@
-"""The first thing that anybody runs: offline, and its table says what the scores mean."""
+"""The demo runs offline, and its table shows the meaning of scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shardsift.config.verb_settings import DemoConfig
 
 @pytest.fixture(scope="module")
 def demo(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which half a demo has run; what it said lies in `said.txt`."""
+    """A folder of an interrupted demo; its output is in `said.txt`."""
     folder = tmp_path_factory.mktemp("demo")
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:

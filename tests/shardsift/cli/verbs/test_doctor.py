@@ -1,4 +1,4 @@
-"""`doctor` checks what a run needs, and each problem comes with what to do."""
+"""`doctor` checks the needs of a run, and lists problems with remedies."""
 
 from __future__ import annotations
 

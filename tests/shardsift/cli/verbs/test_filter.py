@@ -1,4 +1,4 @@
-"""`filter` and `stats` as people type them: what they print, and their exit codes."""
+"""`filter` and `stats` as people type them: output and exit codes."""
 
 from __future__ import annotations
 
