@@ -68,10 +68,10 @@ class FilterConfig(TableConfig):
     )
     per: str | None = Field(
         default=None,
-        description="apply `keep_top` to each group: `prefix` groups by the shard's folder, or "
-        "if all are in one folder, by the shard's name without the numbers at its "
-        "end; else `megapixels`, a column of annotations, of `with` or of `join`, "
-        "or an SQL expression",
+        description="apply `keep_top` to each group. Group by `prefix` (the shard's folder; if "
+        "all are in one folder, the shard's name without the numbers at its end), "
+        "`megapixels`, a column of annotations, of `with` or of `join`, or an SQL "
+        "expression",
     )
     beside: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),

@@ -198,7 +198,7 @@ def test_a_run_ends_if_none_of_its_actors_can_start_again() -> None:
     run = coordinate(fleet, actors=1, max_attempts=9).run(shards(100))
     next(run)
     fleet.flaws = {0: "raise"}
-    with pytest.raises(EngineError, match=r"no actor is left, .* the same command goes on"):
+    with pytest.raises(EngineError, match=r"no actor is left, .* run the same command again"):
         list(run)
 
 
