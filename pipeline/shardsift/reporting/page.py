@@ -188,7 +188,7 @@ def _facts(run: RunData) -> Iterator[str]:
         yield f"{unscored:,} without a score"
     yield told(run.files, "shard")
     if run.failed:
-        yield f"{told(len(run.failed), 'shard')} given up"
+        yield told(len(run.failed), "failed shard")
     quality_N = run.numbers("quality")
     if np.isfinite(quality_N).any():
         yield f"median quality {np.nanmedian(quality_N):.3f}"
@@ -204,7 +204,7 @@ def _notes(run: RunData) -> Iterator[str]:
     """Yield notes about data that is missing from the numbers."""
     if not run.is_finished and run.record:
         planned = f" of {run.planned:,}" if run.planned else ""
-        state = "is still going, or was killed" if run.is_running else "has not finished"
+        state = "is still running, or was killed" if run.is_running else "has not finished"
         yield f"This run {state}: {run.files:,}{planned} shards are annotated so far."
     if run.is_sampled:
         whole = f" of {run.rows:,}" if run.rows is not None else ""
@@ -212,7 +212,7 @@ def _notes(run: RunData) -> Iterator[str]:
         yield (
             f"A sample: {run.rows_read:,}{whole} rows, from {run.files_read:,} of {run.files:,} "
             f"annotation files picked at random. Counts of images and errors in the head are those "
-            f"of {where}; all others are those of the sample."
+            f"of {where}, all other numbers those of the sample."
         )
 
     yield from (f"{line[0].upper()}{line[1:]}." for line in told_of(run.passed_over))

@@ -117,7 +117,7 @@ def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
     def log(state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
         logger.warning(
-            "%s: %s; try %d of %d in %.1f s",
+            "%s: %s; attempt %d of %d in %.1f s",
             redact(name),
             reason(error) if error else "",
             state.attempt_number + 1,
@@ -248,7 +248,7 @@ class ResumingReader(PlacedReader):
                 raise OSError(f"gave {len(data)} bytes for {wanted} at byte {self._position}")
             if self.seekable() and len(data) < wanted:
                 logger.warning(
-                    "%s: gave %d bytes for %d at byte %d; going on from there",
+                    "%s: gave %d bytes for %d at byte %d; continuing there",
                     redact(self._name),
                     len(data),
                     wanted,
@@ -284,7 +284,7 @@ class ResumingReader(PlacedReader):
             while left:
                 skipped = len(self._file.read(min(left, READ_BLOCK_BYTES)))
                 if not skipped:
-                    raise ChangedError("is shorter than what was read of it")
+                    raise ChangedError("is shorter than the bytes read before")
                 left -= skipped
         return file
 
@@ -309,7 +309,7 @@ class AheadReader(PlacedReader):
 
         `open_another` opens the same file once more, and raises if it has become another.
         """
-        assert first.size is not None, "a stream can't be read in several places"
+        assert first.size is not None, "a stream can't be read at several places"
         super().__init__(first.size)
         self._end = first.size
         self._open_another = open_another

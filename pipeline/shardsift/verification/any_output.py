@@ -69,7 +69,7 @@ def _verify(config: VerifyConfig, folder: RunFolder, track: Track) -> tuple[Find
         return verify_filtered(folder, track), ""
     if RESHARD_RECORD in folder.files:
         if len(config.shards) > 1:
-            raise ConfigError("the sources of a reshard lie in one folder: give one --shards")
+            raise ConfigError("the sources of a reshard are in one folder: give one --shards")
         sources = next(iter(config.shards), None)
         return verify_reshard(ReshardFolder(config.output), sources, track), ""
     if COMPACTING in folder.files:

@@ -108,7 +108,7 @@ def leftovers(folder: RunFolder) -> Iterator[Problem]:
     local = local_folder(folder.url)
     for name in sorted(filter(is_passing, folder.files)):
         if local is None or not is_temporary(name) or is_leftover(local / name):
-            trouble = "is left over from a run that was killed"
+            trouble = "is left over from a killed run"
             yield Problem(place=name, trouble=trouble, remedy="--repair", deletes=(name,))
 
 
@@ -128,7 +128,7 @@ def failures(
     """
     own = folder.own_failures()
     others = folder.failed - own - {failed_name(shard) for shard in known}
-    yield from strangers(others, "is no record of a failure")
+    yield from strangers(others, "is not a record of a failure")
     for name in sorted(folder.failed - others):
         wrong = trouble if name in own else "the record of a failure is damaged"
         yield Problem(place=name, trouble=wrong, remedy=remedy, deletes=(name,), rescores=True)

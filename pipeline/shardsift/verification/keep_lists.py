@@ -69,7 +69,7 @@ def verify_filtered(folder: RunFolder, track: Track = no_track) -> Findings:
     ]
     found.problems += _check_totals(filtered, files, lists, sum(rows))
     if scores and "keep-list" in filtered.summary.emitted:
-        trouble = "is missing, though there is an annotation"
+        trouble = "is missing, but the annotation exists"
         found.problems += (
             Problem(place=f"{prefix}{name}", trouble=trouble, remedy=_AGAIN)
             for name in sorted(scores.committed - {*lists})
@@ -96,7 +96,7 @@ def _find_beside(filtered: Filtered, found: Findings) -> Sequence[Beside]:
         places = [followed(url, "filter again") for url in filtered.record.beside]
         return [Beside(find_annotations(url), url, may_lack=True) for url in places]
     except (UserError, AnnotationError) as error:
-        found.unchecked.append(f"kept rows were not compared with what chose them: {error}")
+        found.unchecked.append(f"kept rows were not compared with outputs of --with: {error}")
         return []
 
 
@@ -110,7 +110,7 @@ def _check_file(
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise Unsound(f"is damaged, or of another filter: {reason(error)}") from error
     if is_broken(data):
-        raise Unsound("is damaged: its bytes are not those that were written")
+        raise Unsound("is damaged: its bytes have changed")
     if {*kept.table["shard"].unique().to_pylist()} - {kept.footer.shard}:
         raise Unsound("its rows name another shard")
     if annotations:
@@ -129,9 +129,9 @@ def _compare(kept: KeepListFile, name: str, annotations: AnnotationFiles) -> Non
         raise Unsound("its annotation has changed since it was filtered")
     index_N = kept.table["index"].to_numpy()
     if (np.diff(index_N, prepend=-1) <= 0).any() or int(index_N.max(initial=-1)) >= len(rows):
-        raise Unsound("its rows are out of order, or not the annotation's")
+        raise Unsound("its rows are out of order, or missing in the annotation")
     if digest_of(rows.replace_schema_metadata(None).take(index_N)) != kept.footer.digest:
-        raise Unsound("its rows are not those of the annotation")
+        raise Unsound("its rows differ from the annotation's")
 
 
 def _compare_beside(
@@ -142,9 +142,9 @@ def _compare_beside(
         try:
             report = output.report(annotated)
         except (AnnotationError, InputError) as error:
-            raise Unsound(f"what it was chosen by can't stand any more: {reason(error)}") from error
+            raise Unsound(f"outputs of --with don't match any more: {reason(error)}") from error
         if digest is not None and (report is None or report.digest != digest):
-            raise Unsound(f"{output.url}, which it was chosen by, has changed since")
+            raise Unsound(f"{output.url}, an output of --with, has changed since")
 
 
 def _check_totals(
@@ -155,11 +155,11 @@ def _check_totals(
         yield Problem(place=SUMMARY, trouble="its counts don't add up", remedy=_AGAIN)
     if "keep-list" in summary.emitted and (len(lists), rows) != (summary.shards, summary.kept):
         told = f"{summary.kept:,} kept rows of {summary.shards:,} shards"
-        trouble = f"{SUMMARY} tells of {told}, and there are {rows:,} sound ones of {len(lists):,}"
+        trouble = f"{SUMMARY} counts {told}, but there are {rows:,} sound ones of {len(lists):,}"
         yield Problem(place=KEEP_LIST, trouble=trouble, remedy=_AGAIN)
     uids = summary.uids
     if uids and (UIDS not in files or sum_of(join(filtered.url, UIDS)) != uids.sha256):
-        yield Problem(place=UIDS, trouble="is not what was written", remedy=_AGAIN)
+        yield Problem(place=UIDS, trouble="has changed since it was written", remedy=_AGAIN)
     known = {RECORD, SUMMARY, UIDS, *(f"{KEEP_LIST}/{name}" for name in lists)}
     known |= {name for name in files if name.startswith("shards/")}
-    yield from strangers(files - known, "is none of filter's files")
+    yield from strangers(files - known, "is not a file of `filter`")

@@ -73,7 +73,7 @@ def verify_reshard(
     found.problems += _check_strangers(folder, plan)
     found.counts = {
         "tars planned": len(plan),
-        "whole, by their counts": len(sound),
+        "complete, by their counts": len(sound),
         "compared with their sources": compared,
         "samples": sum(stats.count for stats in sound),
     }
@@ -85,7 +85,7 @@ def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> R
         filtered = read_filtered(followed(record.keep, "reshard again"))
         scores = find_annotations(followed(record.annotations, "reshard again"))
         if filtered.digest != record.keep_list:
-            raise OutputError(f"{record.keep}: is another keep-list by now")
+            raise OutputError(f"{record.keep}: the keep-list has changed")
     except (UserError, AnnotationError) as error:
         found.unchecked.append(f"tars were not compared with their sources: {error}")
         return None
@@ -112,13 +112,11 @@ def _check_tar(
                 for sample in samples_of(task, inputs):
                     for chunk in sample.chunks:
                         if file.read(len(chunk)) != chunk:
-                            raise Unsound(
-                                f"is not what its sources give, from byte {position:,} on"
-                            )
+                            raise Unsound(f"differs from its sources from byte {position:,} on")
                         position += len(chunk)
                 end = end_of_archive(position)
                 if file.read(len(end) + 1) != end:
-                    raise Unsound(f"doesn't end as it should, behind byte {position:,}")
+                    raise Unsound(f"has a wrong end after byte {position:,}")
     except ShardError as error:
         return stats, [f"{task.shard} was not compared: {error.problem}"]
     return stats, []
@@ -143,9 +141,9 @@ def _check_counts(folder: ReshardFolder, task: ReshardTask) -> ShardStats:
         raise Unsound(f"its counts are damaged: {error}") from error
     size = identify(task.url, task.shard).size
     if size != stats.bytes:
-        raise Unsound(f"has {size:,} bytes, and was written with {stats.bytes:,}")
+        raise Unsound(f"has {size:,} bytes, but was written with {stats.bytes:,}")
     if stats.count != task.samples:
-        raise Unsound(f"holds {stats.count:,} samples, and {task.samples:,} are planned")
+        raise Unsound(f"holds {stats.count:,} samples, but {task.samples:,} are planned")
     return stats
 
 
@@ -157,7 +155,7 @@ def _check_records(
         return
     for name, expected in ((SIZES, encode_sizes(plan)), (META, encode_meta(plan))):
         if name not in folder.files or read_bytes(join(folder.url, name)) != expected:
-            yield _rewritten(name, "is not what was written")
+            yield _rewritten(name, "has changed since it was written")
     try:
         summary = folder.read_summary()
     except DocumentError as error:
@@ -175,7 +173,7 @@ def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Probl
     for task in plan:
         known |= {task.shard, stats_name(task.shard)}
     tars = [task.shard for task in plan]
-    yield from failures(folder, tars, "tells of a tar that was given up", _AGAIN)
+    yield from failures(folder, tars, "records a failed tar", _AGAIN)
     yield from leftovers(folder)
     yield from strangers(folder.files - known - folder.failed, "belongs to no tar of the plan")
 

@@ -122,7 +122,7 @@ def claim_output(output: str, shards: Sequence[str] = ()) -> Claim:
     if folder.record is None:
         raise OutputError(f"{output}: no _run.json here; name the --output of a run")
     if folder.is_compacted:
-        raise OutputError(f"{output}: holds compacted annotations, which are verified otherwise")
+        raise OutputError(f"{output}: holds compacted annotations")
     if folder.record.annotations is not None:
         return _claim_answers(folder, folder.record, folder.record.annotations)
     return Claim(folder=folder, record=folder.record, plan=_plan(folder, folder.record, shards))
@@ -190,7 +190,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> F
     found.counts = {
         "shards planned": claim.plan.count,
         "with a sound annotation": len(reports),
-        "given up, see _failed": found.given_up,
+        "failed, see _failed": found.given_up,
         "rows checked": sum(report.rows for report in reports),
         "tars read again": recounted,
     }
@@ -209,10 +209,10 @@ def _check_shard(claim: Claim, recount: bool, task: ShardTask) -> _Shard:
         footer, rows = check_annotation(claim.folder.url, task, claim.record)
         check_embeddings(claim.folder.url, task, footer, rows)
         if claim.annotated and not is_answer_of(footer, claim.annotated[task.annotation]):
-            raise Unsound("its annotations or embeddings were made anew since it was asked")
+            raise Unsound("its annotations or embeddings were written again since it was answered")
         shard.report = footer.report
         if is_recorded:
-            trouble = f"is annotated, and yet {record} says that it failed"
+            trouble = f"is annotated, but {record} says that it failed"
             shard.problems.append(_stray(task.shard, trouble, record))
         if recount and not claim.record.sources:
             try:
@@ -238,7 +238,7 @@ def _recount(shard: _Shard, footer: Footer, rows: Any, *, has_moved: bool) -> No
         compare_samples(read_samples(task.url, task.shard), rows)
     except (OSError, ShardError) as error:
         trouble = error.problem if isinstance(error, ShardError) else reason(error)
-        remedy = "mend the tar; its annotation is kept"
+        remedy = "repair the tar; its annotation is kept"
         shard.problems.append(Problem(place=task.shard, trouble=trouble, remedy=remedy))
         return
     shard.recounted = True
@@ -254,7 +254,7 @@ def _check_results(claim: Claim, outcomes: dict[str, ShardReport | None]) -> Gen
     manifest = ""
     try:
         if MANIFEST not in files:
-            raise AnnotationError("is missing, though the summary is there")
+            raise AnnotationError("is missing, but the summary exists")
         manifest = sum_of(join(url, MANIFEST))
         wrong = _wrong_rows(claim, dict(outcomes), totals)
         if wrong:
@@ -340,7 +340,7 @@ def _unplanned(claim: Claim) -> Iterator[Problem]:
 
 def _rewritten(claim: Claim, place: str, trouble: str) -> Problem:
     # If only the checksum differs, either file may be at fault.
-    remedy = f"--repair, then {claim.verb} again: that writes it anew"
+    remedy = f"--repair, then {claim.verb} again to write it"
     return Problem(place=place, trouble=trouble, remedy=remedy, deletes=(MANIFEST, SUMMARY))
 
 
@@ -371,7 +371,7 @@ def compare_samples(samples: Iterable[Sample], rows: Any) -> None:
         elif row["sha256"] is not None:
             data = image and image.data
             if data is None or hashlib.sha256(data).digest() != row["sha256"]:
-                different = f"row {count - 1:,} has the sha256 of another image than the tar holds"
+                different = f"row {count - 1:,} has a sha256 that differs from the tar's image"
     if count != len(rows):
         raise Unsound(f"{len(rows):,} rows, but the tar holds {count:,} samples")
     if different:
@@ -394,12 +394,12 @@ def verify_compacted(folder: RunFolder) -> Findings:
     for name, expected in sums.items():
         trouble = "" if name in folder.files else "is missing"
         if not trouble and sum_of(join(folder.url, name)) != expected:
-            trouble = "its bytes are not those that were written"
+            trouble = "its bytes have changed"
         if trouble:
             found.problems.append(Problem(place=name, trouble=trouble, remedy=_AGAIN))
     if not sums:
         found.problems.append(unfinished("compact"))
-    found.problems += strangers(folder.files - {*sums, COMPACTING}, "is none of compact's files")
+    found.problems += strangers(folder.files - {*sums, COMPACTING}, "is not a file of `compact`")
     found.counts = {"files": len(sums)}
     if not found.problems:
         places = OutputFolder(folder.url).annotations.places.values()

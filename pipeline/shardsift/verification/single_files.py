@@ -60,12 +60,12 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
     _check_rows(table, footer)
     _check_measures(table, footer)
     if digest_of(table) != footer.report.digest:
-        raise Unsound("the rows of its annotation are not those that its digest is of")
+        raise Unsound("the rows of its annotation don't match the digest")
     is_answer = bool(footer.contents.sources)
     if not is_answer and footer.rows_digest != digest_of(table.select(list(ROW_COLUMNS))):
-        raise Unsound("its rows are not those that the digest of rows in its footer is of")
+        raise Unsound("its rows don't match the rows_digest in its footer")
     if is_broken(data):
-        raise Unsound("its annotation is damaged: its bytes are not those that were written")
+        raise Unsound("its annotation is damaged: its bytes have changed")
     return footer, table
 
 
@@ -87,14 +87,14 @@ def check_embeddings(output: str, task: ShardTask, footer: Footer, table: Any) -
                 if not is_finite_N.all():
                     raise ValueError("one isn't finite")
                 if (is_zero_N == is_scored_N[first : first + len(rows_ND)]).any():
-                    raise ValueError("one is zeros and its row has a score, or the reverse")
+                    raise ValueError("a row with a score has zeros, or one without a score doesn't")
                 first += len(rows_ND)
         except FileNotFoundError as error:
             raise Unsound("its embeddings are missing") from error
         except ValueError as error:
             raise Unsound(f"its embeddings are damaged: {error}") from error
         if checksum.hexdigest() != told.sha256:
-            raise Unsound("its embeddings are not those that were written with it")
+            raise Unsound("its embeddings have changed since they were written")
 
 
 def check_failure(url: str, shard: str) -> None:
@@ -104,7 +104,7 @@ def check_failure(url: str, shard: str) -> None:
     except DocumentError as error:
         raise Unsound(f"the record of its failure is damaged: {error}") from error
     if failed.shard != shard:
-        raise Unsound(f"the record of its failure is that of {failed.shard}")
+        raise Unsound(f"the record of its failure is for {failed.shard}")
 
 
 def check_summary(url: str, totals: Totals, record: RunRecord, manifest: str) -> None:
@@ -128,7 +128,11 @@ def _footer(metadata: dict[bytes, bytes]) -> Footer:
         return parse_footer(metadata)
     except (ValueError, KeyError, TypeError) as error:
         is_ours = any(key.startswith(b"shardsift.") for key in metadata)
-        whose = "its annotation's footer is damaged" if is_ours else "a Parquet file of others"
+        whose = (
+            "its annotation's footer is damaged"
+            if is_ours
+            else ("a Parquet file of another program")
+        )
         raise Unsound(f"{whose}: {error!r}", is_ours=is_ours) from error
 
 
@@ -149,7 +153,7 @@ def _check_rows(table: Any, footer: Footer) -> None:
     if unknown := set(counts) - set(ErrorCode):
         raise Unsound(f"its annotation has an unknown error: {min(unknown)}")
     if counts != report.errors:
-        raise Unsound("the errors of its rows are not those that its footer counts")
+        raise Unsound("the errors of its rows differ from its footer's counts")
 
 
 def _check_measures(table: Any, footer: Footer) -> None:
@@ -159,13 +163,13 @@ def _check_measures(table: Any, footer: Footer) -> None:
         if (table["error"].is_null().to_numpy() == table["quality"].is_null().to_numpy()).any():
             raise Unsound("its annotation has a row with both a score and an error, or neither")
         if quantile_sketch(table["quality"].drop_null().to_numpy()) != footer.report.sketch:
-            raise Unsound("the sketch in its footer is not that of its rows")
+            raise Unsound("the sketch in its footer doesn't match its rows")
     for name in footer.contents.unmeasured:
         if table[name].null_count < len(table):
-            raise Unsound(f"its annotation has a {name}, which wasn't asked for")
+            raise Unsound(f"its annotation has a {name} that no measure computes")
     featured = [c.name for own in measures.values() if FEATURES in own.needs for c in own.columns]
     for name in featured:
         if not table[name].is_null().equals(table[featured[0]].is_null()):
-            raise Unsound(f"its annotation has a row with one of {name} and {featured[0]} alone")
+            raise Unsound(f"its annotation has a row with only one of {name} and {featured[0]}")
     if spreads_of([table], footer.contents.further) != footer.report.spreads:
-        raise Unsound("the sums of columns in its footer are not those of its rows")
+        raise Unsound("the sums of columns in its footer don't match its rows")

@@ -170,17 +170,17 @@ HARMS: list[tuple[Callable[[Path], object], str]] = [
     ),
     (
         lambda out: edit_rows(out / "0.parquet", lambda rows: rows[0].update(attr_text=0.5)),
-        "0.tar: the sums of columns in its footer are not those of its rows",
+        "0.tar: the sums of columns in its footer don't match its rows",
     ),
     (lambda out: edit_footer(out / "0.parquet", rows="5"), "its annotation has 4 rows, its footer"),
     (lambda out: edit_footer(out / "0.parquet", measures="{}"), "was made with other attributes"),
     (
         lambda out: edit_footer(out / "0.parquet", sources='{"maclip": "0"}'),
-        "0.tar: its annotations or embeddings were made anew since it was asked",
+        "0.tar: its annotations or embeddings were written again since it was answered",
     ),
     (
         lambda out: edit_footer(out / "0.parquet", rows_digest="0"),
-        "0.tar: its annotations or embeddings were made anew since it was asked",
+        "0.tar: its annotations or embeddings were written again since it was answered",
     ),
     (lambda out: edit_json(out / "_summary.json", rows=11), "disagrees with the manifest: rows"),
     (lambda out: (out / "_summary.json").write_text("{"), "_summary.json: not JSON"),

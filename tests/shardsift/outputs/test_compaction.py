@@ -197,7 +197,7 @@ def test_a_file_of_another_corpus_or_configuration_is_noticed(scores: Path, tmp_
         shutil.copy(tmp_path / f"few-{name}" / file.name, file)
         (problem,) = verify_compacted(RunFolder(str(few))).problems
         assert problem.place == file.name
-        assert problem.trouble == "its bytes are not those that were written"
+        assert problem.trouble == "its bytes have changed"
         with pytest.raises(AnnotationError, match=says):
             OutputFolder(str(few)).annotations.read("b/2.parquet")
     file.write_bytes((scores / "b" / "2.parquet").read_bytes())

@@ -113,7 +113,7 @@ def test_a_share_tells_what_both_keep(html: str, pairs: Pairs, open_page: OpenPa
         page.get_by_role("button", name=f"{round(100 * share)} %").click()
         words = page.locator("#share").inner_text()
         assert words.startswith(f"{100 * overlaps[share].of_kept:.1f} %")
-        told = re.search(r": (\d+) of (\d+) images; (\d+) by A alone, (\d+) by B", words)
+        told = re.search(r": (\d+) of (\d+) images; (\d+) only by A, (\d+) only by B", words)
         assert told
         both, whole, a, b = map(int, told.groups())
         assert whole == 181

@@ -45,7 +45,7 @@ def test_groups_and_attributes_are_on_the_page(tmp_path: Path) -> None:
     report = ReportPage(run)
     report.fetch(report.choose(5), run.root)
     page = report.render(Start())
-    assert "Of 7 rows 4 are copies of a better one by <code>sha256</code>" in page
+    assert "4 of 7 rows are copies of a better picture, by <code>sha256</code>" in page
     data = data_in(page)
     assert [len(group) for group in data["equal"]] == [3, 2, 2]
     pictures = [data["pictures"][place] for group in data["equal"] for place in group]

@@ -115,7 +115,7 @@ def test_a_run_that_is_still_going_says_how_far_it_is(run: RunData, tmp_path: Pa
     assert "has not finished: 1 of 3 shards are annotated" in page_of(gather(str(scores)))
     with held(str(scores)):
         going = gather(str(scores))
-    assert "is still going, or was killed: 1 of 3 shards are annotated" in page_of(going)
+    assert "is still running, or was killed: 1 of 3 shards are annotated" in page_of(going)
     assert "annotated so far" not in page_of(run)
 
 

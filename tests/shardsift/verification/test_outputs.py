@@ -140,7 +140,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another error": (
         lambda path: edit_rows(path, lambda rows: rows[2].update(error="too_large")),
-        "the errors of its rows are not those that its footer counts",
+        "the errors of its rows differ from its footer's counts",
     ),
     "neither": (
         lambda path: edit_rows(path, lambda rows: rows[0].update(quality=None)),
@@ -148,15 +148,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a quality edited": (
         lambda path: edit_rows(path, lambda rows: rows[0].update(w_sim=0.25)),
-        "the rows of its annotation are not those that its digest is of",
+        "the rows of its annotation don't match the digest",
     ),
     "a key edited": (
         lambda path: edit_rows(path, lambda rows: rows[0].update(key="another")),
-        "the rows of its annotation are not those that its digest is of",
+        "the rows of its annotation don't match the digest",
     ),
     "a place edited": (
         lambda path: edit_rows(path, lambda rows: rows[2].update(tar_offset=0)),
-        "the rows of its annotation are not those that its digest is of",
+        "the rows of its annotation don't match the digest",
     ),
     "settings edited": (
         lambda path: edit_footer(path, config="{}"),
@@ -164,7 +164,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a bit of an index": (
         lambda path: flip(path, b"shardsift-sha256", b"shardsift-sha257"),
-        "its annotation is damaged: its bytes are not those that were written",
+        "its annotation is damaged: its bytes have changed",
     ),
     "rows of others": (
         lambda path: edit_rows(path, lambda rows: rows[0].update(shard="z.tar")),
@@ -194,9 +194,7 @@ def test_a_failure_recorded_beside_an_annotation_is_stale(output: Output) -> Non
     record = output.json("_failed/b/3.json") | {"shard": "a/0.tar"}
     (output.path / "_failed" / "a").mkdir()
     (output.path / "_failed" / "a" / "0.json").write_text(json.dumps(record))
-    assert output.troubles() == [
-        "a/0.tar: is annotated, and yet _failed/a/0.json says that it failed"
-    ]
+    assert output.troubles() == ["a/0.tar: is annotated, but _failed/a/0.json says that it failed"]
     assert output.repair() == ["_failed/a/0.json"]
     assert output.troubles() == []
 
@@ -214,7 +212,7 @@ def test_what_a_kill_left_is_found_and_removed(output: Output) -> None:
     left = ["_probe-0123abcd", f"a/{left_by_a_dead_process(output.path / 'a').name}"]
     (output.path / left[0]).touch()
     (output.path / "a" / "notes.tmp").touch()  # not ours
-    is_left = "is left over from a run that was killed"
+    is_left = "is left over from a killed run"
     assert output.troubles() == [f"{name}: {is_left}" for name in left]
     assert output.repair() == left
     assert output.troubles() == []
@@ -239,7 +237,7 @@ def test_other_peoples_parquet_is_told_and_kept(output: Output) -> None:
     for name in ("a/0.parquet", "z.parquet"):
         pq.write_table(foreign, output.path / name)
     troubles = output.troubles()
-    assert troubles[0].startswith("a/0.tar: a Parquet file of others")
+    assert troubles[0].startswith("a/0.tar: a Parquet file of another program")
     assert troubles[1] == "z.parquet: belongs to no shard of this run"
     output.repair()
     assert pq.read_table(output.path / "a" / "0.parquet").equals(foreign)
@@ -281,7 +279,7 @@ RESULTS: dict[str, tuple[Callable[[Output], object], str]] = {
     ),
     "manifest gone": (
         lambda output: (output.path / "_manifest.arrow").unlink(),
-        "_manifest.arrow: is missing, though the summary is there",
+        "_manifest.arrow: is missing, but the summary exists",
     ),
     "manifest damaged": (
         lambda output: cut(output.path / "_manifest.arrow"),

@@ -40,7 +40,7 @@ def run(config: StatsConfig, console: PlainConsole) -> int:
         results.print(line, soft_wrap=True)
     if not stats.is_finished:
         results.print("the run hasn't finished")
-    for title, shards in (("given up", stats.failed), ("annotation missing", stats.missing)):
+    for title, shards in (("failed", stats.failed), ("annotation missing", stats.missing)):
         for shard in shards[:_MOST_SHARDS]:
             results.print(f"{title}: {shard}", soft_wrap=True)
         if (more := len(shards) - _MOST_SHARDS) > 0:

@@ -53,7 +53,7 @@ function showCloser(picture) {
   byId("cut").hidden = !picture.cut;
   if (picture.cut) byId("cut").src = picture.cut;
   const [left, top] = picture.cutAt;
-  const where = picture.heat ? "The worst crop" : "A part from its middle";
+  const where = picture.heat ? "The worst crop" : "A detail from the middle";
   byId("cut-words").textContent = picture.cut ? `${where} at full size, from ${left}, ${top}` : "";
   byId("explain").textContent = picture.explain;
   byId("facts").replaceChildren(

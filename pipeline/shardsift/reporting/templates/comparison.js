@@ -31,7 +31,7 @@ function drawRanks(counts) {
   plane.fill(coarse);
   const lines = [0, 1].map(() => svg("path", { class: "mark" }));
   plane.chart.append(...lines);
-  plane.chart.setAttribute("aria-label", "rank in B, upwards, against rank in A");
+  plane.chart.setAttribute("aria-label", "rank in B (vertical) against rank in A");
   byId("ranks").replaceChildren(plane.chart);
   return (cut) => {
     const { x, y } = plane;
@@ -67,7 +67,7 @@ function start() {
     const b = corner(0, cut) - both;
     byId("share").replaceChildren(
       make("b", { textContent: percent(2 * both, 2 * both + a + b) }),
-      ` of what each keeps of its best ${share} % is kept by both: ${thousands(both)} of ${thousands(whole)} images; ${thousands(a)} by A alone, ${thousands(b)} by B alone`,
+      ` of the best ${share} % of each are kept by both: ${thousands(both)} of ${thousands(whole)} images; ${thousands(a)} only by A, ${thousands(b)} only by B`,
     );
     slider.setAttribute("aria-valuetext", `${share} %`);
     for (const button of byId("presets").children)

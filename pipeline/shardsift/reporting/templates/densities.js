@@ -21,7 +21,7 @@ function makeDensity(x, y) {
   const rows = y.edges.length + 1;
   const ends = { columns, rows, xTicks: tickTexts(x, 5), yTicks: tickTexts(y, 5) };
   const plane = makePlane({ ...ends, label: x.label });
-  const caption = make("figcaption", { textContent: `${y.label}, upwards, against ${x.label}` });
+  const caption = make("figcaption", { textContent: `${y.label} (vertical) against ${x.label}` });
   const draw = (seen) => {
     const counts = new Uint32Array(columns * rows);
     const xs = seen.rows.codes.get(x.name);

@@ -48,7 +48,7 @@ function makePictures(view, pictures, equal) {
       ? `${shown.length} of the ${pictures.filter(({ extra }) => !extra).length} pictures of this page are in the selection`
       : `${shown.length} pictures of this page`;
     byId("pictures-count").textContent =
-      `${of}: ${kept.length} kept, ${shown.length - kept.length} thrown away`;
+      `${of}: ${kept.length} kept, ${shown.length - kept.length} dropped`;
     drawDisagreements(shown, isKept);
   };
 }

@@ -61,7 +61,7 @@ function makeShare(view, { filter, into, joining, sampled }) {
     const [part, rest] = view.picks.has("error")
       ? [
           thousands(seen.selected),
-          ` ${about.trim() || "rows"} without a score are selected: a filter drops them, this one keeps them alone`,
+          ` ${about.trim() || "rows"} without a score are selected: a filter drops them, this one keeps only them`,
         ]
       : [
           percent(seen.kept, seen.scored),

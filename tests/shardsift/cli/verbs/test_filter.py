@@ -107,7 +107,7 @@ def test_stats_are_tables_or_json(scores: str, capsys: pytest.CaptureFixture[str
     assert main(["stats", scores]) == 0
     said = capsys.readouterr().out
     assert "truncated" in said
-    assert "given up: c.tar" in said
+    assert "failed: c.tar" in said
     assert "0.500" in said
     assert main(["stats", scores, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
