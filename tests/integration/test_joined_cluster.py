@@ -118,7 +118,7 @@ def test_a_job_with_modules_of_its_own_is_a_mistake(
     submitted = Head(head.dashboard, head.environment | {"RAY_JOB_CONFIG_JSON_ENV_VAR": job})
     command = [sys.executable, "-m", "tests.command", "score", str(shards)]
     done = submitted.run(*command, "--output", str(tmp_path), "--gpus-per-actor", "0")
-    assert "this job brings py_modules along" in done.stdout
+    assert "this job has py_modules" in done.stdout
     assert (done.returncode, len(done.stdout.splitlines())) == (2, 1), done.stdout
 
 

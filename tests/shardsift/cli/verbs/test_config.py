@@ -16,7 +16,7 @@ def test_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == 0
     said = capsys.readouterr()
     assert all(name in said.out for name in bundled_configs())
-    assert "One laptop, no GPU and no network" in " ".join(said.out.split())
+    assert "For a laptop without GPU and network" in " ".join(said.out.split())
     assert said.err == "next: shardsift config laptop\n"
 
 
