@@ -197,7 +197,7 @@ def test_a_retry_is_one_line_in_the_log(
     (record,) = caplog.records
     assert record.name == "shardsift.storage.remote"
     assert record.getMessage().startswith(
-        f"{TASK.url}: Please reduce your request rate.; try 2 of {TRIES} in 0."
+        f"{TASK.url}: Please reduce your request rate.; attempt 2 of {TRIES} in 0."
     )
 
 

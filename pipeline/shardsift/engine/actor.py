@@ -136,8 +136,8 @@ class ShardActor:
 
     def __init__(self, folder: str) -> None:
         self._work: Work | None = None
-        # Relative locations mean here what they mean where the command was typed. A node without
-        # that folder has no file of it either, as the first shard's error says.
+        # Relative paths are relative to the command's folder. If this node lacks that folder, it
+        # lacks its files, too, and the error of the first shard says so.
         with suppress(OSError):
             os.chdir(folder)
         handler = logging.StreamHandler()  # Ray writes it to a file of this process

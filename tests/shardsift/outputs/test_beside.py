@@ -177,7 +177,7 @@ def test_verify_tells_of_them_and_of_what_came_of_them(
     stale: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(stale / "answers")]) == 1
-    assert "00000.tar: its annotations or embeddings were made anew" in capsys.readouterr().out
+    assert "00000.tar: its annotations or embeddings were written again" in capsys.readouterr().out
     assert main(["verify", str(stale / "kept")]) == 1
     assert "its annotation has changed since it was filtered" in capsys.readouterr().out
 
@@ -191,7 +191,7 @@ def test_answers_to_other_questions_are_told_by_what_came_of_the_first(
     assert filter_of(answered, tmp_path / "k", *rule) == 0
     ask_here(answered / "out", answers, "text=a page|a face", overwrite=True)
     assert main(["verify", str(tmp_path / "k")]) == 1
-    assert "which it was chosen by, has changed since" in " ".join(capsys.readouterr().out.split())
+    assert "an output of --with, has changed since" in " ".join(capsys.readouterr().out.split())
 
 
 def first_footer(folder: Path) -> dict[bytes, bytes]:

@@ -201,7 +201,7 @@ def saved(
 
 HARMS: list[tuple[Callable[[bytes], bytes | None], str]] = [
     (lambda data: None, "its embeddings are missing"),
-    (lambda data: flipped(data, -1), "are not those that were written with it"),
+    (lambda data: flipped(data, -1), "have changed since they were written"),
     (lambda data: flipped(data, 100), "are damaged"),  # in the padding of the header
     (lambda data: flipped(data, 3), "are damaged"),
     (lambda data: b"", "are damaged"),
@@ -209,7 +209,7 @@ HARMS: list[tuple[Callable[[bytes], bytes | None], str]] = [
     (lambda data: data + b"0", "more bytes follow"),
     (saved(2, 1.0), "have the shape (2, 8), not (3, 8)"),
     (saved(3, 1.0, np.float32), "don't begin like a NumPy array of float16"),
-    (saved(3, 1.0), "zeros and its row has"),
+    (saved(3, 1.0), "a row with a score has zeros"),
     (saved(3, np.inf), "isn't finite"),
 ]
 
