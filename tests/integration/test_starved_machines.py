@@ -59,7 +59,7 @@ def test_the_memory_monitor_is_named_as_the_cause(tmp_path: Path) -> None:
     assert process.stderr
     deadline = time.monotonic() + 90
     said = ""
-    while "Ray's memory monitor kills the workers" not in said:
+    while "Ray's memory monitor kills workers" not in said:
         assert time.monotonic() < deadline, said
         said += process.stderr.readline()
     os.killpg(process.pid, signal.SIGKILL)

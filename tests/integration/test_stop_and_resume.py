@@ -129,7 +129,9 @@ def test_a_signal_lets_the_shard_under_way_finish(
 ) -> None:
     run = start_and_hold(web, tmp_path)
     run.process.send_signal(signal.SIGTERM)
-    run.until(lambda: "shards under way are finished first; once more stops at once" in run.log)
+    run.until(
+        lambda: "stopping after the shards in progress; interrupt again to stop at once" in run.log
+    )
     web.open_gate()
     assert run.end() == 130, run.log
     left = SHARDS - HELD - 1
@@ -145,10 +147,10 @@ def test_a_signal_lets_the_shard_under_way_finish(
 def test_a_second_signal_stops_at_once_and_says_how_to_go_on(web: Web, tmp_path: Path) -> None:
     run = start_and_hold(web, tmp_path)
     run.process.send_signal(signal.SIGINT)
-    run.until(lambda: "once more stops at once" in run.log)
+    run.until(lambda: "interrupt again to stop at once" in run.log)
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 130, run.log
-    assert "interrupted; the same command goes on" in run.log
+    assert "interrupted; run the same command again to resume" in run.log
     assert "Traceback" not in run.log
     assert len(annotations_in(tmp_path)) == HELD
     assert not (tmp_path / RUNNING).exists()

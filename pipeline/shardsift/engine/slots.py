@@ -192,7 +192,7 @@ class ActorStarter:
             # A living actor keeps its GPU, or the next actor would restart on the same bad GPU.
             if self._left:
                 logger.warning(
-                    "gave up an actor%s after %d starts: %s; %d actors continue",
+                    "gave up an actor%s after %d starts: %s; %d left",
                     *(where, slot.failed_starts, reason, self._left),
                 )
             elif self._was_one_ready:

@@ -215,4 +215,4 @@ def test_one_bad_gpu_is_given_up_and_the_run_goes_on(
     check_outcomes(outcomes, tasks, tmp_path / "out")
     assert not any(isinstance(outcome, FailedShard) for outcome in outcomes)
     assert [place.gpu_ids for place in coordinator.places] == [("1",)]
-    assert ", GPU 0 after 3 starts: ValueError: these weights are broken; 1 go on" in given_up[0]
+    assert ", GPU 0 after 3 starts: ValueError: these weights are broken; 1 left" in given_up[0]

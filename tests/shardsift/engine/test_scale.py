@@ -174,7 +174,7 @@ def test_actors_that_cant_start_are_given_up_and_the_others_go_on(
     assert fleet.starts == {0: 3 * ACTORS_PER_NODE, 1: ACTORS_PER_NODE}
     given_up = [line for line in caplog.messages if line.startswith("gave up an actor on node 0")]
     assert len(given_up) == ACTORS_PER_NODE
-    assert given_up[-1].endswith("; 8 actors continue")
+    assert given_up[-1].endswith("; 8 left")
 
 
 @pytest.mark.parametrize(
