@@ -1,4 +1,4 @@
-"""If a machine lacks resources for Ray, one line says so within seconds."""
+"""If a machine lacks resources for Ray, one line says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.samples import write_shards
 
 pytestmark = pytest.mark.skipif(
-    "SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: half a minute"
+    "SHARDSIFT_TEST_CHAOS" not in os.environ, reason="make chaos runs it: two minutes"
 )
 
 SCORE = f"{sys.executable} -m shardsift score in --output out --config laptop --cpus-per-actor 1"
@@ -57,7 +57,7 @@ def test_the_memory_monitor_is_named_as_the_cause(tmp_path: Path) -> None:
     few = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
     process = start(tmp_path, f"exec {SCORE}", few)
     assert process.stderr
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     said = ""
     while "Ray's memory monitor kills workers" not in said:
         assert time.monotonic() < deadline, said

@@ -326,4 +326,7 @@ class Coordinator:
             self._last_ready = now
         elif now - self._last_ready > _SILENCE_SECONDS:
             self._last_ready = now
-            logger.warning("no actor is ready; does the cluster still have what they need?")
+            trouble = self._fleet.memory_trouble()
+            logger.warning(
+                "no actor is ready; %s", trouble or "does the cluster still have what they need?"
+            )

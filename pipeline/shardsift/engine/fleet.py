@@ -43,7 +43,7 @@ Call = Hashable
 _NODE_ID = "ray.io/node-id"
 """The label that Ray gives to each node."""
 
-_PROBE_SECONDS = 10.0
+_PROBE_SECONDS = 15.0
 
 _NO_MEMORY = (
     "Ray's memory monitor kills workers because the node runs low on memory; end other programs "
@@ -213,7 +213,7 @@ class RayFleet:
 
     def memory_trouble(self) -> str | None:
         """Start an idle process: Ray reports why it is killed, which it doesn't for actors."""
-        probe: Any = ray.remote(num_cpus=0, max_retries=0)(_do_nothing)
+        probe: Any = ray.remote(num_cpus=0, max_retries=0)(_idle)
         try:
             ray.get(probe.remote(), timeout=_PROBE_SECONDS)
         except OutOfMemoryError:
@@ -227,8 +227,9 @@ class RayFleet:
         return monotonic()
 
 
-def _do_nothing() -> None:
-    """Live long enough to answer."""
+def _idle() -> None:
+    """Live long enough for the monitor to look."""
+    sleep(2.0)
 
 
 def _fate(error: RayActorError) -> FailureKind:

@@ -51,7 +51,6 @@ class ActorSlot:
         place: location of the actor, or of the last one.
         stale_place: place of a killed process, whose last reply is ignored.
         failed_starts: their number in a row.
-        failed_arrivals: number in a row of processes that ended before they told their place.
         avoided: nodes on which it could not start.
         under_way: calls for shards, the oldest first.
         runs_alone: true if its shard has the actor to itself.
@@ -66,7 +65,6 @@ class ActorSlot:
     place: Place | None = None
     stale_place: Place | None = None
     failed_starts: int = 0
-    failed_arrivals: int = 0
     avoided: set[str] = field(default_factory=set[str])
     under_way: deque[tuple[Call, Task]] = field(default_factory=deque[tuple[Call, Task]])
     oldest_since: float = 0.0
@@ -86,9 +84,6 @@ PAUSES = (2.0, 10.0)
 
 _LOADING_SECONDS = 900.0
 
-_FAILED_ARRIVALS = 3
-"""Failures in a row that can't all be lost nodes."""
-
 logger: Final = logging.getLogger(__name__)
 
 
@@ -105,7 +100,6 @@ class ActorStarter:
         self._pauses = pauses
         self._left = actors
         self._was_one_ready = False
-        self._has_warned = False
         self._avoided: set[str] = set()
 
     def start(self, slot: ActorSlot) -> None:
@@ -149,7 +143,7 @@ class ActorStarter:
             self._await_place(slot)
         else:
             assert isinstance(answer, Place), "a start call has no other answer"
-            slot.place, slot.failed_arrivals = answer, 0
+            slot.place = answer
             slot.enter(Stage.LOADING, self._fleet.ready(slot.actor), self._fleet.now())
 
     def check(self, slot: ActorSlot) -> None:
@@ -163,14 +157,10 @@ class ActorStarter:
     def _on_failure(self, slot: ActorSlot, failure: ActorFailure) -> None:
         is_own = slot.stage is Stage.LOADING and not failure.preempted
         if is_own and slot.place and slot.place.node_id in self._fleet.live_nodes():
-            self._fail(slot, failure.reason)
+            was_killed = failure.kind is FailureKind.RESTARTING
+            trouble = self._fleet.memory_trouble() if was_killed else None
+            self._fail(slot, trouble or failure.reason)
             return
-        slot.failed_arrivals += slot.stage is Stage.PENDING
-        if slot.failed_arrivals >= _FAILED_ARRIVALS and not self._has_warned:
-            if trouble := self._fleet.memory_trouble():
-                logger.warning("no actor can start: %s", trouble)
-                self._has_warned = True
-            slot.failed_arrivals = 0
         self.recover(slot, failure)
 
     def _await_place(self, slot: ActorSlot) -> None:
