@@ -128,3 +128,26 @@ def write_shards(folder: Path, shards: int, samples: int) -> Path:
         ]
         write_tar(folder / f"{shard:05}.tar", files)
     return folder
+
+
+def as_parquet(tars: Path, folder: Path, rows: int | None = None) -> Path:
+    """The pictures of some tars as Parquet files, as `datasets` writes them: a file for each."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "name": datasets.Value("string")})
+    folder.mkdir(parents=True)
+    for tar in sorted(tars.glob("*.tar")):
+        with tarfile.open(tar) as file:
+            pictures = [(m.name, file.extractfile(m).read()) for m in file]  # pyright: ignore
+        table = [{"image": {"bytes": b, "path": name}, "name": name} for name, b in pictures]
+        data = datasets.Dataset.from_list(table, features=features)
+        data.to_parquet(str(folder / f"{tar.stem}.parquet"), batch_size=rows)
+    return folder
+
+
+def as_pictures(tars: Path, folder: Path) -> Path:
+    """The pictures of some tars as files: a folder for each."""
+    for tar in sorted(tars.glob("*.tar")):
+        with tarfile.open(tar) as file:
+            file.extractall(folder / tar.stem, filter="data")
+    return folder

@@ -26,7 +26,7 @@ from shardsift.images.hashes import Hashes, perceptual_hash
 from shardsift.images.pool import make_decoder
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 
 
 class AdditionsConfig(Measurement):
@@ -76,7 +76,7 @@ def measure(config: AdditionsConfig, console: Console) -> None:
 
 def measure_decoding(shard: Path) -> dict[str, float]:
     """Measure µs a picture in one thread: to decode it, and to hash it."""
-    images = (sample.image for sample in read_samples(str(shard), shard.name))
+    images = (sample.image for sample in read_tar(str(shard), shard.name))
     files = [image.data for image in images if image and image.data][:100]
     pictures = [decode_rgb(data, _MAX_PIXELS) for data in files]
     return {

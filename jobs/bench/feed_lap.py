@@ -41,7 +41,7 @@ from shardsift.records import CropScores, ImageScore, RgbImage, Sample, ShardIde
 from shardsift.scoring import scorer as scorer_module
 from shardsift.scoring.crops import count_crops
 from shardsift.scoring.scorer import ImageScorer, Scorer
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 
 _SAMPLINGS = 100
 """Looks at the interpreter lock, a second."""
@@ -200,13 +200,13 @@ def _share_of_lock(score: Callable[[], int], seconds: float) -> float | None:
 
 def _alone(shard: str, scorer: ImageScorer, found: FeedLap) -> None:
     """Time each stage in this thread, with its inputs in memory."""
-    samples = list(read_samples(shard))
+    samples = list(read_tar(shard))
     few = samples[:_HELD_IN_MEMORY]
     files = [sample.image.data or b"" for sample in few if sample.image]
     images: list[RgbImage] = []
 
     def read() -> None:
-        for _ in read_samples(shard):
+        for _ in read_tar(shard):
             pass
 
     def decode() -> None:

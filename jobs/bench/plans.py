@@ -27,7 +27,7 @@ from shardsift.errors import ShardsiftError
 from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.finding import expand
 
 
@@ -72,7 +72,7 @@ def read_pictures(shards: str, count: int) -> list[RgbImage]:
     """Decode the first images of some shards."""
     found: list[RgbImage] = []
     for url in expand([shards]):
-        for sample in read_samples(url):
+        for sample in read_tar(url):
             if sample.image is not None and sample.image.data is not None:
                 found.append(decode_rgb(sample.image.data, MAX_PIXELS))
             if len(found) == count:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shardsift.errors import ConfigError
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.finding import expand
 
 MAX_PIXELS: Final = 89_478_485
@@ -34,7 +34,7 @@ def load_photos(shards: str, held_out: int) -> Photos:
     found = [
         sample.image.data
         for url in expand([shards])
-        for sample in read_samples(url)
+        for sample in read_tar(url)
         if sample.image is not None and sample.image.data is not None
     ]
     if len(found) < 2 * held_out:

@@ -200,14 +200,14 @@ class Contents:
             there, here = ("of embeddings" if c.sources else "of pictures" for c in (self, other))
             return f"{there}, and these would be {here}"
         if self.fingerprint != other.fingerprint:
-            changes = _changes(self.config, other.config) or "the weights differ"
+            changes = changes_between(self.config, other.config) or "the weights differ"
             return f"with another configuration ({changes})"
         ours, theirs = (each.measures for each in (self, other))
         for name in (*ours, *(name for name in theirs if name not in ours)):
             one, two = ours.get(name), theirs.get(name)
             if (one and one.digest) != (two and two.digest):
                 settings = [_settings(name, record) for record in (one, two)]
-                changes = _changes(*settings) or "its version or weights differ"
+                changes = changes_between(*settings) or "its version or weights differ"
                 return f"with other {name} ({changes})"
         if tuple(self.embeddings) != tuple(other.embeddings):
             there, here = (", ".join(c.embeddings) or "none" for c in (self, other))
@@ -258,6 +258,7 @@ def _settings(name: str, record: MeasureRecord | None) -> Mapping[str, Any]:
     return settings if isinstance(settings, Mapping) and settings else {name: settings}
 
 
-def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def changes_between(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Describe the keys whose values differ."""
     keys = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     return "; ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)[:200]

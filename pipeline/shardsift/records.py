@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shardsift.documents import Document
+from shardsift.errors import ImageError
 
 RgbImage = npt.NDArray[np.uint8]
 """A decoded image: uint8, shape (height, width, 3), sRGB order R, G, B."""
@@ -20,11 +22,11 @@ RgbImage = npt.NDArray[np.uint8]
 class ImageFile:
     """The bytes of a sample's image, and their place in the tar.
 
-    `data` is None if the file is larger than the reader may load; `size` is in bytes,
-    `offset` counts from the start of the tar and is None if the bytes do not lie in one piece.
+    `data` is None if the file was not loaded; `size` is in bytes, `offset` counts from the start of
+    the tar and is None if there is no tar, or the bytes do not lie in one piece.
     """
 
-    extension: str
+    extension: str | None
     data: bytes | None
     offset: int | None
     size: int
@@ -32,10 +34,12 @@ class ImageFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """The files of a shard that share a key, as far as they are needed.
+    """One picture of a shard, and what lies beside it, as far as that is needed.
 
-    `json` is the content of its `.json`, None if it has none or that is larger than the reader
-    loads.
+    Attributes:
+        json: content of its `.json`; None if it has none or that is larger than the reader loads.
+        problem: why there is no image to decode.
+        reached: bytes of the shard that were read with it; 0 if unknown.
     """
 
     key: str
@@ -43,6 +47,8 @@ class Sample:
     uid: str | None = None
     image: ImageFile | None = None
     json: bytes | None = None
+    problem: ImageError | None = None
+    reached: int = 0
 
 
 class PassedOver(StrEnum):
@@ -56,6 +62,9 @@ class PassedOver(StrEnum):
     HARD_LINKS = "hard_links"
     SPLIT_KEYS = "split_keys"
     LONG_UIDS = "long_uids"
+    HIDDEN = "hidden"
+    NO_PICTURES = "no_pictures"
+    CIRCLES = "circles"
 
     def told(self, number: int) -> str:
         """Describe `number` of them in one line, with what to do."""
@@ -79,6 +88,9 @@ _TOLD = {
     "several samples, as for webdataset; pack them in order: tar --sort=name -cf SHARD.tar FOLDER",
     PassedOver.LONG_UIDS: "{:,} uids were left out: over 1,024 characters, or in a .json of over "
     "4 MiB",
+    PassedOver.HIDDEN: "{:,} hidden files and folders were passed over",
+    PassedOver.NO_PICTURES: "{:,} files that are no pictures were passed over",
+    PassedOver.CIRCLES: "{:,} links to a folder that contains them were not followed",
 }
 
 
@@ -208,6 +220,30 @@ def has_changed(now: ShardIdentity, then: ShardIdentity, *, has_moved: bool) -> 
     return now.size != then.size if has_moved else now != then
 
 
+KeyBy = Literal["dot", "stem"]
+"""End of keys in a tar: the first dot of a file's name, as in webdataset, or the last."""
+
+
+class Reading(Document):
+    """How shards of a run become samples.
+
+    Attributes:
+        kind: `tar`, `parquet`, or `pictures` for a folder of them.
+        image: the column of a Parquet file that has the pictures; None to find it.
+        key: the column that has the keys; None for the numbers of rows.
+        key_by: where keys of a tar end: at the first `dot`, or at the last, `stem`.
+    """
+
+    kind: Literal["tar", "parquet", "pictures"] = "tar"
+    image: str | None = None
+    key: str | None = None
+    key_by: KeyBy = "dot"
+
+
+TARS = Reading()
+"""Tars as webdataset reads them."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
     """One shard to score. `shard` is its path below the common root, as annotations name it."""
@@ -215,6 +251,7 @@ class ShardTask:
     url: str
     shard: str
     annotation: str
+    reading: Reading = TARS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

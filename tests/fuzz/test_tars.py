@@ -23,7 +23,7 @@ from shardsift.images.decoder import ThreadDecoder
 from shardsift.outputs.sealed_table import read_footer
 from shardsift.records import ShardTask
 from shardsift.shards import tars
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.shards.tars import read_members
 from tests.fakes import FakeScorer
 from tests.fuzz.limits import LONG, bounded, count, examples
@@ -198,7 +198,7 @@ def test_odd_headers(members: list[Member], edits: list[Edit], tmp_path: Path) -
     place = Place(tmp_path, build(members, edits))
     rows = place.annotate()
     if rows is not None:
-        assert len(rows) == sum(1 for _ in read_samples(str(place.tar)))
+        assert len(rows) == sum(1 for _ in read_tar(str(place.tar)))
 
 
 @examples(quick=60, long=1_500)

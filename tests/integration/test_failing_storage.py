@@ -17,7 +17,7 @@ from shardsift.errors import InputError, OutputError, ShardError, ShardsiftError
 from shardsift.outputs.run_folder import check_output
 from shardsift.records import ShardTask
 from shardsift.shards.plan import plan_shards
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.files import commit, list_files, read_bytes
 from shardsift.storage.remote import Backoff
 from tests.disks import disk_with_room_for
@@ -82,13 +82,13 @@ def test_a_disk_that_fills_up_costs_the_shard_an_attempt(shard: str, tmp_path: P
 
 def test_a_disk_that_fails_to_read_costs_the_shard_an_attempt() -> None:
     with pytest.raises(ShardError, match="can't be read: Input/output error"):
-        list(read_samples("/proc/self/mem"))  # whose first page is never there
+        list(read_tar("/proc/self/mem"))  # whose first page is never there
 
 
 def test_a_pipe_in_place_of_a_tar_isnt_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0.tar")
     with pytest.raises(ShardError, match="can't be read: is a pipe, socket or device"):
-        list(read_samples(str(tmp_path / "0.tar")))
+        list(read_tar(str(tmp_path / "0.tar")))
 
 
 def test_an_output_that_cant_be_written_is_refused(shard: str) -> None:
@@ -205,7 +205,7 @@ def test_secrets_of_a_url_are_not_told(
         lambda: plan_shards([location]),
         lambda: plan_shards([f"{location}/*.tar"]),
         lambda: plan_shards([f"@{location}"]),
-        lambda: list(read_samples(location)),
+        lambda: list(read_tar(location)),
         lambda: score(location, "/tmp/never"),
     ]
     with caplog.at_level(logging.DEBUG, "shardsift"):

@@ -23,7 +23,7 @@ from shardsift.filtering.query import curate
 from shardsift.outputs.run_folder import check_output
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardReport, ShardTask
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.files import commit, list_files, read_bytes
 from shardsift.storage.remote import Backoff
 from tests.fakes import FakeScorer
@@ -185,7 +185,7 @@ def test_a_filter_is_as_if_nothing_had_happened(
 
 def test_a_line_that_never_carries_a_block_carries_it_in_pieces(proxy: FaultProxy) -> None:
     proxy.inject(Reset(after=3_000_000), "GET", times=FOREVER)
-    assert [sample.key for sample in read_samples(TASK.url)] == [f"{n:03}" for n in range(IMAGES)]
+    assert [sample.key for sample in read_tar(TASK.url)] == [f"{n:03}" for n in range(IMAGES)]
 
 
 def test_a_retry_is_one_line_in_the_log(
@@ -193,7 +193,7 @@ def test_a_retry_is_one_line_in_the_log(
 ) -> None:
     proxy.inject(Refuse(503), "GET", skip=1)
     with caplog.at_level(logging.WARNING, "shardsift"):
-        list(read_samples(TASK.url))
+        list(read_tar(TASK.url))
     (record,) = caplog.records
     assert record.name == "shardsift.storage.remote"
     assert record.getMessage().startswith(

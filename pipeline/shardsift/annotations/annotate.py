@@ -42,8 +42,8 @@ from shardsift.records import (
     StageSeconds,
 )
 from shardsift.redaction import reason
-from shardsift.shards.samples import read_samples
-from shardsift.storage.files import commit, delete, identify, join
+from shardsift.shards.readers import identify_shard, read_samples
+from shardsift.storage.files import commit, delete, join
 from shardsift.storage.lease import Lease
 from shardsift.storage.local import Guard, no_guard
 from shardsift.threads import prefetch
@@ -249,7 +249,7 @@ def annotate(
     """
     started = perf_counter()
     try:
-        identity = identify(task.url, task.shard)
+        identity = identify_shard(task)
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
@@ -266,6 +266,7 @@ def annotate(
             turn or Lock(),
             meter,
             own,
+            identity.size,
         )
     try:
         with clock.measure("write"):
@@ -328,6 +329,7 @@ def _score_rows(
     turn: Lock,
     meter: Meter,
     own: ShardMeter,
+    size: int,
 ) -> Counter[str]:
     """Encode a row for every sample; count images without a row."""
     rows = OpenRows(encoder, wanted.measures)
@@ -336,7 +338,7 @@ def _score_rows(
 
     def read() -> Iterator[list[Sample]]:
         nonlocal samples
-        stream = read_samples(task.url, task.shard, passed_over)
+        stream = read_samples(task, passed_over, size)
         chunks = clock.iterate("read", in_chunks(meter.passing(stream)))
         for chunk in prefetch(chunks, _CHUNKS_AHEAD):
             samples += len(chunk)
@@ -368,13 +370,11 @@ def _score_rows(
 
 
 def _count_begun(samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter) -> None:
-    """Record the ends of images in the tar, for whole chunks, which is faster than one by one."""
+    """Record the ends of images in the shard, for whole chunks, which is faster than one by one."""
     ends: list[float] = []
     reached = 0
     for sample, picture in zip(samples, pictures, strict=True):
-        image = sample.image
-        if image is not None and image.offset is not None:
-            reached = image.offset + image.size
+        reached = sample.reached or reached
         if not isinstance(picture, ImageError):
             ends.append(reached)
     own.add_errors(len(samples) - len(ends))

@@ -18,7 +18,7 @@ from shardsift.measures import Measure
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output_folder import OutputFolder, complete
 from shardsift.outputs.run_folder import check_output
-from shardsift.records import FailedShard, ShardReport, ShardTask
+from shardsift.records import FailedShard, KeyBy, Reading, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track
@@ -39,6 +39,9 @@ def annotate_shards(
     decode_workers: int = 0,
     picture_timeout: float = PICTURE_SECONDS,
     overwrite: bool = False,
+    image: str | None = None,
+    key: str | None = None,
+    key_by: KeyBy = "dot",
     track: Track = no_track,
 ) -> list[ShardReport | FailedShard]:
     """Annotate all shards that are not annotated yet, and return the outcome of each of them.
@@ -52,7 +55,8 @@ def annotate_shards(
         >>> annotate_shards("corpus/*.tar", scorer, "corpus-scores")
 
     Args:
-        shards: paths, globs, braces, folders or `@list.txt`; any fsspec URL.
+        shards: a folder of pictures, or tars or Parquet files: paths, globs, braces, folders or
+            `@list.txt`; any fsspec URL.
         scorer: the scorer; its configuration is recorded.
         output: folder or URL for the annotations; not a folder of shards.
         hashes: `sha256` of the image file, and the perceptual hash `phash`.
@@ -61,6 +65,9 @@ def annotate_shards(
         picture_timeout: seconds of processor time for decoding one image; then it gets a
             `too_slow` row.
         overwrite: replace existing annotations, even those of another configuration.
+        image: the column of Parquet files that has the pictures, if there are several.
+        key: the column of Parquet files that has the keys; None for the numbers of rows.
+        key_by: end of keys in tars: the first `dot` of a file's name, or the last, `stem`.
         track: wraps the shards to show progress, such as `lambda items, title, total: tqdm(items,
             title, total)`.
 
@@ -71,7 +78,8 @@ def annotate_shards(
             run writes there.
     """
     patterns = [shards] if isinstance(shards, str | PathLike) else shards
-    plan = plan_shards([fspath(pattern) for pattern in patterns])
+    reading = Reading(image=image, key=key, key_by=key_by)
+    plan = plan_shards([fspath(pattern) for pattern in patterns], reading)
     plan.check_found()
     check_output(fspath(output), {*plan.folders, plan.root}, plan)
     folder = OutputFolder(fspath(output))

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from shardsift.config.base import CommaSeparated, Config, Given
 from shardsift.config.measure_settings import MeasuresConfig
 from shardsift.config.score_settings import ScoreConfig
+from shardsift.records import KeyBy, Reading
 
 
 class RayConfig(Config):
@@ -43,18 +44,42 @@ class RayConfig(Config):
     )
 
 
+class ReadingConfig(Config):
+    """How shards become samples."""
+
+    image: str | None = Field(
+        default=None,
+        description="the column of Parquet files that has the pictures, if there are several",
+    )
+    key: str | None = Field(
+        default=None,
+        description="the column of Parquet files that has the keys; by default, keys are the "
+        "numbers of rows",
+    )
+    key_by: KeyBy = Field(
+        default="dot",
+        description="where the key of a file in a tar ends: at the first `dot` of its name, as in "
+        "webdataset, or at the last, `stem`, for names such as `2024.05.02.jpg`",
+    )
+
+    def reading(self) -> Reading:
+        """Return these settings."""
+        return Reading(image=self.image, key=self.key, key_by=self.key_by)
+
+
 PICTURE_SECONDS = 60.0
 
 _DECODE_THREADS = 2
 """Decoder threads of an actor; two processes are slower than two threads."""
 
 
-class RunConfig(ScoreConfig, MeasuresConfig, RayConfig):
+class RunConfig(ScoreConfig, MeasuresConfig, ReadingConfig, RayConfig):
     """A `score` run: what to score, where to write, and with what resources."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
-        description="tars: paths, globs, {000..123} braces, folders, @list.txt; any fsspec URL",
+        description="a folder of pictures, or tars or Parquet files: paths, globs, {000..123} "
+        "braces, folders, @list.txt; any fsspec URL",
     )
     output: str | None = Field(
         default=None, description="folder or URL for the annotations; not a folder of shards"

@@ -13,7 +13,8 @@ from shardsift.config import did_you_mean
 from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
 from shardsift.records import RgbImage, Sample
 from shardsift.redaction import reason
-from shardsift.shards.samples import parse_fields, read_samples
+from shardsift.shards.samples import parse_fields
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.files import identify
 from shardsift.threads import map_ordered
 
@@ -84,7 +85,7 @@ class RatedShards:
             seen = set[str]()
             try:
                 size = identify(url, url).size
-                for sample in read_samples(url):
+                for sample in read_tar(url):
                     fields = parse_fields(sample.json)
                     seen.update(fields)
                     image = sample.image

@@ -32,7 +32,7 @@ from shardsift.outputs.sealed_table import read_metadata, schema_of
 from shardsift.records import ShardIdentity
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name, check_file, check_folder
-from shardsift.storage.files import SHARD_SUFFIX, join, list_files, located
+from shardsift.storage.files import SHARD_SUFFIXES, join, list_files, located
 from shardsift.storage.local import make_scratch, naming_scratch
 
 _NEEDED = ("shard", "index", "key", "quality")
@@ -85,8 +85,11 @@ def imported(url: str) -> Generator[AnnotationSet]:
             query = f"SELECT {', '.join(columns)} FROM {source}"
             batches = database.batches(f"{query} ORDER BY shard, index")
             for shard, table in equal_runs(batches, "shard"):
-                if not str(shard).endswith(SHARD_SUFFIX):
-                    raise InputError(f"{url}: {shard!r} is not a shard's name, which ends in .tar")
+                if not str(shard).endswith(SHARD_SUFFIXES):
+                    raise InputError(
+                        f"{url}: {shard!r} is not a shard's name, which ends in .tar, .parquet or "
+                        ".pictures"
+                    )
                 folder, _, name = f"/{shard}".rpartition("/")
                 check_folder(folder)  # else a path might lead out of the scratch folder
                 check_file(name)

@@ -17,7 +17,6 @@ from shardsift.images.decode import decode_rgb
 from shardsift.measures import Measure
 from shardsift.measures import Picture as Measurable
 from shardsift.records import RgbImage, Sample
-from shardsift.shards.samples import SUPPORTED_EXTENSIONS
 from shardsift.threads import map_ordered
 
 CHUNK_FILES = 16
@@ -180,11 +179,8 @@ def decode_or_error(file: bytes | memoryview, max_pixels: int) -> Picture:
 
 def _file_of(sample: Sample) -> bytes | Unloaded:
     """Return a sample's image file, or why there is none to decode."""
-    image = sample.image
-    if image is None:
-        return ImageError(ErrorCode.MISSING_IMAGE, "none of the sample's files is an image")
-    if image.data is not None:
-        return image.data
-    if image.extension.rpartition(".")[2] in SUPPORTED_EXTENSIONS:
-        return ImageError(ErrorCode.TOO_LARGE, f"a file of {image.size} bytes is not loaded")
-    return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{image.extension} can't be decoded")
+    if sample.problem:
+        return sample.problem
+    data = sample.image and sample.image.data
+    assert data is not None, "there is an image, or a problem"
+    return data

@@ -12,6 +12,7 @@ from shardsift.config import ScoreConfig
 from shardsift.documents import Document, first_problem
 from shardsift.errors import InputError
 from shardsift.measures import Contents, MeasureRecord
+from shardsift.records import TARS, Reading
 from shardsift.storage.files import followed
 
 _NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")
@@ -22,9 +23,9 @@ class RunRecord(Document):
     """`_run.json`: contents and inputs of all files of its folder.
 
     `config` are the settings of the measure `maclip`, `fingerprint` its digest; `embeddings` and
-    `sources` are as in `Contents`. Answers were computed from the embeddings of `annotations`.
-    `weights` is a hash of the model's files, if there are any. If the corpus `has_moved` since some
-    of it was scored, shards are compared only by size.
+    `sources` are as in `Contents`; `reading` tells how shards became samples. Answers were computed
+    from the embeddings of `annotations`. `weights` is a hash of the model's files, if there are
+    any. If the corpus `has_moved` since some of it was scored, shards are compared only by size.
     """
 
     fingerprint: str = ""
@@ -35,6 +36,7 @@ class RunRecord(Document):
     annotations: str | None = None
     root: str
     inputs: tuple[str, ...]
+    reading: Reading = TARS
     version: str
     weights: str | None = None
     has_moved: bool = False

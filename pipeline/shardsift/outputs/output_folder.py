@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
-from shardsift.measures import MACLIP, Contents
+from shardsift.measures import MACLIP, Contents, changes_between
 from shardsift.outputs.embeddings import embeddings_name
 from shardsift.outputs.json_records import (
     COMPACTING,
@@ -33,12 +33,15 @@ from shardsift.outputs.manifest import SUFFIX, ManifestWriter, read_manifest, re
 from shardsift.outputs.run_folder import SUMMARY, RunFolder, failed_name
 from shardsift.outputs.sealed_table import AnnotationFiles, Footer, find_compacted, read_footer
 from shardsift.outputs.sketch import QuantileMerger
-from shardsift.records import ShardReport, ShardTask, told_of
+from shardsift.records import TARS, Reading, ShardReport, ShardTask, told_of
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import ShardPlan, plan_moved
 from shardsift.storage.files import (
+    ANNOTATION_SUFFIX,
     FAILED_FOLDER,
+    PARQUET_SUFFIX,
+    PICTURES_SUFFIX,
     SHARD_SUFFIX,
     absolute,
     is_annotation,
@@ -75,6 +78,11 @@ class Plan(Protocol):
         """The paths and patterns that were named."""
         ...
 
+    @property
+    def reading(self) -> Reading:
+        """How shards become samples."""
+        ...
+
     def __iter__(self) -> Iterator[ShardTask]: ...
 
 
@@ -95,6 +103,16 @@ class OutputFolder(RunFolder):
     def contents(self) -> Contents:
         """Contents of its files; without a record, only the columns of every annotation."""
         return self.record.contents if self.record else Contents(measures={})
+
+    @property
+    def reading(self) -> Reading:
+        """How its shards were read."""
+        return self.record.reading if self.record else TARS
+
+    def shard_of(self, name: str) -> str:
+        """Name the shard of an annotation; `name` may lack its suffix."""
+        suffix = {"tar": SHARD_SUFFIX, "parquet": PARQUET_SUFFIX, "pictures": PICTURES_SUFFIX}
+        return name.removesuffix(ANNOTATION_SUFFIX) + suffix[self.reading.kind]
 
     def claim(self, contents: Contents, *, overwrite: bool) -> None:
         """Check that a run may write files with these contents here.
@@ -138,6 +156,12 @@ class OutputFolder(RunFolder):
         """
         if self.record is None:
             return plan
+        if plan.reading != self.record.reading:
+            changes = changes_between(self.record.reading.model_dump(), plan.reading.model_dump())
+            raise OutputError(
+                f"{self.url}: holds annotations of shards that were read otherwise: {changes}; "
+                "choose another --output, or --overwrite to replace them"
+            )
         elsewhere = may_have_moved and not plan.lies_below(self.record.root)
         if elsewhere and (folder := lone_folder(plan.patterns)):
             return self.plan_moved_to(folder)
@@ -150,7 +174,7 @@ class OutputFolder(RunFolder):
             InputError: if none of them does.
         """
         assert self.record, "there is a run"
-        plan = plan_moved(self.record.inputs, self.record.root, folder)
+        plan = plan_moved(self.record.inputs, self.record.root, folder, self.record.reading)
         known = self.committed | self.failed
         if not any(task.annotation in known or failed_name(task.shard) in known for task in plan):
             raise InputError(
@@ -186,6 +210,7 @@ class OutputFolder(RunFolder):
             annotations=annotations,
             root=plan.root,
             inputs=plan.inputs,
+            reading=plan.reading,
             version=__version__,
             weights=weights,
             has_moved=self.has_moved(plan),
@@ -431,6 +456,7 @@ class TaskList:
     tasks: Sequence[ShardTask]
     root: str
     inputs: tuple[str, ...]
+    reading: Reading = TARS
 
     @property
     def count(self) -> int:
@@ -492,7 +518,8 @@ class AnnotationSet:
             )
             for annotated in self.shards
         ]
-        return TaskList(tasks=tasks, root=self.root, inputs=(absolute(self.url),))
+        inputs = (absolute(self.url),)
+        return TaskList(tasks=tasks, root=self.root, inputs=inputs, reading=self.folder.reading)
 
     @property
     def rows(self) -> int:
@@ -547,7 +574,7 @@ def without_annotation(folder: OutputFolder) -> tuple[list[str], list[str]]:
     if MANIFEST not in folder.files:
         prefix, suffix = f"{FAILED_FOLDER}/", ".json"
         names = sorted(name.removeprefix(prefix).removesuffix(suffix) for name in folder.failed)
-        shards = [name + SHARD_SUFFIX for name in names]
+        shards = [folder.shard_of(name) for name in names]
         return [s for s in shards if annotation_name(s) not in folder.committed], []
     failed: list[str] = []
     missing: list[str] = []

@@ -15,11 +15,11 @@ from shardsift.documents import Document, DocumentError
 from shardsift.errors import OutputError
 from shardsift.records import FailedShard
 from shardsift.redaction import reason, shown_cause
+from shardsift.shards.names import stem_of
 from shardsift.shards.plan import ShardPlan
 from shardsift.storage.files import (
     FAILED_FOLDER,
     OWN_PREFIX,
-    SHARD_SUFFIX,
     absolute,
     commit,
     delete,
@@ -211,4 +211,4 @@ def local_folder(url: str) -> Path | None:
 
 def failed_name(shard: str) -> str:
     """Name the record of a shard's failure, below the output."""
-    return f"{FAILED_FOLDER}/{shard.removesuffix(SHARD_SUFFIX)}.json"
+    return f"{FAILED_FOLDER}/{stem_of(shard)}.json"

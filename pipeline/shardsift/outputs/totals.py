@@ -18,7 +18,6 @@ from shardsift.outputs.sketch import shortest
 from shardsift.records import ShardReport
 from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import shard_prefixes
-from shardsift.storage.files import ANNOTATION_SUFFIX, SHARD_SUFFIX
 from shardsift.threads import Track, no_track
 
 
@@ -84,8 +83,7 @@ def read_stats(url: str, beside: Sequence[str] = (), track: Track = no_track) ->
         AnnotationError: if a file isn't one of ours.
     """
     folder = find_annotations(url)
-    names = (name.removesuffix(ANNOTATION_SUFFIX) for name in folder.committed)
-    prefixes = shard_prefixes(name + SHARD_SUFFIX for name in names)
+    prefixes = shard_prefixes(map(folder.shard_of, folder.committed))
     total, groups = GroupTotals(name=url), dict[str, GroupTotals]()
     for report in track(_reports(folder), "reading annotations", len(folder.committed)):
         prefix = prefixes[report.shard]

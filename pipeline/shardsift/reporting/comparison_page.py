@@ -98,7 +98,11 @@ class ComparisonPage:
         chosen = _in_turn(wanted, count)
         self.places = self.shift.places[chosen].tolist() if chosen else []
         self.rows = self.pairs.read(self.places)
-        how = Fetching(root=root, bytes_each=bytes_each(PAGE_BYTES, len(chosen)))
+        how = Fetching(
+            root=root,
+            bytes_each=bytes_each(PAGE_BYTES, len(chosen)),
+            reading=self.pairs.folders[0].reading,
+        )
         self.pictures, self.problem = fetch([row for row, _ in self.rows], how, track)
         self._ranks = [
             (int(self.shift.rank_a_N[place]), int(self.shift.rank_b_N[place])) for place in chosen

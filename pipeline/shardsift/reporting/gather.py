@@ -28,6 +28,7 @@ from shardsift.outputs.manifest import Totals, read_manifest
 from shardsift.outputs.output_folder import MANIFEST, OutputFolder, annotated_shard, find_scores
 from shardsift.outputs.run_folder import SUMMARY
 from shardsift.outputs.sealed_table import count_values
+from shardsift.records import TARS, Reading
 from shardsift.shards.plan import TOP, plan_shards, prefix_pattern
 from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
 from shardsift.threads import Track, no_track
@@ -150,6 +151,11 @@ class RunData:
         return self.summary is not None and not self.is_running
 
     @property
+    def reading(self) -> Reading:
+        """How its shards were read."""
+        return self.record.reading if self.record else TARS
+
+    @property
     def root(self) -> str | None:
         """Folder of the shards when they were scored."""
         return self.record.root if self.record else None
@@ -224,7 +230,7 @@ def gather(
 
 def _count_planned(record: RunRecord | None) -> int | None:
     try:
-        return plan_shards(record.patterns()).count if record else None
+        return plan_shards(record.patterns(), record.reading).count if record else None
     except (UserError, OSError):
         return None  # the corpus may have moved
 

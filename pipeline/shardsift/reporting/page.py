@@ -82,7 +82,12 @@ class ReportPage:
     ) -> None:
         """Fetch the pictures of chosen rows; `problem` says why some are missing."""
         budget = PAGE_BYTES - len(self.rows["data"])
-        how = Fetching(root=root, bytes_each=bytes_each(budget, len(places)), lay_out=lay_out)
+        how = Fetching(
+            root=root,
+            bytes_each=bytes_each(budget, len(places)),
+            reading=self.run.reading,
+            lay_out=lay_out,
+        )
         rows = self.run.table.take(pa.array(places, pa.int64())).to_pylist()
         self.places = places
         self.pictures, self.problem = fetch(rows, how, track)

@@ -21,11 +21,12 @@ from shardsift.config import ATTRIBUTE_PREFIX, PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import ImageError, InputError
 from shardsift.images.decode import decode_rgb
 from shardsift.outputs.output_folder import OutputFolder
-from shardsift.records import RgbImage
+from shardsift.records import TARS, Reading, RgbImage
 from shardsift.reporting.axes import Axis, Labels, Places, choose_evenly
 from shardsift.reporting.gather import RunData
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import absolute, join, read_range
+from shardsift.shards.readers import read_file
+from shardsift.storage.files import absolute
 from shardsift.text import beside, byte_size, command
 from shardsift.threads import Track, map_ordered, no_track
 
@@ -90,6 +91,7 @@ class Fetching:
 
     root: str | None
     bytes_each: int
+    reading: Reading = TARS
     lay_out: LaysOut | None = None
 
 
@@ -107,7 +109,7 @@ def fetch(
 
     def read(row: dict[str, Any]) -> RgbImage | None:
         try:
-            return None if how.root is None else read_image(how.root, row)
+            return None if how.root is None else read_image(how.root, row, how.reading)
         except (OSError, ImageError, ValueError) as error:
             problems.append(f"{row['shard']}: {error}")
             return None
@@ -274,8 +276,10 @@ def choose(
     The others are those whose cues disagree most, and some over the range of each axis and of each
     label, in turn.
     """
-    offset_N, size_N = run.numbers("tar_offset"), run.numbers("tar_size")
-    can_be_shown = np.isfinite(offset_N) & np.isfinite(size_N) & np.isfinite(run.numbers("quality"))
+    has_place_N = np.isfinite(run.numbers("tar_offset")) | (run.reading.kind != "tar")
+    can_be_shown = (
+        has_place_N & np.isfinite(run.numbers("tar_size")) & np.isfinite(run.numbers("quality"))
+    )
     usable = order[can_be_shown[order]]
     if len(usable) <= count:
         return [int(place) for place in usable]
@@ -425,16 +429,12 @@ def _of_key(key: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return own
 
 
-def read_image(root: str, row: dict[str, Any]) -> RgbImage:
-    """Read the image of an annotation's row from its tar, below the folder of shards.
+def read_image(root: str, row: dict[str, Any], reading: Reading) -> RgbImage:
+    """Read the image of an annotation's row from its shard, below the folder of shards.
 
     Raises:
-        OSError: if the tar can't be read.
-        ImageError: if it isn't the tar that was scored.
+        OSError: if the shard can't be read.
+        ImageError: if it isn't the shard that was scored.
         ValueError: if the image isn't stored in one piece.
     """
-    offset, size = row["tar_offset"], row["tar_size"]
-    if not (isinstance(offset, int) and isinstance(size, int)):
-        raise ValueError(f"{row['key']} does not lie in one piece in its tar")
-    data = read_range(join(root, str(row["shard"])), offset, size)
-    return decode_rgb(data, PILLOW_BOMB_ERROR_PIXELS)
+    return decode_rgb(read_file(root, row, reading), PILLOW_BOMB_ERROR_PIXELS)

@@ -99,6 +99,10 @@ def _find_sources(
     Raises:
         InputError: if other shards are given than were filtered.
     """
+    if scores.reading.kind != "tar":
+        raise InputError(
+            f"{config.keep}: keeps samples of {scores.reading.kind}, and reshard only reads tars"
+        )
     plan = _plan_sources(config.shards, scores)
     if record := scores.record:
         if plan.lies_below(record.root):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shardsift.errors import ErrorCode, ShardError
 from shardsift.redaction import reason
-from shardsift.shards.samples import key_and_extension
+from shardsift.shards.tar_samples import key_and_extension
 from shardsift.shards.tars import BLOCK, Member, members_in, padded, read_members
 from shardsift.storage.files import Ranges, open_ranges, open_stream
 from shardsift.threads import map_ordered

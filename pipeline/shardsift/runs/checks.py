@@ -22,12 +22,12 @@ from shardsift.errors import ModelError, NotHereError, ShardsiftError
 from shardsift.images.decode import decode_rgb
 from shardsift.images.jpeg import encode_plain
 from shardsift.outputs.run_folder import check_output, local_folder
-from shardsift.records import RgbImage
+from shardsift.records import RgbImage, ShardTask
 from shardsift.scoring.clip import ClipModel, cache_alone, load_clip, unreachable
 from shardsift.scoring.devices import describe_gpus
 from shardsift.scoring.scorer import Scorer
 from shardsift.shards.plan import plan_shards
-from shardsift.shards.samples import read_samples
+from shardsift.shards.readers import read_samples
 from shardsift.storage.files import commit, open_stream
 from shardsift.text import byte_size, count
 from shardsift.version import __version__
@@ -71,7 +71,7 @@ def examine(config: DoctorConfig) -> Iterator[Check]:
         if folder := local_folder(place):
             yield _space(place, folder)
         if shard:
-            yield _reading(shard, config.seconds)
+            yield _reading(shard.url, config.seconds)
             pictures = _pictures_of(shard) or pictures
     yield _decoding(pictures, config)
     if model:
@@ -116,7 +116,7 @@ def _weights(config: DoctorConfig) -> tuple[ClipModel | None, Check]:
     return None, Check(what="weights", told=f"{name}: not here", advice=advice)
 
 
-def _place(place: str) -> tuple[str | None, Check]:
+def _place(place: str) -> tuple[ShardTask | None, Check]:
     """Look for shards at a place, and try to write there if there are none."""
     try:
         plan = plan_shards([place])
@@ -124,7 +124,7 @@ def _place(place: str) -> tuple[str | None, Check]:
     except ShardsiftError as error:
         no_shards = str(error)
     else:
-        return plan.probes[0], Check(what=place, told=f"{count(plan.count, 'shard')} to read")
+        return next(iter(plan)), Check(what=place, told=f"{count(plan.count, 'shard')} to read")
     try:
         check_output(place, ())
     except ShardsiftError as error:
@@ -168,7 +168,7 @@ def _reading(shard: str, seconds: float) -> Check:
     return Check(what="reading", told=f"{byte_size(speed)}/s, one shard after the other")
 
 
-def _pictures_of(shard: str) -> list[bytes]:
+def _pictures_of(shard: ShardTask) -> list[bytes]:
     """Read the first pictures of a shard; none if it can't be read, which a run will tell."""
     with suppress(ShardsiftError):
         samples = islice(read_samples(shard), _PICTURES)

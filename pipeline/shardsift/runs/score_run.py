@@ -34,7 +34,8 @@ from shardsift.records import (
 from shardsift.runs.scoring import ScoringSpec, load_maclip
 from shardsift.scoring.weights import sum_of_files
 from shardsift.shards.plan import ShardPlan, plan_shards
-from shardsift.storage.files import identify, join
+from shardsift.shards.readers import identify_shard
+from shardsift.storage.files import join
 from shardsift.storage.lease import check_free
 from shardsift.text import count
 from shardsift.version import __version__
@@ -99,7 +100,7 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the annotations")
     with display.busy("looking up shards and output"):
-        plan = plan_shards(config.shards)
+        plan = plan_shards(config.shards, config.reading())
         plan.check_found()
         check_output(config.output, {*plan.folders, plan.root}, plan)
         folder = OutputFolder(config.output)
@@ -180,7 +181,7 @@ def _is_wanted_again(config: RunConfig, has_moved: bool, task: ShardTask, footer
     if "errors" in config.rescore and footer.report.errors:
         return True
     return "changed" in config.rescore and has_changed(
-        identify(task.url, task.shard), footer.shard, has_moved=has_moved
+        identify_shard(task), footer.shard, has_moved=has_moved
     )
 
 

@@ -1,6 +1,7 @@
 """Names of shards and of their annotations.
 
-The annotation of shard `a/00012.tar` is `a/00012.parquet`. Its name decides who can read it.
+The annotation of shard `a/00012.tar` is `a/00012.parquet`; of a Parquet file it has the same name.
+Its name decides who can read it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 from shardsift.columns import COLUMNS
 from shardsift.config import ATTRIBUTE_PREFIX
 from shardsift.errors import InputError
-from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIX
+from shardsift.storage.files import ANNOTATION_SUFFIX, OWN_PREFIX, SHARD_SUFFIXES
 
 _COLUMNS = frozenset(column.name for column in COLUMNS)
 _MOST_BYTES = 255
@@ -20,7 +21,13 @@ _MOST_BYTES = 255
 
 def annotation_name(shard: str) -> str:
     """Name the annotation of a shard, below the output."""
-    return shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX
+    return stem_of(shard) + ANNOTATION_SUFFIX
+
+
+def stem_of(shard: str) -> str:
+    """Return the name of a shard without its suffix."""
+    suffix = next((suffix for suffix in SHARD_SUFFIXES if shard.endswith(suffix)), "")
+    return shard.removesuffix(suffix)
 
 
 def check_file(name: str) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from shardsift.errors import InputError, OutputError
-from shardsift.records import ShardTask
+from shardsift.errors import InputError, OutputError, UserError
+from shardsift.records import TARS, Reading, ShardTask
 from shardsift.redaction import reason, shown_cause
+from shardsift.shards.folders import holds_only_pictures, shards_in
 from shardsift.shards.names import annotation_name, check_file, check_folder
-from shardsift.storage.files import absolute, identify
-from shardsift.storage.finding import absolute_pattern, expand
+from shardsift.shards.parquet import check_parquet
+from shardsift.shards.readers import identify_shard
+from shardsift.storage.files import PARQUET_SUFFIX, absolute
+from shardsift.storage.finding import absolute_pattern, expand, lone_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +24,8 @@ class ShardPlan:
     """The shards of a run; iterating lists them again, so a million are never in memory.
 
     `root` is the folder that shard names are relative to, `folders` are those that hold shards
-    themselves, `count` is the number of different shards, `probes` are a few of them.
+    themselves, `count` is the number of different shards, `probes` are a few of them. `reading`
+    tells what kind they are, and how they become samples.
     """
 
     patterns: tuple[str, ...]
@@ -29,24 +33,30 @@ class ShardPlan:
     folders: frozenset[str]
     count: int
     probes: tuple[str, ...]
+    reading: Reading
 
     def __iter__(self) -> Iterator[ShardTask]:
-        return map(self._task, _unique(self.patterns))
+        return map(self._task, _unique(self.patterns, self.reading))
 
     def _task(self, url: str) -> ShardTask:
         shard = url[len(self.root) :].lstrip("/")
-        return ShardTask(url=url, shard=shard, annotation=annotation_name(shard))
+        annotation = annotation_name(shard)
+        return ShardTask(url=url, shard=shard, annotation=annotation, reading=self.reading)
 
     def check_found(self) -> None:
-        """Refuse a list of which nothing seems to exist, as after a typing error in its braces.
+        """Refuse a list of which nothing seems to exist, as after a typing error in its braces,
+        and Parquet files without pictures.
 
         Raises:
             InputError: if none of `probes` is there, or the storage can't tell.
         """
         first = self.probes[0]
         try:
-            if not any(map(_exists, map(self._task, self.probes))):
+            there = next((url for url in self.probes if _exists(self._task(url))), None)
+            if there is None:
                 raise InputError(f"{first}: can't be found, nor any other shard that was tried")
+            if self.reading.kind == "parquet":
+                check_parquet(there, self.reading)
         except (OSError, ImportError, ValueError) as error:
             raise InputError(f"{first}: {reason(error)}") from shown_cause(error)
 
@@ -86,6 +96,11 @@ class ShardPlan:
                 f"{self.root}; choose another --output, or --overwrite; if the corpus has moved "
                 "there, name its folder and pass --rescore changed"
             )
+        if self.reading.kind == "pictures" and root.rstrip("/") != self.root:
+            raise OutputError(
+                f"the output has annotations of the pictures in {root}; name that folder, or "
+                "choose another --output"
+            )
         _check_folders(root, self.folders)
         return replace(self, root=root)
 
@@ -94,7 +109,7 @@ TOP = "(top)"
 """Name of the group whose prefix is empty."""
 
 _BEHIND_FOLDER = r"/?[^/]*$"
-_NUMBERS = r"[0-9_.-]*\.tar$"
+_NUMBERS = r"[0-9_.-]*(-of-[0-9]+)?\.(tar|parquet|pictures)$"
 
 
 def prefix_pattern(shards: Iterable[str]) -> str:
@@ -119,38 +134,62 @@ def shard_prefixes(shards: Iterable[str]) -> dict[str, str]:
     return {shard: re.sub(pattern, "", shard) or TOP for shard in shards}
 
 
-def plan_shards(patterns: Iterable[str]) -> ShardPlan:
-    """Find all shards and the deepest folder that holds them.
+def plan_shards(patterns: Iterable[str], reading: Reading = TARS) -> ShardPlan:
+    """Find all shards, their kind, and the deepest folder that holds them.
 
     Raises:
-        InputError: if there is no shard, the shards are on several storages, or the annotation of
-            one couldn't be found by its name.
+        InputError: if there is no shard, the shards are of several kinds or on several storages, or
+            the annotation of one couldn't be found by its name.
     """
     patterns = tuple(patterns)
+    top = _folder_of_pictures(patterns)
+    reading = reading.model_copy(update={"kind": "pictures" if top else "tar"})
     folders: set[str] = set()
     probes: list[str] = []
     count = 0
-    for url in _unique(patterns):
+    for url in _unique(patterns, reading):
         folder, _, name = url.rpartition("/")
+        if count == 0 and name.endswith(PARQUET_SUFFIX):
+            reading = reading.model_copy(update={"kind": "parquet"})
+        if not top and name.endswith(PARQUET_SUFFIX) != (reading.kind == "parquet"):
+            raise InputError(f"{url}: tars and Parquet files need an output each; name one kind")
         folders.add(folder)
         check_file(name)
         count += 1
         if count.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …
             probes.append(url)
     if not folders:
-        raise InputError("no shards given; name tars, a folder, a glob or @list.txt")
-    root = reduce(_shared_folder, sorted(folders))
+        raise InputError("no shards given; name a folder of pictures, tars, or Parquet files")
+    root = top or reduce(_shared_folder, sorted(folders))
     _check_folders(root, folders)
+    options = {"image": reading.image, "key": reading.key}
+    if reading.kind != "parquet" and (given := [name for name in options if options[name]]):
+        raise InputError(f"--{given[0]} is for Parquet files, and these are {reading.kind}")
+    if reading.kind != "tar" and reading.key_by != "dot":
+        raise InputError("--key-by is for tars")
     return ShardPlan(
         patterns=patterns,
         root=root,
-        folders=frozenset(folders),
+        folders=frozenset({top} if top else folders),
         count=count,
         probes=tuple(probes),
+        reading=reading,
     )
 
 
-def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
+def _folder_of_pictures(patterns: Sequence[str]) -> str | None:
+    """Return the folder if the patterns are one of pictures, without tars or Parquet files."""
+    folder = lone_folder(patterns)
+    if folder is None:
+        return None
+    try:
+        is_of_pictures = holds_only_pictures(folder)
+    except (OSError, UserError):  # told by whoever looks for tars there
+        return None
+    return absolute(folder).rstrip("/") if is_of_pictures else None
+
+
+def plan_moved(inputs: Sequence[str], root: str, folder: str, reading: Reading) -> ShardPlan:
     """Plan the shards of a run whose `root` has moved to another folder.
 
     These are the existing ones of its `inputs`, with unchanged names. Raises as `plan_shards`.
@@ -159,7 +198,7 @@ def plan_moved(inputs: Sequence[str], root: str, folder: str) -> ShardPlan:
     inside = f"{root.rstrip('/')}/"
     moved = [there + given[len(inside) - 1 :] for given in inputs if f"{given}/".startswith(inside)]
     # A list, or a pattern that begins above the root, doesn't give the new place.
-    plan = plan_shards(moved if len(moved) == len(inputs) else [there])
+    plan = plan_shards(moved if len(moved) == len(inputs) else [there], reading)
     return plan.below(there)
 
 
@@ -170,7 +209,7 @@ def _check_folders(root: str, folders: Iterable[str]) -> None:
 
 def _exists(task: ShardTask) -> bool:
     try:
-        identify(task.url, task.shard)
+        identify_shard(task)
     except FileNotFoundError:
         return False
     return True
@@ -184,7 +223,7 @@ def _shared_folder(root: str, folder: str) -> str:
     return root
 
 
-def _unique(patterns: Iterable[str]) -> Iterator[str]:
+def _unique(patterns: Sequence[str], reading: Reading) -> Iterator[str]:
     """Yield absolute locations; a shard that is named twice is scored once.
 
     Raises:
@@ -192,12 +231,18 @@ def _unique(patterns: Iterable[str]) -> Iterator[str]:
     """
     seen: set[int] = set()  # hashes: 60 MB for a million shards; names would take three times that
     odd: set[int] = set()  # normalised forms of the few locations that have another spelling
-    for url in _absolute(patterns):
+
+    def locations() -> Iterator[str]:
+        if reading.kind == "pictures":
+            return shards_in(absolute(patterns[0]))
+        return _absolute(patterns)
+
+    for url in locations():
         if hash(url) in seen:
             continue
         plain = _plain(url)
         if hash(plain) in odd or (plain != url and hash(plain) in seen):
-            same = (other for other in _absolute(patterns) if _plain(other) == plain)
+            same = (other for other in locations() if _plain(other) == plain)
             raise _would_share(next(same), url, "on some systems")
         if plain != url:
             odd.add(hash(plain))

@@ -1,33 +1,15 @@
-"""A shard's location to a stream of samples.
-
-Keys follow webdataset: up to the first dot after the last slash, extensions in lower case,
-neighbouring files of one key make a sample. Unlike in webdataset, a shard that is truncated, or has
-data after its end, is an error and not a shorter shard.
-
-The tar is read front to back, once, and only images and `.json` files are loaded: memory is bounded
-by one sample and about 100 bytes for each key, whatever the size of other files. A tar may be
-compressed by gzip; its images then have no place in the file.
-"""
+"""Parts of samples that all readers share: kinds of images, their limits, uids."""
 
 from __future__ import annotations
 
 import json
-import re
-import tarfile
-import zlib
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from typing import Any, cast
 
 from PIL import Image
 
-from shardsift.errors import ShardError
-from shardsift.records import ImageFile, PassedOver, Sample
-from shardsift.shards.tars import Member, read_members
-from shardsift.storage.files import open_stream
+from shardsift.errors import ErrorCode, ImageError
 
 SUPPORTED_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"}
@@ -40,143 +22,42 @@ OTHER_IMAGE_EXTENSIONS = frozenset(
 MAX_IMAGE_BYTES = 512 << 20
 """Larger image files are not loaded, and their rows say `too_large`."""
 
-_MAX_SPARSE_BYTES = 16 << 20
-"""Largest sparse file in bytes: a few kilobytes of tar can claim enough to fill the memory."""
-
-_MAX_JSON_BYTES = 4 << 20
+MAX_JSON_BYTES = 4 << 20
 _MAX_UID_CHARACTERS = 1024
-_MAX_NAME_CHARACTERS = 4096
-"""Linux has no longer paths; a gzip'd tar of a megabyte could promise a gigabyte of names."""
 
 _SUBFILE, _IS_NO_PAGE = 254, 1 | 4
 """Tag of a TIFF's kind of directory, and its bits for a smaller copy and a mask."""
 
 _MOST_PAGES = 10_000
 
-_METADATA_NAME = re.compile(r"__[^/]*__($|/)")
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "jpg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+    b"II*\0": "tif",
+    b"MM\0*": "tif",
+}
+
+BEGINNING_BYTES = 16
+"""Bytes of a file that tell its kind."""
 
 
-def read_samples(
-    url: str, shard: str | None = None, passed_over: Counter[str] | None = None
-) -> Iterator[Sample]:
-    """Stream the samples of a tar in its order; count images without a row.
-
-    Raises:
-        ShardError: if the tar can't be opened, isn't a tar, or is truncated or damaged. Samples
-            before that place have been yielded already; the message has their number, and calls the
-            tar `shard`.
-    """
-    shard = shard or url
-    samples = 0
-    counts = Counter[str]() if passed_over is None else passed_over
-    try:
-        with open_stream(url) as file:
-            for sample in _group_by_key(_read_files(file, counts), counts):
-                yield sample
-                samples += 1
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        problem = f"not a readable tar: {error}; whole samples before that: {samples}"
-        raise ShardError(shard, problem) from error
-    except (OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        before = f"; whole samples before that: {samples}" if samples else ""
-        raise ShardError(shard, f"can't be read: {reason}{before}") from error
+def kind_of(beginning: bytes) -> str | None:
+    """Return the extension that an image's first bytes call for; None if it is none we know."""
+    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
+        return "webp"
+    if beginning[4:8] == b"ftyp" and beginning[8:12] in (b"avif", b"avis"):
+        return "avif"
+    return next((kind for sign, kind in _BEGINNINGS.items() if beginning.startswith(sign)), None)
 
 
-def key_and_extension(name: str) -> tuple[str, str] | None:
-    """Split a name into key and extension, in lower case; None if it belongs to no sample.
-
-    As webdataset's `base_plus_ext`: if the last part begins with a dot, the folder before it takes
-    its place in the key, but only if that has no dot.
-    """
-    dot = name.find(".", name.rfind("/") + 1)
-    if dot < 1 or (name.startswith("__") and _METADATA_NAME.match(name)):
-        return None
-    folders_end = dot - 1 if (line := name.find("\n")) < 0 else min(dot - 1, line)
-    if "." in name[name.rfind("/", 0, folders_end) + 1 : dot]:
-        return None
-    return name[:dot], name[dot + 1 :].lower()
+def too_large(size: int) -> ImageError:
+    """Make the error of an image file that is too large to be loaded."""
+    return ImageError(ErrorCode.TOO_LARGE, f"a file of {size} bytes is not loaded")
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of the tar; `data` is None if it was not loaded."""
-
-    key: str
-    extension: str
-    offset: int | None
-    size: int
-    data: bytes | None
-
-
-def _read_files(file: BufferedReader, passed_over: Counter[str]) -> Iterator[_File]:
-    for member in read_members(file, passed_over):
-        if len(member.name) > _MAX_NAME_CHARACTERS:
-            raise ValueError(f"a file's name of {len(member.name):,} characters")
-        parts = key_and_extension(member.name)
-        if parts is not None:
-            yield _load(member, *parts)
-
-
-def _load(member: Member, key: str, extension: str) -> _File:
-    wanted = _MAX_JSON_BYTES if extension == "json" else 0
-    if _image_kind(extension) in SUPPORTED_EXTENSIONS:
-        wanted = _MAX_SPARSE_BYTES if member.is_sparse else MAX_IMAGE_BYTES
-    data = member.read() if wanted and member.size <= wanted else None
-    return _File(key, extension, member.offset, member.size, data)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Neighbouring files of one key; holds the bytes of one image at most."""
-
-    key: str
-    index: int
-    extensions: set[str] = field(default_factory=set[str])
-    image: _File | None = None
-    images: int = 0
-    has_json: bool = False
-    json: bytes | None = None
-
-    def takes(self, file: _File) -> bool:
-        """Return whether a file belongs to the sample: it has its key and a new extension."""
-        return file.key == self.key and file.extension not in self.extensions
-
-    def add(self, file: _File) -> None:
-        self.extensions.add(file.extension)
-        if file.extension == "json":
-            self.has_json, self.json = True, file.data
-        kind = _image_kind(file.extension)
-        is_image = kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
-        if is_image:
-            self.images += 1
-            if self.image is None or _image_rank(file) < _image_rank(self.image):
-                self.image = file
-
-    def sample(self, passed_over: Counter[str]) -> Sample:
-        uid = _uid(self.json)
-        if len(uid or "") > _MAX_UID_CHARACTERS or (self.has_json and self.json is None):
-            passed_over[PassedOver.LONG_UIDS] += 1
-            uid = None
-        passed_over[PassedOver.FURTHER_IMAGES] += max(0, self.images - 1)
-        if self.image and self.image.data:
-            passed_over[PassedOver.FURTHER_PAGES] += _further_pages(self.image.data)
-        image = self.image and ImageFile(
-            extension=self.image.extension,
-            data=self.image.data,
-            offset=self.image.offset,
-            size=self.image.size,
-        )
-        return Sample(
-            key=self.key,
-            index=self.index,
-            uid=uid,
-            image=image,
-            json=self.json,
-        )
-
-
-def _further_pages(image: bytes) -> int:
+def count_pages(image: bytes) -> int:
     """Count the pages of a TIFF behind the first; smaller copies and masks are none."""
     if not image.startswith((b"II", b"MM")):
         return 0
@@ -189,52 +70,6 @@ def _further_pages(image: bytes) -> int:
     return pages
 
 
-def _group_by_key(files: Iterator[_File], passed_over: Counter[str]) -> Iterator[Sample]:
-    group: _Group | None = None
-    keys = _Keys()
-    for file in files:
-        if group is None or not group.takes(file):
-            if group is not None:
-                keys.add(group)
-                yield group.sample(passed_over)
-            group = _Group(file.key, group.index + 1 if group else 0)
-        group.add(file)
-    if group is not None:
-        keys.add(group)
-        yield group.sample(passed_over)
-    passed_over[PassedOver.SPLIT_KEYS] += len(keys.split)
-
-
-class _Keys:
-    """Hashes of a shard's keys, and those of which two samples share no extension.
-
-    Such samples are parts of one whose files don't stand together, and no repeated key.
-    """
-
-    def __init__(self) -> None:
-        self.split: set[int] = set()
-        self._extensions: dict[int, frozenset[str]] = {}
-        self._known: dict[frozenset[str], frozenset[str]] = {}  # equal sets share one object
-
-    def add(self, group: _Group) -> None:
-        key = hash(group.key)
-        before = self._extensions.get(key, frozenset[str]())
-        if before and before.isdisjoint(group.extensions):
-            self.split.add(key)
-        extensions = before.union(group.extensions)
-        self._extensions[key] = self._known.setdefault(extensions, extensions)
-
-
-def _image_rank(file: _File) -> tuple[bool, bool]:
-    """Rank what can be decoded first, then `.jpg` before `.mask.png`, then tar order."""
-    return _image_kind(file.extension) not in SUPPORTED_EXTENSIONS, "." in file.extension
-
-
-def _image_kind(extension: str) -> str:
-    """Return the extension of an image: `jpg` for `2020.jpg`; keys end at the first dot."""
-    return extension.rpartition(".")[2]
-
-
 def parse_fields(content: bytes | None) -> dict[str, Any]:
     """Parse the `.json` of a sample; none if it isn't a JSON object."""
     try:
@@ -244,11 +79,17 @@ def parse_fields(content: bytes | None) -> dict[str, Any]:
     return cast(dict[str, Any], fields) if isinstance(fields, dict) else {}
 
 
-def _uid(content: bytes | None) -> str | None:
-    """Read `uid`, else `sha256`, of a sample's `.json`; None if it has neither."""
+def uid_in(content: bytes | None) -> tuple[str | None, bool]:
+    """Read the uid in a sample's `.json`, see `uid_of`."""
     fields = parse_fields(content)
-    for uid in (fields.get("uid"), fields.get("sha256")):
+    return uid_of(fields.get("uid"), fields.get("sha256"))
+
+
+def uid_of(*values: object) -> tuple[str | None, bool]:
+    """Return the first value that is a uid, None if none is; and whether it was too long."""
+    for uid in values:
         if isinstance(uid, str | int) and not isinstance(uid, bool) and uid != "":
             # JSON can contain lone surrogates
-            return str(uid).encode("utf-8", "backslashreplace").decode()
-    return None
+            text = str(uid).encode("utf-8", "backslashreplace").decode()
+            return (None, True) if len(text) > _MAX_UID_CHARACTERS else (text, False)
+    return None, False

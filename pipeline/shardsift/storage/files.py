@@ -139,7 +139,11 @@ OWN_PREFIX = "_"
 """Names that begin so are ours, and invisible to pyarrow, DuckDB and Spark."""
 
 SHARD_SUFFIX = ".tar"
-ANNOTATION_SUFFIX = ".parquet"
+PARQUET_SUFFIX = ANNOTATION_SUFFIX = ".parquet"
+PICTURES_SUFFIX = ".pictures"
+SHARD_SUFFIXES = (SHARD_SUFFIX, PARQUET_SUFFIX, PICTURES_SUFFIX)
+"""Ends of shards' names: tars, Parquet files, and pictures of a folder, which have no file."""
+
 FAILED_FOLDER = "_failed"
 
 _STREAM_BUFFER_BYTES = 1 << 20

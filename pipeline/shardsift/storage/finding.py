@@ -1,12 +1,14 @@
-"""Shards by paths, globs, braces, lists and folders."""
+"""Shards by paths, globs, braces, lists and folders; and what folders hold."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from braceexpand import braceexpand
 
@@ -14,6 +16,7 @@ from shardsift.errors import InputError
 from shardsift.redaction import reason, redact, shown_cause
 from shardsift.storage.files import (
     PAGE_ATTEMPTS,
+    PARQUET_SUFFIX,
     S3_PROTOCOLS,
     SHARD_SUFFIX,
     absolute,
@@ -27,12 +30,16 @@ from shardsift.storage.files import (
     with_protocol,
 )
 from shardsift.storage.local import walk
+from shardsift.storage.remote import version_of
+
+_FILES = (SHARD_SUFFIX, PARQUET_SUFFIX)
 
 
 def expand(patterns: Iterable[str]) -> Iterator[str]:
     """Yield shard locations for paths, globs, `{000..123}` braces, `@list.txt` and folders.
 
-    A shard's name ends in `.tar`; other names without a wildcard are folders.
+    A shard's name ends in `.tar` or `.parquet`; other names without a wildcard are folders, whose
+    tars are meant, or Parquet files if there are no tars.
 
     Lazy: a million shards named by braces or a list are never held in memory at once.
 
@@ -63,7 +70,7 @@ def absolute_pattern(pattern: str) -> str:
 
 def lone_folder(patterns: Sequence[str]) -> str | None:
     """Return the folder that patterns consist of; None if they are anything else."""
-    if len(patterns) != 1 or patterns[0].startswith("@") or patterns[0].endswith(SHARD_SUFFIX):
+    if len(patterns) != 1 or patterns[0].startswith("@") or patterns[0].endswith(_FILES):
         return None
     return None if _is_glob(patterns[0]) or "{" in patterns[0] else patterns[0]
 
@@ -105,7 +112,7 @@ def _refuse_presigned(url: str) -> None:
 
 
 def _expand_name(name: str) -> Iterator[str]:
-    if name.endswith(SHARD_SUFFIX):
+    if name.endswith(_FILES):
         yield name
     else:
         yield from _shards_below(name)
@@ -131,10 +138,10 @@ def _glob(pattern: str) -> Iterator[str]:
     if not found:
         raise InputError(f"{pattern}: no shard matches")
     for name in found:
-        if not name.endswith(SHARD_SUFFIX):
+        if not name.endswith(_FILES):
             raise InputError(
-                f"{pattern}: matches {name}, which is not a {SHARD_SUFFIX}; write a pattern that "
-                f"ends in {SHARD_SUFFIX}, or name a folder"
+                f"{pattern}: matches {name}, which is neither a tar nor a Parquet file; write a "
+                "pattern that ends in .tar or .parquet, or name a folder"
             )
         yield with_protocol(filesystem, name)
 
@@ -158,12 +165,92 @@ def _shards_below(location: str) -> Iterator[str]:
         except FileNotFoundError as error:
             raise InputError(f"{location}: no such file or folder") from shown_cause(error)
         if kind == "file":
-            raise InputError(f"{location}: a shard's name has to end in {SHARD_SUFFIX}")
-        names = find_below(filesystem, location, path)
-    found = sorted(name for name in names if name.endswith(SHARD_SUFFIX))
+            raise InputError(
+                f"{location}: is neither a tar nor a Parquet file by its name; pictures are scored "
+                "by their folder"
+            )
+        names = list(find_below(filesystem, location, path))
+    found = next(filter(None, ([n for n in names if n.endswith(s)] for s in _FILES)), [])
     if not found:
-        raise InputError(f"{location}: no .tar in this folder")
-    yield from (with_protocol(filesystem, name) for name in found)
+        raise InputError(
+            f"{location}: holds no .tar, no .parquet and no picture; name the folder of your "
+            "pictures or shards"
+        )
+    yield from (with_protocol(filesystem, name) for name in sorted(found))
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder in a folder; `version` is as in `ShardIdentity`.
+
+    `is_circle` is true for a link to a folder that contains it.
+    """
+
+    name: str
+    is_folder: bool
+    size: int
+    version: str
+    is_circle: bool = False
+
+
+def list_folder(url: str) -> list[Entry]:
+    """List the files and folders of a folder, links followed. Raises OSError."""
+    filesystem, path = locate(url, PAGE_ATTEMPTS)
+    if is_local(filesystem):
+        with os.scandir(path) as entries:
+            return [_entry(entry, path) for entry in entries]
+    infos: list[dict[str, Any]] = ask(filesystem, url, lambda: filesystem.ls(path, detail=True))
+    return [
+        Entry(
+            name=info["name"].rstrip("/").rpartition("/")[2],
+            is_folder=info["type"] == "directory",
+            size=int(info.get("size") or 0),
+            version=version_of(info),
+        )
+        for info in infos
+        if info["name"].rstrip("/") != path.rstrip("/")
+    ]
+
+
+def _entry(entry: os.DirEntry[str], folder: str) -> Entry:
+    is_folder = entry.is_dir()
+    try:
+        told = entry.stat()
+    except OSError:  # a link to nothing
+        return Entry(entry.name, is_folder=False, size=0, version="")
+    is_circle = False
+    if is_folder and entry.is_symlink():
+        inside = f"{os.path.realpath(folder)}/"
+        is_circle = inside.startswith(f"{os.path.realpath(entry.path).rstrip('/')}/")
+    size = 0 if is_folder else told.st_size
+    return Entry(entry.name, is_folder, size, str(told.st_mtime_ns), is_circle)
+
+
+def folders_below(
+    url: str, is_hidden: Callable[[str], bool], order: Callable[[str], Any]
+) -> Iterator[tuple[str, list[Entry]]]:
+    """Yield a folder and all folders below it, with their entries, but for hidden ones.
+
+    Links are followed unless they lead in a circle. Raises OSError.
+    """
+    yield from _below(url.rstrip("/"), is_hidden, order, ())
+
+
+def _below(
+    url: str, is_hidden: Callable[[str], bool], order: Callable[[str], Any], came: tuple[str, ...]
+) -> Iterator[tuple[str, list[Entry]]]:
+    """Walk on; `came` are the real folders above, of a local folder."""
+    real = "" if "://" in url else os.path.realpath(url or "/")
+    if real and real in came:
+        return
+    entries = list_folder(url or "/")
+    yield url, entries
+    folders = [e.name for e in entries if e.is_folder and not e.is_circle and not is_hidden(e.name)]
+    for name in sorted(folders, key=order):
+        yield from _below(f"{url}/{name}", is_hidden, order, (*came, real))
 
 
 @contextmanager

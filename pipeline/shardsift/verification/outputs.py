@@ -41,13 +41,11 @@ from shardsift.records import (
     has_changed,
 )
 from shardsift.redaction import reason
+from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import ShardPlan, plan_shards
-from shardsift.shards.samples import read_samples
+from shardsift.shards.readers import identify_shard, read_samples
 from shardsift.storage.files import (
-    ANNOTATION_SUFFIX,
-    SHARD_SUFFIX,
     followed,
-    identify,
     join,
     read_bytes,
     sum_of,
@@ -134,9 +132,9 @@ def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) ->
         source = find_annotations(followed(annotations, "ask again"))
         found = read_annotation_set(source, allow_missing=True)
     except (UserError, AnnotationError) as error:
-        shards = {n: n.removesuffix(ANNOTATION_SUFFIX) + SHARD_SUFFIX for n in folder.committed}
+        shards = {name: folder.shard_of(name) for name in folder.committed}
         tasks = [ShardTask(url=n, shard=s, annotation=n) for n, s in sorted(shards.items())]
-        plan = TaskList(tasks=tasks, root=record.root, inputs=record.inputs)
+        plan = TaskList(tasks=tasks, root=record.root, inputs=record.inputs, reading=record.reading)
         unchecked = f"answers were not compared with their annotations: {error}"
         return Claim(folder=folder, record=record, plan=plan, unchecked=[unchecked])
     annotated = {shard.name: shard for shard in found.shards}
@@ -146,7 +144,7 @@ def _claim_answers(folder: OutputFolder, record: RunRecord, annotations: str) ->
 def _plan(output: OutputFolder, record: RunRecord, shards: Sequence[str]) -> ShardPlan:
     """Plan the given shards, else those of the run; a single folder is the new location."""
     try:
-        plan = plan_shards(shards or record.patterns())
+        plan = plan_shards(shards or record.patterns(), record.reading)
     except InputError as error:
         if shards:
             raise
@@ -232,10 +230,10 @@ def _recount(shard: _Shard, footer: Footer, rows: Any, *, has_moved: bool) -> No
     """Compare a tar with its annotation. Raises Unsound if it holds other samples."""
     task = shard.task
     try:
-        now = identify(task.url, task.shard)
+        now = identify_shard(task)
         if has_changed(now, footer.shard, has_moved=has_moved):
             shard.problems.append(_changed(task, footer, now))
-        compare_samples(read_samples(task.url, task.shard), rows)
+        compare_samples(read_samples(task), rows)
     except (OSError, ShardError) as error:
         trouble = error.problem if isinstance(error, ShardError) else reason(error)
         remedy = "repair the tar; its annotation is kept"
@@ -285,7 +283,7 @@ def _wrong_rows(claim: Claim, outcomes: dict[str, ShardReport | None], totals: T
 
 def _is_there(claim: Claim, shard: str) -> bool:
     """Return whether a shard that was not asked for has left something."""
-    names = {shard.removesuffix(SHARD_SUFFIX) + ANNOTATION_SUFFIX, failed_name(shard)}
+    names = {annotation_name(shard), failed_name(shard)}
     return bool(names & claim.folder.files)
 
 

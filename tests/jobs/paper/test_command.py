@@ -17,7 +17,7 @@ from scipy import stats
 from jobs.paper.config import ExperimentConfig
 from jobs.paper.experiment import run
 from shardsift.cli.console import PlainConsole
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.conftest import SHARED
 from tests.rated import write_rated_shard
 from tests.samples import File, write_tar
@@ -58,7 +58,7 @@ def curve(x: Values, b1: float, b2: float, b3: float, b4: float, b5: float) -> V
 def in_two_groups(source: Path, path: Path, images: int) -> Path:
     """The first pictures of a shard, each in one of two groups."""
     files: list[File] = []
-    for number, sample in enumerate(islice(read_samples(str(source)), images)):
+    for number, sample in enumerate(islice(read_tar(str(source)), images)):
         assert sample.image
         assert sample.image.data
         assert sample.json

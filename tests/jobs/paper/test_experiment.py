@@ -18,7 +18,7 @@ from shardsift.evaluation.opinions import Baseline
 from shardsift.images.decode import decode_rgb
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.conftest import Golden
 from tests.rated import write_rated_shard
 
@@ -42,7 +42,7 @@ def the_evaluation(shard: Path) -> Experiment:
 
 
 def images_of(shard: Path) -> list[RgbImage]:
-    samples = read_samples(str(shard))
+    samples = read_tar(str(shard))
     return [decode_rgb(s.image.data, 10**6) for s in samples if s.image and s.image.data]
 
 

@@ -13,7 +13,7 @@ from jobs.paper.config import IqaShardsConfig
 from jobs.paper.iqa_shards import run
 from shardsift.cli.console import PlainConsole
 from shardsift.errors import ConfigError
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.samples import encoded
 
 
@@ -41,7 +41,7 @@ def test_shards_for_evaluate(download: Path, tmp_path: Path) -> None:
     assert f"next: shardsift evaluate {output}" in said.getvalue()
     shards = sorted(output.iterdir())
     assert [shard.name for shard in shards] == [f"tid2013-0000{n}.tar" for n in range(3)]
-    assert sum(len(list(read_samples(str(shard)))) for shard in shards) == 10
+    assert sum(len(list(read_tar(str(shard)))) for shard in shards) == 10
     with tarfile.open(shards[1]) as tar:
         content = tar.extractfile("000004.json")
         assert content is not None

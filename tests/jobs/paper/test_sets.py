@@ -20,7 +20,7 @@ from jobs.paper.sets import IQA_SETS, read_set, write_shards
 from shardsift.cli.console import start_console
 from shardsift.errors import InputError
 from shardsift.evaluation.opinions import ONLY_PROTOCOL
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.conftest import SHARED
 from tests.next_lines import follow
 from tests.samples import encoded
@@ -221,7 +221,7 @@ def test_votes_and_tags_of_ava_are_kept(tmp_path: Path) -> None:
     assert second.fields["mos_std"] == pytest.approx(4.5)
     assert second.path is None
     assert write_shards([first, second], str(tmp_path / "shards"), "ava").without_image == 1
-    samples = list(read_samples(str(tmp_path / "shards" / "ava-00000.tar")))
+    samples = list(read_tar(str(tmp_path / "shards" / "ava-00000.tar")))
     assert [sample.image is not None for sample in samples] == [True, False]
 
 

@@ -15,7 +15,7 @@ from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.rated import write_rated_shard
 
 
@@ -30,7 +30,7 @@ def config(shard: Path, **changes: object) -> EvaluateConfig:
 
 
 def images_of(shard: Path) -> list[RgbImage]:
-    samples = read_samples(str(shard))
+    samples = read_tar(str(shard))
     return [decode_rgb(s.image.data, 10**6) for s in samples if s.image and s.image.data]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from shardsift.evaluation.opinions import RatedShards
 from shardsift.images.decode import decode_rgb
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.samples import File, encoded, write_tar
 
 
@@ -57,7 +57,7 @@ def test_samples_are_those_that_score_reads(suffix: str, tmp_path: Path) -> None
     ]
     found, skipped = rated(tmp_path, files, suffix)
     assert found == ["IMG 1", "x/ 7", "e 2"]
-    scored = [sample.key for sample in read_samples(str(tmp_path / "0.tar"))]
+    scored = [sample.key for sample in read_tar(str(tmp_path / "0.tar"))]
     assert len(scored) == len(found) + skipped.total()
 
 

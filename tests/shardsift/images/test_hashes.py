@@ -20,7 +20,7 @@ from shardsift.images.hashes import Hashes, perceptual_hash
 from shardsift.images.pool import DecodePool
 from shardsift.measures import Picture
 from shardsift.records import RgbImage
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from tests.samples import encoded
 
 PHOTOS = Path(__file__).parents[4] / "shared" / "data" / "photos"
@@ -50,7 +50,7 @@ def test_so_has_a_blank_one_whose_frequencies_are_rounding_errors(grey: int) -> 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the shared photographs are not here")
 def test_so_have_photographs() -> None:
     shard = min(PHOTOS.rglob("*.tar"))
-    files = [s.image.data for s in read_samples(str(shard), shard.name) if s.image]
+    files = [s.image.data for s in read_tar(str(shard), shard.name) if s.image]
     for data in files[:50]:
         assert data is not None
         assert perceptual_hash(decode_rgb(data, 10**8)) == by_imagehash(decode_rgb(data, 10**8))

@@ -16,7 +16,7 @@ from shardsift.filtering.query import curate
 from shardsift.resharding.new_tar import ReshardReport, write_shard
 from shardsift.resharding.packing import ReshardTask
 from shardsift.resharding.prepare import Reshard, prepare
-from shardsift.shards.samples import key_and_extension
+from shardsift.shards.tar_samples import key_and_extension
 from tests.fakes import FakeScorer
 from tests.outputs import write_run
 from tests.samples import File, encoded, write_tar

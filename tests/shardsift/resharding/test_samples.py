@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from shardsift.errors import ShardError
 from shardsift.resharding.source import KeptRow, by_key, find_files, kept_rows, read_pieces
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.shards.tars import Member, members_in
 from shardsift.storage.files import open_ranges
 from tests.fuzz import tars
@@ -51,7 +51,7 @@ def random_tar(random: Random) -> bytes:
 
 def rows_of(path: Path, kept: Sequence[bool]) -> list[KeptRow]:
     """The rows of a shard, as annotations have them, that are kept and whose image has a place."""
-    found = list(read_samples(str(path)))
+    found = list(read_tar(str(path)))
     images = [sample.image for sample in found]
     table = pa.table(
         {
@@ -130,7 +130,7 @@ def test_samples_are_those_that_were_scored_whatever_the_tar_is_like(tmp_path: P
         data = odd_tar(Random(seed))
         path.write_bytes(data)
         try:
-            scored = list(read_samples(str(path)))
+            scored = list(read_tar(str(path)))
         except ShardError:
             refused += 1
             continue

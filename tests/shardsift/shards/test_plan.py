@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import InputError, OutputError, UserError
+from shardsift.records import TARS
 from shardsift.shards.plan import plan_moved, plan_shards, shard_prefixes
 from shardsift.storage.local import walk
 from tests.samples import write_tar
@@ -58,7 +59,7 @@ def test_a_plan_can_be_gone_through_again(corpus: Path) -> None:
         ("@gone.txt", "No such file"),
         ("{1..", "braces don't match"),
         ("nosuch://x/*.tar", "nosuch"),
-        ("note.txt", "has to end in .tar"),
+        ("note.txt", "is neither a tar nor a Parquet file"),
     ],
 )
 def test_shards_that_arent_there_are_named(
@@ -87,10 +88,10 @@ def test_a_path_that_exists_is_itself_and_no_pattern(name: str, tmp_path: Path) 
 def test_a_glob_takes_shards_and_nothing_else(corpus: Path) -> None:
     (corpus / "a" / "00000.json").write_text("{}")
     with pytest.raises(
-        InputError, match=r"a/\*: matches .*00000\.json, which is not a \.tar; write"
+        InputError, match=r"a/\*: matches .*00000\.json, which is neither a tar nor a Par"
     ):
         plan_shards([f"{corpus}/a/*"])
-    with pytest.raises(InputError, match=r"matches .*/a, which is not a \.tar"):
+    with pytest.raises(InputError, match=r"matches .*/a, which is neither a tar"):
         plan_shards([f"{corpus}/*"])
     assert plan_shards([f"{corpus}/a/*.tar"]).count == 2
 
@@ -297,5 +298,5 @@ def test_of_a_corpus_that_has_moved_the_same_shards_are_planned(
     for name in ("a/0", "a/1", "b/0"):
         write_tar(moved / f"{name}.tar", [])
     given = [pattern.format(root=root) for pattern in inputs]
-    plan = plan_moved(given, str(root), str(moved))
+    plan = plan_moved(given, str(root), str(moved), TARS)
     assert (plan.root, [task.shard for task in plan]) == (str(moved), planned)

@@ -14,18 +14,18 @@ from webdataset.tariterators import base_plus_ext
 
 from shardsift.errors import ShardError
 from shardsift.records import Sample
-from shardsift.shards.samples import key_and_extension, read_samples
+from shardsift.shards.tar_samples import key_and_extension, read_tar
 from tests.fuzz.tars import Member, build
 from tests.samples import encoded, picture, saved, tar_bytes, write_tar
 
 
 def samples_of(path: Path) -> list[Sample]:
-    return list(read_samples(str(path), path.name))
+    return list(read_tar(str(path), path.name))
 
 
 def passed_over(path: Path) -> dict[str, int]:
     counts = Counter[str]()
-    list(read_samples(str(path), path.name, counts))
+    list(read_tar(str(path), path.name, counts))
     return {str(code): number for code, number in counts.items() if number}
 
 
@@ -207,7 +207,7 @@ def test_memory_does_not_grow_with_the_shard(tmp_path: Path) -> None:
         image = bytes(1 << 20)
         tar = write_tar(tmp_path / f"{samples}.tar", [(f"{n}.jpg", image) for n in range(samples)])
         tracemalloc.start()
-        for _ in read_samples(str(tar)):
+        for _ in read_tar(str(tar)):
             pass
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from shardsift.shards.samples import read_samples
+from shardsift.shards.tar_samples import read_tar
 from shardsift.storage.files import open_read
 from shardsift.storage.remote import Backoff, patiently
 from tests.faults import FaultProxy, Reset
@@ -89,7 +89,7 @@ def web(tmp_path: Path) -> Iterator[FaultProxy]:
 
 def test_a_stream_without_ranges_goes_on_where_it_broke(web: FaultProxy) -> None:
     web.inject(Reset(after=9_000_000), "GET", times=2)
-    assert [sample.key for sample in read_samples(f"{web.url}/0.tar")] == KEYS
+    assert [sample.key for sample in read_tar(f"{web.url}/0.tar")] == KEYS
     assert web.injected == 2
 
 

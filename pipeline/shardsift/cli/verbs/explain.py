@@ -94,7 +94,7 @@ def _of_run(config: ExplainConfig, console: PlainConsole) -> tuple[ScoreConfig, 
     def read() -> Iterator[_Asked]:
         for row in rows:
             try:
-                image = read_image(root, row)
+                image = read_image(root, row, folder.reading)
             except (OSError, ValueError, ImageError) as error:
                 problem = f"{row['key']} in {row['shard']}: {reason(error)}"
                 hint = "if the shards have moved, name their folder with --shards"

@@ -1,0 +1,253 @@
+"""Folders of pictures to shards, and a shard of them to a stream of samples.
+
+A shard is what a folder itself holds, at most 10,000 files of it: so scores of a folder stay when
+another one changes, and a group of rows is a folder. It has no file of its own; its name is
+`2024/May/00000.pictures`. Keys are paths below the folder that was named. The first shard of that
+folder always exists, and counts what was passed over in folders without pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from mimetypes import MimeTypes
+from urllib.parse import quote, unquote
+
+from shardsift.errors import ErrorCode, ImageError, ShardError
+from shardsift.records import ImageFile, PassedOver, Sample, ShardIdentity
+from shardsift.redaction import reason
+from shardsift.shards.samples import (
+    BEGINNING_BYTES,
+    MAX_IMAGE_BYTES,
+    MAX_JSON_BYTES,
+    OTHER_IMAGE_EXTENSIONS,
+    SUPPORTED_EXTENSIONS,
+    count_pages,
+    kind_of,
+    too_large,
+    uid_in,
+)
+from shardsift.storage.files import (
+    OWN_PREFIX,
+    PARQUET_SUFFIX,
+    PICTURES_SUFFIX,
+    SHARD_SUFFIX,
+    join,
+    open_read,
+    read_bytes,
+)
+from shardsift.storage.finding import Entry, folders_below, list_folder
+from shardsift.threads import map_ordered
+
+FILES_OF_SHARD = 10_000
+
+_FIRST = f"/{0:05}{PICTURES_SUFFIX}"
+
+_HIDDEN = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+_TYPES = MimeTypes(())
+"""Python's own list of extensions, without that of the machine."""
+
+_BESIDE = frozenset({"txt", "json", "csv", "jsonl", "parquet"})
+"""Captions, fields and tables of pictures."""
+
+_DIGITS = re.compile(r"([0-9]+)")
+_THREADS = 8
+
+
+def shards_in(root: str) -> Iterator[str]:
+    """Yield the locations of the shards of a folder, in natural order.
+
+    Raises OSError if a folder can't be listed.
+    """
+    for folder, entries in folders_below(root, _is_hidden, _natural):
+        files = sum(map(_may_be_picture, entries))
+        below = _spelled(folder.removeprefix(root.rstrip("/")))
+        for number in range(max(-(-files // FILES_OF_SHARD), not below)):
+            yield f"{root.rstrip('/')}{below}/{number:05}{PICTURES_SUFFIX}"
+
+
+def holds_only_pictures(root: str) -> bool:
+    """Return whether a folder has images, by their extensions, and neither tars nor Parquet files.
+
+    Raises OSError if a folder can't be listed, and UserError.
+    """
+    found = False
+    for _, entries in folders_below(root, _is_hidden, _natural):
+        for entry in entries:
+            if entry.name.endswith((SHARD_SUFFIX, PARQUET_SUFFIX)):
+                return False
+            found |= _extension(entry.name) in SUPPORTED_EXTENSIONS and not entry.is_folder
+    return found
+
+
+def identify_folder(url: str, shard: str) -> ShardIdentity:
+    """Return the size of all files of a shard, and a hash of their names, sizes and versions.
+
+    Raises OSError.
+    """
+    entries = _entries(url, shard)
+    told = repr([(entry.name, entry.size, entry.version) for entry in entries])
+    version = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return ShardIdentity(path=shard, size=sum(e.size for e in entries), version=version)
+
+
+def read_folder(url: str, shard: str, passed_over: Counter[str]) -> Iterator[Sample]:
+    """Stream the pictures of a shard in natural order, with the uid in a `.json` beside them.
+
+    Raises:
+        ShardError: if the folder can't be listed, or a file of it can't be read for a reason that
+            may pass.
+    """
+    folder, below = _folder_of(url, shard)
+    try:
+        listed = list_folder(folder)
+        if url.endswith(_FIRST):
+            passed_over.update(_passed_over(listed))
+        if shard == _FIRST[1:]:
+            for own, entries in folders_below(folder, _is_hidden, _natural):
+                if own != folder and not any(map(_may_be_picture, entries)):
+                    passed_over.update(_passed_over(entries))
+    except OSError as error:
+        raise ShardError(shard, f"can't be listed: {reason(error)}") from error
+    own = _own(listed, url)
+    stems = Counter(_stem(entry.name) for entry in listed if _may_be_picture(entry))
+    beside = {e.name for e in listed if _extension(e.name) == "json" and stems[_stem(e.name)] == 1}
+    index, reached = count(), 0
+    read = partial(_read, folder, beside)
+    try:
+        for entry, image, problem, content in map_ordered(read, own, _THREADS):
+            reached += entry.size
+            if image is None and problem is None:
+                passed_over[PassedOver.NO_PICTURES] += 1
+                continue
+            if image and image.data:
+                passed_over[PassedOver.FURTHER_PAGES] += count_pages(image.data)
+            uid, is_long = uid_in(content)
+            passed_over[PassedOver.LONG_UIDS] += is_long
+            name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield Sample(
+                key=f"{below}{name}",
+                index=next(index),
+                uid=uid,
+                image=image,
+                json=content,
+                problem=problem,
+                reached=reached,
+            )
+    except OSError as error:
+        raise ShardError(shard, f"can't be read: {reason(error)}", may_pass=True) from error
+
+
+def _read(
+    folder: str, beside: set[str], entry: Entry
+) -> tuple[Entry, ImageFile | None, ImageError | None, bytes | None]:
+    """Read a file, unless its bytes are no picture's. Raises OSError."""
+    url = join(folder, entry.name)
+    extension = _extension(entry.name)
+    is_known = extension in SUPPORTED_EXTENSIONS or extension in OTHER_IMAGE_EXTENSIONS
+    data: bytes | None = None
+    problem: ImageError | None = None
+    try:
+        if not is_known:
+            with open_read(url) as file:
+                told = kind_of(file.read(BEGINNING_BYTES))
+            if told is None:
+                return entry, None, None, None
+            extension = told
+        if extension in OTHER_IMAGE_EXTENSIONS:
+            problem = ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{extension} can't be decoded")
+        elif entry.size > MAX_IMAGE_BYTES:
+            problem = too_large(entry.size)
+        else:
+            data = read_bytes(url)
+    except (FileNotFoundError, PermissionError) as error:
+        problem = ImageError(ErrorCode.MISSING_IMAGE, f"can't be read: {reason(error)}")
+    image = ImageFile(extension=extension, data=data, offset=None, size=entry.size)
+    name = f"{_stem(entry.name)}.json"
+    content = read_bytes(join(folder, name)) if name in beside else None
+    content = content if content is None or len(content) <= MAX_JSON_BYTES else None
+    return entry, image, problem, content
+
+
+def _folder_of(url: str, shard: str) -> tuple[str, str]:
+    """Return the folder of a shard, and what its keys begin with."""
+    root = url.removesuffix(shard).rstrip("/")
+    below = unquote(shard.rpartition("/")[0], errors="surrogateescape")
+    key = below.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return (f"{root}/{below}", f"{key}/") if below else (root or "/", "")
+
+
+def _entries(url: str, shard: str) -> list[Entry]:
+    """List all files of a shard, and those beside its pictures."""
+    folder, _ = _folder_of(url, shard)
+    listed = list_folder(folder)
+    own = _own(listed, url)
+    stems = {_stem(entry.name) for entry in own}
+    beside = (e for e in listed if _extension(e.name) in _BESIDE and _stem(e.name) in stems)
+    return sorted([*own, *beside], key=lambda entry: entry.name)
+
+
+def _own(listed: Iterable[Entry], url: str) -> Sequence[Entry]:
+    """Return the files of a folder that belong to one of its shards."""
+    files = sorted(filter(_may_be_picture, listed), key=lambda entry: _natural(entry.name))
+    first = int(url.removesuffix(PICTURES_SUFFIX).rpartition("/")[2]) * FILES_OF_SHARD
+    return files[first : first + FILES_OF_SHARD]
+
+
+def _passed_over(listed: Iterable[Entry]) -> Counter[str]:
+    """Count what a folder holds besides pictures and the files beside them."""
+    found = Counter[str]()
+    for entry in listed:
+        if _is_hidden(entry.name) or entry.is_circle:
+            found[PassedOver.HIDDEN if _is_hidden(entry.name) else PassedOver.CIRCLES] += 1
+        elif not entry.is_folder and _extension(entry.name) not in _BESIDE:
+            found[PassedOver.NO_PICTURES] += not _may_be_picture(entry)
+    return found
+
+
+def _may_be_picture(entry: Entry) -> bool:
+    """Return whether a file is an image by its extension, or might be one by its bytes."""
+    if entry.is_folder or _is_hidden(entry.name) or _extension(entry.name) in _BESIDE:
+        return False
+    extension = _extension(entry.name)
+    if extension in SUPPORTED_EXTENSIONS or extension in OTHER_IMAGE_EXTENSIONS:
+        return True
+    kind, packed = _TYPES.guess_type(f"file.{extension}")
+    return packed is None and (kind is None or kind.startswith("image/"))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _HIDDEN
+
+
+def _extension(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts 9 before 10."""
+    parts = _DIGITS.split(name.casefold())
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def _spelled(below: str) -> str:
+    """Spell a folder as part of a shard's name, whose annotation readers can find."""
+    return "/".join(map(_spelled_part, below.split("/")))
+
+
+def _spelled_part(part: str) -> str:
+    plain = "".join(
+        sign if sign.isprintable() and sign not in "%=" else quote(sign, errors="surrogateescape")
+        for sign in part
+    )
+    if part.startswith(OWN_PREFIX):
+        plain = f"%{ord(OWN_PREFIX):02X}{plain[1:]}"
+    return f"{plain[:-8]}%2E{plain[-7:]}" if plain.endswith(".parquet") else plain
