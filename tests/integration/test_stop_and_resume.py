@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -220,3 +221,19 @@ def test_a_killed_reshard_goes_on_to_the_same_tars(web: Web, tmp_path: Path) -> 
 
 def tars_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.tar")}
+
+
+@pytest.mark.skipif(not CHAOS, reason="make chaos runs it: 10 s")
+def test_a_signal_while_ray_forks_is_not_lost(tmp_path: Path) -> None:
+    """Python drops the exceptions of signal handlers that run around a fork."""
+    shards = write_shards(tmp_path / "in", 1, samples=1)
+    script = (
+        "import os, signal\nfrom shardsift.cli.app import command\nfrom tests.fakes import load_fake\n"
+        "os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        f"command(['score', {str(shards)!r}, '--output', {str(tmp_path / 'out')!r},"
+        " '--gpus-per-actor', '0', '--actors', '1'], load=load_fake)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 130, done.stderr

@@ -148,10 +148,6 @@ def main(arguments: Sequence[str] | None = None, **extra: Any) -> int:
         return _complain(str(error))
     except (KeyboardInterrupt, _StoppedBySignalError) as stop:
         return _interrupted(str(stop))
-    except SystemExit as stop:
-        if stop.code != signal.SIGTERM:  # Ray exits so if a SIGTERM arrives while it starts
-            raise
-        return _interrupted()
     except OSError as error:
         place = f"{error.filename!s}: " if error.filename else ""
         storage_error = f"{place}{reason(error)}; run the same command again once that is fixed"

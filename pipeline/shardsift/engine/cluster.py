@@ -6,11 +6,11 @@ import logging
 import os
 import resource
 import shutil
-import signal
 import socket
-import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -45,6 +45,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
+    pool = ThreadPoolExecutor(1, "ray")  # Ray's processes end with the thread that started them
     try:
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if not is_joined(address):
@@ -56,8 +57,7 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         where = (address or "auto") if is_joined(address) else "local"
         try:
             _knock(where)
-            with _own_signals():
-                ray.init(address=where, **options)
+            _start(partial(ray.init, where, **options), pool)
         except OSError as error:
             raise ConfigError(f"--address {where}: no Ray cluster: {_line(error)}") from error
         except ValueError as error:
@@ -73,6 +73,21 @@ def connected(address: str | None, cpus: int | None = None) -> Generator[None]:
         yield
     finally:
         ray.shutdown()
+        pool.shutdown(wait=False)
+
+
+def _start(start: Callable[[], object], pool: Executor) -> None:
+    """Start Ray in another thread, where it replaces no signal handlers.
+
+    In this one, a signal that arrives while Ray forks would be lost, and leave the lock of
+    `logging` held: Python ignores exceptions in handlers that run around a fork.
+    """
+    starting = pool.submit(start)
+    try:
+        starting.result()
+    except KeyboardInterrupt:
+        wait([starting])  # what has half started can't be ended
+        raise
 
 
 def _ray_folder() -> Path:
@@ -98,19 +113,6 @@ def _check_machine() -> None:
             f"this shell allows {limit / 1e9:.1f} GB of address space, and Ray's processes "
             f"reserve up to {_LEAST_ADDRESS_SPACE / 1e9:.0f} GB of it: ulimit -v unlimited"
         )
-
-
-@contextmanager
-def _own_signals() -> Generator[None]:
-    """Keep our handler of SIGTERM, which Ray replaces by one that ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # other threads can't set handlers, and neither does Ray
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:
