@@ -228,7 +228,8 @@ def test_a_signal_while_ray_forks_is_not_lost(tmp_path: Path) -> None:
     """Python drops the exceptions of signal handlers that run around a fork."""
     shards = write_shards(tmp_path / "in", 1, samples=1)
     script = (
-        "import os, signal\nfrom shardsift.cli.app import command\nfrom tests.fakes import load_fake\n"
+        "import os, signal\nfrom shardsift.cli.app import command\n"
+        "from tests.fakes import load_fake\n"
         "os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
         f"command(['score', {str(shards)!r}, '--output', {str(tmp_path / 'out')!r},"
         " '--gpus-per-actor', '0', '--actors', '1'], load=load_fake)"
