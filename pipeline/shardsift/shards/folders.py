@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import count
 from mimetypes import MimeTypes
 from urllib.parse import quote, unquote
@@ -40,7 +42,13 @@ from shardsift.storage.files import (
     open_read,
     read_bytes,
 )
-from shardsift.storage.finding import Entry, folders_below, list_folder
+from shardsift.storage.finding import (
+    Entry,
+    folders_below,
+    list_folder,
+    unchanged_since,
+    with_sizes,
+)
 from shardsift.threads import map_ordered
 
 FILES_OF_SHARD = 10_000
@@ -77,8 +85,11 @@ def holds_only_pictures(root: str) -> bool:
     """
     found = False
     for _, entries in folders_below(root, _is_hidden, _natural):
+        tables = {f"{entry.name}{PARQUET_SUFFIX}" for entry in entries if entry.is_folder}
+        tables.add("metadata.parquet")  # as `datasets` and img2dataset write them beside pictures
         for entry in entries:
-            if entry.name.endswith((SHARD_SUFFIX, PARQUET_SUFFIX)):
+            is_table = entry.name.endswith(PARQUET_SUFFIX) and entry.name not in tables
+            if entry.name.endswith(SHARD_SUFFIX) or is_table:
                 return False
             found |= _extension(entry.name) in SUPPORTED_EXTENSIONS and not entry.is_folder
     return found
@@ -89,7 +100,16 @@ def identify_folder(url: str, shard: str) -> ShardIdentity:
 
     Raises OSError.
     """
-    entries = _entries(url, shard)
+    folder, _ = _folder_of(url, shard)
+    listing = _list(folder)
+    own = _own(listing, url)
+    stems = {_stem(entry.name) for entry in own}
+    beside = (
+        entry
+        for entry in listing.entries
+        if _extension(entry.name) in _BESIDE and _stem(entry.name) in stems
+    )
+    entries = with_sizes(folder, sorted([*own, *beside], key=lambda entry: entry.name))
     told = repr([(entry.name, entry.size, entry.version) for entry in entries])
     version = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return ShardIdentity(path=shard, size=sum(e.size for e in entries), version=version)
@@ -104,18 +124,21 @@ def read_folder(url: str, shard: str, passed_over: Counter[str]) -> Iterator[Sam
     """
     folder, below = _folder_of(url, shard)
     try:
-        listed = list_folder(folder)
+        listing = _list(folder)
         if url.endswith(_FIRST):
-            passed_over.update(_passed_over(listed))
+            passed_over.update(_passed_over(listing.entries))
         if shard == _FIRST[1:]:
-            for own, entries in folders_below(folder, _is_hidden, _natural):
-                if own != folder and not any(map(_may_be_picture, entries)):
+            for other, entries in folders_below(folder, _is_hidden, _natural):
+                if other != folder and not any(map(_may_be_picture, entries)):
                     passed_over.update(_passed_over(entries))
     except OSError as error:
         raise ShardError(shard, f"can't be listed: {reason(error)}") from error
-    own = _own(listed, url)
-    stems = Counter(_stem(entry.name) for entry in listed if _may_be_picture(entry))
-    beside = {e.name for e in listed if _extension(e.name) == "json" and stems[_stem(e.name)] == 1}
+    own = with_sizes(folder, _own(listing, url))
+    beside = {
+        entry.name
+        for entry in listing.entries
+        if _extension(entry.name) == "json" and listing.stems.get(_stem(entry.name)) == 1
+    }
     index, reached = count(), 0
     read = partial(_read, folder, beside)
     try:
@@ -126,15 +149,16 @@ def read_folder(url: str, shard: str, passed_over: Counter[str]) -> Iterator[Sam
                 continue
             if image and image.data:
                 passed_over[PassedOver.FURTHER_PAGES] += count_pages(image.data)
-            uid, is_long = uid_in(content)
-            passed_over[PassedOver.LONG_UIDS] += is_long
+            is_whole = content is None or len(content) <= MAX_JSON_BYTES
+            uid, is_long = uid_in(content if is_whole else None)
+            passed_over[PassedOver.LONG_UIDS] += is_long or not is_whole
             name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             yield Sample(
                 key=f"{below}{name}",
                 index=next(index),
                 uid=uid,
                 image=image,
-                json=content,
+                json=content if is_whole else None,
                 problem=problem,
                 reached=reached,
             )
@@ -167,9 +191,10 @@ def _read(
     except (FileNotFoundError, PermissionError) as error:
         problem = ImageError(ErrorCode.MISSING_IMAGE, f"can't be read: {reason(error)}")
     image = ImageFile(extension=extension, data=data, offset=None, size=entry.size)
-    name = f"{_stem(entry.name)}.json"
-    content = read_bytes(join(folder, name)) if name in beside else None
-    content = content if content is None or len(content) <= MAX_JSON_BYTES else None
+    name, content = f"{_stem(entry.name)}.json", None
+    if name in beside:
+        with suppress(FileNotFoundError, PermissionError), open_read(join(folder, name)) as file:
+            content = file.read(MAX_JSON_BYTES + 1)
     return entry, image, problem, content
 
 
@@ -181,21 +206,34 @@ def _folder_of(url: str, shard: str) -> tuple[str, str]:
     return (f"{root}/{below}", f"{key}/") if below else (root or "/", "")
 
 
-def _entries(url: str, shard: str) -> list[Entry]:
-    """List all files of a shard, and those beside its pictures."""
-    folder, _ = _folder_of(url, shard)
-    listed = list_folder(folder)
-    own = _own(listed, url)
-    stems = {_stem(entry.name) for entry in own}
-    beside = (e for e in listed if _extension(e.name) in _BESIDE and _stem(e.name) in stems)
-    return sorted([*own, *beside], key=lambda entry: entry.name)
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a folder holds; `pictures` are in natural order, and may turn out to be none."""
+
+    entries: Sequence[Entry]
+    pictures: Sequence[Entry]
+    stems: Mapping[str, int]
 
 
-def _own(listed: Iterable[Entry], url: str) -> Sequence[Entry]:
+def _list(folder: str) -> _Listing:
+    """List a folder, which all of its shards need, once. Raises OSError."""
+    changed = unchanged_since(folder)
+    return _list_anew(folder, 0) if changed is None else _list_once(folder, changed)
+
+
+def _list_anew(folder: str, changed: int) -> _Listing:
+    entries = list_folder(folder)
+    pictures = sorted(filter(_may_be_picture, entries), key=lambda entry: _natural(entry.name))
+    return _Listing(entries, pictures, Counter(_stem(entry.name) for entry in pictures))
+
+
+_list_once = lru_cache(maxsize=2)(_list_anew)
+
+
+def _own(listing: _Listing, url: str) -> Sequence[Entry]:
     """Return the files of a folder that belong to one of its shards."""
-    files = sorted(filter(_may_be_picture, listed), key=lambda entry: _natural(entry.name))
     first = int(url.removesuffix(PICTURES_SUFFIX).rpartition("/")[2]) * FILES_OF_SHARD
-    return files[first : first + FILES_OF_SHARD]
+    return listing.pictures[first : first + FILES_OF_SHARD]
 
 
 def _passed_over(listed: Iterable[Entry]) -> Counter[str]:

@@ -54,7 +54,11 @@ class ShardPlan:
         try:
             there = next((url for url in self.probes if _exists(self._task(url))), None)
             if there is None:
-                raise InputError(f"{first}: can't be found, nor any other shard that was tried")
+                hint = "; of a private data set, log in: hf auth login, or set HF_TOKEN"
+                raise InputError(
+                    f"{first}: can't be found, nor any other shard that was tried"
+                    + (hint if first.startswith("hf://") else "")
+                )
             if self.reading.kind == "parquet":
                 check_parquet(there, self.reading)
         except (OSError, ImportError, ValueError) as error:

@@ -51,7 +51,7 @@ READ_BLOCK_BYTES = 8 << 20
 _SMALLEST_BLOCK_BYTES = 256 << 10
 
 _VERSION_KEYS = (
-    *("ETag", "etag", "md5Hash"),
+    *("ETag", "etag", "md5Hash", "blob_id"),
     *("mtime", "LastModified", "last_modified", "Last-Modified", "created"),
 )
 
@@ -75,11 +75,15 @@ _PERMANENT_NAMES = {
     "PartialCredentialsError",
     "ProfileNotFound",
 }
-_WITHOUT_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}
 _S3_ADVICE = (
     "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a public bucket "
     "FSSPEC_S3_ANON=true"
 )
+_ADVICE = {
+    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError"), _S3_ADVICE),
+    "GatedRepoError": "; accept the data set's terms on the hub, and log in: hf auth login, or set "
+    "HF_TOKEN",
+}
 # What s3fs makes of requests that are wrong in themselves: a bucket's name, a region.
 _PERMANENT_ERRNOS = {
     errno.EINVAL,
@@ -141,7 +145,7 @@ def patiently(name: str, call: Callable[[], ResultT]) -> ResultT:
             ending = f" ({backoff.tries} tries in {monotonic() - started:.0f} s)"
         kinds = (*_PERMANENT[:5], ChangedError)
         kind = next((kind for kind in kinds if isinstance(error, kind)), OSError)
-        advice = _S3_ADVICE if type(error).__name__ in _WITHOUT_CREDENTIALS else ""
+        advice = _ADVICE.get(type(error).__name__, "")
         as_os_error = cast(type[OSError], kind)(reason(error) + advice + ending)
         raise as_os_error from shown_cause(error)
 
@@ -150,6 +154,8 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, (*_PERMANENT, ChangedError)) or type(error).__name__ in _PERMANENT_NAMES:
         return False
     status = getattr(error, "status", None)  # aiohttp's, for http:// and https://
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)  # the hub's
     if isinstance(status, int) and 400 <= status < 500:
         return status in (408, 425, 429)
     if isinstance(error, OSError) and error.errno in _PERMANENT_ERRNOS:
