@@ -50,7 +50,13 @@ class Column(BaseModel):
 
 
 COLUMNS = (
-    Column(name="key", type="string", meaning="WebDataset `__key__`", is_required=True),
+    Column(
+        name="key",
+        type="string",
+        meaning="WebDataset `__key__`; of a Parquet file the row's number, or a column; in a "
+        "folder the path",
+        is_required=True,
+    ),
     Column(
         name="shard",
         type="label",
@@ -69,7 +75,8 @@ COLUMNS = (
     Column(
         name="tar_offset",
         type="int64",
-        meaning="offset of the image's bytes in the tar; null if the tar is compressed",
+        meaning="offset of the image's bytes in the tar; null if the tar is compressed, and for "
+        "other shards",
         low=0,
     ),
     Column(

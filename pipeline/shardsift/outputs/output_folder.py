@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from shardsift.documents import DocumentError
 from shardsift.errors import AnnotationError, InputError, OutputError
-from shardsift.measures import MACLIP, Contents, changes_between
+from shardsift.measures import MACLIP, Contents
 from shardsift.outputs.embeddings import embeddings_name
 from shardsift.outputs.json_records import (
     COMPACTING,
@@ -40,9 +40,6 @@ from shardsift.shards.plan import ShardPlan, plan_moved
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
     FAILED_FOLDER,
-    PARQUET_SUFFIX,
-    PICTURES_SUFFIX,
-    SHARD_SUFFIX,
     absolute,
     is_annotation,
     join,
@@ -111,8 +108,7 @@ class OutputFolder(RunFolder):
 
     def shard_of(self, name: str) -> str:
         """Name the shard of an annotation; `name` may lack its suffix."""
-        suffix = {"tar": SHARD_SUFFIX, "parquet": PARQUET_SUFFIX, "pictures": PICTURES_SUFFIX}
-        return name.removesuffix(ANNOTATION_SUFFIX) + suffix[self.reading.kind]
+        return f"{name.removesuffix(ANNOTATION_SUFFIX)}.{self.reading.kind}"
 
     def claim(self, contents: Contents, *, overwrite: bool) -> None:
         """Check that a run may write files with these contents here.
@@ -156,12 +152,7 @@ class OutputFolder(RunFolder):
         """
         if self.record is None:
             return plan
-        if plan.reading != self.record.reading:
-            changes = changes_between(self.record.reading.model_dump(), plan.reading.model_dump())
-            raise OutputError(
-                f"{self.url}: holds annotations of shards that were read otherwise: {changes}; "
-                "choose another --output, or --overwrite to replace them"
-            )
+        plan.check_reading(self.record.reading, self.url)
         elsewhere = may_have_moved and not plan.lies_below(self.record.root)
         if elsewhere and (folder := lone_folder(plan.patterns)):
             return self.plan_moved_to(folder)
@@ -258,7 +249,6 @@ class OutputFolder(RunFolder):
 
     def footers(self, tasks: Iterable[ShardTask]) -> Iterable[tuple[ShardTask, Footer]]:
         """Read footers of committed shards, by many threads, in order. Raises AnnotationError."""
-
         tasks, again = tee(tasks)
         return zip(tasks, self.read_footers(task.annotation for task in again), strict=True)
 

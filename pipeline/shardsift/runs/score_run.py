@@ -104,6 +104,9 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         plan.check_found()
         check_output(config.output, {*plan.folders, plan.root}, plan)
         folder = OutputFolder(config.output)
+    may_have_moved = "changed" in config.rescore
+    if plan.reading.kind == "pictures":  # people add to folders that are scored already
+        config = config.model_copy(update={"rescore": {*config.rescore, "changed"}})
     config = _with_dtype(config)
     weights = sum_of_files(config.scoring())
     measures = [Hashes(config.hashes)] if config.hashes else []
@@ -116,7 +119,7 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         fingerprint = model.fingerprint
     contents = _contents(config, fingerprint, measures)
     folder.claim(contents, overwrite=config.overwrite)
-    plan = folder.placed(plan, may_have_moved="changed" in config.rescore)
+    plan = folder.placed(plan, may_have_moved=may_have_moved)
     committed = frozenset(folder.committed)
     if config.rescore:
         with display.busy("looking for shards to score again"):

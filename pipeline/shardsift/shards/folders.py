@@ -208,7 +208,7 @@ def _folder_of(url: str, shard: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What a folder holds; `pictures` are in natural order, and may turn out to be none."""
+    """Content of a folder; `pictures` are in natural order, and may turn out to be none."""
 
     entries: Sequence[Entry]
     pictures: Sequence[Entry]

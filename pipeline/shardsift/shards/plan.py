@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from shardsift.errors import InputError, OutputError, UserError
+from shardsift.measures import changes_between
 from shardsift.records import TARS, Reading, ShardTask
 from shardsift.redaction import reason, shown_cause
 from shardsift.shards.folders import holds_only_pictures, shards_in
@@ -82,6 +83,15 @@ class ShardPlan:
     def inputs(self) -> tuple[str, ...]:
         """The patterns, so that they mean the same in any working directory."""
         return tuple(map(absolute_pattern, self.patterns))
+
+    def check_reading(self, before: Reading, output: str) -> None:
+        """Refuse shards that are read in another way than before. Raises OutputError."""
+        if self.reading != before:
+            changes = changes_between(before.model_dump(), self.reading.model_dump())
+            raise OutputError(
+                f"{output}: holds annotations of shards that were read otherwise: {changes}; "
+                "choose another --output, or --overwrite to replace them"
+            )
 
     def lies_below(self, root: str) -> bool:
         """Return whether all shards are below a folder."""
