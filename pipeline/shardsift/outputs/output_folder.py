@@ -88,7 +88,10 @@ class OutputFolder(RunFolder):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.record = self._read_record() if RUN_RECORD in self.files else None
+        self.record: RunRecord | None = None
+        if RUN_RECORD in self.files:
+            what, remedy = "a run", "take another folder"
+            self.record = self.read_document(RUN_RECORD, RunRecord, what, remedy)
         self.is_compacted: bool = COMPACTING in self.files
         self.annotations: AnnotationFiles = self._open_annotations()
         self.committed: set[str] = {name for name in self.files if is_annotation(name)}
@@ -282,9 +285,6 @@ class OutputFolder(RunFolder):
             raise InputError(
                 f"{location}: not the summary of a run ({reason(error)}); see `shardsift verify`"
             ) from error
-
-    def _read_record(self) -> RunRecord:
-        return self.read_document(RUN_RECORD, RunRecord, "a run", "take another folder")
 
     def _open_annotations(self) -> AnnotationFiles:
         measures = self.record and self.record.contents.digests
@@ -503,13 +503,11 @@ class AnnotationSet:
     def tasks(self) -> TaskList:
         """A task for each file, whose URL is the file's."""
         tasks = [
-            ShardTask(
-                url=join(self.url, annotated.name), shard=annotated.shard, annotation=annotated.name
-            )
-            for annotated in self.shards
+            ShardTask(url=join(self.url, each.name), shard=each.shard, annotation=each.name)
+            for each in self.shards
         ]
-        inputs = (absolute(self.url),)
-        return TaskList(tasks=tasks, root=self.root, inputs=inputs, reading=self.folder.reading)
+        more = {"root": self.root, "inputs": (absolute(self.url),), "reading": self.folder.reading}
+        return TaskList(tasks=tasks, **more)
 
     @property
     def rows(self) -> int:
