@@ -128,11 +128,8 @@ class OutputFolder(RunFolder):
             )
         if overwrite:
             self.check_own("run", self.committed, self._is_own)
-            beside = {
-                embeddings_name(name, tower)
-                for name in self.committed
-                for tower in self.contents.embeddings
-            }
+                towers = self.contents.embeddings
+            beside = {embeddings_name(name, tower) for name in self.committed for tower in towers}
             known = {MANIFEST, *beside} & self.files
             self._to_delete = sorted({*known, *self.committed, *self.own_failures()})
             self.begin_anew()
@@ -506,8 +503,8 @@ class AnnotationSet:
             ShardTask(url=join(self.url, each.name), shard=each.shard, annotation=each.name)
             for each in self.shards
         ]
-        more = {"root": self.root, "inputs": (absolute(self.url),), "reading": self.folder.reading}
-        return TaskList(tasks=tasks, **more)
+        inputs = (absolute(self.url),)
+        return TaskList(tasks=tasks, root=self.root, inputs=inputs, reading=self.folder.reading)
 
     @property
     def rows(self) -> int:
