@@ -128,7 +128,7 @@ class OutputFolder(RunFolder):
             )
         if overwrite:
             self.check_own("run", self.committed, self._is_own)
-                towers = self.contents.embeddings
+            towers = self.contents.embeddings
             beside = {embeddings_name(name, tower) for name in self.committed for tower in towers}
             known = {MANIFEST, *beside} & self.files
             self._to_delete = sorted({*known, *self.committed, *self.own_failures()})
