@@ -12,11 +12,13 @@ import pytest
 
 from shardsift import annotate_shards
 from shardsift.config.filter_settings import FilterConfig
-from shardsift.errors import OutputError
+from shardsift.errors import ConfigError, InputError, OutputError
 from shardsift.filtering.query import curate
+from shardsift.outputs.output_folder import OutputFolder
 from shardsift.records import FailedShard
 from shardsift.reporting.gather import gather
 from shardsift.reporting.page import ReportPage
+from shardsift.verification.keep_lists import verify_filtered
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, write_run
@@ -100,3 +102,27 @@ def test_other_keys_dont_go_into_the_same_output(corpora: Path, tmp_path: Path) 
     out = write_run(corpora / "parquet", tmp_path / "out", FakeScorer())
     with pytest.raises(OutputError, match="read otherwise: key: None there, name here; choose"):
         annotate_shards(corpora / "parquet", FakeScorer(), out, key="name")
+
+
+def test_kept_and_dropped_paths_are_lists_of_all_pictures(corpora: Path, tmp_path: Path) -> None:
+    shutil.copytree(corpora / "pictures", tmp_path / "in")
+    (tmp_path / "in" / "a\nb.jpg").write_bytes(b"no picture")
+    out, kept = write_run(tmp_path / "in", tmp_path / "out", FakeScorer()), tmp_path / "kept"
+    rule = {"annotations": str(out), "output": str(kept), "keep_top": 0.4, "emit": "paths"}
+    with pytest.raises(InputError, match=r"'a\\nb\.jpg': a path with a line break; pass --null"):
+        curate(FilterConfig.model_validate(rule))
+    curate(FilterConfig.model_validate(rule | {"null": True}))
+    lists = [(kept / f"{name}.txt").read_bytes().decode() for name in ("kept", "dropped")]
+    assert [text.count("\0") for text in lists] == [6, 10]
+    paths = {path for text in lists for path in text.split("\0")[:-1]}
+    assert all((tmp_path / "in" / path).is_file() for path in paths)
+    assert verify_filtered(OutputFolder(str(kept))).problems == []
+    (kept / "kept.txt").write_text("other")
+    (problem,) = verify_filtered(OutputFolder(str(kept))).problems
+    assert (problem.place, problem.trouble) == ("kept.txt", "has changed since it was written")
+
+
+def test_paths_are_only_those_of_a_folder(corpora: Path, tmp_path: Path) -> None:
+    out = write_run(corpora / "tars", tmp_path / "out", FakeScorer())
+    with pytest.raises(ConfigError, match="--emit paths: is for folders of pictures"):
+        curate(FilterConfig(annotations=str(out), keep_top=0.4, emit=("paths",), dry_run=True))

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Given, OneOrMore, Share, TableConfig
 
-Emit = Literal["keep-list", "uids"]
+Emit = Literal["keep-list", "uids", "paths"]
 PREFIX, MEGAPIXELS = "prefix", "megapixels"
 QUALITY = "quality"
 
@@ -110,8 +110,13 @@ class FilterConfig(TableConfig):
     emit: Annotated[tuple[Emit, ...], CommaSeparated] = Field(
         default=("keep-list",),
         min_length=1,
-        description="files to write, comma-separated: `keep-list`, and `uids` for DataComp's "
-        "resharder",
+        description="files to write, comma-separated: `keep-list`; `uids` for DataComp's "
+        "resharder; `paths`, `kept.txt` and `dropped.txt` with the paths of a folder's pictures",
+    )
+    null: bool = Field(
+        default=False,
+        description="end each of `paths` with a null byte, for names with line breaks, as `rsync "
+        "--from0` and `xargs -0` read them",
     )
     allow_missing: bool = Field(
         default=False,
@@ -157,6 +162,6 @@ class FilterConfig(TableConfig):
     def rule(self) -> dict[str, object]:
         """Return what decides which samples are kept: no locations but those of tables."""
         left_out = {"annotations", "output", "emit", "overwrite", "dry_run", "allow_missing"}
-        left_out.add("as_json")
+        left_out |= {"as_json", "null"}
         told = self.model_dump(mode="json", by_alias=True, exclude=left_out, exclude_none=True)
         return {name: value for name, value in told.items() if value != []}

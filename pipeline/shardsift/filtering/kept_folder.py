@@ -2,6 +2,7 @@
 
 keep-list/….parquet   the kept samples of a shard, named as its annotations
 uids.npy              DataComp's subset file
+kept.txt dropped.txt  paths of a folder's pictures
 _filter.json          the rule, and of which annotations; written first: a folder that has it may
                       be written anew
 _summary.json         what became of all rows, written last: a reader looks for it
@@ -15,7 +16,7 @@ import json
 from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +98,32 @@ class UidWriter:
             yield pairs_N2.astype("<u8").tobytes()
 
 
+class PathWriter:
+    """Writes the paths of pictures into two lists."""
+
+    def __init__(self, kept: BinaryIO, dropped: BinaryIO, end: bytes) -> None:
+        self._files = {KEPT: kept, DROPPED: dropped}
+        self._end = end
+        self._sums = {name: hashlib.sha256() for name in self._files}
+        self._counts = dict.fromkeys(self._files, 0)
+
+    def add(self, name: str, paths: Sequence[str]) -> None:
+        """Append paths to one of the lists. Raises InputError if one can't be told from two."""
+        data = b"".join(path.encode() + self._end for path in paths)
+        if data.count(self._end) != len(paths):
+            odd = next(path for path in paths if "\n" in path)
+            raise InputError(f"{odd!r}: a path with a line break; pass --null")
+        self._files[name].write(data)
+        self._sums[name].update(data)
+        self._counts[name] += len(paths)
+
+    @property
+    def counts(self) -> PathCounts:
+        """Counts of both lists."""
+        sums = {name: own.hexdigest() for name, own in self._sums.items()}
+        return PathCounts(kept=self._counts[KEPT], dropped=self._counts[DROPPED], sha256=sums)
+
+
 Value = int | float | None
 """A value that a filter ranks by; None for none."""
 
@@ -133,6 +160,14 @@ class UidCounts(Document):
     repeated: int
     without_uid: int
     sha256: str
+
+
+class PathCounts(Document):
+    """Counts of `kept.txt` and `dropped.txt`: their paths and SHA-256 sums."""
+
+    kept: int
+    dropped: int
+    sha256: dict[str, str]
 
 
 class JoinCounts(Document):
@@ -173,6 +208,7 @@ class FilterSummary(Document):
     groups: tuple[GroupCounts, ...]
     joined: tuple[JoinCounts, ...]
     uids: UidCounts | None
+    paths: PathCounts | None = None
     emitted: tuple[str, ...]
     rule: dict[str, Any]
     fingerprint: str
@@ -189,6 +225,10 @@ KEEP_LIST = "keep-list"
 """The folder that has the keep-lists."""
 
 UIDS = "uids.npy"
+KEPT, DROPPED = "kept.txt", "dropped.txt"
+LISTS = {UIDS: "uids", KEPT: "paths", DROPPED: "paths"}
+"""Single files, and what `--emit` calls them."""
+
 RECORD = "_filter.json"
 
 SCHEMA = pa.schema(
@@ -269,12 +309,12 @@ class KeptFolder(RunFolder):
         def is_own(name: str) -> bool:
             if RECORD not in files:
                 return False
-            if name == UIDS:
-                return "uids" in emitted
+            if name in LISTS:
+                return LISTS[name] in emitted
             is_named = name in self._known and KEEP_LIST in emitted
             return is_named or self._is_own_list(name)
 
-        self.check_own("filter", self._lists | ({UIDS} & files), is_own)
+        self.check_own("filter", self._lists | (LISTS.keys() & files), is_own)
         if SUMMARY in files and RECORD not in files:
             raise OutputError(f"{url}: is the output of a run; choose another --output")
         if SUMMARY in files and not self._overwrite:
@@ -313,7 +353,7 @@ class KeptFolder(RunFolder):
         """Delete files of an earlier filter, and record the rule of this one."""
         self.sweep()
         self.delete_all([SUMMARY])
-        self.delete_all(self._lists | ({RECORD, UIDS} & self.files))
+        self.delete_all(self._lists | ({RECORD, *LISTS} & self.files))
         self._outputs = outputs
         self._record = FilterRecord(
             annotations=self._annotations,
@@ -360,6 +400,16 @@ class KeptFolder(RunFolder):
         """Write DataComp's subset file; return the number of its uids, and its SHA-256."""
         self._written.add(UIDS)
         return uids.commit(join(self.url, UIDS), self.guard)
+
+    @contextmanager
+    def open_paths(self, *, ends_with_null: bool) -> Generator[PathWriter]:
+        """Open `kept.txt` and `dropped.txt`, which appear if the block ends without an error."""
+        self._written |= {KEPT, DROPPED}
+        with (
+            committing(join(self.url, KEPT), self.guard) as kept,
+            committing(join(self.url, DROPPED), self.guard) as dropped,
+        ):
+            yield PathWriter(kept, dropped, b"\0" if ends_with_null else b"\n")
 
     def finish(self, summary: FilterSummary) -> None:
         """Write the summary, once everything is there. Raises OutputError if it isn't."""

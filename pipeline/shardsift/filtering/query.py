@@ -13,11 +13,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shardsift.config.filter_settings import QUALITY, FilterConfig
-from shardsift.errors import AnnotationError, InputError
+from shardsift.errors import AnnotationError, ConfigError, InputError
 from shardsift.filtering.database import Database
 from shardsift.filtering.imported import imported, is_plain
 from shardsift.filtering.joined_tables import joined_tables
 from shardsift.filtering.kept_folder import (
+    DROPPED,
+    KEPT,
     FilterSummary,
     GroupCounts,
     KeptFolder,
@@ -73,6 +75,8 @@ def curate(config: FilterConfig, track: Track = no_track) -> FilterResult:
             found = read_annotation_set(source, allow_missing=config.allow_missing, track=track)
         else:
             found = stack.enter_context(imported(url))
+        if "paths" in config.emit and found.folder.reading.kind != "pictures":
+            raise ConfigError("--emit paths: is for folders of pictures; name keep-list or uids")
         tables = joined_tables(config.join, config.on, config.exclude)
         outputs = find_beside(config.beside, may_lack=config.allow_missing)
         database = stack.enter_context(Database(file for each in tables for file in each.files))
@@ -181,13 +185,13 @@ def _write(
     outputs: Sequence[Beside],
     track: Track,
 ) -> FilterSummary:
-    """Write the rows that are kept; return the summary with the counts of uids."""
+    """Write the rows that are kept; return the summary with the counts of uids and paths."""
     folder.begin(summary, found, outputs)
     uids = UidWriter(database) if "uids" in config.emit else None
 
-    def write(item: tuple[AnnotatedShard, NDArray[np.int32]]) -> Any:
+    def write(item: tuple[AnnotatedShard, NDArray[np.int32]]) -> tuple[Any, Any]:
         annotated, index_N = item
-        table = read_annotation(found, annotated, _KEPT_COLUMNS)
+        table = whole = read_annotation(found, annotated, _KEPT_COLUMNS)
         places_N = np.searchsorted(table["index"].to_numpy(), index_N)
         table = table.take(pa.array(places_N.clip(max=len(table) - 1)))
         if not np.array_equal(table["index"].to_numpy(), index_N):
@@ -196,26 +200,41 @@ def _write(
             )
         if "keep-list" in config.emit:
             folder.add(annotated, table)
-        return table["uid"]
+        return table, whole
 
     kept = zip(found.shards, selection.kept(len(found.shards)), strict=True)
     written = map_ordered(write, kept, THREADS)
-    for column in track(written, "keeping", len(found.shards)):
-        if uids:
-            uids.add(column)
+    with ExitStack() as stack:
+        paths = None
+        if "paths" in config.emit:
+            paths = stack.enter_context(folder.open_paths(ends_with_null=config.null))
+        for table, whole in track(written, "keeping", len(found.shards)):
+            if uids:
+                uids.add(table["uid"])
+            if paths:
+                keys: set[str] = {*table["key"].to_pylist()}
+                paths.add(KEPT, table["key"].to_pylist())
+                paths.add(DROPPED, [key for key in whole["key"].to_pylist() if key not in keys])
+    if paths:
+        summary = summary.model_copy(update={"paths": paths.counts})
     if uids:
-        if not uids.added:
-            raise InputError(
-                f"{folder.url}: none of the {summary.kept:,} kept samples has a uid of 32 "
-                "hexadecimal digits, as DataComp's have; leave uids out of --emit"
-            )
-        number, sha256 = folder.add_uids(uids)
-        counts = UidCounts(
-            written=number,
-            repeated=uids.added - number,
-            without_uid=summary.kept - uids.added,
-            sha256=sha256,
-        )
+        counts = _commit_uids(uids, folder, summary)
         summary = summary.model_copy(update={"uids": counts})
     folder.finish(summary)
     return summary
+
+
+def _commit_uids(uids: UidWriter, folder: KeptFolder, summary: FilterSummary) -> UidCounts:
+    """Write the uids of the kept samples. Raises InputError if there are none."""
+    if not uids.added:
+        raise InputError(
+            f"{folder.url}: none of the {summary.kept:,} kept samples has a uid of 32 "
+            "hexadecimal digits, as DataComp's have; leave uids out of --emit"
+        )
+    number, sha256 = folder.add_uids(uids)
+    return UidCounts(
+        written=number,
+        repeated=uids.added - number,
+        without_uid=summary.kept - uids.added,
+        sha256=sha256,
+    )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from shardsift.errors import AnnotationError, InputError, UserError
 from shardsift.filtering.kept_folder import (
     KEEP_LIST,
+    LISTS,
     RECORD,
     SCHEMA,
     UIDS,
@@ -160,6 +161,9 @@ def _check_totals(
     uids = summary.uids
     if uids and (UIDS not in files or sum_of(join(filtered.url, UIDS)) != uids.sha256):
         yield Problem(place=UIDS, trouble="has changed since it was written", remedy=_AGAIN)
-    known = {RECORD, SUMMARY, UIDS, *(f"{KEEP_LIST}/{name}" for name in lists)}
+    for name, sha256 in summary.paths.sha256.items() if summary.paths else ():
+        if name not in files or sum_of(join(filtered.url, name)) != sha256:
+            yield Problem(place=name, trouble="has changed since it was written", remedy=_AGAIN)
+    known = {RECORD, SUMMARY, *LISTS, *(f"{KEEP_LIST}/{name}" for name in lists)}
     known |= {name for name in files if name.startswith("shards/")}
     yield from strangers(files - known, "is not a file of `filter`")

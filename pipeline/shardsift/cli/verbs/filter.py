@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
+from shlex import join, quote
 
 from shardsift.cli.console import DONE, PlainConsole
 from shardsift.cli.tables import Sheet
 from shardsift.config.filter_settings import QUALITY, FilterConfig
-from shardsift.filtering.kept_folder import GroupCounts
+from shardsift.filtering.kept_folder import KEPT, GroupCounts
 from shardsift.filtering.query import FilterResult, curate
 from shardsift.records import PassedOver, told_of
 from shardsift.text import beside
@@ -31,7 +31,12 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
             results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
         return DONE
-    if "keep-list" in config.emit:
+    folder = outcome.annotations.folder
+    if "paths" in config.emit:
+        lists = f"--files-from={config.output}/{KEPT}"
+        words = ["rsync", "-a", *(["--from0"] if config.null else []), lists]
+        console.say(f"copy them: {join([*words, outcome.annotations.root, 'FOLDER'])}")
+    elif "keep-list" in config.emit and folder.reading.kind == "tar":
         into = beside(config.output, "shards")
         console.suggest("reshard", "--keep", config.output, "--output", into)
     return DONE
