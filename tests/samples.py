@@ -138,7 +138,11 @@ def as_parquet(tars: Path, folder: Path, rows: int | None = None) -> Path:
     folder.mkdir(parents=True)
     for tar in sorted(tars.glob("*.tar")):
         with tarfile.open(tar) as file:
-            pictures = [(m.name, file.extractfile(m).read()) for m in file]  # pyright: ignore
+            pictures = [
+                (member.name, file.extractfile(member).read())  # pyright: ignore
+                for member in file
+                if member.name.endswith(".jpg")
+            ]
         table = [{"image": {"bytes": b, "path": name}, "name": name} for name, b in pictures]
         data = datasets.Dataset.from_list(table, features=features)
         data.to_parquet(str(folder / f"{tar.stem}.parquet"), batch_size=rows)

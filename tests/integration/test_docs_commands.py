@@ -22,7 +22,7 @@ import pytest
 import s3fs
 
 from tests.documentation import commands
-from tests.samples import encoded, picture
+from tests.samples import as_parquet, as_pictures, encoded, picture
 
 pytestmark = pytest.mark.skipif(
     "SHARDSIFT_TEST_DOCS" not in os.environ, reason="make docs-commands runs them; minutes"
@@ -31,6 +31,8 @@ pytestmark = pytest.mark.skipif(
 NOT_RUN = {
     r"pip |python3 -m venv|source ": "`make release-check` installs as the pages say",
     r"make ": "CI",
+    r"rsync ": "isn't everywhere",
+    r".*hf://": "asks the Hugging Face hub",
     r"img2dataset": "downloads",
     r"python -m open_clip_train": "trains, on a GPU",
     r'python -c "import open_clip': "asks a model hub",
@@ -104,8 +106,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("agiqa3k", "new/corpus"):
         shutil.copytree(folder / "corpus", folder / name)
     picture().save(folder / "photo.jpg")
-    (folder / "photos").mkdir()
-    picture().save(folder / "photos" / "000.jpg")
+    for name in ("photos", "Pictures"):
+        as_pictures(folder / "corpus", folder / name)
+    as_parquet(folder / "corpus", folder / "data")
     write_tables(folder)
     asked = "--attribute clip-iqa --hashes sha256,phash --embeddings maclip --crops paper"
     run(f"shardsift score corpus --output corpus-scores {asked}", folder)
