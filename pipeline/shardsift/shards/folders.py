@@ -249,9 +249,10 @@ def _passed_over(listed: Iterable[Entry]) -> Counter[str]:
 
 def _may_be_picture(entry: Entry) -> bool:
     """Return whether a file is an image by its extension, or might be one by its bytes."""
-    if entry.is_folder or _is_hidden(entry.name) or _extension(entry.name) in _BESIDE:
-        return False
     extension = _extension(entry.name)
+    is_other = entry.is_folder or entry.is_special or extension in _BESIDE
+    if is_other or _is_hidden(entry.name):
+        return False
     if extension in SUPPORTED_EXTENSIONS or extension in OTHER_IMAGE_EXTENSIONS:
         return True
     kind, packed = _TYPES.guess_type(f"file.{extension}")

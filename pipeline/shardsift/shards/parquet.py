@@ -7,6 +7,7 @@ groups are streamed page by page, so that memory is bounded by some pictures, wh
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class _Columns:
 
 
 def read_parquet(
-    url: str, shard: str, passed_over: dict[str, int], reading: Reading, size: int = 0
+    url: str, shard: str, passed_over: Counter[str], reading: Reading, size: int = 0
 ) -> Iterator[Sample]:
     """Stream the rows of a Parquet file of `size` bytes.
 
@@ -154,7 +155,7 @@ def _sample(
     index: int,
     picture: _Picture | None,
     row: dict[str, Any],
-    passed_over: dict[str, int],
+    passed_over: Counter[str],
     bytes_of_row: float,
 ) -> Sample:
     file, path = picture or (None, None)

@@ -189,8 +189,8 @@ def _shards_below(location: str) -> Iterator[str]:
 class Entry:
     """A file or folder in a folder; `version` is as in `ShardIdentity`.
 
-    `is_circle` is true for a link to a folder that contains it. Of local files, size and version
-    are only known after `with_sizes`.
+    `is_circle` is true for a link to a folder that contains it, `is_special` for a pipe or a
+    device. Of local files, size and version are only known after `with_sizes`.
     """
 
     name: str
@@ -198,6 +198,7 @@ class Entry:
     size: int = 0
     version: str = ""
     is_circle: bool = False
+    is_special: bool = False
 
 
 def list_folder(url: str) -> list[Entry]:
@@ -224,7 +225,8 @@ def _entry(entry: os.DirEntry[str], folder: str) -> Entry:
     if is_folder and entry.is_symlink():
         inside = f"{os.path.realpath(folder)}/"
         is_circle = inside.startswith(f"{os.path.realpath(entry.path).rstrip('/')}/")
-    return Entry(entry.name, is_folder, is_circle=is_circle)
+    is_special = not (is_folder or entry.is_file() or entry.is_symlink())
+    return Entry(entry.name, is_folder, is_circle=is_circle, is_special=is_special)
 
 
 def with_sizes(url: str, entries: Iterable[Entry]) -> list[Entry]:

@@ -26,7 +26,7 @@ from shardsift.runs.score_run import LoadModel, ScoreResult, score
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
 from tests.outputs import annotation_files
-from tests.samples import encoded, write_shards, write_tar
+from tests.samples import as_pictures, encoded, write_shards, write_tar
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -236,6 +236,17 @@ def test_changed_shards_are_scored_again_when_asked(corpus: Corpus) -> None:
     corpus.score(rescore="changed")
     changed = {name for name, file in corpus.files().items() if file != before[name]}
     assert changed == {"00003.parquet"}
+
+
+def test_new_pictures_in_a_folder_are_scored_unasked(tmp_path: Path) -> None:
+    pictures = as_pictures(write_shards(tmp_path / "tars", 3, samples=2), tmp_path / "in")
+    corpus = Corpus(tmp_path, pictures)
+    corpus.score()
+    assert corpus.score().counts.shards == 0
+    (pictures / "00001" / "new.jpg").write_bytes(encoded(seed=9))
+    assert corpus.score().counts.shards == 1
+    assert corpus.manifest()["00001/00000.pictures"]["rows"] == 3
+    assert corpus.summary()["rows"] == 7
 
 
 def test_a_corpus_that_has_moved_is_compared_by_its_sizes(corpus: Corpus) -> None:

@@ -63,11 +63,12 @@ def test_what_is_no_picture_is_passed_over_and_counted(tmp_path: Path) -> None:
     folder_of(tmp_path, "notes.pdf", "clip.mp4", "docs/more.pdf", "b/.hidden/1.jpg")
     (tmp_path / "odd.xyz").write_bytes(b"not a picture")
     (tmp_path / "loop").symlink_to("..")
+    os.mkfifo(tmp_path / "pipe.jpg")
     counts = Counter[str]()
     assert [sample.key for sample in samples_of(tmp_path, counts)] == ["a/1.jpg"]
     assert {str(code): number for code, number in counts.items() if number} == {
         "hidden": 5,
-        "no_pictures": 4,
+        "no_pictures": 5,
         "circles": 1,
     }
 
