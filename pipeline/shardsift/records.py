@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shardsift.documents import Document
 from shardsift.errors import ImageError
+from shardsift.reading import TARS, Reading
 
 RgbImage = npt.NDArray[np.uint8]
 """A decoded image: uint8, shape (height, width, 3), sRGB order R, G, B."""
@@ -218,30 +218,6 @@ class ShardIdentity:
 def has_changed(now: ShardIdentity, then: ShardIdentity, *, has_moved: bool) -> bool:
     """Return whether a shard has changed; if it has moved, only sizes are compared."""
     return now.size != then.size if has_moved else now != then
-
-
-KeyBy = Literal["dot", "stem"]
-"""End of keys in a tar: the first dot of a file's name, as in webdataset, or the last."""
-
-
-class Reading(Document):
-    """How shards of a run become samples.
-
-    Attributes:
-        kind: `tar`, `parquet`, or `pictures` for a folder of them.
-        image: the column of a Parquet file that has the pictures; None to find it.
-        key: the column that has the keys; None for the numbers of rows.
-        key_by: where keys of a tar end: at the first `dot`, or at the last, `stem`.
-    """
-
-    kind: Literal["tar", "parquet", "pictures"] = "tar"
-    image: str | None = None
-    key: str | None = None
-    key_by: KeyBy = "dot"
-
-
-TARS = Reading()
-"""Tars as webdataset reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,8 @@ from shardsift.measures import Measure
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output_folder import OutputFolder, complete
 from shardsift.outputs.run_folder import check_output
-from shardsift.records import FailedShard, KeyBy, Reading, ShardReport, ShardTask
+from shardsift.reading import KeyBy, Reading
+from shardsift.records import FailedShard, ShardReport, ShardTask
 from shardsift.redaction import reason
 from shardsift.shards.plan import plan_shards
 from shardsift.threads import Track, is_starved, no_track

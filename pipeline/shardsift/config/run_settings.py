@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from shardsift.config.base import CommaSeparated, Config, Given
 from shardsift.config.measure_settings import MeasuresConfig
 from shardsift.config.score_settings import ScoreConfig
-from shardsift.records import KeyBy, Reading
+from shardsift.reading import KeyBy, Reading
 
 
 class RayConfig(Config):

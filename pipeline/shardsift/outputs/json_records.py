@@ -12,7 +12,7 @@ from shardsift.config import ScoreConfig
 from shardsift.documents import Document, first_problem
 from shardsift.errors import InputError
 from shardsift.measures import Contents, MeasureRecord
-from shardsift.records import TARS, Reading
+from shardsift.reading import TARS, Reading
 from shardsift.storage.files import followed
 
 _NAME: Final = re.compile(r"[\w-]*(?:/\d+)?")

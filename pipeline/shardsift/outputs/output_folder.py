@@ -33,7 +33,8 @@ from shardsift.outputs.manifest import SUFFIX, ManifestWriter, read_manifest, re
 from shardsift.outputs.run_folder import SUMMARY, RunFolder, failed_name
 from shardsift.outputs.sealed_table import AnnotationFiles, Footer, find_compacted, read_footer
 from shardsift.outputs.sketch import QuantileMerger
-from shardsift.records import TARS, Reading, ShardReport, ShardTask, told_of
+from shardsift.reading import TARS, Reading
+from shardsift.records import ShardReport, ShardTask, told_of
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.shards.plan import ShardPlan, plan_moved

@@ -28,7 +28,7 @@ from shardsift.outputs.manifest import Totals, read_manifest
 from shardsift.outputs.output_folder import MANIFEST, OutputFolder, annotated_shard, find_scores
 from shardsift.outputs.run_folder import SUMMARY
 from shardsift.outputs.sealed_table import count_values
-from shardsift.records import TARS, Reading
+from shardsift.reading import TARS, Reading
 from shardsift.shards.plan import TOP, plan_shards, prefix_pattern
 from shardsift.storage.files import FAILED_FOLDER, absolute, join, modified
 from shardsift.threads import Track, no_track

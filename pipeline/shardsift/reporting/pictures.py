@@ -21,7 +21,8 @@ from shardsift.config import ATTRIBUTE_PREFIX, PILLOW_BOMB_ERROR_PIXELS
 from shardsift.errors import ImageError, InputError
 from shardsift.images.decode import decode_rgb
 from shardsift.outputs.output_folder import OutputFolder
-from shardsift.records import TARS, Reading, RgbImage
+from shardsift.reading import TARS, Reading
+from shardsift.records import RgbImage
 from shardsift.reporting.axes import Axis, Labels, Places, choose_evenly
 from shardsift.reporting.gather import RunData
 from shardsift.shards.names import annotation_name

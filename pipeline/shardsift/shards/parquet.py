@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from shardsift.config import did_you_mean
 from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
-from shardsift.records import ImageFile, PassedOver, Reading, Sample
+from shardsift.reading import Reading
+from shardsift.records import ImageFile, PassedOver, Sample
 from shardsift.redaction import reason
 from shardsift.shards.samples import (
     BEGINNING_BYTES,

@@ -10,7 +10,8 @@ from functools import reduce
 
 from shardsift.errors import InputError, OutputError, UserError
 from shardsift.measures import changes_between
-from shardsift.records import TARS, Reading, ShardTask
+from shardsift.reading import TARS, Reading
+from shardsift.records import ShardTask
 from shardsift.redaction import reason, shown_cause
 from shardsift.shards.folders import holds_only_pictures, shards_in
 from shardsift.shards.names import annotation_name, check_file, check_folder

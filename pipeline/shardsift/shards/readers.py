@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shardsift.records import Reading, Sample, ShardIdentity, ShardTask
+from shardsift.reading import Reading
+from shardsift.records import Sample, ShardIdentity, ShardTask
 from shardsift.shards.folders import identify_folder, read_folder
 from shardsift.shards.parquet import read_parquet, read_picture
 from shardsift.shards.tar_samples import read_tar

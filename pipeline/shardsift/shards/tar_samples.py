@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 
 from shardsift.errors import ErrorCode, ImageError, ShardError
-from shardsift.records import ImageFile, KeyBy, PassedOver, Sample
+from shardsift.reading import KeyBy
+from shardsift.records import ImageFile, PassedOver, Sample
 from shardsift.shards.samples import (
     MAX_IMAGE_BYTES,
     MAX_JSON_BYTES,

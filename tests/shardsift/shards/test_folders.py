@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import InputError
-from shardsift.records import Reading, Sample
+from shardsift.reading import Reading
+from shardsift.records import Sample
 from shardsift.shards import folders
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.readers import identify_shard, read_file, read_samples

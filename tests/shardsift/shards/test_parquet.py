@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardsift.errors import InputError, ShardError
-from shardsift.records import Reading, Sample, ShardTask
+from shardsift.reading import Reading
+from shardsift.records import Sample, ShardTask
 from shardsift.shards.plan import plan_shards
 from shardsift.shards.readers import read_file, read_samples
 from tests.samples import encoded

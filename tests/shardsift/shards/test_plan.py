@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardsift.errors import InputError, OutputError, UserError
-from shardsift.records import TARS
+from shardsift.reading import TARS
 from shardsift.shards.plan import plan_moved, plan_shards, shard_prefixes
 from shardsift.storage.local import walk
 from tests.samples import write_tar

@@ -57,6 +57,23 @@ def test_offset_and_size_find_the_image_in_the_tar(tmp_path: Path) -> None:
     assert tar.read_bytes()[begin : begin + sample.image.size] == image
 
 
+def test_a_sample_without_an_image_to_decode_says_why(tmp_path: Path) -> None:
+    files = [("1.txt", b"words"), ("2.heic", b"x"), ("3.jpg", encoded())]
+    problems = [sample.problem for sample in samples_of(write_tar(tmp_path / "a.tar", files))]
+    assert [problem and (str(problem.code), str(problem)) for problem in problems] == [
+        ("missing_image", "none of the sample's files is an image"),
+        ("unsupported_format", ".heic can't be decoded"),
+        None,
+    ]
+
+
+def test_keys_may_end_at_the_last_dot(tmp_path: Path) -> None:
+    names = ["IMG.2020.jpg", "IMG.2020.json", "IMG.2021.jpg"]
+    tar = write_tar(tmp_path / "a.tar", [(name, b"{}") for name in names])
+    found = [sample.key for sample in read_tar(str(tar), key_by="stem")]
+    assert found == ["IMG.2020", "IMG.2021"]
+
+
 NAMES = st.lists(
     st.tuples(
         st.sampled_from(
