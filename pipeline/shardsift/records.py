@@ -40,6 +40,7 @@ class Sample:
         json: content of its `.json`; None if it has none or that is larger than the reader loads.
         problem: why there is no image to decode.
         reached: bytes of the shard that were read with it; 0 if unknown.
+        further: names of some images that share its key, and aren't scored.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Sample:
     json: bytes | None = None
     problem: ImageError | None = None
     reached: int = 0
+    further: Sequence[str] = ()
 
 
 class PassedOver(StrEnum):
@@ -71,15 +73,22 @@ class PassedOver(StrEnum):
         return _TOLD[self].format(number)
 
 
-def told_of(passed_over: Mapping[str, int]) -> list[str]:
-    """Describe counts above 0, a line each."""
-    return [code.told(passed_over[code]) for code in PassedOver if passed_over.get(code)]
+EXAMPLES = 3
+"""Number of further images that are named."""
+
+
+def told_of(passed_over: Mapping[str, int], further: Sequence[str] = ()) -> list[str]:
+    """Describe counts above 0, a line each; `further` are names of further images."""
+    lines = [code.told(passed_over[code]) for code in PassedOver if passed_over.get(code)]
+    if further and passed_over.get(PassedOver.FURTHER_IMAGES):
+        lines[0] += f"; they are {', '.join(map(repr, further))} and others"
+    return lines
 
 
 _TOLD = {
     PassedOver.FURTHER_IMAGES: "{:,} further images share a key with one that was scored, and were "
-    "not scored: a key ends at the first dot of a file's name; rename the files so that only their "
-    "extension follows a dot",
+    "not scored: a key ends at the first dot of a file's name; pass --key-by stem, or rename the "
+    "files so that only their extension follows a dot",
     PassedOver.FURTHER_PAGES: "{:,} pages behind the first of a TIFF were not scored; save each "
     "page as a file",
     PassedOver.HARD_LINKS: "{:,} hard links were passed over, as webdataset does; pack them as "
@@ -281,10 +290,10 @@ class ShardReport:
     """Report of one shard that was committed: counts only, no images and no rows.
 
     `sketch` is the serialised KLL sketch of `quality`, `digest` that of all rows; `spreads` are
-    those of further columns; `measures` are digests by name. `bytes` is the size of the tar, 0 if
-    the report comes from a manifest. `passed_over` are counts above 0, by `PassedOver`. `seconds`
-    is the wall time of scoring, None if the shard was committed by an earlier run. `stages` are
-    `read`, `decode`, `score` and `write`.
+    those of further columns; `measures` are digests by name. `bytes` is the size of the shard, 0 if
+    the report comes from a manifest. `passed_over` are counts above 0, by `PassedOver`; `further`
+    are names of some further images. `seconds` is the wall time of scoring, None if the shard was
+    committed by an earlier run. `stages` are `read`, `decode`, `score` and `write`.
     """
 
     shard: str
@@ -298,6 +307,7 @@ class ShardReport:
     digest: str = ""
     spreads: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
     measures: Mapping[str, str] = field(default_factory=dict[str, str])
+    further: Sequence[str] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         took = "" if self.seconds is None else f", seconds={self.seconds:.1f}"

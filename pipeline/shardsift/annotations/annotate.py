@@ -34,6 +34,7 @@ from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, read_footer
 from shardsift.progress import Meter, ShardMeter
 from shardsift.records import (
     CUES,
+    EXAMPLES,
     ImageScore,
     RgbImage,
     Sample,
@@ -256,7 +257,7 @@ def annotate(
     encoder = AnnotationEncoder(identity, contents_by(scorer, measures), scorer.embedding_values)
     meter = meter or Meter()
     with meter.shard(task.shard, identity.size) as own:
-        passed_over = _score_rows(
+        passed_over, further = _score_rows(
             task,
             scorer,
             decoder,
@@ -276,7 +277,8 @@ def annotate(
         problem = f"annotation can't be written: {reason(error)}"
         raise ShardError(task.shard, problem, may_pass=True) from error
     seconds = perf_counter() - started - clock.seconds["turn"]
-    return replace(encoded.report, seconds=seconds, stages=_stages(clock, seconds, decoder.workers))
+    stages = _stages(clock, seconds, decoder.workers)
+    return replace(encoded.report, seconds=seconds, stages=stages, further=further)
 
 
 def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Contents:
@@ -330,10 +332,11 @@ def _score_rows(
     meter: Meter,
     own: ShardMeter,
     size: int,
-) -> Counter[str]:
-    """Encode a row for every sample; count images without a row."""
+) -> tuple[Counter[str], Sequence[str]]:
+    """Encode a row for every sample; count images without a row, and name some of them."""
     rows = OpenRows(encoder, wanted.measures)
     passed_over = Counter[str]()
+    further = list[str]()
     samples = 0
 
     def read() -> Iterator[list[Sample]]:
@@ -342,6 +345,8 @@ def _score_rows(
         chunks = clock.iterate("read", in_chunks(meter.passing(stream)))
         for chunk in prefetch(chunks, _CHUNKS_AHEAD):
             samples += len(chunk)
+            if len(further) < EXAMPLES:
+                further.extend(name for sample in chunk for name in sample.further)
             yield chunk
 
     def images() -> Generator[RgbImage]:
@@ -366,7 +371,7 @@ def _score_rows(
             turn.release()
     rows.close()
     assert encoder.rows == samples, "a row for every sample"
-    return passed_over
+    return passed_over, further[:EXAMPLES]
 
 
 def _count_begun(samples: Sequence[Sample], pictures: Sequence[Picture], own: ShardMeter) -> None:

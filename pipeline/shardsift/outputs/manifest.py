@@ -16,7 +16,7 @@ import pyarrow as pa
 from shardsift.errors import AnnotationError, ErrorCode
 from shardsift.outputs.sealed_table import decode_spreads, encode_spreads
 from shardsift.outputs.sketch import QuantileMerger, count_of
-from shardsift.records import FailedShard, PassedOver, ShardReport, Spread, StageSeconds
+from shardsift.records import EXAMPLES, FailedShard, PassedOver, ShardReport, Spread, StageSeconds
 from shardsift.storage.files import commit_file, open_read
 from shardsift.storage.local import Guard, make_scratch, naming_scratch, no_guard
 
@@ -65,6 +65,7 @@ class Totals:
     stages: dict[str, StageSeconds] = field(default_factory=dict[str, StageSeconds])
     spreads: dict[str, Spread] = field(default_factory=dict[str, Spread])
     quality: QuantileMerger = field(default_factory=QuantileMerger)
+    further: list[str] = field(default_factory=list[str])
 
     def add(self, outcome: ShardReport | FailedShard) -> None:
         """Count one more shard."""
@@ -79,6 +80,7 @@ class Totals:
             self.stages[stage] = self.stages.get(stage, StageSeconds()) + seconds
         self.add_spreads(outcome.spreads)
         self.quality.add(outcome.sketch)
+        self.further += outcome.further[: EXAMPLES - len(self.further)]
 
     def add_spreads(self, spreads: Mapping[str, Spread]) -> None:
         """Add the spreads of a shard's columns."""

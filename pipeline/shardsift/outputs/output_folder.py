@@ -382,7 +382,7 @@ def complete(
         for report in folder.reports(earlier):
             manifest.add(report)
     pace["manifest"] = manifest.commit(join(folder.url, MANIFEST), folder.guard)
-    for line in told_of(totals.passed_over):
+    for line in told_of(totals.passed_over, totals.further):
         logger.warning("%s", line)
     summary = RunSummary.model_validate(totals.as_dict() | pace)
     folder.write_summary(summary)

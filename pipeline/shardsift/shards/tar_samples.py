@@ -128,7 +128,7 @@ class _Group:
     index: int
     extensions: set[str] = field(default_factory=set[str])
     image: _File | None = None
-    images: int = 0
+    images: list[str] = field(default_factory=list[str])
     has_json: bool = False
     json: bytes | None = None
 
@@ -143,15 +143,16 @@ class _Group:
         kind = _image_kind(file.extension)
         is_image = kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
         if is_image:
-            self.images += 1
+            self.images.append(file.extension)
             if self.image is None or _image_rank(file) < _image_rank(self.image):
                 self.image = file
 
     def sample(self, passed_over: Counter[str]) -> Sample:
         uid, is_long = uid_in(self.json)
         passed_over[PassedOver.LONG_UIDS] += is_long or (self.has_json and self.json is None)
-        passed_over[PassedOver.FURTHER_IMAGES] += max(0, self.images - 1)
+        passed_over[PassedOver.FURTHER_IMAGES] += max(0, len(self.images) - 1)
         file = self.image
+        further = [f"{self.key}.{name}" for name in self.images if file and name != file.extension]
         if file and file.data:
             passed_over[PassedOver.FURTHER_PAGES] += count_pages(file.data)
         image = file and ImageFile(
@@ -165,6 +166,7 @@ class _Group:
             json=self.json,
             problem=_problem(file),
             reached=file.offset + file.size if file and file.offset is not None else 0,
+            further=further,
         )
 
 

@@ -55,6 +55,19 @@ def test_all_shards_are_annotated_and_summed_up(tmp_path: Path) -> None:
     assert (summary(out)["shards"], summary(out)["scored"]) == (3, 6)
 
 
+def test_pictures_under_one_key_are_named_with_the_flag_that_tells_them_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"Screenshot 2024.05.0{day}.jpg" for day in range(1, 7)]
+    write_tar(tmp_path / "in" / "0.tar", [(name, encoded()) for name in names])
+    annotate_shards(tmp_path / "in", FakeScorer(), tmp_path / "out")
+    assert "5 further images share a key" in caplog.text
+    assert "pass --key-by stem" in caplog.text
+    assert caplog.text.rstrip().endswith(f"they are {', '.join(map(repr, names[1:4]))} and others")
+    annotate_shards(tmp_path / "in", FakeScorer(), tmp_path / "stem", key_by="stem")
+    assert summary(tmp_path / "stem")["scored"] == 6
+
+
 def test_what_was_scored_again_before_a_stop_counts_as_it_is_now(tmp_path: Path) -> None:
     shards, out = write_shards(tmp_path / "in", shards=2, samples=2), tmp_path / "out"
     annotate_shards(str(shards), FakeScorer(), str(out))
