@@ -7,13 +7,17 @@ import re
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from html import escape
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shardsift.errors import InputError
 from shardsift.filtering.kept_folder import KEEP_LIST, read_filtered
 from shardsift.shards.names import annotation_name
-from shardsift.storage.files import SHARD_SUFFIX, absolute, join, list_files
+from shardsift.storage.files import PARQUET_SUFFIX, SHARD_SUFFIX, absolute, join, list_files
 from shardsift.text import count
 
 logger: Final = logging.getLogger(__name__)
@@ -88,6 +92,34 @@ class KeepList:
         for name in sorted(self._files):
             table = self._filtered.read(name, ["shard", "key"]).table
             yield from zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Row numbers of the kept samples in a corpus of Parquet files, in order of their names.
+
+        `dataset.select(kept.places)` keeps these of `datasets.load_dataset("parquet", …)`.
+
+        Raises:
+            InputError: for another kind of corpus, or if a file has no annotation.
+        """
+        if self._without:
+            raise InputError(f"{min(self._without)}: has no annotation, so rows can't be numbered")
+        found, first = [np.empty(0, np.int64)], 0
+        for name in sorted(self._files):
+            kept = self._filtered.read(name, ["index"])
+            if not kept.footer.shard.endswith(PARQUET_SUFFIX):
+                raise InputError(f"{kept.footer.shard}: only rows of Parquet files have numbers")
+            found.append(kept.table["index"].to_numpy().astype(np.int64) + first)
+            first += kept.footer.shard_rows
+        return np.concatenate(found)
+
+    def has_place(self, sample: object, place: int) -> bool:
+        """Return whether the row of this number is kept, see `places`.
+
+        For streams: `dataset.filter(kept.has_place, with_indices=True)`, in one process.
+        """
+        nearest = int(np.searchsorted(self.places, place))
+        return nearest < len(self.places) and bool(self.places[nearest] == place)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -243,13 +243,15 @@ SCHEMA = pa.schema(
 class KeepListFooter(BaseModel):
     """Metadata of a keep-list, with our prefix.
 
-    `filter` is the rule that it was chosen by; `annotation` the digest of all rows of the shard's
-    annotation, `beside` those of the outputs of `--with`, null for one that lacks the shard;
-    `digest` is that of the kept rows.
+    `shard_rows` is the number of the shard's rows, `rows` that of the kept ones; `filter` is the
+    rule that these were chosen by; `annotation` the digest of all rows of the shard's annotation,
+    `beside` those of the outputs of `--with`, null for one that lacks the shard; `digest` is that
+    of the kept rows.
     """
 
     shard: str
     rows: NonNegativeInt
+    shard_rows: NonNegativeInt
     digest: str
     annotation: str
     beside: Json[list[str | None]]
@@ -386,6 +388,7 @@ class KeptFolder(RunFolder):
         metadata = {
             "shard": annotated.shard,
             "rows": str(len(table)),
+            "shard_rows": str(annotated.rows),
             "digest": digest_of(table),
             "annotation": annotated.digest,
             "beside": json.dumps([output.digests.get(annotated.name) for output in self._outputs]),

@@ -24,7 +24,7 @@ from shardsift.filtering.query import curate
 from tests.fakes import FakeScorer
 from tests.notebooks import shown_as
 from tests.outputs import write_run
-from tests.samples import encoded, write_tar
+from tests.samples import as_parquet, encoded, write_shards, write_tar
 
 SHARDS, SAMPLES = 4, 6
 
@@ -90,6 +90,34 @@ def test_the_webdataset_loader_of_datasets(
         "webdataset", data_files=shards, split="train", streaming=True
     ).filter(keep(str(corpus / "kept")).has)
     assert sorted(row["json"]["seed"] for row in dataset) == expected
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_parquet_loader_of_datasets(streaming: bool, tmp_path: Path) -> None:
+    files = as_parquet(write_shards(tmp_path / "tars", 3, samples=7), tmp_path / "in", rows=3)
+    out = str(write_run(files, tmp_path / "out", FakeScorer()))
+    curate(FilterConfig(annotations=out, output=str(tmp_path / "kept"), keep_top=0.4))
+    kept = keep(str(tmp_path / "kept"))
+    dataset: Any = datasets.load_dataset(
+        "parquet",
+        data_files=str(files / "*.parquet"),
+        split="train",
+        streaming=streaming,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    picked = (
+        dataset.filter(kept.has_place, with_indices=True)
+        if streaming
+        else dataset.select(kept.places)
+    )
+    names = [row["name"] for row in picked]
+    wanted = [f"{int(shard[:5]):03}{int(key):04}.jpg" for shard, key in kept]
+    assert (names, len(names)) == (wanted, 8)
+
+
+def test_places_are_only_those_of_parquet_files(corpus: Path) -> None:
+    with pytest.raises(InputError, match="only rows of Parquet files have numbers"):
+        keep(str(corpus / "kept")).places  # noqa: B018  # raises
 
 
 @pytest.mark.parametrize(
