@@ -28,7 +28,7 @@ from shardsift.storage.files import identify, read_range
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import load_fake
 from tests.generated import Quality, write_annotations
-from tests.samples import write_shards
+from tests.samples import as_pictures, write_shards
 from tests.shardsift.resharding.corpora import plain_corpus
 
 
@@ -65,6 +65,14 @@ def test_a_bucket_is_scored_and_a_second_run_has_nothing_to_do(
     assert verify(claim_output("s3://corpus/scores")).problems == []
     assert json.loads(s3.cat_file("corpus/scores/_summary.json"))["rows"] == 6
     assert "nothing to do" in run(**places)
+
+
+def test_a_folder_of_pictures_in_a_bucket_is_scored(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    files = as_pictures(write_shards(tmp_path / "tars", 2, samples=3), tmp_path / "pictures")
+    s3.put(str(files), "corpus/", recursive=True)
+    run(shards=["s3://corpus/pictures"], output="s3://corpus/picture-scores")
+    assert json.loads(s3.cat_file("corpus/picture-scores/_summary.json"))["scored"] == 6
+    assert verify(claim_output("s3://corpus/picture-scores"), recount=True).problems == []
 
 
 def test_identity_in_a_bucket_is_the_etag(s3: s3fs.S3FileSystem, shards: str) -> None:
