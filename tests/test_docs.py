@@ -22,12 +22,13 @@ from tests.documentation import PAGES, ROOT, commands
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
 WHOLE = "\n".join(PAGES.values())
 OURS = sorted({line for _, line in commands() if re.match(r"shardsift |ray job .* jobs/", line)})
-OTHERS = r"(?:docker|kubectl|sbatch|prometheus|pip|ray|python|tar|img2dataset|make)\b.*?(?: -- |$)"
+OTHERS = r"(?:docker|kubectl|sbatch|prometheus|pip|ray|python|tar|img2dataset|make|rsync)\b.*?(?: -- |$)"
 ELSEWHERE = {
     *("--help", "--group", "--skip", "--real", "--cold", "--scratch", "--gpus-per-node"),
     *("--cpus-per-task", "--time", "--partition", "--signal", "--requeue", "--no-kill"),
+    *("--files-from", "--from"),
 }
-"""Flags of pip, img2dataset, Slurm and `jobs/` in sentences."""
+"""Flags of pip, img2dataset, Slurm, rsync and `jobs/` in sentences."""
 LINKS = re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", PAGES["README.md"])
 
 

@@ -72,7 +72,7 @@ def test_settings_come_from_a_file_and_flags_win(
         (["--keep-top", "0.5", "--where", "width > 9999"], "keeps nothing"),
         (
             ["--keep-top", "0.5", "--emit", "keep_list"],
-            "--emit keep_list: is not among keep-list, uids; did you mean keep-list?",
+            "--emit keep_list: is not among keep-list, uids, paths; did you mean keep-list?",
         ),
         (["--keep-tip", "0.5"], "did you mean --keep-top?"),
     ],
