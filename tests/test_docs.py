@@ -22,7 +22,7 @@ from tests.documentation import PAGES, ROOT, commands
 VERBS: dict[str, Any] = cast(Any, typer.main.get_command(app)).commands
 WHOLE = "\n".join(PAGES.values())
 OURS = sorted({line for _, line in commands() if re.match(r"shardsift |ray job .* jobs/", line)})
-OTHERS = r"(?:docker|kubectl|sbatch|prometheus|pip|ray|python|tar|img2dataset|make|rsync)\b.*?(?: -- |$)"
+OTHERS = r"(?:docker|kubectl|sbatch|prometheus|pip|ray|python|tar|img2dataset|make)\b.*?(?: -- |$)"
 ELSEWHERE = {
     *("--help", "--group", "--skip", "--real", "--cold", "--scratch", "--gpus-per-node"),
     *("--cpus-per-task", "--time", "--partition", "--signal", "--requeue", "--no-kill"),

@@ -137,7 +137,7 @@ def test_loaders_see_what_is_kept() -> None:
     folder = write_shards(Path("corpus").absolute(), shards=2, samples=4)
     write_run(folder, Path("corpus-scores"), FakeScorer())
     keep_half()
-    with_webdataset, with_datasets, with_ray = blocks_of(LOADERS, "python")
+    with_webdataset, with_datasets, _, with_ray = blocks_of(LOADERS, "python")
     assert "import ray" in with_ray
     names = run(with_webdataset, shards=[str(path) for path in sorted(folder.glob("*.tar"))])
     seen = [(sample["__url__"], sample["__key__"]) for sample in names["dataset"]]
