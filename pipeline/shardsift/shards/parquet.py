@@ -199,9 +199,9 @@ def _columns_of(schema: Any, reading: Reading) -> _Columns:
             hint = did_you_mean(reading.key, schema.names, f"there are {', '.join(schema.names)}")
             raise InputError(f"has no column {reading.key} for --key; {hint}")
         kind = schema.field(reading.key).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_whole(kind)):
+        if not _can_name(kind):
             raise InputError(f"--key {reading.key}: is {kind}; name text or whole numbers")
-    uids = [name for name in _UIDS if name in schema.names and _may_be_uid(schema.field(name).type)]
+    uids = [name for name in _UIDS if name in schema.names and _can_name(schema.field(name).type)]
     return _Columns(picture, reading.key, uids, problem)
 
 
@@ -255,9 +255,7 @@ def _holds_pictures(field: Any) -> bool:
     return any(is_binary(kind) for is_binary in _IS_BINARY)
 
 
-def _is_whole(kind: Any) -> bool:
-    return pa.types.is_integer(kind)
-
-
-def _may_be_uid(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_whole(kind)
+def _can_name(kind: Any) -> bool:
+    """Return whether values of a type can be keys and uids."""
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_text or pa.types.is_integer(kind)

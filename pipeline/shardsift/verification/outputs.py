@@ -190,7 +190,7 @@ def verify(claim: Claim, *, recount: bool = False, track: Track = no_track) -> F
         "with a sound annotation": len(reports),
         "failed, see _failed": found.given_up,
         "rows checked": sum(report.rows for report in reports),
-        "tars read again": recounted,
+        "shards read again": recounted,
     }
     found.problems += _unplanned(claim)
     found.problems += leftovers(claim.folder)

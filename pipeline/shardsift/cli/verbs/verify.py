@@ -35,7 +35,7 @@ def run(config: VerifyConfig, console: PlainConsole) -> int:
 
 def _print(config: VerifyConfig, found: Verified, results: PlainConsole) -> None:
     rows = [
-        (name, f"{n:,}" if config.recount or name != "tars read again" else "not asked for")
+        (name, f"{n:,}" if config.recount or name != "shards read again" else "not asked for")
         for name, n in found.counts.items()
     ]
     rows.append(("problems", f"{len(found.problems):,}"))

@@ -38,7 +38,7 @@ def test_a_clean_bill(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "with a sound annotation": "3",
         "failed, see _failed": "0",
         "rows checked": "6",
-        "tars read again": "3",
+        "shards read again": "3",
         "problems": "0",
     }
 
