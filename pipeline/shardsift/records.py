@@ -41,6 +41,7 @@ class Sample:
         problem: why there is no image to decode.
         reached: bytes of the shard that were read with it; 0 if unknown.
         further: names of some images that share its key, and aren't scored.
+        beside: its other files by extension, such as `txt`, if the whole sample was asked for.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Sample:
     problem: ImageError | None = None
     reached: int = 0
     further: Sequence[str] = ()
+    beside: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 class PassedOver(StrEnum):

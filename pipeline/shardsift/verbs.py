@@ -127,10 +127,10 @@ def filter(annotations: Location, **settings: Any) -> FilterResult:  # noqa: A00
 
 @_documented(ReshardConfig)
 def reshard(keep: Location, **settings: Any) -> ReshardResult:
-    """Write new tars of the kept samples, on Ray, as `shardsift reshard` does.
+    """Write new shards of the kept samples, on Ray, as `shardsift reshard` does.
 
-    Only tars that aren't there yet are written. The result has the `counts` of this run and, once
-    all tars are there, their `summary`.
+    Only shards that aren't there yet are written. The result has the `counts` of this run and, once
+    all shards are there, their `summary`.
 
     Examples:
         >>> shardsift.reshard("kept", output="clean").summary.samples

@@ -64,7 +64,7 @@ VERBS = {
     ),
     "reshard": Verb(
         ReshardConfig,
-        "Write the clean corpus: new tars of the kept samples, byte for byte and in order.",
+        "Write the clean corpus: new shards of the kept samples, byte for byte and in order.",
         resumes=True,
     ),
     "compact": Verb(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ByteSize, Field, model_validator
 
@@ -22,21 +22,26 @@ class ReshardConfig(RayConfig):
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
         default=(),
-        description="the scored tars: paths, globs, braces, folders, @list.txt, any fsspec URL; "
+        description="the scored shards: paths, globs, braces, folders, @list.txt, any fsspec URL; "
         "by default, those that the `score` run recorded",
     )
     keep: str = Field(description="the output of `filter`: a folder or URL")
-    output: str | None = Field(default=None, description="folder or URL for the new tars")
+    output: str | None = Field(default=None, description="folder or URL for the new shards")
     annotations: str | None = Field(
         default=None, description="the output of `score`, if it has moved since it was filtered"
     )
+    to: Literal["tar", "parquet"] = Field(
+        default="tar",
+        description="kind of the new shards: `tar`, or `parquet` for kept rows of Parquet files, "
+        "with all of their columns",
+    )
     samples_per_shard: int | None = Field(
-        default=None, ge=1, description="most samples in a tar; 10,000 by default"
+        default=None, ge=1, description="most samples in a shard; 10,000 by default"
     )
     bytes_per_shard: ByteSize | None = Field(
         default=None,
         ge=1,
-        description="approximate size of a tar, such as 1GB; with both, the limit that is "
+        description="approximate size of a shard, such as 1GB; with both, the limit that is "
         "reached first",
     )
     cpus_per_actor: float = Field(default=1.0, gt=0, description="CPU cores of an actor")
@@ -50,13 +55,22 @@ class ReshardConfig(RayConfig):
     overwrite: bool = Field(default=False, description="replace the output of an earlier `reshard`")
     dry_run: bool = Field(default=False, description="check and plan everything, write nothing")
 
+    @model_validator(mode="after")
+    def _adds_to_json(self) -> Self:
+        if self.to == "parquet" and "annotate_columns" in self.model_fields_set:
+            raise ValueError(
+                "--annotate-columns is for tars; `shardsift export --into` adds columns to Parquet"
+            )
+        return self
+
     @property
     def merged(self) -> tuple[str, ...]:
         """The columns that are written into each `.json`."""
-        return () if self.annotate_columns == ("none",) else self.annotate_columns
+        is_left = self.to == "parquet" or self.annotate_columns == ("none",)
+        return () if is_left else self.annotate_columns
 
     def limits(self) -> tuple[int | None, int | None]:
-        """Return samples and bytes of a tar; None for no limit."""
+        """Return samples and bytes of a shard; None for no limit."""
         samples = self.samples_per_shard
         if samples is None and self.bytes_per_shard is None:
             samples = SAMPLES_PER_SHARD

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Generator, Iterator
@@ -36,6 +35,7 @@ from shardsift.outputs.sealed_table import (
 )
 from shardsift.storage.files import (
     ANNOTATION_SUFFIX,
+    Summing,
     absolute,
     committing,
     join,
@@ -187,7 +187,7 @@ def _write_file(
     separately their common keys.
     """
     footers: list[dict[str, str]] = []
-    written = _HashedFile(file)
+    written = Summing(file)
     with pq.ParquetWriter(written, schema_of(found.contents), **PARQUET_OPTIONS) as writer:
         for footer, rows in shards:
             footers.append(footer.as_metadata())
@@ -201,28 +201,3 @@ def _write_file(
         metadata = {key: whole[key] for key in alike} | {"shards": json.dumps(own)}
         writer.add_key_value_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})
     return written.sum.hexdigest()
-
-
-class _HashedFile(io.RawIOBase):
-    """Passes on written bytes, and computes their SHA-256."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__()
-        self.sum = hashlib.sha256()
-        self._file = file
-        self._position = 0
-
-    def writable(self) -> bool:
-        """Return true."""
-        return True
-
-    def tell(self) -> int:
-        """Return the number of bytes that were written."""
-        return self._position
-
-    def write(self, data: Any, /) -> int:
-        """Write all of it."""
-        self._file.write(data)
-        self.sum.update(data)
-        self._position += memoryview(data).nbytes
-        return memoryview(data).nbytes

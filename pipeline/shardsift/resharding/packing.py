@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from shardsift.errors import OutputError
 from shardsift.redaction import reason
-from shardsift.storage.files import SHARD_SUFFIX, join, read_bytes
+from shardsift.storage.files import PARQUET_SUFFIX, SHARD_SUFFIX, join, read_bytes
 
-SHARD_FORMAT = "{:08d}" + SHARD_SUFFIX
-"""Name of a tar, as DataComp's resharder has it."""
+SHARD_FORMATS = {"tar": "{:08d}" + SHARD_SUFFIX, "parquet": "data/{:08d}" + PARQUET_SUFFIX}
+"""Names of new shards by kind: tars as DataComp's resharder names them, Parquet files in a folder
+where nothing else is."""
 
 _SCHEMA = pa.schema(
     [
@@ -72,11 +73,13 @@ class ReshardTask:
 
 @dataclass(frozen=True, slots=True)
 class ReshardPlan:
-    """A row a segment, in order. `root` is the folder of the sources, `output` of the new tars."""
+    """A row a segment, in order. `root` is the folder of the sources, `output` of the new shards,
+    whose names have the format `form`."""
 
     table: Any
     root: str
     output: str
+    form: str
 
     def __iter__(self) -> Iterator[ReshardTask]:
         segments: list[Segment] = []
@@ -106,17 +109,17 @@ class ReshardPlan:
         return sink.getvalue()
 
     def _task(self, number: int, segments: list[Segment]) -> ReshardTask:
-        name = SHARD_FORMAT.format(number)
+        name = self.form.format(number)
         return ReshardTask(shard=name, url=join(self.output, name), segments=tuple(segments))
 
 
-def read_plan(url: str, sha256: str, root: str, output: str) -> ReshardPlan:
+def read_plan(url: str, sha256: str, root: str, output: str, form: str) -> ReshardPlan:
     """Read the plan whose file has this sum. Raises OutputError if it isn't that one."""
     try:
         data = read_bytes(url)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError("it doesn't match the record beside it")
-        return ReshardPlan(pq.read_table(pa.BufferReader(data)).cast(_SCHEMA), root, output)
+        return ReshardPlan(pq.read_table(pa.BufferReader(data)).cast(_SCHEMA), root, output, form)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise OutputError(
             f"{url}: not a plan ({reason(error)}); --overwrite to plan again"
@@ -124,8 +127,20 @@ def read_plan(url: str, sha256: str, root: str, output: str) -> ReshardPlan:
 
 
 def stats_name(shard: str) -> str:
-    """Name the counts of a shard, as img2dataset and DataComp's resharder do."""
+    """Name the counts of a shard, as img2dataset and DataComp's resharder do.
+
+    `shard` is a name, or a location.
+    """
+    if shard.endswith(PARQUET_SUFFIX):
+        folder, _, name = shard.removesuffix(PARQUET_SUFFIX).rpartition("data/")
+        return f"{folder}{name}_stats.json"
     return f"{shard.removesuffix(SHARD_SUFFIX)}_stats.json"
+
+
+def is_new_shard(name: str) -> bool:
+    """Return whether a name below an output can be that of a new shard."""
+    is_parquet = name.startswith("data/") and name.endswith(PARQUET_SUFFIX)
+    return name.endswith(SHARD_SUFFIX) or is_parquet
 
 
 @dataclass(kw_only=True, slots=True)
@@ -148,14 +163,19 @@ class Packer:
     def add(
         self, shard: str, index_N: NDArray[np.int32], keys: Any, sizes_N: Sequence[int]
     ) -> None:
-        """Take in the kept samples of a source shard: indices, keys (an Arrow array), bytes."""
+        """Take in the kept samples of a source shard: indices, keys (an Arrow array), bytes.
+
+        `keys` are None if samples get new ones.
+        """
         if not len(index_N):
             return
-        names = np.asarray(keys.to_numpy(zero_copy_only=False))
-        repeats_N = np.concatenate([[names[0] == self._last_key], names[1:] == names[:-1]])
-        self._last_key = str(names[-1])
+        breaks = [len(index_N)]
+        if keys is not None:
+            names = np.asarray(keys.to_numpy(zero_copy_only=False))
+            repeats_N = np.concatenate([[names[0] == self._last_key], names[1:] == names[:-1]])
+            self._last_key = str(names[-1])
+            breaks = [*np.flatnonzero(repeats_N).tolist(), len(index_N)]
         ends_N = np.cumsum(sizes_N)
-        breaks = [*np.flatnonzero(repeats_N).tolist(), len(index_N)]
         begin = 0
         for stop in breaks:
             while begin < stop:
@@ -163,10 +183,10 @@ class Packer:
             if stop < len(index_N):
                 self._close()
 
-    def plan(self, root: str, output: str) -> ReshardPlan:
+    def plan(self, root: str, output: str, form: str) -> ReshardPlan:
         """Return the plan."""
         table = pa.table([pa.array(self._rows[f.name], f.type) for f in _SCHEMA], schema=_SCHEMA)
-        return ReshardPlan(table, root, output)
+        return ReshardPlan(table, root, output, form)
 
     def _fill(
         self,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from shardsift.config import did_you_mean
 from shardsift.config.verb_settings import ReshardConfig
@@ -15,9 +18,13 @@ from shardsift.filtering.kept_folder import KEEP_LIST, Filtered, read_filtered
 from shardsift.outputs.output_folder import OutputFolder, find_scores
 from shardsift.outputs.run_folder import check_apart, check_output, local_folder
 from shardsift.outputs.sealed_table import schema_of
-from shardsift.resharding.new_tar import KeptOfShard, ReshardInputs, check_source, read_matching
+from shardsift.records import ShardTask
+from shardsift.redaction import reason
+from shardsift.resharding.new_shard import KeptOfShard, ReshardInputs, check_source, read_matching
 from shardsift.resharding.packing import Packer, ReshardPlan
+from shardsift.resharding.repacked import repacked_size
 from shardsift.resharding.reshard_folder import ReshardFolder, ReshardIntent
+from shardsift.shards.parquet_rows import opened
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.tars import BLOCK
 from shardsift.storage.files import absolute, followed, is_annotation, join, list_files
@@ -50,7 +57,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
         AnnotationError: if a file of the annotations or of the keep-list is damaged.
     """
     if config.output is None:
-        raise ConfigError("no --output; name a folder or URL for the new tars")
+        raise ConfigError("no --output; name a folder or URL for the new shards")
     filtered = read_filtered(config.keep)
     recorded = filtered.record.annotations
     scores = find_scores(config.annotations or followed(recorded, "--annotations"))
@@ -70,6 +77,7 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
     intent = ReshardIntent(
         samples_per_shard=samples,
         bytes_per_shard=size,
+        to=config.to,
         columns=config.merged,
         keep_list=filtered.digest,
         fingerprint=filtered.record.fingerprint,
@@ -82,6 +90,8 @@ def prepare(config: ReshardConfig, track: Track = no_track) -> Reshard:
         filtered=filtered,
         annotations=scores.annotations,
         columns=config.merged,
+        reading=scores.reading,
+        to=config.to,
         in_place=scores.record is not None and not scores.has_moved(sources),
     )
     plan = folder.plan or _plan(config.output, sources.root, inputs, intent, names, track)
@@ -99,9 +109,10 @@ def _find_sources(
     Raises:
         InputError: if other shards are given than were filtered.
     """
-    if scores.reading.kind != "tar":
-        raise InputError(
-            f"{config.keep}: keeps samples of {scores.reading.kind}, and reshard only reads tars"
+    if config.to == "parquet" and scores.reading.kind != "parquet":
+        raise ConfigError(
+            f"--to parquet: {config.keep} keeps samples of {scores.reading.kind}, and only rows of "
+            "Parquet files become Parquet"
         )
     plan = _plan_sources(config.shards, scores)
     if record := scores.record:
@@ -134,9 +145,9 @@ def _find_sources(
 def _plan_sources(shards: Sequence[str], scores: OutputFolder) -> ShardPlan:
     """Plan the shards that are named, else those that the run recorded."""
     if shards:
-        return plan_shards(shards)
+        return plan_shards(shards, scores.reading)
     try:
-        return plan_shards(scores.record.patterns() if scores.record else ())
+        return plan_shards(scores.record.patterns() if scores.record else (), scores.reading)
     except InputError as error:
         raise InputError(f"{error}; if they have moved, name their folder: --shards DIR") from error
 
@@ -163,37 +174,69 @@ def _plan(
     names: Sequence[str],
     track: Track,
 ) -> ReshardPlan:
+    schemas: dict[str, Any] = {}
+
     def look(name: str) -> _Kept:
-        kept = read_matching(name, inputs, ["key", "tar_offset"])
+        kept = read_matching(name, inputs, ["key", "tar_offset", "tar_size"])
         if not len(kept.index_N):
             return _Kept(kept, [], None)
-        trouble = None
+        url, trouble = join(root, kept.scored.path), None
+        source = ShardTask(url=url, shard=kept.scored.path, annotation="", reading=inputs.reading)
         try:
-            check_source(join(root, kept.scored.path), kept.scored, in_place=inputs.in_place)
+            check_source(source, kept.scored, in_place=inputs.in_place)
+            if inputs.to == "parquet":
+                with opened(url) as parquet:
+                    schemas[source.shard] = parquet.schema_arrow
         except ShardError as error:
             trouble = str(error)
-        offsets = kept.rows["tar_offset"].to_pylist()
-        known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
-        places = [*(place for place, _ in known), len(offsets)]
-        begins = [*(offset - BLOCK for _, offset in known), kept.scored.size - 2 * BLOCK]
-        if not known or places[0] != 0:
-            places, begins = [0, *places], [0, *begins]
-        bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
-        estimate = np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
-        sizes_N = estimate[kept.index_N]
-        return _Kept(kept, sizes_N.tolist(), trouble)
+        except (OSError, pa.ArrowException) as error:
+            trouble = f"{url}: not readable Parquet: {reason(error)}"
+        if inputs.copies:
+            sizes_N = _sizes_in_tar(kept)[kept.index_N].tolist()
+        else:
+            sizes = kept.rows["tar_size"].take(kept.index_N).to_pylist()
+            sizes_N = [repacked_size(size) for size in sizes]
+        return _Kept(kept, sizes_N, trouble)
 
     packer = Packer(max_samples=intent.samples_per_shard, max_bytes=intent.bytes_per_shard)
     troubles: list[str] = []
     for found in track(map_ordered(look, names, _THREADS), "planning", len(names)):
         kept = found.kept
-        packer.add(kept.scored.path, kept.index_N, kept.keys, found.sizes_N)
+        keys = kept.keys if inputs.copies else None
+        packer.add(kept.scored.path, kept.index_N, keys, found.sizes_N)
         if found.trouble:
             troubles.append(found.trouble)
     if troubles:
         more = f" ({len(troubles):,} such shards)" if len(troubles) > 1 else ""
         raise InputError(f"{troubles[0]}{more}")
-    return packer.plan(root, output)
+    _check_schemas(schemas)
+    return packer.plan(root, output, intent.form)
+
+
+def _sizes_in_tar(kept: KeptOfShard) -> NDArray[np.int64]:
+    """Estimate the bytes of all samples of a tar by the places of their images."""
+    offsets = kept.rows["tar_offset"].to_pylist()
+    known = [(place, offset) for place, offset in enumerate(offsets) if offset is not None]
+    places = [*(place for place, _ in known), len(offsets)]
+    begins = [*(offset - BLOCK for _, offset in known), kept.scored.size - 2 * BLOCK]
+    if not known or places[0] != 0:
+        places, begins = [0, *places], [0, *begins]
+    bounds = np.interp(np.arange(len(offsets) + 1), places, begins)
+    return np.maximum(np.diff(bounds), BLOCK).astype(np.int64)
+
+
+def _check_schemas(schemas: Mapping[str, Any]) -> None:
+    """Refuse Parquet files of two schemas, whose rows don't fit one file. Raises InputError."""
+    names = sorted(schemas)
+    for name in names[1:]:
+        one, other = schemas[names[0]], schemas[name]
+        if not one.equals(other):
+            differ = [field.name for field in one if field not in list(other)]
+            differ += [field.name for field in other if field.name not in one.names]
+            raise InputError(
+                f"{names[0]} and {name}: their columns differ ({', '.join(differ) or 'in order'}); "
+                "reshard them apart"
+            )
 
 
 def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
@@ -206,6 +249,6 @@ def _check_room(folder: ReshardFolder, plan: ReshardPlan) -> None:
     free = shutil.disk_usage(local).free
     if needed > free:
         raise OutputError(
-            f"{folder.url}: the tars take about {needed / 1e6:,.0f} MB, and "
+            f"{folder.url}: the shards take about {needed / 1e6:,.0f} MB, and "
             f"{free / 1e6:,.0f} MB are free there; make room, or choose another --output"
         )

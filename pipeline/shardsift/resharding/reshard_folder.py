@@ -1,13 +1,14 @@
 """The output folder of `reshard`.
 
-00000000.tar …          the kept samples
-00000000_stats.json …   counts of each tar, as img2dataset's
-sizes.json              samples of each tar: for open_clip, and DataComp's resharder
-meta.json               names of the tars: for DataComp's trainer
-_reshard.json           what was asked for, written first
-_plan.parquet           which samples go into which tar
-_failed/….json          a tar that was given up
-_summary.json           written last, as sizes.json and meta.json, once all tars are there
+00000000.tar …            the kept samples
+data/00000000.parquet …   or kept rows of Parquet files
+00000000_stats.json …     counts of each shard, as img2dataset's
+sizes.json                samples of each shard: for open_clip, and DataComp's resharder
+meta.json                 names of the shards: for DataComp's trainer
+_reshard.json             what was asked for, written first
+_plan.parquet             which samples go into which shard
+_failed/….json            a shard that was given up
+_summary.json             written last, as sizes.json and meta.json, once all shards are there
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 from shardsift.documents import Document, DocumentError, as_json
 from shardsift.errors import OutputError
 from shardsift.outputs.run_folder import OR_OVERWRITE, SUMMARY, RunFolder, local_folder
-from shardsift.resharding.new_tar import ReshardReport, ShardStats
+from shardsift.resharding.new_shard import ReshardReport, ShardStats
 from shardsift.resharding.packing import (
-    SHARD_FORMAT,
+    SHARD_FORMATS,
     ReshardPlan,
     ReshardTask,
+    is_new_shard,
     read_plan,
     stats_name,
 )
 from shardsift.storage.files import (
     FAILED_FOLDER,
-    SHARD_SUFFIX,
     identify,
     join,
     list_files,
@@ -51,15 +52,16 @@ logger: Final = logging.getLogger(__name__)
 
 
 class ReshardIntent(Document):
-    """Settings of a reshard; equal intents give equal tars.
+    """Settings of a reshard; equal intents give equal shards.
 
-    `columns` are written into each `.json`. `keep_list` is a digest of the filter's records.
-    Sources, keep-list and annotations may move: `root` is the folder of the sources, `keep` and
-    `annotations` are those of the others.
+    `columns` are written into each `.json`; `to` is the kind of new shards; `keep_list` is a digest
+    of the filter's records. Sources, keep-list and annotations may move: `root` is the folder of
+    the sources, `keep` and `annotations` are those of the others.
     """
 
     samples_per_shard: int | None
     bytes_per_shard: int | None
+    to: Literal["tar", "parquet"]
     columns: tuple[str, ...]
     keep_list: str
     fingerprint: str
@@ -68,9 +70,14 @@ class ReshardIntent(Document):
     annotations: str
     version: str = __version__
 
+    @property
+    def form(self) -> str:
+        """The format of new shards' names."""
+        return SHARD_FORMATS[self.to]
+
 
 class ReshardRecord(ReshardIntent):
-    """`_reshard.json`: the plan and the settings of all tars of the folder.
+    """`_reshard.json`: the plan and the settings of all shards of the folder.
 
     `plan` is the SHA-256 of the plan's file; `shards` and `samples` are its counts.
     """
@@ -109,9 +116,9 @@ class ReshardFolder(RunFolder):
         Changes nothing on disk: `begin` deletes the files that `overwrite` replaces.
 
         Raises:
-            OutputError: if the folder holds tars of another plan.
+            OutputError: if the folder holds shards of another plan.
         """
-        tars = {name for name in self.files if name.endswith(SHARD_SUFFIX)}
+        tars = set(filter(is_new_shard, self.files))
         own = self._own_files(tars, intent.root) if RECORD in self.files else set[str]()
         self.check_own("reshard", tars | ({SIZES, META} & self.files), own.__contains__)
         if RECORD not in self.files:
@@ -124,14 +131,15 @@ class ReshardFolder(RunFolder):
         record = self.read_record()
         if changes := _changes(record, intent):
             raise OutputError(
-                f"{self.url}: holds tars of another plan ({changes}); choose another "
+                f"{self.url}: holds shards of another plan ({changes}); choose another "
                 "--output, or --overwrite to replace them"
             )
-        self.plan = read_plan(join(self.url, PLAN), record.plan, intent.root, self.url)
+        plan = join(self.url, PLAN)
+        self.plan = read_plan(plan, record.plan, intent.root, self.url, intent.form)
         if unplanned := tars - {task.shard for task in self.plan}:
             raise OutputError(
                 f"{self.url}: holds {min(unplanned)}, which isn't in its plan; delete it, or "
-                "--overwrite to write all tars again"
+                "--overwrite to write all shards again"
             )
         there = (task for task in self.plan if task.shard in tars)
         reports = map_ordered(self.find_committed, there, _THREADS)
@@ -142,7 +150,8 @@ class ReshardFolder(RunFolder):
         """Name the files that the plan here names, or that prove to be ours."""
         own = {tar for tar in tars if self._has_counts(tar)}
         try:
-            plan = read_plan(join(self.url, PLAN), self.read_record().plan, root, self.url)
+            record, place = self.read_record(), join(self.url, PLAN)
+            plan = read_plan(place, record.plan, root, self.url, record.form)
         except OutputError:  # with --overwrite a new plan is made
             return own | ({SIZES, META} if self.is_finished else set())
         for name, content in ((SIZES, encode_sizes(plan)), (META, encode_meta(plan))):
@@ -151,7 +160,7 @@ class ReshardFolder(RunFolder):
         return own | {task.shard for task in plan}
 
     def _has_counts(self, tar: str) -> bool:
-        """Return whether the counts beside a tar give its size."""
+        """Return whether the counts beside a shard give its size."""
         counts = self._reads(stats_name(tar))
         try:
             size = identify(join(self.url, tar), tar).size
@@ -166,7 +175,7 @@ class ReshardFolder(RunFolder):
             return None
 
     def begin(self, intent: ReshardIntent, plan: ReshardPlan) -> None:
-        """Delete files to replace, and save the plan, before the first tar."""
+        """Delete files to replace, and save the plan, before the first shard."""
         self.sweep()
         if self.plan is None:
             self.delete_all([SUMMARY])  # readers take it for the end of a run
@@ -184,11 +193,11 @@ class ReshardFolder(RunFolder):
             self.commit(RECORD, record.encode())
 
     def find_committed(self, task: ReshardTask) -> ReshardReport | None:
-        """Return the report of a finished tar with its counts; None if it isn't finished."""
+        """Return the report of a finished shard with its counts; None if it isn't finished."""
         try:
             size = identify(task.url, task.shard).size
             stats = ShardStats.decode(read_bytes(join(self.url, stats_name(task.shard))))
-        except FileNotFoundError:  # its writer was killed after the tar, before its counts
+        except FileNotFoundError:  # its writer was killed after the shard, before its counts
             return None
         except DocumentError as error:
             logger.warning("%s: its counts are damaged (%s); written again", task.shard, error)
@@ -206,6 +215,7 @@ class ReshardFolder(RunFolder):
             json_made=stats.json_made,
             json_left=stats.json_left,
             split=stats.split,
+            sha256=stats.sha256,
             seconds=stats.duration,
         )
 
@@ -214,12 +224,12 @@ class ReshardFolder(RunFolder):
         return ReshardSummary.decode(read_bytes(join(self.url, SUMMARY)))
 
     def finish(self, plan: ReshardPlan, reports: Iterable[ReshardReport]) -> ReshardSummary:
-        """Write what tells others that all tars are there; return the summary.
+        """Write what tells others that all shards are there; return the summary.
 
         `reports` are those of this run; those of earlier ones were read.
 
         Raises:
-            OutputError: if a tar isn't there any more.
+            OutputError: if a shard isn't there any more.
         """
         known = self._reports | {report.shard: report for report in reports}
         there = list_files(self.url)
@@ -234,7 +244,7 @@ class ReshardFolder(RunFolder):
             prune(folder)  # DataComp's trainer would look for shards in empty folders
         summary = ReshardSummary(
             output_shard_count=len(plan),
-            output_shard_format=SHARD_FORMAT,
+            output_shard_format=plan.form,
             shards=len(plan),
             samples=sum(report.samples for report in known.values()),
             bytes=sum(report.bytes for report in known.values()),
@@ -248,18 +258,18 @@ class ReshardFolder(RunFolder):
         return summary
 
     def read_record(self) -> ReshardRecord:
-        """Read the plan and the settings of the folder's tars. Raises OutputError."""
+        """Read the plan and the settings of the folder's shards. Raises OutputError."""
         return self.read_document(RECORD, ReshardRecord, "a reshard", OR_OVERWRITE)
 
 
 def encode_sizes(plan: ReshardPlan) -> bytes:
-    """Encode `sizes.json`: samples of each tar."""
+    """Encode `sizes.json`: samples of each shard."""
     return as_json({task.shard: task.samples for task in plan})
 
 
 def encode_meta(plan: ReshardPlan) -> bytes:
     """Encode `meta.json`: number and names of the tars."""
-    return as_json({"output_shard_count": len(plan), "output_shard_format": SHARD_FORMAT})
+    return as_json({"output_shard_count": len(plan), "output_shard_format": plan.form})
 
 
 def _changes(record: ReshardRecord, intent: ReshardIntent) -> str:

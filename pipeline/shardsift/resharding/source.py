@@ -7,7 +7,6 @@ sample has no image) the shard is read from its beginning, and only the sample a
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +16,11 @@ from tarfile import TarError
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
 from shardsift.errors import ErrorCode, ShardError
+from shardsift.outputs.json_rows import fields_of
 from shardsift.redaction import reason
 from shardsift.shards.tar_samples import key_and_extension
 from shardsift.shards.tars import BLOCK, Member, members_in, padded, read_members
@@ -88,37 +87,11 @@ def kept_rows(
         [None if offset < 0 else offset for offset in offset_R[kept_N].tolist()],
         begin_N.tolist(),
         np.append(following_R, size)[kept_N + 1].tolist(),
-        _fields(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
+        fields_of(table.select(columns).take(kept_N)) if columns else [""] * len(kept_N),
         [key in left for key in keys[kept_N].tolist()],
         *(table[name].take(kept_N).to_pylist() for name in ("image_ext", "sha256")),
     )
     return [KeptRow(*row) for row in zip(*values, strict=True)]
-
-
-def _fields(table: Any) -> Sequence[str]:
-    """Spell each row's fields as JSON does."""
-    pairs = (
-        pc.binary_join_element_wise(f'"{name}": ', pc.fill_null(_as_json(table[name]), "null"), "")
-        for name in table.column_names
-    )
-    return pc.binary_join_element_wise(*pairs, ", ").to_pylist()
-
-
-def _as_json(column: Any) -> Any:
-    """Spell values as JSON does: floats in as few digits as they need, hashes in hexadecimal ones.
-
-    Not every reader of JSON knows integers of 64 bits.
-    """
-    kind = column.type
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.array([value and f'"{value.hex()}"' for value in column.to_pylist()], pa.string())
-    if pa.types.is_uint64(kind):
-        hashes = column.to_pylist()
-        return pa.array([None if h is None else f'"{h:016x}"' for h in hashes], pa.string())
-    if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-        texts = column.to_pylist()
-        return pa.array([None if t is None else json.dumps(t) for t in texts], pa.string())
-    return column.cast(pa.string())
 
 
 PIECE_BYTES = 8 << 20
@@ -323,14 +296,18 @@ def _front_to_back(url: str, shard: str, rows: Sequence[KeptRow]) -> Iterator[Ra
             yield raw_sample(data, row, found.files)
 
 
-def _check_image(data: memoryview, row: KeptRow, files: Mapping[str, Member], shard: str) -> None:
-    """Raise ShardError if an image's hash differs from the annotation's."""
-    image = files.get(row.image or "")
-    if row.sha256 is None or image is None or not image.is_plain:
-        return
-    if hashlib.sha256(data[image.data : image.data + image.size]).digest() != row.sha256:
-        problem = f"the image of {row.key} has another sha256 than when the shard was scored"
+def check_picture(picture: Any, sha256: bytes | None, name: str, shard: str) -> None:
+    """Raise ShardError if the hash of an image's bytes differs from the annotation's."""
+    if sha256 is not None and hashlib.sha256(picture).digest() != sha256:
+        problem = f"the image of {name} has another sha256 than when the shard was scored"
         raise ShardError(shard, f"{problem}; score it again, and filter again")
+
+
+def _check_image(data: memoryview, row: KeptRow, files: Mapping[str, Member], shard: str) -> None:
+    image = files.get(row.image or "")
+    if image is not None and image.is_plain:
+        picture = data[image.data : image.data + image.size]
+        check_picture(picture, row.sha256, row.key, shard)
 
 
 @dataclass(frozen=True, slots=True)

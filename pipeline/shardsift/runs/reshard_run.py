@@ -1,4 +1,4 @@
-"""A reshard run: all tars of the plan that are not there yet, on Ray."""
+"""A reshard run: all shards of the plan that are not there yet, on Ray."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shardsift.engine.coordinator import Outcome
 from shardsift.engine.run_loop import RunResult
 from shardsift.engine.run_progress import RunCounts
 from shardsift.progress import Display
-from shardsift.resharding.new_tar import ReshardInputs, ReshardReport, write_shard
+from shardsift.resharding.new_shard import ReshardInputs, ReshardReport, write_shard
 from shardsift.resharding.packing import ReshardTask
 from shardsift.resharding.prepare import Reshard, prepare
 from shardsift.resharding.reshard_folder import ReshardSummary
@@ -22,10 +22,10 @@ from shardsift.text import byte_size, count
 
 @dataclass
 class CopyCounts(RunCounts):
-    """Counts of a run that copies samples; its work is the bytes of new tars."""
+    """Counts of a run that copies samples; its work is the bytes of new shards."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count a tar, its samples and bytes."""
+        """Count a shard, its samples and bytes."""
         super().add(outcome)
         if isinstance(outcome, ReshardReport):
             self.count(items=outcome.samples, work=outcome.bytes)
@@ -36,7 +36,7 @@ class CopyCounts(RunCounts):
 
 
 def copying(inputs: ReshardInputs, cpus: float) -> CpuSpec:
-    """Describe an actor that writes tars."""
+    """Describe an actor that writes shards."""
     return CpuSpec(do=partial(write_shard, inputs), cpus=cpus)
 
 
@@ -45,8 +45,8 @@ class ReshardResult(RunResult[CopyCounts]):
     """Result of a reshard.
 
     Attributes:
-        url: the folder of the new tars.
-        summary: content of its `_summary.json`; None unless all tars are there.
+        url: the folder of the new shards.
+        summary: content of its `_summary.json`; None unless all shards are there.
     """
 
     url: str
@@ -54,7 +54,7 @@ class ReshardResult(RunResult[CopyCounts]):
 
 
 def reshard(config: ReshardConfig, display: Display) -> ReshardResult:
-    """Write all tars of the plan that are not there yet.
+    """Write all shards of the plan that are not there yet.
 
     Raises:
         UserError: before anything is written but a probe and `_running.json`, which are removed.
@@ -91,7 +91,7 @@ def write_tars(
     result: RunResult[CopyCounts],
     display: Display,
 ) -> list[ReshardReport]:
-    """Have actors write the tars of these tasks; return a report of each that was written."""
+    """Have actors write these shards; return a report of each that was written."""
     reports: list[ReshardReport] = []
     run_on_cpus(
         tasks,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 from shardsift.errors import ErrorCode, ImageError, ShardError
 from shardsift.records import ImageFile, PassedOver, Sample, ShardIdentity
 from shardsift.redaction import reason
+from shardsift.shards.beside import merged_files, read_metadata
 from shardsift.shards.samples import (
     BEGINNING_BYTES,
     MAX_IMAGE_BYTES,
@@ -115,8 +116,18 @@ def identify_folder(url: str, shard: str) -> ShardIdentity:
     return ShardIdentity(path=shard, size=sum(e.size for e in entries), version=version)
 
 
-def read_folder(url: str, shard: str, passed_over: Counter[str]) -> Iterator[Sample]:
+def read_folder(
+    url: str,
+    shard: str,
+    passed_over: Counter[str],
+    *,
+    whole: bool = False,
+    keys: Collection[str] | None = None,
+) -> Iterator[Sample]:
     """Stream the pictures of a shard in natural order, with the uid in a `.json` beside them.
+
+    `whole` samples have captions and fields, too; of `keys` only these pictures are read, and
+    counted from 0.
 
     Raises:
         ShardError: if the folder can't be listed, or a file of it can't be read for a reason that
@@ -125,51 +136,76 @@ def read_folder(url: str, shard: str, passed_over: Counter[str]) -> Iterator[Sam
     folder, below = _folder_of(url, shard)
     try:
         listing = _list(folder)
-        if url.endswith(_FIRST):
-            passed_over.update(_passed_over(listing.entries))
-        if shard == _FIRST[1:]:
-            for other, entries in folders_below(folder, _is_hidden, _natural):
-                if other != folder and not any(map(_may_be_picture, entries)):
-                    passed_over.update(_passed_over(entries))
+        if keys is None:
+            _count_passed_over(url, shard, listing, passed_over)
     except OSError as error:
         raise ShardError(shard, f"can't be listed: {reason(error)}") from error
-    own = with_sizes(folder, _own(listing, url))
-    beside = {
-        entry.name
-        for entry in listing.entries
-        if _extension(entry.name) == "json" and listing.stems.get(_stem(entry.name)) == 1
-    }
+    own = [entry for entry in _own(listing, url) if keys is None or _key(below, entry) in keys]
+    own = with_sizes(folder, own)
     index, reached = count(), 0
-    read = partial(_read, folder, beside)
     try:
-        for entry, image, problem, content in map_ordered(read, own, _THREADS):
+        read = partial(_read, folder, _beside(listing, whole=whole), whole)
+        root, names = url.removesuffix(shard), [entry.name for entry in own]
+        metadata = read_metadata(folder, root, names) if whole else {}
+        for entry, image, problem, files in map_ordered(read, own, _THREADS):
             reached += entry.size
             if image is None and problem is None:
                 passed_over[PassedOver.NO_PICTURES] += 1
                 continue
             if image and image.data:
                 passed_over[PassedOver.FURTHER_PAGES] += count_pages(image.data)
-            is_whole = content is None or len(content) <= MAX_JSON_BYTES
-            uid, is_long = uid_in(content if is_whole else None)
-            passed_over[PassedOver.LONG_UIDS] += is_long or not is_whole
-            name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            beside = merged_files(metadata.get(entry.name, {}), files)
+            json = beside.pop("json", None)
+            is_long = not whole and len(json or b"") > MAX_JSON_BYTES
+            json = None if is_long else json
+            uid, is_long_uid = uid_in(json)
+            passed_over[PassedOver.LONG_UIDS] += is_long or is_long_uid
             yield Sample(
-                key=f"{below}{name}",
+                key=_key(below, entry),
                 index=next(index),
                 uid=uid,
                 image=image,
-                json=content if is_whole else None,
+                json=json,
                 problem=problem,
                 reached=reached,
+                beside=beside,
             )
+    except ValueError as error:
+        raise ShardError(shard, str(error)) from error
     except OSError as error:
         raise ShardError(shard, f"can't be read: {reason(error)}", may_pass=True) from error
 
 
+def _count_passed_over(url: str, shard: str, listing: _Listing, passed_over: Counter[str]) -> None:
+    """Count what the first shard of a folder counts, and that of the top for empty folders."""
+    if url.endswith(_FIRST):
+        passed_over.update(_passed_over(listing.entries))
+    if shard == _FIRST[1:]:
+        folder, _ = _folder_of(url, shard)
+        for other, entries in folders_below(folder, _is_hidden, _natural):
+            if other != folder and not any(map(_may_be_picture, entries)):
+                passed_over.update(_passed_over(entries))
+
+
+def _beside(listing: _Listing, *, whole: bool) -> set[str]:
+    """Name the files beside pictures to read, unless two pictures share one."""
+    wanted = ("json", "txt") if whole else ("json",)
+    return {
+        entry.name
+        for entry in listing.entries
+        if _extension(entry.name) in wanted and listing.stems.get(_stem(entry.name)) == 1
+    }
+
+
+def _key(below: str, entry: Entry) -> str:
+    name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return f"{below}{name}"
+
+
 def _read(
-    folder: str, beside: set[str], entry: Entry
-) -> tuple[Entry, ImageFile | None, ImageError | None, bytes | None]:
-    """Read a file, unless its bytes are no picture's. Raises OSError."""
+    folder: str, beside: set[str], whole: bool, entry: Entry
+) -> tuple[Entry, ImageFile | None, ImageError | None, dict[str, bytes]]:
+    """Read a file, unless its bytes are no picture's, and files beside it. Raises OSError."""
     url = join(folder, entry.name)
     extension = _extension(entry.name)
     is_known = extension in SUPPORTED_EXTENSIONS or extension in OTHER_IMAGE_EXTENSIONS
@@ -180,22 +216,25 @@ def _read(
             with open_read(url) as file:
                 told = kind_of(file.read(BEGINNING_BYTES))
             if told is None:
-                return entry, None, None, None
+                return entry, None, None, {}
             extension = told
         if extension in OTHER_IMAGE_EXTENSIONS:
             problem = ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{extension} can't be decoded")
         elif entry.size > MAX_IMAGE_BYTES:
             problem = too_large(entry.size)
-        else:
+        if whole or problem is None:
             data = read_bytes(url)
     except (FileNotFoundError, PermissionError) as error:
         problem = ImageError(ErrorCode.MISSING_IMAGE, f"can't be read: {reason(error)}")
     image = ImageFile(extension=extension, data=data, offset=None, size=entry.size)
-    name, content = f"{_stem(entry.name)}.json", None
-    if name in beside:
-        with suppress(FileNotFoundError, PermissionError), open_read(join(folder, name)) as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-    return entry, image, problem, content
+    files: dict[str, bytes] = {}
+    for extension in ("txt", "json"):
+        name = f"{_stem(entry.name)}.{extension}"
+        if name in beside:
+            most = None if whole else MAX_JSON_BYTES + 1
+            with suppress(FileNotFoundError, PermissionError), open_read(join(folder, name)) as f:
+                files[extension] = f.read(most)
+    return entry, image, problem, files
 
 
 def _folder_of(url: str, shard: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
 from shardsift.reading import Reading
 from shardsift.records import ImageFile, PassedOver, Sample
 from shardsift.redaction import reason
+from shardsift.shards.beside import as_files
 from shardsift.shards.samples import (
     BEGINNING_BYTES,
     MAX_IMAGE_BYTES,
@@ -44,23 +45,35 @@ _IS_BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_v
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The columns to read; `problem` is why no picture of the file can be scored."""
+    """The columns to read; `problem` is why no picture of the file can be scored.
+
+    `whole` are all columns but that of the picture, if they are wanted.
+    """
 
     picture: Any
     key: str | None
     uids: Sequence[str]
     problem: str | None
+    whole: Sequence[str] = ()
 
     @property
     def names(self) -> list[str]:
         names = [] if self.problem else [self.picture.name]
-        return list(dict.fromkeys([*names, *([self.key] if self.key else []), *self.uids]))
+        return list(
+            dict.fromkeys([*names, *([self.key] if self.key else []), *self.uids, *self.whole])
+        )
 
 
 def read_parquet(
-    url: str, shard: str, passed_over: Counter[str], reading: Reading, size: int = 0
+    url: str,
+    shard: str,
+    passed_over: Counter[str],
+    reading: Reading,
+    size: int = 0,
+    *,
+    whole: bool = False,
 ) -> Iterator[Sample]:
-    """Stream the rows of a Parquet file of `size` bytes.
+    """Stream the rows of a Parquet file of `size` bytes, `whole` ones with all columns.
 
     Raises:
         ShardError: if it can't be opened, isn't Parquet, is damaged, or has no column of pictures.
@@ -68,8 +81,8 @@ def read_parquet(
     samples = 0
     try:
         with open_read(url) as file:
-            parquet = _open(file)
-            columns = _columns_of(parquet.schema_arrow, reading)
+            parquet = open_parquet(file)
+            columns = _columns_of(parquet.schema_arrow, reading, whole=whole)
             rows = max(parquet.metadata.num_rows, 1)
             for picture, row in _rows(parquet, columns, range(parquet.num_row_groups)):
                 yield _sample(columns, samples, picture, row, passed_over, size / rows)
@@ -85,7 +98,7 @@ def check_parquet(url: str, reading: Reading) -> None:
     """Refuse a file without a column of pictures. Raises InputError."""
     try:
         with open_read(url) as file:
-            columns = _columns_of(_open(file).schema_arrow, reading)
+            columns = _columns_of(open_parquet(file).schema_arrow, reading)
     except InputError as error:
         raise InputError(f"{url}: {error}") from error
     except (pa.ArrowException, ValueError) as error:
@@ -98,7 +111,7 @@ def read_picture(url: str, index: int, reading: Reading) -> bytes:
     """Read the picture of one row. Raises OSError or ValueError."""
     try:
         with open_read(url) as file:
-            parquet = _open(file)
+            parquet = open_parquet(file)
             columns = _columns_of(parquet.schema_arrow, reading)
             first = 0
             for group in range(parquet.num_row_groups):
@@ -113,10 +126,17 @@ def read_picture(url: str, index: int, reading: Reading) -> bytes:
     raise ValueError(f"has no picture in row {index}")
 
 
-def _open(file: Any) -> Any:
+def open_parquet(file: Any) -> Any:
+    """Open a Parquet file to read it page by page, with checksums. Raises pa.ArrowException."""
     return pq.ParquetFile(
         file, buffer_size=_PAGE_BYTES, pre_buffer=False, page_checksum_verification=True
     )
+
+
+def pictures_in(batch: Any, schema: Any, reading: Reading) -> list[bytes]:
+    """Return the pictures of rows with all columns; of null none. Raises InputError."""
+    pictures = _pictures(batch, _columns_of(schema, reading).picture)
+    return [(picture and picture[0]) or b"" for picture in pictures]
 
 
 _Picture = tuple[bytes | None, str | None]
@@ -173,22 +193,25 @@ def _sample(
         extension = kind_of(file[:BEGINNING_BYTES]) or named or None
         is_large = len(file) > MAX_IMAGE_BYTES
         problem = too_large(len(file)) if is_large else None
-        data = None if is_large else file
+        data = None if is_large and not columns.whole else file
         image = ImageFile(extension=extension, data=data, offset=None, size=len(file))
     uid, is_long = uid_of(*(row.get(name) for name in columns.uids))
     passed_over[PassedOver.LONG_UIDS] += is_long
     key = row.get(columns.key) if columns.key else None
+    files = as_files({name: row[name] for name in columns.whole}) if columns.whole else {}
     return Sample(
         key=str(index if key is None else key),
         index=index,
         uid=uid,
         image=image,
+        json=files.pop("json", None),
         problem=problem,
+        beside=files,
         reached=int((index + 1) * bytes_of_row),
     )
 
 
-def _columns_of(schema: Any, reading: Reading) -> _Columns:
+def _columns_of(schema: Any, reading: Reading, *, whole: bool = False) -> _Columns:
     """Choose the columns to read. Raises InputError."""
     picture = _picture_column(schema, reading.image)
     problem = None
@@ -202,7 +225,8 @@ def _columns_of(schema: Any, reading: Reading) -> _Columns:
         if not _can_name(kind):
             raise InputError(f"--key {reading.key}: is {kind}; name text or whole numbers")
     uids = [name for name in _UIDS if name in schema.names and _can_name(schema.field(name).type)]
-    return _Columns(picture, reading.key, uids, problem)
+    others = [name for name in schema.names if problem or name != picture.name]
+    return _Columns(picture, reading.key, uids, problem, others if whole else ())
 
 
 def _picture_column(schema: Any, wanted: str | None) -> Any:

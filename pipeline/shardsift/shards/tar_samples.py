@@ -4,9 +4,9 @@ Keys follow webdataset: up to the first dot after the last slash, extensions in 
 neighbouring files of one key make a sample. Unlike in webdataset, a shard that is truncated, or has
 data after its end, is an error and not a shorter shard.
 
-The tar is read front to back, once, and only images and `.json` files are loaded: memory is bounded
-by one sample and about 100 bytes for each key, whatever the size of other files. A tar may be
-compressed by gzip; its images then have no place in the file.
+The tar is read front to back, once, and only images and `.json` files are loaded, unless whole
+samples are asked for: memory is bounded by one sample and about 100 bytes for each key, whatever
+the size of other files. A tar may be compressed by gzip; its images then have no place in the file.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ _MAX_SPARSE_BYTES = 16 << 20
 _MAX_NAME_CHARACTERS = 4096
 """Linux has no longer paths; a gzip'd tar of a megabyte could promise a gigabyte of names."""
 
+MAX_FILE_BYTES = 1 << 30
+"""Largest file of a whole sample in bytes: a gzip'd tar of a megabyte can promise a gigabyte."""
+
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 
 
@@ -48,8 +51,11 @@ def read_tar(
     shard: str | None = None,
     passed_over: Counter[str] | None = None,
     key_by: KeyBy = "dot",
+    *,
+    whole: bool = False,
 ) -> Iterator[Sample]:
-    """Stream the samples of a tar in its order; count images without a row.
+    """Stream the samples of a tar in its order, `whole` ones with all files; count images without a
+    row.
 
     Raises:
         ShardError: if the tar can't be opened, isn't a tar, or is truncated or damaged. Samples
@@ -61,7 +67,7 @@ def read_tar(
     counts = Counter[str]() if passed_over is None else passed_over
     try:
         with open_stream(url) as file:
-            for sample in _group_by_key(_read_files(file, counts, key_by), counts):
+            for sample in _group_by_key(_read_files(file, counts, key_by, whole), counts, whole):
                 yield sample
                 samples += 1
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -103,34 +109,42 @@ class _File:
     data: bytes | None
 
 
-def _read_files(file: BufferedReader, passed_over: Counter[str], key_by: KeyBy) -> Iterator[_File]:
+def _read_files(
+    file: BufferedReader, passed_over: Counter[str], key_by: KeyBy, whole: bool
+) -> Iterator[_File]:
     for member in read_members(file, passed_over):
         if len(member.name) > _MAX_NAME_CHARACTERS:
             raise ValueError(f"a file's name of {len(member.name):,} characters")
         parts = key_and_extension(member.name, key_by)
         if parts is not None:
-            yield _load(member, *parts)
+            yield _load(member, *parts, whole)
 
 
-def _load(member: Member, key: str, extension: str) -> _File:
+def _load(member: Member, key: str, extension: str, whole: bool) -> _File:
     wanted = MAX_JSON_BYTES if extension == "json" else 0
     if _image_kind(extension) in SUPPORTED_EXTENSIONS:
         wanted = _MAX_SPARSE_BYTES if member.is_sparse else MAX_IMAGE_BYTES
-    data = member.read() if wanted and member.size <= wanted else None
+    if whole:
+        wanted = MAX_FILE_BYTES
+        if member.size > wanted:
+            raise ValueError(f"{member.name} has over {wanted >> 20:,} MiB")
+    data = member.read() if (wanted and member.size <= wanted) or whole else None
     return _File(key, extension, member.offset, member.size, data)
 
 
 @dataclass(slots=True)
 class _Group:
-    """Neighbouring files of one key; holds the bytes of one image at most."""
+    """Neighbouring files of one key; holds the bytes of one image at most, unless it is `whole`."""
 
     key: str
     index: int
+    whole: bool
     extensions: set[str] = field(default_factory=set[str])
     image: _File | None = None
     images: list[str] = field(default_factory=list[str])
     has_json: bool = False
     json: bytes | None = None
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def takes(self, file: _File) -> bool:
         """Return whether a file belongs to the sample: it has its key and a new extension."""
@@ -138,6 +152,8 @@ class _Group:
 
     def add(self, file: _File) -> None:
         self.extensions.add(file.extension)
+        if self.whole and file.data is not None:
+            self.files[file.extension] = file.data
         if file.extension == "json":
             self.has_json, self.json = True, file.data
         kind = _image_kind(file.extension)
@@ -167,6 +183,11 @@ class _Group:
             problem=_problem(file),
             reached=file.offset + file.size if file and file.offset is not None else 0,
             further=further,
+            beside={
+                name: data
+                for name, data in self.files.items()
+                if name != "json" and not (file and name == file.extension)
+            },
         )
 
 
@@ -181,7 +202,9 @@ def _problem(file: _File | None) -> ImageError | None:
     return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f".{file.extension} can't be decoded")
 
 
-def _group_by_key(files: Iterator[_File], passed_over: Counter[str]) -> Iterator[Sample]:
+def _group_by_key(
+    files: Iterator[_File], passed_over: Counter[str], whole: bool
+) -> Iterator[Sample]:
     group: _Group | None = None
     keys = _Keys()
     for file in files:
@@ -189,7 +212,7 @@ def _group_by_key(files: Iterator[_File], passed_over: Counter[str]) -> Iterator
             if group is not None:
                 keys.add(group)
                 yield group.sample(passed_over)
-            group = _Group(file.key, group.index + 1 if group else 0)
+            group = _Group(file.key, group.index + 1 if group else 0, whole)
         group.add(file)
     if group is not None:
         keys.add(group)

@@ -291,6 +291,34 @@ def committing(url: str, guard: Guard = no_guard) -> Generator[BinaryIO]:
             ask(filesystem, url, lambda: filesystem.put_file(str(waiting), path))
 
 
+class Summing(io.RawIOBase):
+    """Passes on written bytes, computes their SHA-256, and reports how many there are."""
+
+    def __init__(self, file: BinaryIO, report: Callable[[int], object] = int) -> None:
+        super().__init__()
+        self.sum = hashlib.sha256()
+        self._file = file
+        self._report = report
+        self._position = 0
+
+    def writable(self) -> bool:
+        """Return true."""
+        return True
+
+    def tell(self) -> int:
+        """Return the number of bytes that were written."""
+        return self._position
+
+    def write(self, data: Any, /) -> int:
+        """Write all of it."""
+        size = memoryview(data).nbytes
+        self._file.write(data)
+        self.sum.update(data)
+        self._position += size
+        self._report(self._position)
+        return size
+
+
 def commit_file(url: str, source: Path, guard: Guard = no_guard) -> None:
     """Commit the content of a local file, which may not fit the memory."""
     with _writing(url):

@@ -17,7 +17,7 @@ from shardsift.text import command
 from shardsift.threads import Track
 from shardsift.verification.findings import Findings, repair
 from shardsift.verification.keep_lists import verify_filtered
-from shardsift.verification.new_tars import verify_reshard
+from shardsift.verification.new_shards import verify_reshard
 from shardsift.verification.outputs import claim_output, verify, verify_compacted
 
 

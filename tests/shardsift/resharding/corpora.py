@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from shardsift.config.filter_settings import FilterConfig
 from shardsift.config.verb_settings import ReshardConfig
 from shardsift.filtering.query import curate
-from shardsift.resharding.new_tar import ReshardReport, write_shard
+from shardsift.resharding.new_shard import ReshardReport, write_shard
 from shardsift.resharding.packing import ReshardTask
 from shardsift.resharding.prepare import Reshard, prepare
 from shardsift.shards.tar_samples import key_and_extension

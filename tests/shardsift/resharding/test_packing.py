@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardsift.errors import OutputError
-from shardsift.resharding.packing import Packer, ReshardPlan, read_plan
+from shardsift.resharding.packing import SHARD_FORMATS, Packer, ReshardPlan, read_plan
 from shardsift.storage.files import commit
 
 Kept = Mapping[str, Sequence[tuple[str, int]]]
@@ -27,7 +27,7 @@ def pack(kept: Kept, max_samples: int | None = None, max_bytes: int | None = Non
         index_N = np.arange(0, 2 * len(samples), 2, dtype=np.int32)
         keys = pa.array([key for key, _ in samples], pa.string())
         packer.add(shard, index_N, keys, [size for _, size in samples])
-    return packer.plan("/in", "/out")
+    return packer.plan("/in", "/out", SHARD_FORMATS["tar"])
 
 
 def contents(plan: ReshardPlan, kept: Kept) -> list[list[tuple[str, str, int]]]:
@@ -96,7 +96,7 @@ def test_a_saved_plan_is_read_as_it_was(tmp_path: Path) -> None:
     url = str(tmp_path / "_plan.parquet")
     sha256 = hashlib.sha256(plan.encode()).hexdigest()
     commit(url, plan.encode())
-    assert list(read_plan(url, sha256, "/in", "/out")) == list(plan)
+    assert list(read_plan(url, sha256, "/in", "/out", SHARD_FORMATS["tar"])) == list(plan)
     commit(url, pack({"a.tar": [("a", 1)]}).encode())
     with pytest.raises(OutputError, match="it doesn't match the record"):
-        read_plan(url, sha256, "/in", "/out")
+        read_plan(url, sha256, "/in", "/out", SHARD_FORMATS["tar"])

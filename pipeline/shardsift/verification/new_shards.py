@@ -1,4 +1,4 @@
-"""Proof that new tars are those of their plan, byte for byte what their sources give."""
+"""Proof that new shards are those of their plan, and tars byte for byte what their sources give."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shardsift.errors import AnnotationError, OutputError, ShardError, UserError
 from shardsift.filtering.kept_folder import read_filtered
 from shardsift.outputs.output_folder import find_annotations
 from shardsift.outputs.run_folder import SUMMARY
-from shardsift.resharding.new_tar import ReshardInputs, ShardStats, samples_of
+from shardsift.resharding.new_shard import ReshardInputs, ShardStats, samples_of
 from shardsift.resharding.packing import ReshardPlan, ReshardTask, read_plan, stats_name
 from shardsift.resharding.reshard_folder import (
     META,
@@ -22,7 +22,7 @@ from shardsift.resharding.reshard_folder import (
     encode_sizes,
 )
 from shardsift.shards.tars import end_of_archive
-from shardsift.storage.files import followed, identify, join, open_stream, read_bytes
+from shardsift.storage.files import followed, identify, join, open_stream, read_bytes, sum_of
 from shardsift.threads import Track, no_track
 from shardsift.verification.findings import (
     Findings,
@@ -50,8 +50,8 @@ def verify_reshard(
     found = Findings()
     record = folder.read_record()
     sources_now = sources or followed(record.root, "--shards")
-    plan = read_plan(join(folder.url, PLAN), record.plan, sources_now, folder.url)
-    inputs = _find_inputs(record, found, in_place=sources is None)
+    plan = read_plan(join(folder.url, PLAN), record.plan, sources_now, folder.url, record.form)
+    inputs = _find_inputs(record, found, in_place=sources is None) if record.to == "tar" else None
 
     tars = walk(
         found,
@@ -59,7 +59,7 @@ def verify_reshard(
         lambda task: _check_tar(folder, task, inputs),
         _wrong,
         track,
-        "checking tars",
+        "checking shards",
         len(plan),
         _THREADS,
     )
@@ -67,14 +67,14 @@ def verify_reshard(
     compared = 0
     for stats, unchecked in tars:
         sound.append(stats)
-        compared += inputs is not None and not unchecked
+        compared += record.to == "parquet" or (inputs is not None and not unchecked)
         found.unchecked += unchecked
     found.problems += _check_records(folder, plan, sound)
     found.problems += _check_strangers(folder, plan)
     found.counts = {
-        "tars planned": len(plan),
+        "shards planned": len(plan),
         "complete, by their counts": len(sound),
-        "compared with their sources": compared,
+        "compared with their sources" if record.to == "tar" else "by their SHA-256": compared,
         "samples": sum(stats.count for stats in sound),
     }
     return found
@@ -87,12 +87,13 @@ def _find_inputs(record: ReshardRecord, found: Findings, *, in_place: bool) -> R
         if filtered.digest != record.keep_list:
             raise OutputError(f"{record.keep}: the keep-list has changed")
     except (UserError, AnnotationError) as error:
-        found.unchecked.append(f"tars were not compared with their sources: {error}")
+        found.unchecked.append(f"shards were not compared with their sources: {error}")
         return None
     return ReshardInputs(
         filtered=filtered,
         annotations=scores.annotations,
         columns=record.columns,
+        reading=scores.reading,
         in_place=in_place
         and scores.record is not None
         and scores.record.root == record.root
@@ -105,6 +106,8 @@ def _check_tar(
 ) -> tuple[ShardStats, list[str]]:
     """Return a tar's counts, and why it wasn't compared with its sources. Raises Unsound."""
     stats = _check_counts(folder, task)
+    if stats.sha256 and sum_of(task.url) != stats.sha256:
+        raise Unsound("has another SHA-256 than when it was written")
     try:
         if inputs:
             position = 0
@@ -165,7 +168,7 @@ def _check_records(
     if len(sound) == len(plan) and told != (
         *(len(plan), plan.samples, sum(stats.bytes for stats in sound)),
     ):
-        yield _rewritten(SUMMARY, "disagrees with the tars")
+        yield _rewritten(SUMMARY, "disagrees with the shards")
 
 
 def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Problem]:
@@ -173,9 +176,9 @@ def _check_strangers(folder: ReshardFolder, plan: ReshardPlan) -> Iterator[Probl
     for task in plan:
         known |= {task.shard, stats_name(task.shard)}
     tars = [task.shard for task in plan]
-    yield from failures(folder, tars, "records a failed tar", _AGAIN)
+    yield from failures(folder, tars, "records a failed shard", _AGAIN)
     yield from leftovers(folder)
-    yield from strangers(folder.files - known - folder.failed, "belongs to no tar of the plan")
+    yield from strangers(folder.files - known - folder.failed, "belongs to no shard of the plan")
 
 
 def _rewritten(name: str, trouble: str) -> Problem:
