@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ask,
         compact,
         compare,
+        export,
         filter,  # noqa: A004
         report,
         reshard,
@@ -82,6 +83,7 @@ __all__ = [
     "compact",
     "compare",
     "explain",
+    "export",
     "filter",
     "keep",
     "report",
@@ -102,7 +104,10 @@ _HOMES = {
     "explain": "shardsift.reporting.explanation",
     "keep": "shardsift.filtering.keep_list",
     **dict.fromkeys(
-        ("ask", "compact", "compare", "filter", "report", "reshard", "score", "stats", "verify"),
+        (
+            *("ask", "compact", "compare", "export", "filter", "report", "reshard", "score"),
+            *("stats", "verify"),
+        ),
         "shardsift.verbs",
     ),
 }

@@ -23,6 +23,7 @@ from shardsift.config.verb_settings import (
     AskConfig,
     CompactConfig,
     CompareConfig,
+    ExportConfig,
     ReportConfig,
     ReshardConfig,
     StatsConfig,
@@ -32,6 +33,7 @@ from shardsift.engine.environment import prepare_ray
 from shardsift.redaction import clean
 
 if TYPE_CHECKING:  # Ray and DuckDB take a second to load
+    from shardsift.exporting.into import Exported
     from shardsift.filtering.query import FilterResult
     from shardsift.outputs.compaction import Compaction
     from shardsift.outputs.totals import Stats
@@ -258,6 +260,27 @@ def compact(annotations: Location, **settings: Any) -> Compaction:
         )
 
     return _run(CompactConfig, run, {"annotations": annotations}, settings)
+
+
+@_documented(ExportConfig)
+def export(annotations: Location, **settings: Any) -> Exported:
+    """Write scores as columns of Parquet files, or as a table, as `shardsift export` does.
+
+    The result has the numbers of `rows`, and of those that `matched` an annotation.
+
+    Examples:
+        >>> shardsift.export("scores", into="corpus/*.parquet", output="with-scores").matched
+
+    Raises:
+        UserError: if a setting, the files or the output can't be used.
+        AnnotationError: if an annotation file is damaged.
+    """
+    from shardsift.exporting.export import export as write
+
+    def run(config: ExportConfig, display: Display) -> Exported:
+        return write(config, display.track)
+
+    return _run(ExportConfig, run, {"annotations": annotations}, settings)
 
 
 def _run(

@@ -15,6 +15,7 @@ from shardsift.config.verb_settings import (
     DoctorConfig,
     EvaluateConfig,
     ExplainConfig,
+    ExportConfig,
     ReportConfig,
     ReshardConfig,
     StatsConfig,
@@ -70,6 +71,10 @@ VERBS = {
     "compact": Verb(
         CompactConfig,
         "Merge many small annotation files into few large ones, which are read in the same way.",
+    ),
+    "export": Verb(
+        ExportConfig,
+        "Write scores where metadata is kept: columns of Parquet files, CSV, JSON lines or Lance.",
     ),
     "explain": Verb(ExplainConfig, "Print the scores of single images, and draw heat maps."),
     "evaluate": Verb(

@@ -138,6 +138,48 @@ class BesideConfig(Config):
     )
 
 
+class ExportConfig(BesideConfig):
+    """Settings of `export`."""
+
+    annotations: Annotated[str, Given.BY_PLACE] = Field(description=_ANNOTATIONS)
+    into: str | None = Field(
+        default=None,
+        description="Parquet files to add columns to, such as those of img2dataset: a file, a "
+        "folder or a glob. Copies are written, a file for each",
+    )
+    to: Literal["csv", "jsonl", "lance"] | None = Field(
+        default=None, description="kind of a table of all rows: `csv`, `jsonl` or `lance`"
+    )
+    output: str = Field(
+        description="folder or URL for the copies of `into`; the file of a table, or the folder of "
+        "a Lance data set"
+    )
+    columns: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=(),
+        description="columns of annotations to write, comma-separated; by default, all for a "
+        "table, and for `into` `quality`, `q_sim`, `q_mag`, those of further measures, and `error`",
+    )
+    prefix: str = Field(default="", description="beginning of the new columns' names, for `into`")
+    on: str | None = Field(
+        default=None,
+        description="the key of `into`, as in `filter`; by default, rows are matched by their "
+        "place if the files are those that were scored, else by the first key that they have",
+    )
+    allow_missing: bool = Field(
+        default=False,
+        description="continue although annotation files are missing, or the run hasn't finished",
+    )
+    overwrite: bool = Field(default=False, description="replace the output of an earlier `export`")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.into is None) == (self.to is None):
+            raise ValueError("give one of --into and --to")
+        if self.to and (self.prefix or self.on):
+            raise ValueError("--prefix and --on are for --into")
+        return self
+
+
 class StatsConfig(BesideConfig, TableConfig):
     """Settings of `stats`."""
 

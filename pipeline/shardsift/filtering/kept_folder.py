@@ -41,6 +41,7 @@ from shardsift.outputs.sealed_table import (
 from shardsift.redaction import reason
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import (
+    Summing,
     absolute,
     committing,
     is_annotation,
@@ -81,12 +82,10 @@ class UidWriter:
         """Write the file to `url`; return the number of its uids, and its SHA-256."""
         self._database.run("CREATE TABLE once AS SELECT DISTINCT high, low FROM uids")
         ((written,),) = self._database.run("SELECT count(*) FROM once")
-        sha256 = hashlib.sha256()
         with committing(url, guard) as file:
-            for part in self._parts(written):
-                file.write(part)
-                sha256.update(part)
-        return written, sha256.hexdigest()
+            summing = Summing(file)
+            summing.writelines(self._parts(written))
+        return written, summing.sha256
 
     def _parts(self, written: int) -> Iterator[bytes]:
         header = {"descr": DTYPE.descr, "fortran_order": False, "shape": (written,)}
@@ -102,9 +101,8 @@ class PathWriter:
     """Writes the paths of pictures into two lists."""
 
     def __init__(self, kept: BinaryIO, dropped: BinaryIO, end: bytes) -> None:
-        self._files = {KEPT: kept, DROPPED: dropped}
+        self._files = {KEPT: Summing(kept), DROPPED: Summing(dropped)}
         self._end = end
-        self._sums = {name: hashlib.sha256() for name in self._files}
         self._counts = dict.fromkeys(self._files, 0)
 
     def add(self, name: str, paths: Sequence[str]) -> None:
@@ -114,13 +112,12 @@ class PathWriter:
             odd = next(path for path in paths if "\n" in path)
             raise InputError(f"{odd!r}: a path with a line break; pass --null")
         self._files[name].write(data)
-        self._sums[name].update(data)
         self._counts[name] += len(paths)
 
     @property
     def counts(self) -> PathCounts:
         """Counts of both lists."""
-        sums = {name: own.hexdigest() for name, own in self._sums.items()}
+        sums = {name: file.sha256 for name, file in self._files.items()}
         return PathCounts(kept=self._counts[KEPT], dropped=self._counts[DROPPED], sha256=sums)
 
 

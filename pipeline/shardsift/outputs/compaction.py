@@ -200,4 +200,4 @@ def _write_file(
         own = [{k: v for k, v in each.items() if k not in alike} for each in footers]
         metadata = {key: whole[key] for key in alike} | {"shards": json.dumps(own)}
         writer.add_key_value_metadata({METADATA_PREFIX + k: v for k, v in metadata.items()})
-    return written.sum.hexdigest()
+    return written.sha256

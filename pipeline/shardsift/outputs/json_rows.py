@@ -26,13 +26,20 @@ def as_json(column: Any) -> Any:
 
     Not every reader of JSON knows integers of 64 bits.
     """
-    kind = column.type
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.array([value and f'"{value.hex()}"' for value in column.to_pylist()], pa.string())
-    if pa.types.is_uint64(kind):
-        hashes = column.to_pylist()
-        return pa.array([None if h is None else f'"{h:016x}"' for h in hashes], pa.string())
-    if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
+    column = hexadecimal(column)
+    if pa.types.is_string(column.type):
         texts = column.to_pylist()
         return pa.array([None if t is None else json.dumps(t) for t in texts], pa.string())
     return column.cast(pa.string())
+
+
+def hexadecimal(column: Any) -> Any:
+    """Return hashes in hexadecimal digits, dictionaries as plain text, and others as they are."""
+    kind = column.type
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.array([value and value.hex() for value in column.to_pylist()], pa.string())
+    if pa.types.is_uint64(kind):
+        return pa.array(
+            [None if h is None else f"{h:016x}" for h in column.to_pylist()], pa.string()
+        )
+    return column.cast(pa.string()) if pa.types.is_dictionary(kind) else column

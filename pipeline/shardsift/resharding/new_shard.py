@@ -226,7 +226,7 @@ def _write_parquet(
             samples = write_like(written, parquet.schema_arrow, parquet.metadata, batches)
     except pa.ArrowException as error:
         raise ShardError(first.shard, f"not readable Parquet: {reason(error)}") from error
-    size, sha256 = written.tell(), written.sum.hexdigest()
+    size, sha256 = written.tell(), written.sha256
     return ReshardReport(shard=task.shard, samples=samples, bytes=size, sha256=sha256)
 
 

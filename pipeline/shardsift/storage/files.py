@@ -296,10 +296,15 @@ class Summing(io.RawIOBase):
 
     def __init__(self, file: BinaryIO, report: Callable[[int], object] = int) -> None:
         super().__init__()
-        self.sum = hashlib.sha256()
+        self._sum = hashlib.sha256()
         self._file = file
         self._report = report
         self._position = 0
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that was written, in hexadecimal digits."""
+        return self._sum.hexdigest()
 
     def writable(self) -> bool:
         """Return true."""
@@ -313,7 +318,7 @@ class Summing(io.RawIOBase):
         """Write all of it."""
         size = memoryview(data).nbytes
         self._file.write(data)
-        self.sum.update(data)
+        self._sum.update(data)
         self._position += size
         self._report(self._position)
         return size

@@ -31,12 +31,11 @@ def run(config: FilterConfig, console: PlainConsole) -> int:
             results.print(line, soft_wrap=True)
     if config.output is None or config.dry_run:
         return DONE
-    folder = outcome.annotations.folder
     if "paths" in config.emit:
         lists = f"--files-from={config.output}/{KEPT}"
         words = ["rsync", "-a", *(["--from0"] if config.null else []), lists]
         console.say(f"copy them: {join([*words, outcome.annotations.root, 'FOLDER'])}")
-    elif "keep-list" in config.emit and folder.reading.kind == "tar":
+    elif "keep-list" in config.emit:
         into = beside(config.output, "shards")
         console.suggest("reshard", "--keep", config.output, "--output", into)
     return DONE
