@@ -35,7 +35,7 @@ OWNERS = {
 }
 """Files that may import a dependency; all others go through them."""
 
-OPENINGS = ("Of", "What", "Who", "Whose", "Whatever", "Whether", "It", "Let", "Tell", "Say")
+OPENINGS = ("Of", "What", "Who", "Whose", "Whatever", "Whether", "How", "It", "Let", "Tell", "Say")
 """First words that leave the subject of a docstring open."""
 
 

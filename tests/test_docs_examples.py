@@ -25,11 +25,12 @@ from tests.documentation import BLOCKS, PAGES, blocks_of
 from tests.fakes import FakeScorer
 from tests.generated import row, write_annotations
 from tests.outputs import write_run
-from tests.samples import picture, write_shards
+from tests.samples import as_parquet, picture, write_shards
 from tests.shardsift.resharding.corpora import plain_corpus
 
 README = "README.md"
 COLUMNS = "docs/how-to/columns.md"
+EXPORT = "docs/how-to/export.md"
 FILES = "docs/reference/files.md"
 LOADERS = "docs/how-to/loaders.md"
 PYTHON = "docs/how-to/python.md"
@@ -57,7 +58,7 @@ def keep_half(annotations: str = "corpus-scores") -> None:
 
 def test_no_page_has_examples_that_are_not_run() -> None:
     pages = {block.page for block in BLOCKS if block.language in ("python", "sql")}
-    assert pages == {README, COLUMNS, FILES, LOADERS, PYTHON, QUERY, RESHARD}
+    assert pages == {README, COLUMNS, EXPORT, FILES, LOADERS, PYTHON, QUERY, RESHARD}
 
 
 def test_pictures_and_shards_are_scored_from_python() -> None:
@@ -113,6 +114,16 @@ def test_the_digest_is_that_of_the_files() -> None:
     write_run(write_shards(Path("corpus"), 1, 3), Path("corpus-scores"), FakeScorer())
     (recipe,) = blocks_of(FILES, "python")
     run(recipe)
+
+
+def test_scores_in_the_corpus_are_columns_for_hugging_face() -> None:
+    as_parquet(write_shards(Path("tars"), 2, 3), Path("data"))
+    write_run(Path("data"), Path("row-scores"), FakeScorer())
+    assert main(["export", "row-scores", "--into", "data", "--output", "data-with-scores"]) == 0
+    (block,) = blocks_of(EXPORT, "python")
+    names = run(block)
+    expected = [value for value in names["rows"]["quality"] if value > 0.3]
+    assert names["good"]["quality"] == expected
 
 
 def test_the_queries_for_duckdb_run() -> None:

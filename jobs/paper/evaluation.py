@@ -22,6 +22,7 @@ from shardsift.evaluation.statistics import Agreement, Values, measure_agreement
 from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import RgbImage
+from shardsift.shards.plan import plan_shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class _Ratings:
 
 
 def evaluate(
-    urls: Sequence[str],
+    shards: Sequence[str],
     config: ExperimentConfig,
     baselines: Mapping[str, Baseline],
     course: Course | None = None,
@@ -105,8 +106,8 @@ def evaluate(
     ]
     ratings = _Ratings()
     cues: list[list[ImageCues]] = [[] for _ in engines]
-    shards = RatedShards(
-        urls=urls,
+    rated_shards = RatedShards(
+        tasks=list(plan_shards(shards)),
         mos_field=config.mos_field,
         decode=lambda data: _decode(data, config),
         protocol=config.protocol,
@@ -114,7 +115,7 @@ def evaluate(
         limit=config.limit,
         baselines=baselines,
     )
-    for rated in shards.images(ratings.skipped):
+    for rated in rated_shards.images(ratings.skipped):
         ratings.add(rated, config.group_field)
         for own, engine in zip(cues, engines, strict=True):
             own.append(engine.score(rated.image))

@@ -19,7 +19,6 @@ from shardsift.drawing import new_figure
 from shardsift.evaluation.agreement import LAPLACIAN, laplacian_variance
 from shardsift.evaluation.opinions import Baseline
 from shardsift.progress import Course
-from shardsift.storage.finding import expand
 from shardsift.storage.lease import held
 from shardsift.text import count
 
@@ -29,14 +28,13 @@ BRISQUE = "BRISQUE"
 def run(config: ExperimentConfig, console: PlainConsole) -> None:
     """Evaluate, write all results below the output, and print the tables. Raises UserError."""
     new_figure(1, 1)  # matplotlib missing is to be known now and not after the scoring
-    urls = list(expand(config.shards))
     baselines: dict[str, Baseline] = {LAPLACIAN: laplacian_variance}
     if config.brisque:
         baselines[BRISQUE] = Brisque()
     with held(str(config.output)) as lease:
         course = Course("scoring", noun="images")
         with console.show_progress(course.snapshot):
-            experiment = evaluate(urls, config, baselines, course)
+            experiment = evaluate(config.shards, config, baselines, course)
         lease.guard()
         _write(experiment, config.output)
     results = PlainConsole()

@@ -1,4 +1,4 @@
-"""How shards become samples: light, because settings are made of it."""
+"""Kinds of shards, and what makes samples of them; light, because settings are made of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KeyBy = Literal["dot", "stem"]
 
 
 class Reading(Document):
-    """How shards of a run become samples.
+    """The kind of a run's shards, and what makes samples of them.
 
     Attributes:
         kind: `tar`, `parquet`, or `pictures` for a folder of them.

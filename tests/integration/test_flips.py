@@ -18,8 +18,9 @@ from shardsift.cli.verbs.verify import run
 from shardsift.config.verb_settings import VerifyConfig
 from shardsift.errors import AnnotationError, UserError
 from shardsift.outputs.compaction import compact
+from tests.samples import as_parquet, as_pictures, write_shards
 from tests.shardsift.annotations.asked import TEXT, ask_here, score_pictures
-from tests.shardsift.resharding.corpora import make_corpus, sample
+from tests.shardsift.resharding.corpora import Corpus, make_corpus, sample, score
 
 FLIPS = int(os.environ.get("SHARDSIFT_TEST_FLIPS", "10"))
 """Flips in each kind of file, at the same random places every time."""
@@ -35,6 +36,11 @@ KINDS = {
         *("00000000.tar", "00000000_stats.json", "_plan.parquet", "_reshard.json"),
         *("sizes.json", "meta.json", "_summary.json"),
     ],
+    "rows/scores": ["00000.parquet", "_run.json"],
+    "rows/out": ["data/00000000.parquet", "00000000_stats.json", "_plan.parquet"],
+    "pictures/scores": ["00000/00000.parquet", "_run.json"],
+    "pictures/kept": ["kept.txt", "_summary.json"],
+    "pictures/out": ["00000000.tar", "00000000_stats.json"],
     "asking/out": ["_embeddings/maclip/0.npy", "0.parquet"],
     "answers": ["0.parquet", "_run.json", "_manifest.arrow", "_summary.json"],
 }
@@ -43,8 +49,8 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of `score`, `compact`, `filter` and `reshard` for two shards and a broken one, and
-    what `ask` makes of a run with embeddings."""
+    """Outputs of `score`, `compact`, `filter` and `reshard` for two shards and a broken one, for
+    Parquet files and a folder of pictures, and what `ask` makes of a run with embeddings."""
     folder = tmp_path_factory.mktemp("written")
     shards = [[f for n in range(3) for f in sample(f"{s}{n}", 1 + 3 * s + n)] for s in range(2)]
     (folder / "in").mkdir()
@@ -53,6 +59,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     corpus.reshard(samples_per_shard=3)
     compact(str(corpus.scores), str(folder / "few"))
     ask_here(score_pictures(folder / "asking"), folder / "answers", TEXT)
+    tars = write_shards(folder / "plain", 2, 3)
+    as_parquet(tars, folder / "rows" / "in")
+    score(Corpus(folder / "rows"), keep_top=0.7).reshard(to="parquet")
+    as_pictures(tars, folder / "pictures" / "in")
+    score(Corpus(folder / "pictures"), keep_top=0.7, emit="keep-list,paths").reshard()
     return folder
 
 

@@ -45,7 +45,7 @@ class RayConfig(Config):
 
 
 class ReadingConfig(Config):
-    """How shards become samples."""
+    """Settings that decide which samples a shard has."""
 
     image: str | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from pydantic import ByteSize, Field, model_validator
 from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore, Share, TableConfig
 from shardsift.config.measure_settings import AttributesConfig, PromptPairs, attribute_columns
 from shardsift.config.mistakes import did_you_mean
-from shardsift.config.run_settings import RayConfig
+from shardsift.config.run_settings import RayConfig, ReadingConfig
 from shardsift.config.score_settings import ModelConfig
 
 SAMPLES_PER_SHARD = 10_000
@@ -342,7 +342,7 @@ class DemoConfig(Config):
 class OpinionsConfig(ModelConfig, AttributesConfig):
     """Settings of whatever compares scores with human opinion."""
 
-    mos_field: str = Field(default="mos", description="name of the rating in the samples' `.json`")
+    mos_field: str = Field(default="mos", description="name of the rating: a field or a column")
     by: str | None = Field(
         default=None,
         description="the attribute to compare with ratings, such as `attr_sharpness`; by "
@@ -371,11 +371,13 @@ class OpinionsConfig(ModelConfig, AttributesConfig):
         return {name: asked[name] for name, column in columns if self.by in (None, column)}
 
 
-class EvaluateConfig(OpinionsConfig, TableConfig):
+class EvaluateConfig(OpinionsConfig, ReadingConfig, TableConfig):
     """Settings of `evaluate`."""
 
     shards: Annotated[tuple[str, ...], Given.BY_PLACE] = Field(
-        min_length=1, description="tars whose samples have a rating in their `.json`"
+        min_length=1,
+        description="shards whose samples have a rating: in the `.json` of tars, in a column of "
+        "Parquet files, or in `metadata.csv` or `metadata.jsonl` of a folder of pictures",
     )
     output: Path = Field(
         description="folder for `evaluation.html`, `evaluation.json`, `table.md` and "

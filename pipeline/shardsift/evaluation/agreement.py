@@ -17,7 +17,7 @@ from shardsift.images.decode import decode_rgb
 from shardsift.progress import Course
 from shardsift.records import ImageScore, RgbImage
 from shardsift.scoring.scorer import Scorer
-from shardsift.storage.finding import expand
+from shardsift.shards.plan import plan_shards
 
 OURS = "MA-CLIP"
 SIMILARITY = "q_sim (CLIP-IQA)"
@@ -55,7 +55,7 @@ def evaluate(config: EvaluateConfig, course: Course | None = None) -> Evaluation
     compared = config.compared()
     scorer = Scorer(config.scoring(), attributes=compared, device=config.device)
     shards = RatedShards(
-        urls=list(expand(config.shards)),
+        tasks=list(plan_shards(config.shards, config.reading())),
         mos_field=config.mos_field,
         decode=lambda data: decode_rgb(data, config.max_pixels),
         limit=config.limit,

@@ -11,11 +11,10 @@ from typing import Any
 
 from shardsift.config import did_you_mean
 from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
-from shardsift.records import RgbImage, Sample
+from shardsift.records import RgbImage, Sample, ShardTask
 from shardsift.redaction import reason
+from shardsift.shards.readers import identify_shard, read_samples
 from shardsift.shards.samples import parse_fields
-from shardsift.shards.tar_samples import read_tar
-from shardsift.storage.files import identify
 from shardsift.threads import map_ordered
 
 Baseline = Callable[[RgbImage], float]
@@ -47,7 +46,7 @@ class RatedShards:
     """Shards whose samples carry opinions, and how they are read.
 
     Attributes:
-        mos_field: field of the opinion in a sample's `.json`.
+        mos_field: field of the opinion in a sample's `.json`, or column of a table.
         decode: turns an image file's bytes into RGB. Raises ImageError.
         protocol: samples of another protocol are left out.
         further: other fields that some sample of each shard has to have.
@@ -55,7 +54,7 @@ class RatedShards:
         baselines: are computed while images are decoded.
     """
 
-    urls: Sequence[str]
+    tasks: Sequence[ShardTask]
     mos_field: str
     decode: Callable[[bytes], RgbImage]
     protocol: str = "native"
@@ -81,26 +80,27 @@ class RatedShards:
 
     def _samples(self) -> Iterator[tuple[Sample, Mapping[str, Any], float]]:
         """Yield samples, the fields of their `.json`, and the share of all shards before them."""
-        for number, url in enumerate(self.urls):
-            seen = set[str]()
+        for number, task in enumerate(self.tasks):
+            seen, samples = set[str](), 0
+            is_tar = task.reading.kind == "tar"
             try:
-                size = identify(url, url).size
-                for sample in read_tar(url):
+                size = identify_shard(task).size
+                for sample in read_samples(task, size=size, whole=not is_tar):
                     fields = parse_fields(sample.json)
                     seen.update(fields)
-                    image = sample.image
-                    end = (image.offset or 0) + image.size if image else 0
-                    reached = (number + min(end / max(size, 1), 1.0)) / len(self.urls)
+                    samples += 1
+                    reached = (number + min(sample.reached / max(size, 1), 1.0)) / len(self.tasks)
                     yield sample, fields, reached
             except ShardError as error:
                 raise InputError(str(error)) from error
             except OSError as error:
-                raise InputError(f"{url}: can't be read: {reason(error)}") from error
+                raise InputError(f"{task.url}: can't be read: {reason(error)}") from error
             for name in (self.mos_field, *self.further):
-                if name not in seen:
+                if name not in seen and samples:
                     hint = did_you_mean(name, seen, f"there are {', '.join(sorted(seen))}")
                     there = hint if seen else "there is none"
-                    raise InputError(f"{url}: no sample's .json has {name!r}; {there}")
+                    where = "sample's .json" if is_tar else "row or file beside a picture"
+                    raise InputError(f"{task.url}: no {where} has {name!r}; {there}")
 
     def _rate(self, sample: Sample, fields: Mapping[str, Any], reached: float) -> RatedImage | str:
         """Decode an image; return the reason in its place if it doesn't count."""

@@ -88,7 +88,9 @@ def export_into(
     for target in targets:
         with opened(target.url) as parquet:
             _check_names(target, parquet.schema_arrow.names, added.schema.names)
-    folder = _Folder(output, {target.name for target in targets}, overwrite=config.overwrite)
+    mark = {"annotations": absolute(annotations.found.url), "columns": added.schema.names}
+    names = {target.name for target in targets}
+    folder = _Folder(output, names, json.dumps(mark), overwrite=config.overwrite)
     shards = None if config.on else own_shards(targets, annotations.found)
     with folder.writing(), ExitStack() as stack:
 
@@ -154,11 +156,8 @@ def _write(folder: _Folder, added: Added, target: Target, aligned: Aligned) -> N
     try:
         with opened(target.url) as parquet:
             old = parquet.schema_arrow
-            told = {"annotations": absolute(added.annotations.found.url), "columns": new.names}
-            metadata = {
-                **_with_features(old.metadata or {}, new),
-                (METADATA_PREFIX + MARK).encode(): json.dumps(told).encode(),
-            }
+            mark = {f"{METADATA_PREFIX}{MARK}".encode(): folder.mark.encode()}
+            metadata = {**_with_features(old.metadata or {}, new), **mark}
             schema = pa.schema([*old, *new]).with_metadata(metadata)
             with committing(join(folder.url, target.name), folder.guard) as file:
                 folder.written.add(target.name)
@@ -193,16 +192,21 @@ def _check_names(target: Target, there: Sequence[str], added: Sequence[str]) -> 
 class _Folder(RunFolder):
     """Writes the copies of an export; if that fails, none of them stays."""
 
-    def __init__(self, url: str, names: Set[str], *, overwrite: bool) -> None:
-        """Claim these files, and change nothing. Raises OutputError if they may not be replaced."""
+    def __init__(self, url: str, names: Set[str], mark: str, *, overwrite: bool) -> None:
+        """Claim these files, and change nothing; files of the same export are written again.
+
+        Raises OutputError if they may not be replaced.
+        """
         super().__init__(url)
+        self.mark: str = mark
         self.written: set[str] = set()
         there = names & self.files
-        self.check_own("export", there, lambda name: MARK in read_metadata(join(url, name)))
-        if there and not overwrite:
+        marks = {name: read_metadata(join(url, name)).get(MARK) for name in there}
+        self.check_own("export", there, lambda name: marks[name] is not None)
+        if not overwrite and any(each != mark for each in marks.values()):
             raise OutputError(
-                f"{url}: holds an earlier export; choose another --output, or --overwrite to "
-                "replace it"
+                f"{url}: holds another export; choose another --output, or --overwrite to replace "
+                "it"
             )
 
     @contextmanager

@@ -78,7 +78,7 @@ class Plan(Protocol):
 
     @property
     def reading(self) -> Reading:
-        """How shards become samples."""
+        """The kind of shards, and what makes samples of them."""
         ...
 
     def __iter__(self) -> Iterator[ShardTask]: ...
@@ -107,7 +107,7 @@ class OutputFolder(RunFolder):
 
     @property
     def reading(self) -> Reading:
-        """How its shards were read."""
+        """The kind of its shards, and what made samples of them."""
         return self.record.reading if self.record else TARS
 
     def shard_of(self, name: str) -> str:

@@ -152,7 +152,7 @@ class RunData:
 
     @property
     def reading(self) -> Reading:
-        """How its shards were read."""
+        """The kind of its shards, and their columns."""
         return self.record.reading if self.record else TARS
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -105,13 +105,15 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         check_output(config.output, {*plan.folders, plan.root}, plan)
         folder = OutputFolder(config.output)
     may_have_moved = "changed" in config.rescore
-    if plan.reading.kind == "pictures":  # people add to folders that are scored already
-        config = config.model_copy(update={"rescore": {*config.rescore, "changed"}})
+    # People add to folders of pictures that are scored already.
+    rescore = {*config.rescore, *(["changed"] if plan.reading.kind == "pictures" else [])}
     config = _with_dtype(config)
     weights = sum_of_files(config.scoring())
     measures = [Hashes(config.hashes)] if config.hashes else []
     model = None
-    fingerprint = _fingerprint_if_done(config, measures, folder, plan, weights)
+    fingerprint = None
+    if not rescore:
+        fingerprint = _fingerprint_if_done(config, measures, folder, plan, weights)
     if fingerprint is None:
         with display.busy("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
@@ -121,9 +123,9 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     folder.claim(contents, overwrite=config.overwrite)
     plan = folder.placed(plan, may_have_moved=may_have_moved)
     committed = frozenset(folder.committed)
-    if config.rescore:
+    if rescore:
         with display.busy("looking for shards to score again"):
-            folder.reopen(plan, partial(_is_wanted_again, config, folder.has_moved(plan)))
+            folder.reopen(plan, partial(_is_wanted_again, rescore, folder.has_moved(plan)))
     return Run(
         config=config,
         plan=plan,
@@ -171,7 +173,7 @@ def _fingerprint_if_done(
     The recorded settings match, and so does the hash of local weight files.
     """
     record = folder.record
-    if record is None or config.overwrite or config.rescore:
+    if record is None or config.overwrite:
         return None
     contents = _contents(config, record.fingerprint, measures)
     if (record.contents, record.weights, record.version) != (contents, weights, __version__):
@@ -180,10 +182,10 @@ def _fingerprint_if_done(
     return record.fingerprint if is_done else None
 
 
-def _is_wanted_again(config: RunConfig, has_moved: bool, task: ShardTask, footer: Footer) -> bool:
-    if "errors" in config.rescore and footer.report.errors:
+def _is_wanted_again(rescore: Set[str], has_moved: bool, task: ShardTask, footer: Footer) -> bool:
+    if "errors" in rescore and footer.report.errors:
         return True
-    return "changed" in config.rescore and has_changed(
+    return "changed" in rescore and has_changed(
         identify_shard(task), footer.shard, has_moved=has_moved
     )
 

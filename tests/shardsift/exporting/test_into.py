@@ -195,9 +195,12 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"holds x\.parquet, which no `export` has recorded"):
         into(scores, files, tmp_path / "out", overwrite=True)
     into(scores, files, tmp_path / "new")
-    with pytest.raises(OutputError, match="holds an earlier export; choose another"):
-        into(scores, files, tmp_path / "new")
-    into(scores, files, tmp_path / "new", overwrite=True)
+    first = (tmp_path / "new" / "x.parquet").read_bytes()
+    into(scores, files, tmp_path / "new")  # as after a kill
+    assert (tmp_path / "new" / "x.parquet").read_bytes() == first
+    with pytest.raises(OutputError, match="holds another export; choose another"):
+        into(scores, files, tmp_path / "new", columns="quality")
+    into(scores, files, tmp_path / "new", columns="quality", overwrite=True)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.parquet"]
 
 
