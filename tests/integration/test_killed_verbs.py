@@ -52,7 +52,7 @@ OTHER_KINDS = {"score-rows", "score-pictures", "reshard-rows", "reshard-pictures
 """Verbs on Parquet files and folders: the code is the same, so a quarter of the kills will do."""
 
 TIMED = (
-    *(b"duration", b'"seconds"', b'"images_per_second"'),
+    *(b"duration", b'"seconds"', b'"images_per_second"', b'"busy"', b'"waiting"'),
     *(b'"manifest"', f'"{DIGEST}"'.encode()),
 )
 """In lines of JSON that differ from run to run."""

@@ -71,7 +71,10 @@ def find_targets(pattern: str) -> tuple[str, Sequence[Target]]:
     files, _ = find_files(pattern)
     places = [absolute(file) for file in files]
     if not all(map(is_parquet, places)):
-        raise InputError(f"{pattern}: columns are only added to Parquet files")
+        raise InputError(
+            f"{pattern}: columns are only added to Parquet files; write a table, --to csv, and "
+            "join it with yours"
+        )
     root = places[0].rpartition("/")[0]
     while not all(place.startswith(f"{root}/") for place in places):
         root = root.rpartition("/")[0]

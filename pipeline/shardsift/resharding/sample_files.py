@@ -64,9 +64,9 @@ def _filled(content: bytes) -> bytes:
 
 def packed_chunks(sample: Sample, key: str, fields: str, columns: Collection[str]) -> SampleChunks:
     """Return a whole sample as files with a new key, and the fields of these columns."""
-    image = sample.image
-    picture = {image.extension or "bin": image.data or b""} if image else {}
-    files = {**picture, **sample.beside}
+    files = dict(sample.beside)
+    if sample.image and sample.image.data is not None:
+        files = {sample.image.extension or "bin": sample.image.data, **files}
     json, is_left = sample.json, False
     if columns:
         told = f"{{{fields}}}".encode() if json is None else _merged(json, fields, columns)

@@ -45,14 +45,22 @@ def as_files(row: Mapping[str, Any]) -> dict[str, bytes]:
             continue
         for place, each in enumerate(values):
             data, path = _file(each)
-            named = path.rpartition(".")[2] if "." in path else "bin"
-            parts = [name.lower(), *([str(place)] if isinstance(value, list) else [])]
-            parts.append(kind_of(data[:BEGINNING_BYTES]) or named.lower())
-            files[".".join(_NO_EXTENSION.sub("_", part) for part in parts)] = data
+            kind = kind_of(data[:BEGINNING_BYTES]) or extension_of(path) or "bin"
+            number = f".{place}" if isinstance(value, list) else ""
+            column = _NO_EXTENSION.sub("_", name.lower())
+            while f"{column}{number}.{kind}" in files:  # columns `Mask` and `mask`
+                column += "_"
+            files[f"{column}{number}.{kind}"] = data
     told = {name.lower(): value for name, value in row.items() if isinstance(value, str)}
     caption = next((told[name] for name in CAPTIONS if name in told), None)
     captions = {} if caption is None else {"txt": caption.encode()}
     return {**captions, "json": json.dumps(fields, ensure_ascii=False).encode(), **files}
+
+
+def extension_of(path: str) -> str:
+    """Return the extension of a path, in lower case; empty if it has none that a file can have."""
+    extension = path.rpartition(".")[2].lower() if "." in path else ""
+    return "" if _NO_EXTENSION.search(extension) else extension
 
 
 def _is_file(value: Any) -> bool:

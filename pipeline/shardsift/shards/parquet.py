@@ -22,7 +22,7 @@ from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
 from shardsift.reading import Reading
 from shardsift.records import ImageFile, PassedOver, Sample
 from shardsift.redaction import reason
-from shardsift.shards.beside import as_files
+from shardsift.shards.beside import as_files, extension_of
 from shardsift.shards.samples import (
     BEGINNING_BYTES,
     MAX_IMAGE_BYTES,
@@ -189,8 +189,7 @@ def _sample(
         problem = ImageError(ErrorCode.MISSING_IMAGE, f"the row {told}")
     else:
         passed_over[PassedOver.FURTHER_PAGES] += count_pages(file)
-        named = path.rpartition(".")[2].lower() if path and "." in path else ""
-        extension = kind_of(file[:BEGINNING_BYTES]) or named or None
+        extension = kind_of(file[:BEGINNING_BYTES]) or extension_of(path or "") or None
         is_large = len(file) > MAX_IMAGE_BYTES
         problem = too_large(len(file)) if is_large else None
         data = None if is_large and not columns.whole else file

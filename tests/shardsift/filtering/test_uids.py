@@ -18,7 +18,7 @@ from tests.generated import row, write_annotations
 
 
 def copies(subset: np.ndarray, uid: str) -> int:
-    """How often the resharder copies a sample: it looks its uid up by binary search."""
+    """Count the copies of a sample by the resharder, which looks its uid up by binary search."""
     pair = np.array([divmod(int(uid, 16), 2**64)], "u8,u8")
     left, right = (np.searchsorted(subset, pair, side)[0] for side in ("left", "right"))
     return int(right - left)

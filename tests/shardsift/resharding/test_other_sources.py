@@ -22,7 +22,7 @@ from shardsift.resharding.reshard_folder import ReshardFolder
 from shardsift.verification.new_shards import verify_reshard
 from tests.fakes import FakeScorer
 from tests.samples import encoded, write_tar
-from tests.shardsift.resharding.corpora import Corpus
+from tests.shardsift.resharding.corpora import Corpus, files_of
 
 EVERYTHING = {"keep_top": 1.0, "errors": "keep"}
 JPEG = encoded(seed=1)
@@ -131,6 +131,34 @@ def test_a_kept_row_without_a_picture_keeps_its_columns(tmp_path: Path) -> None:
     assert [(s.get("jpg"), s["txt"], s["json"]) for s in samples_in(corpus)] == [
         (JPEG, b"a", {"caption": "a"}),
         (None, b"b", {"caption": "b"}),
+    ]
+
+
+def test_no_column_hides_another_and_no_path_leads_elsewhere(tmp_path: Path) -> None:
+    columns = {
+        "jpg": pa.array([{"bytes": d, "path": "a.b/../c"} for d in (b"no picture", JPEG)], FILE),
+        "Mask": pa.array([b"one", b"one"]),
+        "mask": pa.array([b"two", b"two"]),
+        "a/b": pa.array([b"three", None]),
+    }
+    write_parquet(tmp_path / "in" / "a.parquet", columns)
+    corpus = scored(tmp_path, image="jpg")
+    corpus.reshard()
+    names = [name.removeprefix("00000000_") for name, _ in files_of(corpus.out / "00000000.tar")]
+    shared = ("json", "mask.bin", "mask_.bin")
+    first = [f"000000.{name}" for name in ("bin", *shared, "a_b.bin")]
+    assert names == [*first, *(f"000001.{name}" for name in ("jpg", *shared))]
+
+
+def test_a_kept_picture_that_cant_be_read_leaves_no_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
+    (tmp_path / "in" / "b.jpg").symlink_to("nowhere")
+    corpus = scored(tmp_path)
+    corpus.reshard()
+    assert [sorted(s.keys() & {"jpg", "json"}) for s in samples_in(corpus)] == [
+        ["jpg", "json"],
+        ["json"],
     ]
 
 
