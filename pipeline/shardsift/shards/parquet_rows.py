@@ -15,6 +15,9 @@ from shardsift.storage.files import Summing, open_read
 _ROW_GROUP_BYTES = 32 << 20
 _BATCH_BYTES = 4 << 20
 _MOST_ROWS = 1 << 16
+_LARGE = 1 << 10
+"""Bytes of a value that gets no dictionary."""
+
 _CODECS = frozenset({"SNAPPY", "GZIP", "BROTLI", "LZ4", "ZSTD"})
 
 
@@ -34,16 +37,24 @@ def batches_of(parquet: Any) -> Iterator[Any]:
 
 
 def write_like(file: BinaryIO | Summing, schema: Any, like: Any, batches: Iterable[Any]) -> int:
-    """Write batches of a schema, with the codecs of another file's metadata; return their rows."""
-    options: dict[str, Any] = {}
+    """Write batches of a schema, with the codecs of another file's metadata; return their rows.
+
+    Columns that the other file lacks are compressed with zstd.
+    """
+    columns: list[Any] = []
     if like.num_row_groups:
         first = like.row_group(0)
         columns = [first.column(place) for place in range(first.num_columns)]
-        codecs = {each.path_in_schema: each.compression for each in columns}
-        options["compression"] = {
-            path: codec.lower() if codec in _CODECS else "none" for path, codec in codecs.items()
-        }
-        options["use_dictionary"] = [e.path_in_schema for e in columns if e.has_dictionary_page]
+    codecs = dict.fromkeys(schema.names, "zstd")
+    dictionaries = set(schema.names)
+    for each in columns:
+        codec, path = each.compression, each.path_in_schema
+        codecs[path] = codec.lower() if codec in _CODECS else "none"
+        dictionaries.discard(path)
+        # A dictionary of pictures would be read as a whole for each of them.
+        if each.has_dictionary_page and each.total_uncompressed_size < _LARGE * each.num_values:
+            dictionaries.add(path)
+    options = {"compression": codecs, "use_dictionary": sorted(dictionaries)}
     rows = size = 0
     waiting: list[Any] = []
     with pq.ParquetWriter(
