@@ -54,18 +54,18 @@ def write_like(file: BinaryIO | Summing, schema: Any, like: Any, batches: Iterab
         # A dictionary of pictures would be read as a whole for each of them.
         if each.has_dictionary_page and each.total_uncompressed_size < _LARGE * each.num_values:
             dictionaries.add(path)
-    options = {"compression": codecs, "use_dictionary": sorted(dictionaries)}
+    options: dict[str, Any] = {"compression": codecs, "use_dictionary": sorted(dictionaries)}
     rows = size = 0
     waiting: list[Any] = []
     with pq.ParquetWriter(
         file, schema, write_page_checksum=True, write_page_index=True, **options
     ) as writer:
-        for batch in batches:
+        for batch in filter(len, batches):
             waiting.append(batch)
             rows, size = rows + len(batch), size + batch.nbytes
             if size >= _ROW_GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting, schema))
                 waiting, size = [], 0
-        if any(map(len, waiting)):
+        if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema))
     return rows
