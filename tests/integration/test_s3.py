@@ -18,7 +18,9 @@ from shardsift import keep
 from shardsift.cli.console import PlainConsole
 from shardsift.config import RunConfig
 from shardsift.config.filter_settings import FilterConfig
+from shardsift.config.verb_settings import ExportConfig
 from shardsift.errors import InputError
+from shardsift.exporting.export import export
 from shardsift.filtering.query import curate
 from shardsift.outputs.sealed_table import read
 from shardsift.records import ShardIdentity
@@ -53,6 +55,13 @@ def run(**settings: Any) -> str:
     values = settings | {"gpus_per_actor": 0, "actors": 1}
     score(RunConfig.model_validate(values), PlainConsole(file=said, width=500), load_fake)
     return said.getvalue()
+
+
+def as_file(columns: dict[str, Any]) -> bytes:
+    """A Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
 
 
 def test_a_bucket_is_scored_and_a_second_run_has_nothing_to_do(
@@ -120,9 +129,8 @@ def test_tables_lie_in_a_bucket_too(s3: s3fs.S3FileSystem, tmp_path: Path) -> No
     scores = write_annotations(tmp_path, {"0.tar": [n / 8 for n in range(8)]})
     for place in range(2):
         keys = [f"k{n}" for n in range(4 * place, 4 * place + 4)]
-        file = io.BytesIO()
-        pq.write_table(pa.table({"key": keys, "aes": [float(place)] * 4}), file)
-        s3.pipe_file(f"corpus/tables/{place}.parquet", file.getvalue())
+        data = as_file({"key": keys, "aes": [float(place)] * 4})
+        s3.pipe_file(f"corpus/tables/{place}.parquet", data)
     s3.pipe_file("corpus/takedowns.csv", b"key\nk6\nk7\n")
     for table in ("s3://corpus/tables", "s3://corpus/tables/[01].parquet"):
         rule = {"annotations": str(scores), "join": table, "where": "aes > 0", "keep_top": 1}
@@ -137,6 +145,20 @@ def test_tables_lie_in_a_bucket_too(s3: s3fs.S3FileSystem, tmp_path: Path) -> No
             (8, 8),
             (2, 2),
         ]
+
+
+def test_scores_are_exported_from_a_bucket_into_one(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    scores = write_annotations(tmp_path, {"0.tar": [n / 8 for n in range(8)]})
+    s3.put(str(scores), "corpus/some-scores", recursive=True)
+    s3.pipe_file("corpus/mine/x.parquet", as_file({"key": ["k3", "k9", "k1"]}))
+    given = {"annotations": "s3://corpus/some-scores"}
+    into = {"into": "s3://corpus/mine", "output": "s3://corpus/mine-with-scores"}
+    assert export(ExportConfig.model_validate(given | into)).matched == 2
+    with s3.open("corpus/mine-with-scores/x.parquet") as file:
+        assert pq.read_table(file)["quality"].to_pylist() == [3 / 8, None, 1 / 8]
+    table = {"to": "csv", "output": "s3://corpus/all.csv", "columns": "key"}
+    export(ExportConfig.model_validate(given | table))
+    assert s3.cat_file("corpus/all.csv").split()[:2] == [b'"key"', b'"k0"']
 
 
 def test_a_clean_corpus_is_read_by_range_and_written_into_a_bucket(

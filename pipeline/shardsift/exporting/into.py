@@ -86,8 +86,7 @@ def export_into(
         raise OutputError(f"{output}: holds the files to copy; choose another --output")
     added = Added(annotations=annotations, prefix=config.prefix)
     for target in targets:
-        with opened(target.url) as parquet:
-            _check_names(target, parquet.schema_arrow.names, added.schema.names)
+        _check_names(target, added.schema.names)
     mark = {"annotations": absolute(annotations.found.url), "columns": added.schema.names}
     names = {target.name for target in targets}
     folder = _Folder(output, names, json.dumps(mark), overwrite=config.overwrite)
@@ -106,7 +105,8 @@ def export_into(
             done = map(write, _by_key(targets, matcher, added, track))
         for _ in track(done, "exporting", len(targets)):
             pass
-        by, matched = (matcher.on, matcher.matched) if matcher else ("place", rows)
+        by = matcher.on if matcher else "place"
+        matched = matcher.matched if matcher else sum(each.rows for each in shards or () if each)
         if not matched:
             raise InputError(
                 f"{config.into}: none of {rows:,} rows has an annotation by {by}; name the key "
@@ -116,9 +116,12 @@ def export_into(
 
 
 def _by_place(
-    targets: Sequence[Target], shards: Sequence[AnnotatedShard], added: Added
+    targets: Sequence[Target], shards: Sequence[AnnotatedShard | None], added: Added
 ) -> Iterator[tuple[Target, Aligned]]:
     for target, annotated in zip(targets, shards, strict=True):
+        if annotated is None:
+            yield target, Aligned(added.schema, iter(()))
+            continue
         table = added.annotations.read(annotated)
         places = pa.array(range(target.first, target.first + target.rows), pa.int64())
         batches = table.append_column("place", places).to_batches()
@@ -180,8 +183,8 @@ def _with_features(metadata: Mapping[bytes, bytes], added: Any) -> Mapping[bytes
     return {**metadata, b"huggingface": json.dumps(told).encode()}
 
 
-def _check_names(target: Target, there: Sequence[str], added: Sequence[str]) -> None:
-    lower = {name.lower() for name in there}
+def _check_names(target: Target, added: Sequence[str]) -> None:
+    lower = {name.lower() for name in target.columns}
     if taken := [name for name in added if name.lower() in lower]:
         raise InputError(
             f"{target.url}: has a column {taken[0]} already; pass --prefix, such as --prefix "

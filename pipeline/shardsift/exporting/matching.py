@@ -26,7 +26,9 @@ from shardsift.records import has_changed
 from shardsift.redaction import reason
 from shardsift.shards.parquet_rows import opened
 from shardsift.storage.files import absolute, identify, join, located
-from shardsift.threads import Track, no_track
+from shardsift.threads import Track, map_ordered, no_track
+
+_THREADS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Target:
     name: str
     first: int
     rows: int
+    columns: Sequence[str]
 
 
 def find_targets(pattern: str) -> tuple[str, Sequence[Target]]:
@@ -80,23 +83,32 @@ def find_targets(pattern: str) -> tuple[str, Sequence[Target]]:
         root = root.rpartition("/")[0]
     targets: list[Target] = []
     first = 0
-    for place in places:
-        try:
-            with opened(place) as parquet:
-                rows = parquet.metadata.num_rows
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{place}: not readable Parquet: {reason(error)}") from error
+    for place, (rows, columns) in zip(places, map_ordered(_look, places, _THREADS), strict=True):
         name = place[len(root) + 1 :]
-        targets.append(Target(url=place, name=name, first=first, rows=rows))
+        targets.append(Target(url=place, name=name, first=first, rows=rows, columns=columns))
         first += rows
     return root, targets
+
+
+def _look(url: str) -> tuple[int, Sequence[str]]:
+    """Return the number of a file's rows, and the names of its columns. Raises InputError."""
+    try:
+        with opened(url) as parquet:
+            return parquet.metadata.num_rows, parquet.schema_arrow.names
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{url}: not readable Parquet: {reason(error)}") from error
 
 
 # --- by place ------------------------------------------------------------------------------------
 
 
-def own_shards(targets: Sequence[Target], found: AnnotationSet) -> Sequence[AnnotatedShard] | None:
-    """Return the shard that each file is; None if they aren't the corpus.
+def own_shards(
+    targets: Sequence[Target], found: AnnotationSet
+) -> Sequence[AnnotatedShard | None] | None:
+    """Return the shard that each file is, None for one without annotation.
+
+    Returns None if the files aren't the corpus. Files elsewhere are a copy of it if each has the
+    name and the size of a shard.
 
     Raises:
         InputError: if a shard has changed since it was scored.
@@ -104,13 +116,16 @@ def own_shards(targets: Sequence[Target], found: AnnotationSet) -> Sequence[Anno
     if found.folder.reading.kind != "parquet":
         return None
     by_place = {join(found.root, each.shard): each for each in found.shards}
-    by_name = {each.shard: each for each in found.shards}
-    has_moved = not all(target.url in by_place for target in targets)
-    there = [by_name.get(t.name) if has_moved else by_place[t.url] for t in targets]
-    shards = [each for each in there if each is not None]
-    if len(shards) < len(targets):
-        return None
+    shards = [by_place.get(target.url) for target in targets]
+    has_moved = not any(shards)
+    if has_moved:
+        by_name = {each.shard: each for each in found.shards}
+        shards = [by_name.get(target.name) for target in targets]
     for target, annotated in zip(targets, shards, strict=True):
+        if annotated is None:
+            if has_moved:
+                return None
+            continue
         then = found.folder.annotations.footer(annotated.name).shard
         now = identify(target.url, annotated.shard)
         if has_moved and now.size != then.size:

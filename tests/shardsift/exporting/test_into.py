@@ -80,6 +80,13 @@ def test_a_corpus_that_has_changed_since_is_refused(corpus: Path, tmp_path: Path
     assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").iterdir()]
 
 
+def test_a_file_that_was_never_scored_gets_nulls(corpus: Path, tmp_path: Path) -> None:
+    table(corpus / "new.parquet", image=[{"bytes": encoded(), "path": None}])
+    done = into(tmp_path / "scores", corpus, tmp_path / "out")
+    assert (done.rows, done.matched, done.by) == (16, 15, "place")
+    assert pq.read_table(tmp_path / "out" / "new.parquet")["quality"].to_pylist() == [None]
+
+
 def test_hashes_and_answers_of_other_outputs_are_columns_too(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     pictures = [encoded(seed=seed) for seed in range(3)]
