@@ -13,6 +13,7 @@ import pyarrow as pa
 from shardsift.config.verb_settings import ExportConfig
 from shardsift.errors import InputError, OutputError
 from shardsift.exporting.matching import (
+    ROW,
     Aligned,
     Annotations,
     Matcher,
@@ -80,8 +81,8 @@ def export_into(
     assert config.into, "checked by its config"
     root, targets = find_targets(config.into)
     check_apart(output, annotations.found.url)
-    folder = set[str]() if is_parquet(config.into) else {absolute(config.into)}
-    check_output(output, {annotations.found.root, *folder} - {""})
+    inputs = {annotations.found.root} if is_parquet(config.into) else {absolute(config.into)}
+    check_output(output, {annotations.found.root, *inputs} - {""})
     if absolute(output).rstrip("/") == root:
         raise OutputError(f"{output}: holds the files to copy; choose another --output")
     added = Added(annotations=annotations, prefix=config.prefix)
@@ -123,8 +124,8 @@ def _by_place(
             yield target, Aligned(added.schema, iter(()))
             continue
         table = added.annotations.read(annotated)
-        places = pa.array(range(target.first, target.first + target.rows), pa.int64())
-        batches = table.append_column("place", places).to_batches()
+        rows = pa.array(range(target.first, target.first + target.rows), pa.int64())
+        batches = table.append_column(ROW, rows).to_batches()
         yield target, Aligned(added.schema, iter(batches))
 
 

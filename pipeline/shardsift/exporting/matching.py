@@ -28,6 +28,9 @@ from shardsift.shards.parquet_rows import opened
 from shardsift.storage.files import absolute, identify, join, located
 from shardsift.threads import Track, map_ordered, no_track
 
+ROW = "_row"
+"""Number of a row among those of all files; no measure has a column of this name."""
+
 _THREADS = 32
 
 
@@ -179,7 +182,7 @@ class Matcher:
         shards: Sequence[AnnotatedShard],
         track: Track = no_track,
     ) -> Iterator[Any]:
-        """Match the rows of files with those of shards; yield batches in order of `place`.
+        """Match the rows of files with those of shards; yield batches in the order of `ROW`.
 
         Raises:
             InputError: if a row matches several samples.
@@ -205,14 +208,14 @@ class Matcher:
         source = {"annotations": self._database.stream(self._schema, batches()), "starts": starts}
         try:
             self._database.run(
-                f"CREATE OR REPLACE TABLE matched AS SELECT s.first + t.place AS place, {wanted} "
+                f"CREATE OR REPLACE TABLE matched AS SELECT s.first + t.place AS {ROW}, {wanted} "
                 f"FROM annotations a JOIN ({rows}) t ON {equal} JOIN starts s USING (file)",
                 source,
             )
         except QueryError as error:
             raise InputError(f"{self._table.url}: can't be matched: {error}") from error
         twice = self._database.run(
-            "SELECT place FROM matched GROUP BY place HAVING count(*) > 1 ORDER BY place LIMIT 1"
+            f"SELECT {ROW} FROM matched GROUP BY {ROW} HAVING count(*) > 1 ORDER BY {ROW} LIMIT 1"
         )
         if twice:
             row = next(t for t in reversed(targets) if t.first <= twice[0][0])
@@ -222,7 +225,7 @@ class Matcher:
             )
         ((matched,),) = self._database.run("SELECT count(*) FROM matched")
         self.matched += matched
-        return self._database.batches("SELECT * FROM matched ORDER BY place")
+        return self._database.batches(f"SELECT * FROM matched ORDER BY {ROW}")
 
 
 class Aligned:
@@ -235,7 +238,7 @@ class Aligned:
 
     def rows(self, begin: int, end: int) -> Any:
         """Return the annotations of the rows from `begin` to before `end`, as a table."""
-        while not self._waiting or self._waiting[-1]["place"][-1].as_py() < end:
+        while not self._waiting or self._waiting[-1][ROW][-1].as_py() < end:
             batch = next(self._batches, None)
             if batch is None:
                 break
@@ -245,12 +248,12 @@ class Aligned:
             nulls = [pa.nulls(end - begin, field.type) for field in self._schema]
             return pa.table(nulls, schema=self._schema)
         table = pa.Table.from_batches(self._waiting)
-        places = table["place"].to_numpy()
-        own = int(np.searchsorted(places, end))
+        rows_N = table[ROW].to_numpy()
+        own = int(np.searchsorted(rows_N, end))
         self._waiting = [batch for batch in table.slice(own).to_batches() if len(batch)]
         taken_N = np.zeros(end - begin, np.int64)
         is_there_N = np.zeros(end - begin, bool)
-        taken_N[places[:own] - begin] = np.arange(own)
-        is_there_N[places[:own] - begin] = True
-        values = table.slice(0, own).drop_columns("place").rename_columns(self._schema.names)
+        taken_N[rows_N[:own] - begin] = np.arange(own)
+        is_there_N[rows_N[:own] - begin] = True
+        values = table.slice(0, own).drop_columns(ROW).rename_columns(self._schema.names)
         return values.take(pa.array(taken_N, mask=~is_there_N)).cast(self._schema)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.csv
 
-from shardsift.errors import ConfigError, OutputError
+from shardsift.errors import AnnotationError, ConfigError, OutputError
 from shardsift.exporting.matching import Annotations
 from shardsift.outputs.json_rows import fields_of, hexadecimal
 from shardsift.outputs.sealed_table import schema_of
@@ -91,12 +91,23 @@ def _write_lance(
         pa.field(e.name, pa.string() if pa.types.is_dictionary(e.type) else e.type) for e in own
     ]
     schema = pa.schema(plain)
-    batches = (batch for table in tables for batch in table.cast(schema).to_batches())
-    reader = pa.RecordBatchReader.from_batches(schema, batches)
+    failures: list[AnnotationError] = []
+
+    def batches() -> Iterator[Any]:
+        try:
+            for table in tables:
+                yield from table.cast(schema).to_batches()
+        except AnnotationError as error:  # which Lance would tell as one of its own
+            failures.append(error)
+            raise
+
+    reader = pa.RecordBatchReader.from_batches(schema, batches())
     mode = "overwrite" if overwrite else "create"
     try:
         written: Any = lance.write_dataset(reader, absolute(output), mode=mode)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        if failures:
+            raise failures[0] from error
         there = "exists" in str(error)
         remedy = "; choose another --output, or --overwrite to replace it" if there else ""
         raise OutputError(f"{output}: can't be written: {reason(error)}{remedy}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 
 from shardsift import annotate_shards
 from shardsift.config.verb_settings import ExportConfig
-from shardsift.errors import ConfigError, OutputError
+from shardsift.errors import AnnotationError, ConfigError, OutputError
 from shardsift.exporting.export import export
 from tests.fakes import FakeScorer
+from tests.outputs import edit_rows
 from tests.samples import encoded, write_tar
 
 
@@ -113,3 +115,15 @@ def test_a_file_that_is_there_stays(scores: Path, tmp_path: Path) -> None:
 def test_a_column_that_isnt_there_is_named(scores: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--columns qualty: no such column; did you mean quality"):
         table(scores, "csv", tmp_path / "a.csv", columns="qualty")
+
+
+@pytest.mark.parametrize("to", ["csv", "jsonl", "lance"])
+def test_a_damaged_annotation_is_named_and_nothing_is_written(
+    to: str, scores: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(scores, tmp_path / "scores")
+    path = tmp_path / "scores" / "1.parquet"
+    edit_rows(path, lambda rows: rows[0].update(quality=float("nan")))
+    with pytest.raises(AnnotationError, match=r"1\.parquet"):
+        table(tmp_path / "scores", to, tmp_path / "all")
+    assert not (tmp_path / "all").is_file()
