@@ -67,33 +67,28 @@ _DIGITS = re.compile(r"([0-9]+)")
 _THREADS = 8
 
 
-def shards_in(root: str) -> Iterator[str]:
-    """Yield the locations of the shards of a folder, in natural order.
+def picture_shards(root: str) -> tuple[str, ...] | None:
+    """Return the locations of the shards of a folder of pictures, in natural order.
 
-    Raises OSError if a folder can't be listed.
-    """
-    for folder, entries in folders_below(root, _is_hidden, _natural):
-        files = sum(map(_may_be_picture, entries))
-        below = _spelled(folder.removeprefix(root.rstrip("/")))
-        for number in range(max(-(-files // FILES_OF_SHARD), not below)):
-            yield f"{root.rstrip('/')}{below}/{number:05}{PICTURES_SUFFIX}"
-
-
-def holds_only_pictures(root: str) -> bool:
-    """Return whether a folder has images, by their extensions, and neither tars nor Parquet files.
-
-    Raises OSError if a folder can't be listed, and UserError.
+    Returns None if it has tars or Parquet files, or no image by its extension. Raises OSError if a
+    folder can't be listed, and UserError.
     """
     found = False
-    for _, entries in folders_below(root, _is_hidden, _natural):
+    shards: list[str] = []
+    top = root.rstrip("/")
+    for folder, entries in folders_below(root, _is_hidden, _natural):
         tables = {f"{entry.name}{PARQUET_SUFFIX}" for entry in entries if entry.is_folder}
         tables.add("metadata.parquet")  # as `datasets` and img2dataset write them beside pictures
         for entry in entries:
             is_table = entry.name.endswith(PARQUET_SUFFIX) and entry.name not in tables
             if entry.name.endswith(SHARD_SUFFIX) or is_table:
-                return False
+                return None
             found |= _extension(entry.name) in SUPPORTED_EXTENSIONS and not entry.is_folder
-    return found
+        files = sum(map(_may_be_picture, entries))
+        below = _spelled(folder.removeprefix(top))
+        numbers = range(max(-(-files // FILES_OF_SHARD), not below))
+        shards += [f"{top}{below}/{number:05}{PICTURES_SUFFIX}" for number in numbers]
+    return tuple(shards) if found else None
 
 
 def identify_folder(url: str, shard: str) -> ShardIdentity:

@@ -13,7 +13,7 @@ from shardsift.measures import changes_between
 from shardsift.reading import TARS, Reading
 from shardsift.records import ShardTask
 from shardsift.redaction import reason, shown_cause
-from shardsift.shards.folders import holds_only_pictures, shards_in
+from shardsift.shards.folders import picture_shards
 from shardsift.shards.names import annotation_name, check_file, check_folder
 from shardsift.shards.parquet import check_parquet
 from shardsift.shards.readers import identify_shard
@@ -27,7 +27,8 @@ class ShardPlan:
 
     `root` is the folder that shard names are relative to, `folders` are those that hold shards
     themselves, `count` is the number of different shards, `probes` are a few of them. `reading`
-    tells what kind they are, and how they become samples.
+    tells what kind they are, and how they become samples. The shards of a folder of pictures are
+    `listed` once, as that takes a walk.
     """
 
     patterns: tuple[str, ...]
@@ -36,9 +37,10 @@ class ShardPlan:
     count: int
     probes: tuple[str, ...]
     reading: Reading
+    listed: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[ShardTask]:
-        return map(self._task, _unique(self.patterns, self.reading))
+        return map(self._task, _unique(self.patterns, self.listed))
 
     def _task(self, url: str) -> ShardTask:
         shard = url[len(self.root) :].lstrip("/")
@@ -157,12 +159,13 @@ def plan_shards(patterns: Iterable[str], reading: Reading = TARS) -> ShardPlan:
             the annotation of one couldn't be found by its name.
     """
     patterns = tuple(patterns)
-    top = _folder_of_pictures(patterns)
+    listed = _listed_pictures(patterns)
+    top = absolute(patterns[0]).rstrip("/") if listed else None
     reading = reading.model_copy(update={"kind": "pictures" if top else "tar"})
     folders: set[str] = set()
     probes: list[str] = []
     count = 0
-    for url in _unique(patterns, reading):
+    for url in _unique(patterns, listed):
         folder, _, name = url.rpartition("/")
         if count == 0 and name.endswith(PARQUET_SUFFIX):
             reading = reading.model_copy(update={"kind": "parquet"})
@@ -189,19 +192,17 @@ def plan_shards(patterns: Iterable[str], reading: Reading = TARS) -> ShardPlan:
         count=count,
         probes=tuple(probes),
         reading=reading,
+        listed=listed,
     )
 
 
-def _folder_of_pictures(patterns: Sequence[str]) -> str | None:
-    """Return the folder if the patterns are one of pictures, without tars or Parquet files."""
+def _listed_pictures(patterns: Sequence[str]) -> tuple[str, ...] | None:
+    """List the shards if the patterns are a folder of pictures, without tars or Parquet files."""
     folder = lone_folder(patterns)
-    if folder is None:
-        return None
     try:
-        is_of_pictures = holds_only_pictures(folder)
+        return picture_shards(absolute(folder)) if folder is not None else None
     except (OSError, UserError):  # told by whoever looks for tars there
         return None
-    return absolute(folder).rstrip("/") if is_of_pictures else None
 
 
 def plan_moved(inputs: Sequence[str], root: str, folder: str, reading: Reading) -> ShardPlan:
@@ -238,7 +239,7 @@ def _shared_folder(root: str, folder: str) -> str:
     return root
 
 
-def _unique(patterns: Sequence[str], reading: Reading) -> Iterator[str]:
+def _unique(patterns: Sequence[str], listed: Sequence[str] | None) -> Iterator[str]:
     """Yield absolute locations; a shard that is named twice is scored once.
 
     Raises:
@@ -248,9 +249,7 @@ def _unique(patterns: Sequence[str], reading: Reading) -> Iterator[str]:
     odd: set[int] = set()  # normalised forms of the few locations that have another spelling
 
     def locations() -> Iterator[str]:
-        if reading.kind == "pictures":
-            return shards_in(absolute(patterns[0]))
-        return _absolute(patterns)
+        return _absolute(patterns) if listed is None else iter(listed)
 
     for url in locations():
         if hash(url) in seen:
