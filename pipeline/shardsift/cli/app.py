@@ -125,7 +125,7 @@ def _shardsift(
         ),
     ] = False,
 ) -> None:
-    """Score every image of a WebDataset with MA-CLIP on Ray, and keep the good ones."""
+    """Score every image of a corpus with MA-CLIP on Ray, and keep the good ones."""
     if context.invoked_subcommand is None:
         sys.stdout.write(f"{context.get_help()}\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from shardsift.errors import ConfigError, InputError, ShardError
 from shardsift.resharding.reshard_folder import ReshardFolder
 from shardsift.verification.new_shards import verify_reshard
 from tests.fakes import FakeScorer
-from tests.samples import encoded, write_tar
+from tests.samples import as_parquet, as_pictures, encoded, write_shards, write_tar
 from tests.shardsift.resharding.corpora import Corpus, files_of
 
 EVERYTHING = {"keep_top": 1.0, "errors": "keep"}
@@ -251,7 +252,7 @@ def test_names_with_dots_stay_samples_of_their_own(tmp_path: Path) -> None:
     ]
 
 
-# --- changes since the scores --------------------------------------------------------------------
+# --- moved, and changed since the scores ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("to", ["tar", "parquet"])
@@ -268,6 +269,21 @@ def test_a_picture_that_isnt_the_one_that_was_scored_is_noticed(to: str, tmp_pat
     with pytest.raises(ShardError, match=r"the image of (row )?1 has another sha256"):
         corpus.reshard(to=to)
     assert not [path for path in corpus.out.iterdir() if path.is_file() and path.name[0] != "_"]
+
+
+@pytest.mark.parametrize("as_kind", [as_parquet, as_pictures])
+def test_a_corpus_that_has_moved_gives_the_same_tars(
+    as_kind: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    as_kind(write_shards(tmp_path / "tars", 2, 4), tmp_path / "in")
+    corpus = scored(tmp_path, {"keep_top": 0.5})
+    corpus.reshard()
+    before = files_of(corpus.out / "00000000.tar")
+    moved = corpus.shards.rename(tmp_path / "moved")
+    corpus.reshard(shards=[str(moved)], overwrite=True)
+    assert files_of(corpus.out / "00000000.tar") == before
+    found = verify_reshard(ReshardFolder(str(corpus.out)), str(moved))
+    assert (found.problems, found.unchecked) == ([], [])
 
 
 def test_a_folder_that_changed_since_is_noticed(tmp_path: Path) -> None:
