@@ -31,3 +31,8 @@ def command(verb: str, *words: str) -> str:
 def beside(location: str, what: str) -> str:
     """Name a folder next to another: `corpus-kept` for `corpus`."""
     return f"{location.rstrip('/')}-{what}"
+
+
+def printable(name: str) -> str:
+    """Return a file's name as keys have it: bytes that aren't UTF-8 become `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

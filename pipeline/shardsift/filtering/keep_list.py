@@ -18,7 +18,7 @@ from shardsift.errors import InputError
 from shardsift.filtering.kept_folder import KEEP_LIST, read_filtered
 from shardsift.shards.names import annotation_name
 from shardsift.storage.files import PARQUET_SUFFIX, SHARD_SUFFIX, absolute, join, list_files
-from shardsift.text import count
+from shardsift.text import count, printable
 
 logger: Final = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class KeepList:
                 "a sample without __key__, or without __url__ and path, can't be looked up in a "
                 "keep-list; Ray Data has a path with read_webdataset(…, include_paths=True)"
             )
-        return _as_annotated(str(sample["__key__"])) in self._keys_of(str(url))
+        return printable(str(sample["__key__"])) in self._keys_of(str(url))
 
     def __len__(self) -> int:
         """Count the samples that are kept."""
@@ -169,11 +169,6 @@ class KeepList:
 
     def _knows(self, shard: str) -> bool:
         return annotation_name(shard) in self._files or shard in self._without
-
-
-def _as_annotated(key: str) -> str:
-    """Spell a key as annotations do: loaders have other signs for bytes that aren't UTF-8."""
-    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 # --- names of shards from their locations ----------------------------------------------------

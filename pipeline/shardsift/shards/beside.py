@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
+from shardsift.records import Sample
 from shardsift.shards.samples import BEGINNING_BYTES, kind_of, parse_fields
 from shardsift.storage.files import identify, join, open_read, read_bytes
+from shardsift.text import printable
 
 pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
@@ -97,6 +99,24 @@ def merged_files(metadata: Mapping[str, bytes], files: Mapping[str, bytes]) -> d
     return both
 
 
+def caption_of(sample: Sample, field: str) -> tuple[str | None, bool]:
+    """Return the caption of a sample as one line; and whether there is one that is no text.
+
+    `field` is `txt`, the file beside the picture, or a key of its `.json`, such as `meta.alt`.
+    """
+    if field == "txt":
+        value: Any = sample.beside.get("txt", b"").decode("utf-8-sig", "replace")
+    else:
+        value = parse_fields(sample.json)
+        for name in [field] if field in value else field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+    if value is not None and not isinstance(value, str):
+        return None, True
+    # JSON can contain lone surrogates, which no tokenizer takes.
+    line = " ".join((value or "").encode("utf-8", "replace").decode().split())
+    return line or None, False
+
+
 @dataclass(frozen=True, slots=True)
 class _Metadata:
     """A table of pictures: their paths below its folder, and what returns a row."""
@@ -105,7 +125,7 @@ class _Metadata:
     row: Callable[[int], dict[str, Any]]
 
 
-def read_metadata(folder: str, root: str, names: Sequence[str]) -> dict[str, dict[str, bytes]]:
+def metadata_rows(folder: str, root: str, names: Sequence[str]) -> dict[str, dict[str, bytes]]:
     """Read the rows of pictures in `metadata.jsonl` or `metadata.csv`, as files by their name.
 
     As for the `imagefolder` of `datasets`, the table lies in the folder or in one above it, up to
@@ -124,7 +144,7 @@ def read_metadata(folder: str, root: str, names: Sequence[str]) -> dict[str, dic
             except FileNotFoundError:
                 continue
             below = f"{folder.rstrip('/')}/"[len(place) + 1 :]
-            wanted = pa.array([below + name for name in names], pa.string())
+            wanted = pa.array([printable(below + name) for name in names], pa.string())
             places = pc.index_in(wanted, metadata.names).to_pylist()
             rows = zip(names, places, strict=True)
             return {name: as_files(metadata.row(row)) for name, row in rows if row is not None}
@@ -146,9 +166,10 @@ def _read_once(url: str, version: str) -> _Metadata:
 
 def _read_lines(url: str) -> _Metadata:
     lines = [line for line in read_bytes(url).splitlines() if line.strip()]
-    names = [_text(json.loads(line).get(_FILE_NAME)) for line in lines]
+    json.loads(b"[%s]" % b",".join(lines))  # a broken line is an error, not a missing caption
+    names = [_text(parse_fields(line).get(_FILE_NAME)) for line in lines]
     return _Metadata(
-        pa.array(names, pa.string()), lambda row: _without_name(json.loads(lines[row]))
+        pa.array(names, pa.string()), lambda row: _without_name(parse_fields(lines[row]))
     )
 
 

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from shardsift.errors import ErrorCode, ImageError, ShardError
 from shardsift.records import ImageFile, PassedOver, Sample, ShardIdentity
 from shardsift.redaction import reason
-from shardsift.shards.beside import merged_files, read_metadata
+from shardsift.shards.beside import merged_files, metadata_rows
 from shardsift.shards.samples import (
     BEGINNING_BYTES,
     MAX_IMAGE_BYTES,
@@ -50,6 +50,7 @@ from shardsift.storage.finding import (
     unchanged_since,
     with_sizes,
 )
+from shardsift.text import printable
 from shardsift.threads import map_ordered
 
 FILES_OF_SHARD = 10_000
@@ -117,12 +118,13 @@ def read_folder(
     passed_over: Counter[str],
     *,
     whole: bool = False,
+    captions: bool = False,
     keys: Collection[str] | None = None,
 ) -> Iterator[Sample]:
     """Stream the pictures of a shard in natural order, with the uid in a `.json` beside them.
 
-    `whole` samples have captions and fields, too; of `keys` only these pictures are read, and
-    counted from 0.
+    `whole` samples have `captions` and fields, of any size; of `keys` only these pictures are read,
+    and counted from 0.
 
     Raises:
         ShardError: if the folder can't be listed, or a file of it can't be read for a reason that
@@ -137,11 +139,12 @@ def read_folder(
         raise ShardError(shard, f"can't be listed: {reason(error)}") from error
     own = [entry for entry in _own(listing, url) if keys is None or _key(below, entry) in keys]
     own = with_sizes(folder, own)
+    captions = captions or whole
     index, reached = count(), 0
     try:
-        read = partial(_read, folder, _beside(listing, whole=whole), whole)
+        read = partial(_read, folder, _beside(listing, captions=captions), whole)
         root, names = url.removesuffix(shard), [entry.name for entry in own]
-        metadata = read_metadata(folder, root, names) if whole else {}
+        metadata = metadata_rows(folder, root, names) if captions else {}
         for entry, image, problem, files in map_ordered(read, own, _THREADS):
             reached += entry.size
             if image is None and problem is None:
@@ -153,6 +156,8 @@ def read_folder(
             json = beside.pop("json", None)
             is_long = not whole and len(json or b"") > MAX_JSON_BYTES
             json = None if is_long else json
+            if not whole and len(beside.get("txt", b"")) > MAX_JSON_BYTES:
+                del beside["txt"]
             uid, is_long_uid = uid_in(json)
             passed_over[PassedOver.LONG_UIDS] += is_long or is_long_uid
             yield Sample(
@@ -182,9 +187,9 @@ def _count_passed_over(url: str, shard: str, listing: _Listing, passed_over: Cou
                 passed_over.update(_passed_over(entries))
 
 
-def _beside(listing: _Listing, *, whole: bool) -> set[str]:
+def _beside(listing: _Listing, *, captions: bool) -> set[str]:
     """Name the files beside pictures to read, unless two pictures share one."""
-    wanted = ("json", "txt") if whole else ("json",)
+    wanted = ("json", "txt") if captions else ("json",)
     return {
         entry.name
         for entry in listing.entries
@@ -193,8 +198,7 @@ def _beside(listing: _Listing, *, whole: bool) -> set[str]:
 
 
 def _key(below: str, entry: Entry) -> str:
-    name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return f"{below}{name}"
+    return below + printable(entry.name)
 
 
 def _read(
@@ -236,8 +240,7 @@ def _folder_of(url: str, shard: str) -> tuple[str, str]:
     """Return the folder of a shard, and what its keys begin with."""
     root = url.removesuffix(shard).rstrip("/")
     below = unquote(shard.rpartition("/")[0], errors="surrogateescape")
-    key = below.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return (f"{root}/{below}", f"{key}/") if below else (root or "/", "")
+    return (f"{root}/{below}", f"{printable(below)}/") if below else (root or "/", "")
 
 
 @dataclass(frozen=True, slots=True)

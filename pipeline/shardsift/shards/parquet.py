@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from shardsift.errors import ErrorCode, ImageError, InputError, ShardError
 from shardsift.reading import Reading
 from shardsift.records import ImageFile, PassedOver, Sample
 from shardsift.redaction import reason
-from shardsift.shards.beside import as_files, extension_of
+from shardsift.shards.beside import CAPTIONS, as_files, extension_of
 from shardsift.shards.samples import (
     BEGINNING_BYTES,
     MAX_IMAGE_BYTES,
@@ -47,20 +47,21 @@ _IS_BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_v
 class _Columns:
     """The columns to read; `problem` is why no picture of the file can be scored.
 
-    `whole` are all columns but that of the picture, if they are wanted.
+    `beside` are further columns; `whole` is true if they are all but that of the picture.
     """
 
     picture: Any
     key: str | None
     uids: Sequence[str]
     problem: str | None
-    whole: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    whole: bool = False
 
     @property
     def names(self) -> list[str]:
         names = [] if self.problem else [self.picture.name]
         return list(
-            dict.fromkeys([*names, *([self.key] if self.key else []), *self.uids, *self.whole])
+            dict.fromkeys([*names, *([self.key] if self.key else []), *self.uids, *self.beside])
         )
 
 
@@ -72,8 +73,11 @@ def read_parquet(
     size: int = 0,
     *,
     whole: bool = False,
+    captions: Collection[str] = (),
 ) -> Iterator[Sample]:
-    """Stream the rows of a Parquet file of `size` bytes, `whole` ones with all columns.
+    """Stream the rows of a Parquet file of `size` bytes.
+
+    `whole` samples have all columns, other ones those of `captions`: `txt`, or a column's name.
 
     Raises:
         ShardError: if it can't be opened, isn't Parquet, is damaged, or has no column of pictures.
@@ -82,7 +86,8 @@ def read_parquet(
     try:
         with open_read(url) as file:
             parquet = open_parquet(file)
-            columns = _columns_of(parquet.schema_arrow, reading, whole=whole)
+            columns = _columns_of(parquet.schema_arrow, reading)
+            columns = _with_beside(columns, parquet.schema_arrow, captions, whole=whole)
             rows = max(parquet.metadata.num_rows, 1)
             for picture, row in _rows(parquet, columns, range(parquet.num_row_groups)):
                 yield _sample(columns, samples, picture, row, passed_over, size / rows)
@@ -197,7 +202,7 @@ def _sample(
     uid, is_long = uid_of(*(row.get(name) for name in columns.uids))
     passed_over[PassedOver.LONG_UIDS] += is_long
     key = row.get(columns.key) if columns.key else None
-    files = as_files({name: row[name] for name in columns.whole}) if columns.whole else {}
+    files = as_files({name: row[name] for name in columns.beside}) if columns.beside else {}
     return Sample(
         key=str(index if key is None else key),
         index=index,
@@ -210,7 +215,22 @@ def _sample(
     )
 
 
-def _columns_of(schema: Any, reading: Reading, *, whole: bool = False) -> _Columns:
+def _with_beside(
+    columns: _Columns, schema: Any, captions: Collection[str], *, whole: bool
+) -> _Columns:
+    """Add the columns that lie beside pictures, as far as they are wanted."""
+    others = [name for name in schema.names if columns.problem or name != columns.picture.name]
+    if not whole:
+        roots = {field.partition(".")[0] for field in captions}
+        others = [
+            name
+            for name in others
+            if name in captions or name in roots or ("txt" in captions and name.lower() in CAPTIONS)
+        ]
+    return replace(columns, beside=others, whole=whole)
+
+
+def _columns_of(schema: Any, reading: Reading) -> _Columns:
     """Choose the columns to read. Raises InputError."""
     picture = _picture_column(schema, reading.image)
     problem = None
@@ -224,8 +244,7 @@ def _columns_of(schema: Any, reading: Reading, *, whole: bool = False) -> _Colum
         if not _can_name(kind):
             raise InputError(f"--key {reading.key}: is {kind}; name text or whole numbers")
     uids = [name for name in _UIDS if name in schema.names and _can_name(schema.field(name).type)]
-    others = [name for name in schema.names if problem or name != picture.name]
-    return _Columns(picture, reading.key, uids, problem, others if whole else ())
+    return _Columns(picture, reading.key, uids, problem)
 
 
 def _picture_column(schema: Any, wanted: str | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,20 +36,31 @@ def read_samples(
     size: int = 0,
     *,
     whole: bool = False,
+    captions: Collection[str] = (),
 ) -> Iterator[Sample]:
     """Stream the samples of a shard of `size` bytes in its order; count files without a row.
 
-    A `whole` sample has all that lies beside its picture: captions, fields, other files.
+    A `whole` sample has all that lies beside its picture: captions, fields, other files. Others
+    have at least what `caption_of` needs for these `captions`.
 
     Raises:
         ShardError: if it can't be read to its end.
     """
     counts = Counter[str]() if passed_over is None else passed_over
     if task.shard.endswith(PICTURES_SUFFIX):
-        return read_folder(task.url, task.shard, counts, whole=whole)
+        return read_folder(task.url, task.shard, counts, whole=whole, captions=bool(captions))
     if task.shard.endswith(PARQUET_SUFFIX):
-        return read_parquet(task.url, task.shard, counts, task.reading, size, whole=whole)
-    return read_tar(task.url, task.shard, counts, task.reading.key_by, whole=whole)
+        return read_parquet(
+            task.url, task.shard, counts, task.reading, size, whole=whole, captions=captions
+        )
+    return read_tar(
+        task.url,
+        task.shard,
+        counts,
+        task.reading.key_by,
+        whole=whole,
+        captions="txt" in captions,
+    )
 
 
 def read_rows(task: ShardTask, keys: Mapping[int, str]) -> Iterator[Sample]:

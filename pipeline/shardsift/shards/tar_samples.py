@@ -4,9 +4,10 @@ Keys follow webdataset: up to the first dot after the last slash, extensions in 
 neighbouring files of one key make a sample. Unlike in webdataset, a shard that is truncated, or has
 data after its end, is an error and not a shorter shard.
 
-The tar is read front to back, once, and only images and `.json` files are loaded, unless whole
-samples are asked for: memory is bounded by one sample and about 100 bytes for each key, whatever
-the size of other files. A tar may be compressed by gzip; its images then have no place in the file.
+The tar is read front to back, once, and only images and `.json` files are loaded, unless captions
+or whole samples are asked for: memory is bounded by one sample and about 100 bytes for each key,
+whatever the size of other files. A tar may be compressed by gzip; its images then have no place in
+the file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from io import BufferedReader
 
@@ -43,6 +44,10 @@ _MAX_NAME_CHARACTERS = 4096
 MAX_FILE_BYTES = 1 << 30
 """Largest file of a whole sample in bytes: a gzip'd tar of a megabyte can promise a gigabyte."""
 
+_LOADED = frozenset({"json"})
+_WITH_CAPTIONS = frozenset({"json", "txt"})
+"""Extensions of the small files that are loaded."""
+
 _METADATA_NAME = re.compile(r"__[^/]*__($|/)")
 
 
@@ -53,9 +58,11 @@ def read_tar(
     key_by: KeyBy = "dot",
     *,
     whole: bool = False,
+    captions: bool = False,
 ) -> Iterator[Sample]:
-    """Stream the samples of a tar in its order, `whole` ones with all files; count images without a
-    row.
+    """Stream the samples of a tar in its order; count images without a row.
+
+    `whole` samples have all files; with `captions`, samples have their `.txt`.
 
     Raises:
         ShardError: if the tar can't be opened, isn't a tar, or is truncated or damaged. Samples
@@ -67,7 +74,9 @@ def read_tar(
     counts = Counter[str]() if passed_over is None else passed_over
     try:
         with open_stream(url) as file:
-            for sample in _group_by_key(_read_files(file, counts, key_by, whole), counts, whole):
+            wanted = _WITH_CAPTIONS if captions else _LOADED
+            files = _read_files(file, counts, key_by, None if whole else wanted)
+            for sample in _group_by_key(files, counts, whole):
                 yield sample
                 samples += 1
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -110,25 +119,27 @@ class _File:
 
 
 def _read_files(
-    file: BufferedReader, passed_over: Counter[str], key_by: KeyBy, whole: bool
+    file: BufferedReader, passed_over: Counter[str], key_by: KeyBy, wanted: Set[str] | None
 ) -> Iterator[_File]:
+    """Load images, and small files with `wanted` extensions; all files if it is None."""
     for member in read_members(file, passed_over):
         if len(member.name) > _MAX_NAME_CHARACTERS:
             raise ValueError(f"a file's name of {len(member.name):,} characters")
         parts = key_and_extension(member.name, key_by)
         if parts is not None:
-            yield _load(member, *parts, whole)
+            yield _load(member, *parts, wanted)
 
 
-def _load(member: Member, key: str, extension: str, whole: bool) -> _File:
-    wanted = MAX_JSON_BYTES if extension == "json" else 0
-    if _image_kind(extension) in SUPPORTED_EXTENSIONS:
-        wanted = _MAX_SPARSE_BYTES if member.is_sparse else MAX_IMAGE_BYTES
-    if whole:
-        wanted = MAX_FILE_BYTES
-        if member.size > wanted:
-            raise ValueError(f"{member.name} has over {wanted >> 20:,} MiB")
-    data = member.read() if (wanted and member.size <= wanted) or whole else None
+def _load(member: Member, key: str, extension: str, wanted: Set[str] | None) -> _File:
+    if wanted is None:
+        most = MAX_FILE_BYTES
+        if member.size > most:
+            raise ValueError(f"{member.name} has over {most >> 20:,} MiB")
+    elif _image_kind(extension) in SUPPORTED_EXTENSIONS:
+        most = _MAX_SPARSE_BYTES if member.is_sparse else MAX_IMAGE_BYTES
+    else:
+        most = MAX_JSON_BYTES if extension in wanted else -1
+    data = member.read() if member.size <= most else None
     return _File(key, extension, member.offset, member.size, data)
 
 
@@ -152,12 +163,12 @@ class _Group:
 
     def add(self, file: _File) -> None:
         self.extensions.add(file.extension)
-        if self.whole and file.data is not None:
-            self.files[file.extension] = file.data
         if file.extension == "json":
             self.has_json, self.json = True, file.data
         kind = _image_kind(file.extension)
         is_image = kind in SUPPORTED_EXTENSIONS or kind in OTHER_IMAGE_EXTENSIONS
+        if file.data is not None and (self.whole or not is_image):
+            self.files[file.extension] = file.data
         if is_image:
             self.images.append(file.extension)
             if self.image is None or _image_rank(file) < _image_rank(self.image):

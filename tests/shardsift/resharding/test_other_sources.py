@@ -235,6 +235,19 @@ def test_a_table_that_cant_be_read_is_named(tmp_path: Path) -> None:
         corpus.reshard()
 
 
+def test_rows_of_a_table_that_name_no_picture_are_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(JPEG)
+    (folder / os.fsdecode(b"\xff.jpg")).write_bytes(encoded(seed=1))
+    rows = '[1]\n"a"\n{"file_name": 1}\n{"file_name": "a.jpg", "text": "x"}\n'
+    (folder / "metadata.jsonl").write_text(rows)
+    corpus = scored(tmp_path)
+    corpus.reshard()
+    written = {sample["json"]["source_key"]: sample.get("txt") for sample in samples_in(corpus)}
+    assert written == {"a.jpg": b"x", "\\xff.jpg": None}
+
+
 # --- tars with keys by stem ----------------------------------------------------------------------
 
 
