@@ -74,7 +74,7 @@ class FakeModel:
         scorer = FakeScorer()
         scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
         scorer.attributes = config.asked()
-        scorer.embedding_values = 4 if config.embeddings else 0
+        scorer.embedding_values = 4 if "maclip" in config.embeddings else 0
         return scorer
 
 

@@ -29,6 +29,7 @@ from tests.samples import as_parquet, picture, write_shards
 from tests.shardsift.resharding.corpora import plain_corpus
 
 README = "README.md"
+CLIP = "docs/how-to/clip.md"
 COLUMNS = "docs/how-to/columns.md"
 EXPORT = "docs/how-to/export.md"
 FILES = "docs/reference/files.md"
@@ -37,7 +38,7 @@ PYTHON = "docs/how-to/python.md"
 QUERY = "docs/how-to/query.md"
 RESHARD = "docs/how-to/reshard.md"
 
-FILTERS = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", PAGES[COLUMNS], re.MULTILINE)
+FILTERS = re.findall(r"^\| [^|]+ \| `(--[^`]+)`", PAGES[CLIP], re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def keep_half(annotations: str = "corpus-scores") -> None:
 
 def test_no_page_has_examples_that_are_not_run() -> None:
     pages = {block.page for block in BLOCKS if block.language in ("python", "sql")}
-    assert pages == {README, COLUMNS, EXPORT, FILES, LOADERS, PYTHON, QUERY, RESHARD}
+    assert pages == {README, CLIP, COLUMNS, EXPORT, FILES, LOADERS, PYTHON, QUERY, RESHARD}
 
 
 def test_pictures_and_shards_are_scored_from_python() -> None:
@@ -106,6 +107,8 @@ def test_embeddings_are_read_and_in_the_way_of_no_table() -> None:
     write_run(write_shards(Path("corpus"), 2, 3), Path("corpus-scores"), Embedding())
     (by_reader,) = blocks_of(COLUMNS, "python")
     assert run(by_reader)["embeddings"].shape == (6, 4)
+    (by_numpy,) = blocks_of(CLIP, "python")
+    assert run(by_numpy.replace("_embeddings/clip/00012", "_embeddings/maclip/00000"))["unit"].any()
     (some_columns,) = blocks_of(QUERY, "python")
     assert run(some_columns)["table"].num_rows == 6
 

@@ -24,7 +24,7 @@ from shardsift.engine.cluster import connected
 from shardsift.engine.coordinator import Coordinator
 from shardsift.engine.environment import prepare_ray
 from shardsift.engine.fleet import RayFleet
-from shardsift.measures import MACLIP, MACLIP_COLUMNS, Contents, MeasureRecord
+from shardsift.measures import MACLIP, MACLIP_COLUMNS, Contents, MeasureRecord, Tower
 from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.outputs.embeddings import embeddings_name, read_embeddings
 from shardsift.outputs.sealed_table import AnnotationFiles
@@ -85,13 +85,14 @@ def _write(folder: Path, shards: int, rows: int, values: int) -> list[ShardTask]
     embeddings_ND = random.standard_normal((rows, values), np.float32).astype(np.float16)
     columns = {column.name: [None] * rows for column in COLUMNS}
     columns |= {"index": list(range(rows)), "key": [f"{n:08}" for n in range(rows)]}
-    columns |= {"quality": [0.5] * rows, "embedding": list(embeddings_ND)}
+    columns |= {"quality": [0.5] * rows}
+    tower = Tower(values=values, digest="", meaning="")
     tasks: list[ShardTask] = []
     for number in range(shards):
         shard = f"{number:05}.tar"
         identity = ShardIdentity(path=shard, size=1, version="1")
-        encoder = AnnotationEncoder(identity, _SCORED, values)
-        encoder.add(columns)
+        encoder = AnnotationEncoder(identity, _SCORED, {MACLIP: tower})
+        encoder.add(columns, {MACLIP: list(embeddings_ND)})
         encoded = encoder.finish()
         annotation = folder / annotation_name(shard)
         embeddings = folder / embeddings_name(annotation.name)

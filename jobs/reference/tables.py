@@ -8,7 +8,7 @@ from shardsift.cli.console import MEANINGS
 from shardsift.columns import Column, with_further
 from shardsift.engine.metrics import METRICS
 from shardsift.errors import ErrorCode
-from shardsift.measures import AttributesMeasure
+from shardsift.measures import AttributesMeasure, clip_columns
 from shardsift.outputs.sealed_table import arrow_schema
 
 _TYPES = {"dictionary<values=string, indices=int32, ordered=0>": "dictionary of string"}
@@ -31,7 +31,7 @@ def of_columns() -> str:
     """Describe the columns of annotations."""
     (attribute,) = AttributesMeasure({"NAME": (("", ""),)}, "").columns
     asked = attribute.model_copy(update={"meaning": _ATTRIBUTE})
-    declared = with_further([asked])
+    declared = with_further([asked, *clip_columns("clip", "the model of `--clip`")])
     rows = [
         [f"`{column.name}`", _TYPES.get(str(field.type), str(field.type)), *_more(column)]
         for column, field in zip(declared, arrow_schema(declared), strict=True)

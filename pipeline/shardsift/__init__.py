@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from shardsift.records import ImageScore
     from shardsift.reporting.explanation import explain
     from shardsift.scoring.scorer import Scorer
+    from shardsift.scoring.standard_clip import StandardClip
     from shardsift.verbs import (
         ask,
         compact,
@@ -74,6 +75,7 @@ __all__ = [
     "Scorer",
     "ShardError",
     "ShardsiftError",
+    "StandardClip",
     "StorageError",
     "UserError",
     "WriteError",
@@ -100,6 +102,7 @@ _HOMES = {
     "Picture": "shardsift.measures",
     "ScoreConfig": "shardsift.config",
     "Scorer": "shardsift.scoring.scorer",
+    "StandardClip": "shardsift.scoring.standard_clip",
     "annotate_shards": "shardsift.annotations.annotate_shards",
     "explain": "shardsift.reporting.explanation",
     "keep": "shardsift.filtering.keep_list",

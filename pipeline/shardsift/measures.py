@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -42,21 +42,64 @@ class Picture:
     pixels: RgbImage | None
 
 
+class Preparer(Protocol):
+    """The part of a measure that decoding processes need; pickled to them with each chunk."""
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """See `Measure`."""
+        ...
+
+    def prepare(self, picture: Picture) -> Any:
+        """Return what the measure needs of a picture. Doesn't import torch."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tower:
+    """An image tower whose features are kept as embeddings.
+
+    Attributes:
+        values: number of values of an embedding.
+        digest: hash of weights, model config and transform: 16 hexadecimal digits.
+        meaning: description of the embeddings, in one line.
+    """
+
+    values: int
+    digest: str
+    meaning: str
+
+
 class Measure:
     """Base of measures; instances are pickled to the processes that use them.
 
     Attributes:
         name: `[a-z][a-z0-9_]*`, once in a run.
         columns: the columns that it computes.
-        needs: `file` or `pixels` of the picture, or `features:TOWER`. A measure that needs a `file`
-            gets every file; one that needs `pixels` only those that can be decoded.
+        needs: `file` or `pixels` of the picture, `text`, or `features:TOWER`. A measure that needs
+            a `file` gets every file; one that needs `pixels` only those that can be decoded.
         version: changes whenever equal settings give other values.
+        caption: for `text`, the captions it gets: `txt`, or a key of the sample's `.json`.
+        batch_size: number of items that it is asked for at a time, except for a shard's last ones;
+            0 for any.
+        tower: the tower whose embeddings it gives; None for none.
     """
 
-    name: ClassVar[str]
+    name: str
     columns: Sequence[Column] = ()
     needs: Sequence[str] = ("pixels",)
     version: ClassVar[int] = 1
+    caption: str = "txt"
+    batch_size: int = 0
+    tower: Tower | None = None
+
+    @property
+    def preparer(self) -> Preparer:
+        """The part that decoding processes need."""
+        return self
+
+    def to(self, device: str) -> None:
+        """Get ready to measure on a device: `cpu` or `cuda`."""
 
     @property
     def settings(self) -> Any:
@@ -78,7 +121,9 @@ class Measure:
     def measure(self, batch: Any) -> Sequence[Any]:
         """Return the values of each column, a value for each item of a batch; None for none.
 
-        Called in the actor with what `prepare` has returned. No value may depend on the others.
+        Called in the actor with what `prepare` has returned; for `text`, with pairs of that and
+        the caption, which is None if there is none. A `tower` adds its embeddings, as the last
+        ones. No value may depend on the others.
         """
         return [batch] if len(self.columns) == 1 else list(zip(*batch, strict=True))
 
@@ -130,6 +175,39 @@ class AttributesMeasure(Measure):
     def digest(self) -> str:
         """Hash of the prompts and of what decides the features."""
         return short_digest(self.name, self.version, self.settings, self._features)
+
+
+def clip_columns(name: str, model: str, *, is_sigmoid: bool = False) -> Sequence[Column]:
+    """Declare the columns of a standard CLIP; `is_sigmoid` for SigLIP's kind of model."""
+    what = "the probability that they match" if is_sigmoid else "their cosine"
+    return (
+        Column(
+            name=f"{name}_score",
+            type="float32",
+            label=f"similarity to the caption, by {model}",
+            meaning=f"similarity of picture and caption by {model}, {what}; null without a caption",
+            low=0 if is_sigmoid else -1,
+            high=1,
+        ),
+        Column(
+            name=f"{name}_text_cut",
+            type="bool",
+            meaning=f"true if the caption is longer than {model} reads; null without a caption",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A measure that is known by its record alone, so that no weights have to be loaded."""
+
+    name: str
+    record: MeasureRecord
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The columns that it computes."""
+        return self.record.columns
 
 
 def _as_read(settings: Any) -> Any:
@@ -221,7 +299,7 @@ def contents_of(
     attributes: Attributes,
     *,
     embeddings: Sequence[str] = (),
-    measures: Sequence[Measure] = (),
+    measures: Sequence[Measure | Recorded] = (),
 ) -> Contents:
     """Describe annotations whose score has a configuration and a fingerprint.
 
@@ -244,7 +322,9 @@ def contents_of(
     if twice := [name for name, times in names.items() if times > 1]:
         raise ConfigError(f"two measures have a column {twice[0]}; rename one")
     return Contents(
-        measures=records, config=config.model_dump(mode="json"), embeddings=tuple(embeddings)
+        measures=records,
+        config=config.model_dump(mode="json"),
+        embeddings=tuple(sorted(embeddings)),
     )
 
 

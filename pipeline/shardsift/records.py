@@ -69,6 +69,7 @@ class PassedOver(StrEnum):
     HIDDEN = "hidden"
     NO_PICTURES = "no_pictures"
     CIRCLES = "circles"
+    NO_TEXTS = "no_texts"
 
     def told(self, number: int) -> str:
         """Describe `number` of them in one line, with what to do."""
@@ -101,6 +102,8 @@ _TOLD = {
     "4 MiB",
     PassedOver.HIDDEN: "{:,} hidden files and folders were passed over",
     PassedOver.NO_PICTURES: "{:,} files that are no pictures were passed over",
+    PassedOver.NO_TEXTS: "{:,} captions are no text, and count as none; name another field with "
+    "--caption",
     PassedOver.CIRCLES: "{:,} links to a folder that contains them were not followed",
 }
 

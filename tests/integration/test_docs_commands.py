@@ -46,6 +46,7 @@ NOT_RUN = {
 }
 SPELLED_OTHERWISE = {
     "--model RN50": "--model compact",
+    "--clip ViT-L-14 --clip-pretrained openai": "--clip compact",
     "{00000..00123}": "{00000..00011}",
     "/new/corpus": "new/corpus",
     "s3://copy/of/corpus": "new/corpus",

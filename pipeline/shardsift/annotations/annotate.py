@@ -27,7 +27,7 @@ from shardsift.images.decoder import (
     decode_in_order,
     in_chunks,
 )
-from shardsift.measures import MACLIP, Contents, Measure, contents_of
+from shardsift.measures import MACLIP, Contents, Measure, Tower, contents_of
 from shardsift.outputs.annotation_encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, read_footer
@@ -35,7 +35,9 @@ from shardsift.progress import Meter, ShardMeter
 from shardsift.records import (
     CUES,
     EXAMPLES,
+    Embedding,
     ImageScore,
+    PassedOver,
     RgbImage,
     Sample,
     ShardReport,
@@ -43,6 +45,7 @@ from shardsift.records import (
     StageSeconds,
 )
 from shardsift.redaction import reason
+from shardsift.shards.beside import caption_of
 from shardsift.shards.readers import identify_shard, read_samples
 from shardsift.storage.files import commit, delete, join
 from shardsift.storage.lease import Lease
@@ -55,8 +58,35 @@ if TYPE_CHECKING:
 
 _SCORES = ("crops", *CUES, "quality_min", "quality_std")
 _MESSAGE_LENGTH = 200
-_EMBEDDING = "embedding"
+_MACLIP_MEANING = (
+    "MA-CLIP's image features of the whole view, before normalisation; no CLIP embeddings: without "
+    "position embedding, and of a picture squashed to a square"
+)
 _NOT_FINITE = "the encoder gave a value that is not finite"
+
+
+class _Asked:
+    """A measure, and the rows that wait for its values until they fill a batch."""
+
+    def __init__(self, measure: Measure) -> None:
+        self.measure = measure
+        self.waiting: list[int] = []
+        self._items: list[Any] = []
+
+    def add(self, indices: Sequence[int], items: Sequence[Any]) -> None:
+        """Take in rows, and what the measure gets of each."""
+        self.waiting += indices
+        self._items += items
+
+    def values(self, *, all_of_them: bool = False) -> tuple[list[int], Sequence[Sequence[Any]]]:
+        """Return rows in whole batches, or all that wait, and their values by column."""
+        held, step = len(self._items), self.measure.batch_size or 1
+        take = held if all_of_them else held - held % step
+        if not take:
+            return [], []
+        indices, items = self.waiting[:take], self._items[:take]
+        del self.waiting[:take], self._items[:take]
+        return indices, self.measure.measure(items)
 
 
 class OpenRows:
@@ -68,15 +98,17 @@ class OpenRows:
     def __init__(self, encoder: AnnotationEncoder, measures: Sequence[Measure] = ()) -> None:
         """Begin with no rows; `measures` are asked of the pictures, the others by the scorer."""
         self._encoder = encoder
-        self._measures = measures
+        self._asked = [_Asked(measure) for measure in measures]
         contents = encoder.contents
         own = contents.measures.get("attributes")
         self._scores = [*_SCORES, *(column.name for column in (own.columns if own else ()))]
         self._columns: dict[str, list[Any]] = {
             column.name: [] for column in contents.columns if column.name != "shard"
         }
-        if contents.embeddings:
-            self._columns[_EMBEDDING] = []
+        self._embeddings: dict[str, list[Embedding | None]] = {
+            tower: [] for tower in contents.embeddings
+        }
+        self.not_texts: int = 0
         self._waiting: deque[int] = deque()
 
     def add(
@@ -104,10 +136,18 @@ class OpenRows:
                 error and " ".join(str(error).split())[:_MESSAGE_LENGTH] for error in errors
             ],
         }
-        for number, measure in enumerate(self._measures):
-            new |= _measured(measure, [own[number] for own in prepared])
         for name, column in self._columns.items():
             column += new.get(name, none)
+        for column in self._embeddings.values():
+            column += none
+        for number, asked in enumerate(self._asked):
+            places = [place for place, own in enumerate(prepared) if own[number] is not None]
+            items = [prepared[place][number] for place in places]
+            if "text" in asked.measure.needs:
+                captions = self._captions(asked.measure, samples, places)
+                items = list(zip(items, captions, strict=True))
+            asked.add([indices[place] for place in places], items)
+            self._set(asked)
         waiting = zip(indices, errors, strict=True)
         self._waiting += [index for index, error in waiting if error is None]
         self._pass_on()
@@ -122,35 +162,50 @@ class OpenRows:
                 continue
             for name, value in zip(self._scores, values, strict=True):
                 self._columns[name][place] = value
-            if _EMBEDDING in self._columns:
-                self._columns[_EMBEDDING][place] = score.embedding
+            if MACLIP in self._embeddings:
+                self._embeddings[MACLIP][place] = score.embedding
         self._pass_on()
 
     def close(self) -> None:
         """Encode the remaining rows."""
         assert not self._waiting, "the scorer gave fewer scores than it took images"
+        for asked in self._asked:
+            self._set(asked, all_of_them=True)
+        self._pass_on()
         if self._columns["index"]:
-            self._encoder.add(self._columns)
+            self._encoder.add(self._columns, self._embeddings)
+
+    def _captions(
+        self, measure: Measure, samples: Sequence[Sample], places: Sequence[int]
+    ) -> list[str | None]:
+        found = [caption_of(samples[place], measure.caption) for place in places]
+        self.not_texts += sum(is_no_text for _, is_no_text in found)
+        return [caption for caption, _ in found]
+
+    def _set(self, asked: _Asked, *, all_of_them: bool = False) -> None:
+        """Write the values of a measure into their rows."""
+        indices, values = asked.values(all_of_them=all_of_them)
+        if not indices:
+            return
+        measure, first = asked.measure, self._encoder.rows
+        columns = [self._columns[column.name] for column in measure.columns]
+        if measure.tower:
+            columns.append(self._embeddings[measure.name])
+        for column, own in zip(columns, values, strict=True):
+            for index, value in zip(indices, own, strict=True):
+                column[index - first] = value
 
     def _pass_on(self) -> None:
-        held = len(self._columns["index"])
-        ready = self._waiting[0] - self._encoder.rows if self._waiting else held
-        if ready >= ROW_GROUP_ROWS:
-            self._encoder.add({name: each[:ROW_GROUP_ROWS] for name, each in self._columns.items()})
-            for column in self._columns.values():
-                del column[:ROW_GROUP_ROWS]
-
-
-def _measured(measure: Measure, prepared: Sequence[Any]) -> dict[str, list[Any]]:
-    """Return a measure's columns, null where nothing is prepared."""
-    places = [place for place, own in enumerate(prepared) if own is not None]
-    found: dict[str, list[Any]] = {c.name: [None] * len(prepared) for c in measure.columns}
-    if places:
-        values = measure.measure([prepared[place] for place in places])
-        for column, own in zip(found.values(), values, strict=True):
-            for place, value in zip(places, own, strict=True):
-                column[place] = value
-    return found
+        queues = self._waiting, *(asked.waiting for asked in self._asked)
+        end = self._encoder.rows + len(self._columns["index"])
+        ready = min((queue[0] for queue in queues if queue), default=end)
+        if ready - self._encoder.rows >= ROW_GROUP_ROWS:
+            every = self._columns, self._embeddings
+            now = [{name: each[:ROW_GROUP_ROWS] for name, each in part.items()} for part in every]
+            self._encoder.add(*now)
+            for part in every:
+                for column in part.values():
+                    del column[:ROW_GROUP_ROWS]
 
 
 def _sum_up(scores: Sequence[ImageScore]) -> list[tuple[Any, ...] | None]:
@@ -254,7 +309,8 @@ def annotate(
     except OSError as error:
         raise ShardError(task.shard, f"can't be found: {error.strerror or error}") from error
     clock = StageClock()
-    encoder = AnnotationEncoder(identity, contents_by(scorer, measures), scorer.embedding_values)
+    contents = contents_by(scorer, measures)
+    encoder = AnnotationEncoder(identity, contents, _towers(scorer, measures))
     meter = meter or Meter()
     with meter.shard(task.shard, identity.size) as own:
         passed_over, further = _score_rows(
@@ -263,7 +319,8 @@ def annotate(
             decoder,
             clock,
             encoder,
-            Wanted(scorer.config.max_pixels, tuple(measures), picture_timeout),
+            measures,
+            picture_timeout,
             turn or Lock(),
             meter,
             own,
@@ -283,9 +340,17 @@ def annotate(
 
 def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Contents:
     """Describe annotations by a scorer, and by measures of the pictures. Raises ConfigError."""
-    towers = (MACLIP,) if scorer.embedding_values else ()
+    towers = _towers(scorer, measures)
     scored = scorer.config, scorer.fingerprint, scorer.attributes
-    return contents_of(*scored, embeddings=towers, measures=measures)
+    return contents_of(*scored, embeddings=[*towers], measures=measures)
+
+
+def _towers(scorer: ImageScorer, measures: Sequence[Measure]) -> dict[str, Tower]:
+    """Return the towers whose embeddings are written, by name."""
+    towers = {measure.name: measure.tower for measure in measures if measure.tower}
+    if values := scorer.embedding_values:
+        towers[MACLIP] = Tower(values=values, digest=scorer.fingerprint, meaning=_MACLIP_MEANING)
+    return towers
 
 
 def _commit(output: str, name: str, encoded: Encoded, guard: Guard) -> None:
@@ -327,21 +392,25 @@ def _score_rows(
     decoder: Decoder,
     clock: StageClock,
     encoder: AnnotationEncoder,
-    wanted: Wanted,
+    measures: Sequence[Measure],
+    picture_timeout: float,
     turn: Lock,
     meter: Meter,
     own: ShardMeter,
     size: int,
 ) -> tuple[Counter[str], Sequence[str]]:
     """Encode a row for every sample; count images without a row, and name some of them."""
-    rows = OpenRows(encoder, wanted.measures)
+    rows = OpenRows(encoder, measures)
+    preparers = tuple(measure.preparer for measure in measures)
+    wanted = Wanted(scorer.config.max_pixels, preparers, picture_timeout)
+    captions = {measure.caption for measure in measures if "text" in measure.needs}
     passed_over = Counter[str]()
     further = list[str]()
     samples = 0
 
     def read() -> Iterator[list[Sample]]:
         nonlocal samples
-        stream = read_samples(task, passed_over, size)
+        stream = read_samples(task, passed_over, size, captions=captions)
         chunks = clock.iterate("read", in_chunks(meter.passing(stream)))
         for chunk in prefetch(chunks, _CHUNKS_AHEAD):
             samples += len(chunk)
@@ -370,6 +439,7 @@ def _score_rows(
         finally:
             turn.release()
     rows.close()
+    passed_over[PassedOver.NO_TEXTS] += rows.not_texts
     assert encoder.rows == samples, "a row for every sample"
     return passed_over, further[:EXAMPLES]
 

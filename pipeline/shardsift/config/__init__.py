@@ -4,7 +4,7 @@ base.py              base classes and field types
 loading.py           settings from a file, the environment and flags
 mistakes.py          messages about mistakes in them
 score_settings.py    all that changes a score
-measure_settings.py  attributes, hashes, embeddings
+measure_settings.py  attributes, hashes, CLIPs, embeddings
 run_settings.py      a run on Ray
 filter_settings.py   the samples to keep
 verb_settings.py     all other verbs
@@ -24,9 +24,9 @@ from shardsift.config.measure_settings import (
     ATTRIBUTE_PREFIX,
     Attributes,
     AttributesConfig,
+    ClipConfig,
     HashName,
     PromptPairs,
-    Tower,
     attribute_columns,
     checked_attributes,
 )
@@ -51,6 +51,7 @@ __all__ = [
     "AnyDtype",
     "Attributes",
     "AttributesConfig",
+    "ClipConfig",
     "CommaSeparated",
     "Config",
     "CropPlan",
@@ -65,7 +66,6 @@ __all__ = [
     "ScoreConfig",
     "Share",
     "TableConfig",
-    "Tower",
     "attribute_columns",
     "bundled_configs",
     "checked_attributes",

@@ -1,4 +1,4 @@
-"""Settings of further columns, which don't change the score: attributes, hashes, embeddings.
+"""Settings of further columns, which don't change the score: attributes, hashes, CLIPs, embeddings.
 
 An attribute is a named question to CLIP, as pairs of opposite prompts.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore
 from shardsift.config.loading import find_config, read_yaml
@@ -21,8 +21,6 @@ Attributes = Mapping[str, PromptPairs]
 """Pairs of prompts by the name of the attribute, sorted; the first prompt of a pair counts."""
 
 HashName = Literal["sha256", "phash"]
-Tower = Literal["maclip"]
-
 ATTRIBUTE_PREFIX = "attr_"
 """Prefix of the columns that have attributes."""
 
@@ -102,8 +100,37 @@ def _checked(attributes: Attributes) -> dict[str, PromptPairs]:
     return dict(sorted(attributes.items()))
 
 
+class ClipConfig(Config):
+    """A standard CLIP beside the score."""
+
+    model: str = Field(description="as `--clip`")
+    pretrained: str | None = Field(default=None, description="as `--clip-pretrained`")
+    caption: str = Field(default="txt", min_length=1, description="as `--caption`")
+
+
+_TAKEN = frozenset({"maclip", "attributes", "hashes"})
+
+
 class MeasureSettings(Config):
-    """Settings under `measures` in a config file."""
+    """Settings under `measures` in a config file; other names are those of standard CLIPs."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, ClipConfig] = Field(init=False)  # pyright: ignore
+
+    @property
+    def clips(self) -> dict[str, ClipConfig]:
+        """Standard CLIPs by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+    @model_validator(mode="after")
+    def _names_can_be_columns(self) -> Self:
+        for name in self.clips:
+            if not _NAME.fullmatch(name) or name in _TAKEN:
+                raise ValueError(
+                    f"measure {name!r}: a name has lower-case letters, digits and _, begins with a "
+                    f"letter, and is none of {', '.join(sorted(_TAKEN))}"
+                )
+        return self
 
     attributes: Annotated[dict[str, PromptPairs], BeforeValidator(_read_attributes)] = Field(
         default={}
@@ -123,7 +150,7 @@ class AttributesConfig(Config):
     measures: Annotated[MeasureSettings, Given.IN_FILE] = Field(
         default=MeasureSettings(),
         description="further columns: `attributes`, a mapping of names to pairs of opposite "
-        "prompts",
+        "prompts; any other name is a standard CLIP, with `model`, `pretrained` and `caption`",
     )
 
     @model_validator(mode="after")
@@ -155,9 +182,50 @@ class MeasuresConfig(AttributesConfig):
         "than decoding the image",
     )
 
-    embeddings: Annotated[tuple[Tower, ...], CommaSeparated] = Field(
-        default=(),
-        description="write features of an image tower as float16 into `_embeddings/TOWER/`, for "
-        "`ask`: `maclip` is MA-CLIP's feature of the whole view, before "
-        "normalisation, which is not a CLIP embedding. 2 kB per picture with RN50",
+    clip: str | None = Field(
+        default=None,
+        description="a standard CLIP beside the score, by its open_clip name, as for `--model`: "
+        "`clip_score` is the similarity of picture and caption",
     )
+    clip_pretrained: str | None = Field(
+        default=None, description="weights of that CLIP, as for `--pretrained`"
+    )
+    caption: str | None = Field(
+        default=None,
+        description="the caption that a CLIP compares: `txt`, the file beside the picture or the "
+        "column of a caption, by default; or a key of the sample's `.json`, such as `meta.alt`",
+    )
+    embeddings: Annotated[tuple[str, ...], CommaSeparated] = Field(
+        default=(),
+        description="write image features before normalisation as float16 into "
+        "`_embeddings/NAME/`: `clip` are those of the standard CLIP, as other tools expect them; "
+        "`maclip` are MA-CLIP's of the whole view, for `ask`, which are not CLIP embeddings. 2 kB "
+        "per picture with RN50",
+    )
+
+    @model_validator(mode="after")
+    def _clips_are_named(self) -> Self:
+        clips = self.clips()
+        for flag in ("clip_pretrained", "caption"):
+            if getattr(self, flag) is not None and not clips:
+                raise ValueError(f"--{flag.replace('_', '-')} needs --clip")
+        for name in self.embeddings:
+            if name not in clips and name != "maclip":
+                known = ["maclip", *(clips or ["clip"])]
+                hint = "name one with --clip" if name == "clip" else f"known: {', '.join(known)}"
+                raise ValueError(f"--embeddings {name}: there is no such tower; {hint}")
+        return self
+
+    def clips(self) -> dict[str, ClipConfig]:
+        """Combine the CLIP of `--clip` with those of `measures`, sorted by name."""
+        clips = self.measures.clips
+        if self.clip is not None:
+            pretrained = self.clip_pretrained
+            clips["clip"] = ClipConfig(model=self.clip, pretrained=pretrained)
+        elif self.clip_pretrained is not None and "clip" in clips:
+            changed = {"pretrained": self.clip_pretrained}
+            clips["clip"] = clips["clip"].model_copy(update=changed)
+        if self.caption is not None:
+            changed = {"caption": self.caption}
+            clips = {name: each.model_copy(update=changed) for name, each in clips.items()}
+        return dict(sorted(clips.items()))

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from shardsift.config import PICTURE_SECONDS
 from shardsift.errors import ErrorCode, ImageError
 from shardsift.images.decode import decode_rgb
-from shardsift.measures import Measure
 from shardsift.measures import Picture as Measurable
+from shardsift.measures import Preparer
 from shardsift.records import RgbImage, Sample
 from shardsift.threads import map_ordered
 
@@ -52,7 +52,7 @@ class Wanted:
     """
 
     max_pixels: int
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[Preparer, ...] = ()
     seconds: float = PICTURE_SECONDS
 
     def prepare(self, file: bytes | memoryview, picture: Picture) -> Prepared:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from shardsift.measures import MACLIP, Contents
+from shardsift.measures import Contents, Tower
 from shardsift.outputs.digest import ROW_COLUMNS, TableDigest
 from shardsift.outputs.embeddings import EmbeddingRows, EmbeddingsFile
 from shardsift.outputs.sealed_table import (
@@ -24,7 +24,7 @@ from shardsift.outputs.sealed_table import (
     spreads_of,
 )
 from shardsift.outputs.sketch import quantile_sketch
-from shardsift.records import ShardIdentity, ShardReport
+from shardsift.records import Embedding, ShardIdentity, ShardReport
 
 pc: Any = pyarrow.compute  # its functions are made at import, unseen by type checkers
 
@@ -51,7 +51,7 @@ class AnnotationEncoder:
         self,
         shard: ShardIdentity,
         contents: Contents,
-        embedding_values: int = 0,
+        towers: Mapping[str, Tower] | None = None,
         *,
         rows_digest: str | None = None,
         sources: Mapping[str, str] | None = None,
@@ -61,7 +61,7 @@ class AnnotationEncoder:
         Args:
             shard: identity of the shard.
             contents: measures of the file.
-            embedding_values: number of values of an embedding, if there are any.
+            towers: those whose embeddings are written, by name.
             rows_digest: for answers, that of the annotations.
             sources: for answers, the SHA-256 of the embeddings, by tower.
         """
@@ -76,15 +76,20 @@ class AnnotationEncoder:
         self._qualities: list[NDArray[np.float32]] = []
         self._digest = TableDigest(self._schema)
         self._tables: list[Any] = []
-        self._embeddings = None
-        if contents.embeddings:
-            self._embeddings = EmbeddingRows(shard.path, embedding_values)
+        self._embeddings = {
+            name: EmbeddingRows(shard.path, tower) for name, tower in sorted((towers or {}).items())
+        }
+        assert tuple(self._embeddings) == tuple(contents.embeddings), "all are given"
 
-    def add(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add the next rows: exactly `ROW_GROUP_ROWS`, except for the last ones.
+    def add(
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        embeddings: Mapping[str, Sequence[Embedding | None]] | None = None,
+    ) -> None:
+        """Add the next rows, and their embeddings by tower, if there are any.
 
-        Values of `shard` are ignored, as they are all equal. Embeddings are in a column
-        `embedding`, if there are any. Raises ShardError for one that float16 can't hold.
+        There are exactly `ROW_GROUP_ROWS`, except for the last ones. Values of `shard` are ignored,
+        as they are all equal. Raises ShardError for an embedding that float16 can't hold.
         """
         rows = len(columns["index"])
         arrays = [
@@ -94,8 +99,8 @@ class AnnotationEncoder:
             for field in self._schema
         ]
         self.add_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        if self._embeddings:
-            self._embeddings.add(columns["key"], columns["embedding"])
+        for name, rows_of_tower in self._embeddings.items():
+            rows_of_tower.add(columns["key"], (embeddings or {})[name])
 
     def add_table(self, table: Any) -> None:
         """Add the next rows, as `add` does, without embeddings."""
@@ -120,7 +125,7 @@ class AnnotationEncoder:
             spreads=spreads_of(self._tables, self.contents.further),
             measures=self.contents.digests,
         )
-        embeddings = {MACLIP: self._embeddings.encode()} if self._embeddings else {}
+        embeddings = {tower: rows.encode() for tower, rows in self._embeddings.items()}
         footer = Footer(
             contents=self.contents,
             shard=self._shard,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardsift.errors import ShardError
-from shardsift.measures import MACLIP
+from shardsift.measures import MACLIP, Tower
 from shardsift.records import Embedding
 from shardsift.storage.files import ANNOTATION_SUFFIX, open_stream
 
@@ -47,14 +47,15 @@ _CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddingsIdentity:
-    """A file of embeddings as its annotation records it; `values` is the length of each."""
+    """A file of embeddings as its annotation records it.
+
+    `values` is the length of each; `tower` is the digest of the tower that gave them.
+    """
 
     values: int
     sha256: str
-    meaning: str = (
-        "MA-CLIP's image feature of the whole view, before normalisation; no CLIP embedding: "
-        "without position embedding, and of a picture squashed to a square"
-    )
+    tower: str
+    meaning: str
 
 
 class EmbeddingsFile(NamedTuple):
@@ -72,10 +73,10 @@ def embeddings_name(annotation: str, tower: str = MACLIP) -> str:
 class EmbeddingRows:
     """Takes in the embeddings of a shard, some rows at a time, and packs them into a file."""
 
-    def __init__(self, shard: str, values: int) -> None:
-        """Begin a file of embeddings with `values` values each."""
+    def __init__(self, shard: str, tower: Tower) -> None:
+        """Begin a file of a tower's embeddings."""
         self._shard = shard
-        self._values = values
+        self._tower = tower
         self._parts: list[Embedding] = []
 
     def add(self, keys: Sequence[str], embeddings: Sequence[Embedding | None]) -> None:
@@ -85,7 +86,7 @@ class EmbeddingRows:
         """
         for begin in range(0, len(keys), _AT_A_TIME):
             part = embeddings[begin : begin + _AT_A_TIME]
-            rows_ND = np.zeros((len(part), self._values), _DTYPE)
+            rows_ND = np.zeros((len(part), self._tower.values), _DTYPE)
             is_there_N = np.array([embedding_D is not None for embedding_D in part])
             for row_D, embedding_D in zip(rows_ND, part, strict=True):
                 if embedding_D is not None:
@@ -101,13 +102,17 @@ class EmbeddingRows:
 
     def encode(self) -> EmbeddingsFile:
         """Return the file; nothing can be added afterwards."""
-        rows_ND = np.concatenate([np.zeros((0, self._values), _DTYPE), *self._parts])
+        tower = self._tower
+        rows_ND = np.concatenate([np.zeros((0, tower.values), _DTYPE), *self._parts])
         self._parts.clear()
         sink = io.BytesIO()
         np.lib.format.write_array(sink, rows_ND, _VERSION, allow_pickle=False)
         data = sink.getvalue()
         checksum = hashlib.sha256(data).hexdigest()
-        return EmbeddingsFile(data, EmbeddingsIdentity(values=self._values, sha256=checksum))
+        identity = EmbeddingsIdentity(
+            values=tower.values, sha256=checksum, tower=tower.digest, meaning=tower.meaning
+        )
+        return EmbeddingsFile(data, identity)
 
 
 def examine(embeddings_ND: Embedding) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

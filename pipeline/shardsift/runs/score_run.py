@@ -17,7 +17,7 @@ from shardsift.engine.run_loop import RunResult, run_tasks
 from shardsift.engine.run_progress import RunCounts
 from shardsift.errors import AnnotationError, ConfigError, EngineError, ErrorCode
 from shardsift.images.hashes import Hashes
-from shardsift.measures import Contents, Measure, contents_of
+from shardsift.measures import Contents, Measure, Recorded, contents_of
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output_folder import OutputFolder, complete
 from shardsift.outputs.run_folder import check_output
@@ -32,7 +32,12 @@ from shardsift.records import (
     has_changed,
 )
 from shardsift.runs.scoring import ScoringSpec, load_maclip
-from shardsift.scoring.weights import sum_of_files
+from shardsift.scoring.weights import (
+    clip_settings,
+    flags_of_clip,
+    standard_config,
+    sum_of_files,
+)
 from shardsift.shards.plan import ShardPlan, plan_shards
 from shardsift.shards.readers import identify_shard
 from shardsift.storage.files import join
@@ -108,8 +113,8 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     # People add to folders of pictures that are scored already.
     rescore = {*config.rescore, *(["changed"] if plan.reading.kind == "pictures" else [])}
     config = _with_dtype(config)
-    weights = sum_of_files(config.scoring())
-    measures = [Hashes(config.hashes)] if config.hashes else []
+    weights = _sum_of_weights(config)
+    measures: list[Measure] = [Hashes(config.hashes)] if config.hashes else []
     model = None
     fingerprint = None
     if not rescore:
@@ -118,8 +123,12 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
         with display.busy("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
+            measures += _load_clips(config)
         fingerprint = model.fingerprint
-    contents = _contents(config, fingerprint, measures)
+        contents = _contents(config, fingerprint, measures)
+    else:
+        assert folder.record is not None, "it has been compared"
+        contents = folder.record.contents
     folder.claim(contents, overwrite=config.overwrite)
     plan = folder.placed(plan, may_have_moved=may_have_moved)
     committed = frozenset(folder.committed)
@@ -139,7 +148,26 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     )
 
 
-def _contents(config: RunConfig, fingerprint: str, measures: Sequence[Measure]) -> Contents:
+def _load_clips(config: RunConfig) -> Sequence[Measure]:
+    if not config.clips():
+        return []
+    from shardsift.scoring.standard_clip import load_standard_clips  # imports torch
+
+    return load_standard_clips(config.clips(), config.dtype, config.embeddings)
+
+
+def _sum_of_weights(config: RunConfig) -> str | None:
+    """Hash the files of all models, as `sum_of_files` does those of one."""
+    sums = [sum_of_files(config.scoring())]
+    with flags_of_clip():
+        clips = config.clips().values()
+        sums += [sum_of_files(standard_config(clip, config.dtype)) for clip in clips]
+    return "-".join(each or "" for each in sums) or None
+
+
+def _contents(
+    config: RunConfig, fingerprint: str, measures: Sequence[Measure | Recorded]
+) -> Contents:
     scored = config.scoring(), fingerprint, config.asked()
     return contents_of(*scored, embeddings=config.embeddings, measures=measures)
 
@@ -175,7 +203,13 @@ def _fingerprint_if_done(
     record = folder.record
     if record is None or config.overwrite:
         return None
-    contents = _contents(config, record.fingerprint, measures)
+    clips = [
+        Recorded(name, record.measures[name])
+        for name, clip in config.clips().items()
+        if name in record.measures
+        and record.measures[name].settings == clip_settings(clip, config.dtype)
+    ]
+    contents = _contents(config, record.fingerprint, [*measures, *clips])
     if (record.contents, record.weights, record.version) != (contents, weights, __version__):
         return None
     is_done = all(task.annotation in folder.committed for task in plan.below(record.root))

@@ -14,7 +14,7 @@ from shardsift.engine.metrics import ActorMetrics
 from shardsift.errors import ShardError
 from shardsift.images.decoder import Decoder
 from shardsift.images.pool import make_decoder
-from shardsift.measures import Measure
+from shardsift.measures import MACLIP, Measure
 from shardsift.progress import Meter
 from shardsift.records import ShardReport, ShardTask
 from shardsift.storage.lease import Lease
@@ -51,6 +51,8 @@ class ScoringSpec:
         # Pillow warns of every odd EXIF block; such images get rows, no log lines.
         warnings.filterwarnings("ignore", module="PIL")
         scorer = self.make_scorer()
+        for measure in self.measures:
+            measure.to("cuda" if self.gpus else "cpu")
         decoder = make_decoder(self.decode_workers, scorer.pin)
         return Scoring(scorer, decoder, self)
 
@@ -112,7 +114,7 @@ class MaClip:
         use_cores(config.cpus_per_actor or 1)
         scorer = Scorer(
             config.scoring(),
-            embeddings=bool(config.embeddings),
+            embeddings=MACLIP in config.embeddings,
             device=device,
             batch_size=config.batch_size,
             loaded=self.model,

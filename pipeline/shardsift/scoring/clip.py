@@ -1,7 +1,7 @@
 """CLIP's two towers, loaded: the only module that knows open_clip, and the model hub.
 
-The text tower is used up here: its features of the prompts are all that is kept of it. Shapes in
-names: D feature values, P prompt pairs, Q those of attributes.
+MA-CLIP's text tower is used up here: its features of the prompts are all that is kept of it. Shapes
+in names: N captions, L tokens, D feature values, P prompt pairs, Q those of attributes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import tempfile
 import zipfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -26,12 +27,14 @@ import torch
 from huggingface_hub import constants
 from pydantic import BaseModel, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
+from torch.nn import functional
 
-from shardsift.config import Attributes, ScoreConfig
+from shardsift.config import Attributes, ScoreConfig, did_you_mean
 from shardsift.documents import first_problem
 from shardsift.errors import ConfigError, ModelError, NotHereError
+from shardsift.images.views import View
 from shardsift.scoring.crops import CROP_SIZE
-from shardsift.scoring.weights import RANDOM_WEIGHTS, with_default_weights
+from shardsift.scoring.weights import BUNDLED_MODEL, RANDOM_WEIGHTS, with_default_weights
 
 _PROBE_SECONDS = 3.0
 
@@ -99,6 +102,9 @@ class _DownloadError(Exception):
 _LONG = 8
 """Multiple of the model's text length up to which prompts are tokenised."""
 
+_CHARACTERS = 128
+"""Characters for each token that a model reads; no text of more could fit."""
+
 logger: Final = logging.getLogger(__name__)
 
 
@@ -117,6 +123,8 @@ class ClipModel:
         scale_311, shift_311: factor and summand for pixels of 0..255.
         digest: hash of the model config, its own mean and std, and all weights, whatever their path
             and file format.
+        view: open_clip's own transform, except for mean and std.
+        text: the text tower; None unless a standard CLIP is loaded.
     """
 
     visual: nn.Module
@@ -128,10 +136,17 @@ class ClipModel:
     scale_311: Tensor
     shift_311: Tensor
     digest: str
+    view: View
+    text: TextTower | None
 
 
-def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> ClipModel:
+def load_clip(
+    config: ScoreConfig, attributes: Attributes | None = None, *, is_standard: bool = False
+) -> ClipModel:
     """Load the model that a configuration names, and encode all prompts.
+
+    A standard CLIP is open_clip's model as it is: with its image size, position embedding and text
+    tower. Without that, it is MA-CLIP's.
 
     Raises:
         ModelError: if the model can't be had.
@@ -139,10 +154,10 @@ def load_clip(config: ScoreConfig, attributes: Attributes | None = None) -> Clip
     """
     config = with_default_weights(config)
     if _is_local(config):
-        return _build(config, attributes or {})
+        return _build(config, attributes or {}, is_standard)
     with cache_alone_if_unreachable() as problem:
         try:
-            return _build(config, attributes or {})
+            return _build(config, attributes or {}, is_standard)
         except _DownloadError as error:
             raise _cannot_download(config, problem) from error
 
@@ -154,39 +169,37 @@ def _is_local(config: ScoreConfig) -> bool:
     return config.pretrained == RANDOM_WEIGHTS or Path(config.pretrained).is_file()
 
 
-def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
-    name, normalisation = config.model, {}
+def _build(config: ScoreConfig, attributes: Attributes, is_standard: bool) -> ClipModel:
+    name, preprocess = config.model, {}
     if name.endswith(".json"):
-        name, normalisation = _register(Path(name))
+        name, preprocess = _register(Path(name))
     try:
         found = open_clip.get_model_config(name.replace("/", "-") if ":" not in name else name)
     except Exception as error:  # the hub's client raises many types
         raise _DownloadError(str(error)) from error
     if found is None:
+        others = "`open_clip.list_models()` prints all"
+        hint = did_you_mean(name, [*open_clip.list_models(), BUNDLED_MODEL], others)
         raise ModelError(
-            f"--model {name}: open_clip has no such model; use a name that "
-            "`open_clip.list_models()` prints, hf-hub:ORG/NAME, or a config .json"
+            f"--model {name}: open_clip has no such model; {hint} hf-hub:ORG/NAME and the path of "
+            "a config .json can be given, too"
         )
     if _needs_quick_gelu(name, config.pretrained):
         found["quick_gelu"] = True
-    architecture = _Architecture(name=name, config=found, normalisation=normalisation)
-    model = _load(architecture, config)
+    architecture = _Architecture(name=name, config=found, preprocess=preprocess)
+    model = _load(architecture, config, is_standard)
     if not config.position_embedding:
-        visual = model.visual
-        if hasattr(visual, "attnpool"):
-            zeros_1D = torch.zeros_like(visual.attnpool.positional_embedding[:1])
-            visual.attnpool.positional_embedding = nn.Parameter(zeros_1D)
-        elif hasattr(visual, "positional_embedding"):
-            visual.positional_embedding.data.zero_()
-        elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
-            visual.trunk.pos_embed.data.zero_()
+        _drop_positions(model.visual)
     if hasattr(model.visual, "output_tokens"):
         model.visual.output_tokens = False  # CoCa asks for tokens, for its text decoder
     model.eval().requires_grad_(False)
     scale_311, shift_311 = _normalisation(model)
-    text = _TextTower(model, architecture.name)
+    own = {key: architecture.preprocess[key] for key in _SCALE if key in architecture.preprocess}
+    digest = _digest(architecture.config | own, model)
+    view = _view(model)
+    text = TextTower(model, architecture.name)
     return ClipModel(
-        visual=model.visual,
+        visual=text.take_visual(),
         feature_values=architecture.config["embed_dim"],
         text_P2D=text.encode(config.prompts),
         attributes=attributes,
@@ -194,8 +207,20 @@ def _build(config: ScoreConfig, attributes: Attributes) -> ClipModel:
         logit_scale=float(model.logit_scale.exp()),
         scale_311=scale_311,
         shift_311=shift_311,
-        digest=_digest(architecture.config | architecture.normalisation, model),
+        digest=digest,
+        view=view,
+        text=text if is_standard else None,
     )
+
+
+def _drop_positions(visual: Any) -> None:
+    if hasattr(visual, "attnpool"):
+        zeros_1D = torch.zeros_like(visual.attnpool.positional_embedding[:1])
+        visual.attnpool.positional_embedding = nn.Parameter(zeros_1D)
+    elif hasattr(visual, "positional_embedding"):
+        visual.positional_embedding.data.zero_()
+    elif getattr(getattr(visual, "trunk", None), "pos_embed", None) is not None:
+        visual.trunk.pos_embed.data.zero_()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,12 +230,12 @@ class _Architecture:
     Attributes:
         name: what open_clip knows the model by.
         config: its model config, QuickGELU decided.
-        normalisation: mean and std of its pixels if a model config file has its own.
+        preprocess: transform of its pixels, as far as a model config file has its own.
     """
 
     name: str
     config: dict[str, Any]
-    normalisation: dict[str, Any]
+    preprocess: dict[str, Any]
 
 
 class _ModelCfg(BaseModel):
@@ -224,6 +249,8 @@ class _ModelCfg(BaseModel):
 class _Preprocess(BaseModel):
     mean: tuple[float, float, float] | None = None
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    interpolation: Literal["bicubic", "bilinear", "random"] | None = None
+    resize_mode: Literal["shortest", "longest", "squash"] | None = None
 
 
 class _ModelFile(BaseModel):
@@ -231,6 +258,10 @@ class _ModelFile(BaseModel):
 
     model_cfg: _ModelCfg
     preprocess_cfg: _Preprocess = _Preprocess()
+
+
+_SCALE = ("mean", "std")
+_PREPROCESS = (*_SCALE, "interpolation", "resize_mode", "fill_color")
 
 
 def _register(file: Path) -> tuple[str, dict[str, Any]]:
@@ -255,7 +286,7 @@ def _register(file: Path) -> tuple[str, dict[str, Any]]:
         path = Path(folder) / f"{name}.json"
         path.write_text(text)
         open_clip.add_model_config(path)
-    return name, {key: preprocess[key] for key in ("mean", "std") if key in preprocess}
+    return name, {key: preprocess[key] for key in _PREPROCESS if key in preprocess}
 
 
 def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
@@ -270,7 +301,7 @@ def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
     return bool(configs) and all(config.get("quick_gelu", False) for config in configs)
 
 
-def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
+def _load(architecture: _Architecture, config: ScoreConfig, is_standard: bool) -> Any:
     """Build the model and load its weights into float32 on the CPU."""
     is_resnet = isinstance(architecture.config["vision_cfg"].get("layers"), list)
     random = config.pretrained == RANDOM_WEIGHTS
@@ -290,8 +321,8 @@ def _load(architecture: _Architecture, config: ScoreConfig) -> Any:
                 require_pretrained=not random,
                 force_quick_gelu=architecture.config.get("quick_gelu", False),
                 # ViTs are resized to our crops; an attention pool without positions needs no size
-                force_image_size=None if is_resnet else CROP_SIZE,
-                force_preprocess_cfg=architecture.normalisation,
+                force_image_size=None if is_resnet or is_standard else CROP_SIZE,
+                force_preprocess_cfg=architecture.preprocess,
                 pretrained_text=False,
                 weights_only=not is_torchscript,
             )
@@ -350,13 +381,21 @@ def _digest(architecture: dict[str, Any], model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class _TextTower:
-    """Encodes pairs of prompts."""
+class TextTower:
+    """The text tower of a CLIP, and its tokenizer; can be pickled.
+
+    Attributes:
+        name: as open_clip knows the model.
+        logit_bias: the summand behind the factor on cosines; None unless the model was trained by a
+            sigmoid of each pair, as SigLIP.
+    """
 
     def __init__(self, model: Any, name: str) -> None:
         """Load the model's tokenizer. Raises ModelError."""
         self._model = model
-        self._name = name
+        self.name: str = name
+        bias = getattr(model, "logit_bias", None)
+        self.logit_bias: float | None = None if bias is None else float(bias)
         try:
             self._tokenizer = open_clip.get_tokenizer(name)
         except Exception as error:  # the hub's client raises many types
@@ -364,6 +403,32 @@ class _TextTower:
             raise ModelError(
                 f"--model {name}: its tokenizer can't be downloaded: {reason}"
             ) from error
+
+    def take_visual(self) -> nn.Module:
+        """Return the image tower, which is no part of this any more."""
+        visual, self._model.visual = self._model.visual, nn.Identity()
+        return visual
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> TextTower:
+        """Return a copy on a device."""
+        moved = copy(self)
+        moved._model = deepcopy(self._model).to(device, dtype)
+        return moved
+
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, list[bool]]:
+        """Tokenize captions, shape (N, L); also return which of them are cut, as open_clip cuts."""
+        most = self._tokenizer(["a"]).shape[1]
+        short = [caption[: _CHARACTERS * most] for caption in captions]
+        tokens_NL = self._tokenizer(short)
+        longer = self._tokenizer(short, context_length=_LONG * most)
+        is_cut = (longer[:, most:] != longer[:, -1:]).any(dim=1).tolist()
+        pairs = zip(is_cut, captions, short, strict=True)
+        return tokens_NL, [cut or len(whole) > len(own) for cut, whole, own in pairs]
+
+    @torch.inference_mode()
+    def encode_tokens(self, tokens_NL: Tensor) -> Tensor:
+        """Encode tokens on the tower's device to unit features: float32, shape (N, D)."""
+        return functional.normalize(self._model.encode_text(tokens_NL).float(), dim=-1)
 
     @torch.inference_mode()
     def encode(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
@@ -379,7 +444,7 @@ class _TextTower:
         except (IndexError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ModelError(
-                f"--model {self._name}: its text tower can't read prompts: {reason}"
+                f"--model {self.name}: its text tower can't read prompts: {reason}"
             ) from error
         return features.float().reshape(len(pairs), 2, -1)
 
@@ -391,13 +456,26 @@ class _TextTower:
             if cut:
                 raise ConfigError(
                     f"prompt {prompt[:60]!r}… is longer than the {most} tokens that "
-                    f"{self._name} reads; shorten it"
+                    f"{self.name} reads; shorten it"
                 )
 
     def encode_each(self, attributes: Attributes) -> Tensor:
         """Encode attributes, shape (Q, 2, D): pair by pair, so that none changes by the others."""
         pairs = [pair for pairs in attributes.values() for pair in pairs]
         return torch.cat([self.encode([pair]) for pair in pairs])
+
+
+def _view(model: Any) -> View:
+    settings = open_clip.get_model_preprocess_cfg(model)
+    size = settings["size"]
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return View(
+        height=height,
+        width=width,
+        resize=settings.get("resize_mode") or "shortest",
+        bilinear=settings.get("interpolation") == "bilinear",
+        fill=settings.get("fill_color") or 0,
+    )
 
 
 def _normalisation(model: Any) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from shardsift.scoring.maclip import attribute_values
 from shardsift.scoring.tower import build_tower
 from shardsift.threads import keep_heap
 
-_CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
+CPU_BATCH: dict[Dtype, int] = {"float32": 16, "bfloat16": 32, "float16": 32}
 """Crops that a CPU encodes at a time; more gain little, and their feature maps fill memory."""
 
 
@@ -54,7 +54,7 @@ class Encoder:
             cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
         self.crops_at_a_time: int | None = None
         if self.device.type == "cpu":
-            self.crops_at_a_time = _CPU_BATCH[dtype]
+            self.crops_at_a_time = CPU_BATCH[dtype]
             keep_heap()
         visual = deepcopy(model.visual)  # it is taken apart below
         tower = build_tower(visual, model.feature_values, dtype, self.device)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from shardsift.config import ScoreConfig
-from shardsift.errors import ModelError
+from shardsift.config import AnyDtype, ClipConfig, ScoreConfig
+from shardsift.errors import ConfigError, ModelError, NotHereError
 
 RANDOM_WEIGHTS = "random"
 """Weights tag of seeded random weights, whose scores carry no meaning."""
@@ -35,6 +38,28 @@ def with_default_weights(config: ScoreConfig) -> ScoreConfig:
     if config.model.endswith(".json"):
         raise ModelError(f"--model {config.model}: needs --pretrained, a path to its weights")
     return config.model_copy(update={"pretrained": "openai"})
+
+
+def standard_config(clip: ClipConfig, dtype: AnyDtype) -> ScoreConfig:
+    """Describe a standard CLIP as the settings of an encoder."""
+    return ScoreConfig(
+        model=clip.model, pretrained=clip.pretrained, dtype=dtype, position_embedding=True
+    )
+
+
+@contextmanager
+def flags_of_clip() -> Generator[None]:
+    """Name the flags of a standard CLIP in errors about models in the block."""
+    try:
+        yield
+    except (ModelError, NotHereError, ConfigError) as error:
+        told = str(error).replace("--model ", "--clip ")
+        raise type(error)(told.replace("--pretrained ", "--clip-pretrained ")) from error
+
+
+def clip_settings(clip: ClipConfig, dtype: AnyDtype) -> dict[str, Any]:
+    """Describe a standard CLIP for records."""
+    return {**clip.model_dump(), "dtype": dtype}
 
 
 def sum_of_files(config: ScoreConfig) -> str | None:

@@ -70,14 +70,17 @@ def check_annotation(output: str, task: ShardTask, record: RunRecord) -> tuple[F
 
 
 def check_embeddings(output: str, task: ShardTask, footer: Footer, table: Any) -> None:
-    """Check that rows with a score have finite embeddings, and others zeros, if they are asked for.
+    """Check that embeddings are finite, and zeros exactly where they have to be.
+
+    MA-CLIP's are there for rows with a score, those of other towers for pictures that were decoded.
 
     Raises:
         Unsound: if that isn't so, or they are not those that were written with the annotation.
         OSError: if they can't be fetched.
     """
     for tower, told in footer.embeddings.items():
-        is_scored_N = table["quality"].is_valid().to_numpy()
+        has_one = "quality" if tower == MACLIP else "width"
+        is_scored_N = table[has_one].is_valid().to_numpy()
         url = join(output, embeddings_name(task.annotation, tower))
         checksum = hashlib.sha256()
         first = 0
@@ -87,7 +90,7 @@ def check_embeddings(output: str, task: ShardTask, footer: Footer, table: Any) -
                 if not is_finite_N.all():
                     raise ValueError("one isn't finite")
                 if (is_zero_N == is_scored_N[first : first + len(rows_ND)]).any():
-                    raise ValueError("a row with a score has zeros, or one without a score doesn't")
+                    raise ValueError(f"zeros don't stand for rows without {has_one}, and only them")
                 first += len(rows_ND)
         except FileNotFoundError as error:
             raise Unsound("its embeddings are missing") from error

@@ -209,7 +209,7 @@ HARMS: list[tuple[Callable[[bytes], bytes | None], str]] = [
     (lambda data: data + b"0", "more bytes follow"),
     (saved(2, 1.0), "have the shape (2, 8), not (3, 8)"),
     (saved(3, 1.0, np.float32), "don't begin like a NumPy array of float16"),
-    (saved(3, 1.0), "a row with a score has zeros"),
+    (saved(3, 1.0), "zeros don't stand for rows without quality"),
     (saved(3, np.inf), "isn't finite"),
 ]
 
@@ -242,7 +242,8 @@ def test_verify_knows_a_footer_that_tells_of_what_was_not_asked_for(
     shards: Path, tmp_path: Path
 ) -> None:
     annotate_shards(shards, FakeScorer(), tmp_path / "plain")
-    told = json.dumps({"maclip": {"values": VALUES, "sha256": "0" * 64}})
+    made_up = {"values": VALUES, "sha256": "0" * 64, "tower": "0" * 16, "meaning": "made up"}
+    told = json.dumps({"maclip": made_up})
     edit_footer(tmp_path / "plain" / "0.parquet", embeddings=told)
     trouble = "made with other embeddings (none there, maclip here)"
     assert any(trouble in told for _, told in troubles(tmp_path / "plain"))
