@@ -20,12 +20,14 @@ from rich.table import Table
 from jobs.bench.corpus import MODEL, write_shard, write_weights
 from jobs.bench.harness import Measurement, table
 from shardsift.annotations.annotate import annotate
-from shardsift.config import CropPlan, Dtype, HashName, RunConfig, ScoreConfig, load_config
+from shardsift.config import CropPlan, Dtype, RunConfig, ScoreConfig, load_config
 from shardsift.images.decode import decode_rgb
 from shardsift.images.hashes import Hashes, perceptual_hash
 from shardsift.images.pool import make_decoder
+from shardsift.measures import Measure
 from shardsift.records import ShardTask
 from shardsift.scoring.scorer import Scorer
+from shardsift.scoring.standard_clip import StandardClip
 from shardsift.shards.tar_samples import read_tar
 
 
@@ -41,6 +43,9 @@ class AdditionsConfig(Measurement):
     dtype: Dtype = Field(default="bfloat16", description="of the encoder")
     batch_size: int | None = Field(default=None, ge=1, description="crops")
     decode_workers: int = Field(default=0, ge=0, description="processes; with 0 two threads")
+    clip: str = Field(
+        default="compact", description="a standard CLIP; its weights are made up, as those above"
+    )
 
 
 _QUALITY = 75
@@ -101,13 +106,21 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: AdditionsConfig
     asked = load_config(RunConfig, overrides={"attribute": ["clip-iqa"]}).asked()
     make = partial(Scorer, scoring, device=config.device, batch_size=config.batch_size)
     plain, asking, keeping = make(), make(attributes=asked), make(embeddings=True)
-    additions: dict[str, tuple[Scorer, tuple[HashName, ...]]] = {
+    clip = StandardClip(
+        config.clip,
+        pretrained=None if config.clip == "compact" else "random",
+        dtype=config.dtype,
+        embeddings=True,
+        device=config.device,
+    )
+    additions: dict[str, tuple[Scorer, Sequence[Measure]]] = {
         _NOTHING: (plain, ()),
         f"{len(asked)} attributes": (asking, ()),
         "embeddings": (keeping, ()),
-        "sha256": (plain, ("sha256",)),
-        "phash": (plain, ("phash",)),
-        "both hashes": (plain, ("phash", "sha256")),
+        f"CLIP {config.clip}, and its embeddings": (plain, (clip,)),
+        "sha256": (plain, (Hashes(["sha256"]),)),
+        "phash": (plain, (Hashes(["phash"]),)),
+        "both hashes": (plain, (Hashes(["phash", "sha256"]),)),
     }
     laps: dict[str, list[float]] = {name: [] for name in additions}
     task = ShardTask(url=str(shard), shard=shard.name, annotation="a.parquet")
@@ -118,8 +131,7 @@ def measure_additions(shard: Path, scoring: ScoreConfig, config: AdditionsConfig
             for scorer in (plain, asking, keeping)
         }
         for _ in range(config.laps + 1):
-            for name, (scorer, hashes) in additions.items():
-                measures = [Hashes(hashes)] if hashes else []
+            for name, (scorer, measures) in additions.items():
                 report = annotate(task, scorer, output, decoders[scorer], measures=measures)
                 assert report.seconds, "it was scored now"
                 laps[name].append(report.rows / report.seconds)

@@ -24,8 +24,15 @@ from shardsift.records import RgbImage
 MACLIP = "maclip"
 """The measure that gives `quality`, and the tower whose features it is made of."""
 
-FEATURES = f"features:{MACLIP}"
-"""Need of a measure that works on the features of that tower."""
+_FEATURES = "features:"
+
+
+def features_of(tower: str) -> str:
+    """Name the need of a measure that works on a tower's features."""
+    return _FEATURES + tower
+
+
+FEATURES = features_of(MACLIP)
 
 MACLIP_COLUMNS = named("crops", "quality", "q_sim", "q_mag", "w_sim", "quality_min", "quality_std")
 
@@ -82,7 +89,8 @@ class Measure:
         caption: for `text`, the captions it gets: `txt`, or a key of the sample's `.json`.
         batch_size: number of items that it is asked for at a time, except for a shard's last ones;
             0 for any.
-        tower: the tower whose embeddings it gives; None for none.
+        keeps_embeddings: whether the embeddings of its tower are written, and not only given to
+            heads.
     """
 
     name: str
@@ -91,7 +99,18 @@ class Measure:
     version: ClassVar[int] = 1
     caption: str = "txt"
     batch_size: int = 0
-    tower: Tower | None = None
+    keeps_embeddings: bool = False
+
+    @property
+    def tower(self) -> Tower | None:
+        """The tower whose embeddings it gives; None for none."""
+        return None
+
+    @property
+    def source(self) -> str | None:
+        """The tower whose features it works on, instead of pictures; None for none."""
+        (first, *_) = self.needs
+        return first.removeprefix(_FEATURES) if first.startswith(_FEATURES) else None
 
     @property
     def preparer(self) -> Preparer:
@@ -123,7 +142,8 @@ class Measure:
 
         Called in the actor with what `prepare` has returned; for `text`, with pairs of that and
         the caption, which is None if there is none. A `tower` adds its embeddings, as the last
-        ones. No value may depend on the others.
+        ones. A measure of features gets embeddings, float16, shape (N, D). No value may depend on
+        the others.
         """
         return [batch] if len(self.columns) == 1 else list(zip(*batch, strict=True))
 

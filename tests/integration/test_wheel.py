@@ -68,6 +68,7 @@ def test_the_wheel_holds_one_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"shardsift"}
     assert "shardsift/configs/laptop.yaml" in names
+    assert "shardsift/configs/heads/laion-aesthetic-v2.yaml" in names
     assert "shardsift/models/compact_model/weights.safetensors" in names
     assert {f"shardsift/reporting/templates/{name}" for name in ("report.html", "rows.js")} <= {
         *names

@@ -98,7 +98,8 @@ class OpenRows:
     def __init__(self, encoder: AnnotationEncoder, measures: Sequence[Measure] = ()) -> None:
         """Begin with no rows; `measures` are asked of the pictures, the others by the scorer."""
         self._encoder = encoder
-        self._asked = [_Asked(measure) for measure in measures]
+        self._asked = [_Asked(measure) for measure in measures if not measure.source]
+        self._heads = [measure for measure in measures if measure.source]
         contents = encoder.contents
         own = contents.measures.get("attributes")
         self._scores = [*_SCORES, *(column.name for column in (own.columns if own else ()))]
@@ -189,9 +190,15 @@ class OpenRows:
             return
         measure, first = asked.measure, self._encoder.rows
         columns = [self._columns[column.name] for column in measure.columns]
-        if measure.tower:
+        found = list(values[: len(columns)])
+        if measure.keeps_embeddings:
             columns.append(self._embeddings[measure.name])
-        for column, own in zip(columns, values, strict=True):
+            found.append(values[-1])
+        for head in self._heads:
+            if head.source == measure.name:
+                columns += [self._columns[column.name] for column in head.columns]
+                found += head.measure(values[-1])
+        for column, own in zip(columns, found, strict=True):
             for index, value in zip(indices, own, strict=True):
                 column[index - first] = value
 
@@ -347,7 +354,7 @@ def contents_by(scorer: ImageScorer, measures: Sequence[Measure] = ()) -> Conten
 
 def _towers(scorer: ImageScorer, measures: Sequence[Measure]) -> dict[str, Tower]:
     """Return the towers whose embeddings are written, by name."""
-    towers = {measure.name: measure.tower for measure in measures if measure.tower}
+    towers = {m.name: m.tower for m in measures if m.tower and m.keeps_embeddings}
     if values := scorer.embedding_values:
         towers[MACLIP] = Tower(values=values, digest=scorer.fingerprint, meaning=_MACLIP_MEANING)
     return towers
@@ -401,7 +408,7 @@ def _score_rows(
 ) -> tuple[Counter[str], Sequence[str]]:
     """Encode a row for every sample; count images without a row, and name some of them."""
     rows = OpenRows(encoder, measures)
-    preparers = tuple(measure.preparer for measure in measures)
+    preparers = tuple(measure.preparer for measure in measures if not measure.source)
     wanted = Wanted(scorer.config.max_pixels, preparers, picture_timeout)
     captions = {measure.caption for measure in measures if "text" in measure.needs}
     passed_over = Counter[str]()

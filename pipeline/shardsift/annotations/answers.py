@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shardsift.errors import AnnotationError, OutputError, ShardError
+from shardsift.errors import AnnotationError, ErrorCode, OutputError, ShardError
 from shardsift.measures import MACLIP, Contents, Measure
 from shardsift.outputs.annotation_encoder import AnnotationEncoder
 from shardsift.outputs.embeddings import embeddings_name, read_embeddings
@@ -32,7 +32,7 @@ class AskInputs:
 
     Attributes:
         annotations: files with the embeddings.
-        measures: the questions; each needs the features of the tower `maclip`.
+        measures: the questions; each has a tower as its source.
         contents: contents of the answers.
         output: folder of the answers.
     """
@@ -51,23 +51,28 @@ def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None)
         ShardError: if they can't be read or aren't those of its annotation, or the answers can't
             be written.
     """
+    tower = MACLIP
+    found: dict[str, NDArray[Any]] = {}
     try:
         footer = inputs.annotations.footer(task.annotation)
         with (meter or Meter()).shard(task.shard, footer.report.rows) as own:
-            answers_CN = _ask(footer, task, inputs, own)
+            for tower in inputs.contents.sources:
+                is_first = tower == inputs.contents.sources[0]
+                found |= _ask(footer, task, tower, inputs, own if is_first else None)
     except (AnnotationError, ValueError) as error:
         raise ShardError(task.shard, f"its embeddings can't be used: {error}") from error
     except OSError as error:
-        problem = f"{embeddings_name(task.annotation)} can't be read: {reason(error)}"
+        problem = f"{embeddings_name(task.annotation, tower)} can't be read: {reason(error)}"
         raise ShardError(task.shard, f"{problem}; see `shardsift verify`") from error
     encoder = AnnotationEncoder(
         footer.shard,
         inputs.contents,
         rows_digest=footer.rows_digest,
-        sources={MACLIP: footer.embeddings[MACLIP].sha256},
+        sources={tower: footer.embeddings[tower].sha256 for tower in inputs.contents.sources},
     )
-    rows = answers_CN.shape[1]
-    columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers_CN]
+    rows = footer.report.rows
+    answers = (found[column.name] for column in inputs.contents.further)
+    columns = [pa.array(answer_N, mask=np.isnan(answer_N)) for answer_N in answers]
     index = pa.array(np.arange(rows, dtype=np.int32))
     table = pa.Table.from_arrays(
         [shard_column(task.shard, rows), index, *columns], schema=schema_of(inputs.contents)
@@ -83,28 +88,35 @@ def answer_shard(inputs: AskInputs, task: ShardTask, meter: Meter | None = None)
     return encoded.report
 
 
-def _ask(footer: Footer, task: ShardTask, inputs: AskInputs, own: ShardMeter) -> NDArray[Any]:
-    """Compute the answers of all rows, shape (C, N); NaN for rows without an embedding."""
+def _ask(
+    footer: Footer, task: ShardTask, tower: str, inputs: AskInputs, own: ShardMeter | None
+) -> dict[str, NDArray[Any]]:
+    """Compute all rows of the columns from a tower; NaN for rows without an embedding."""
     if footer.report.measures != inputs.annotations.measures:
         raise AnnotationError(
             f"{task.annotation} was made with another configuration than its folder; see "
             "`shardsift verify`"
         )
-    if MACLIP not in footer.embeddings:
+    if tower not in footer.embeddings:
         raise AnnotationError(f"{task.annotation} was made without; see `shardsift verify`")
-    rows, values = footer.report.rows, footer.embeddings[MACLIP].values
-    url = join(inputs.annotations.url, embeddings_name(task.annotation))
-    parts = [np.empty((len(inputs.contents.further), 0), np.float32)]
+    rows, values = footer.report.rows, footer.embeddings[tower].values
+    url = join(inputs.annotations.url, embeddings_name(task.annotation, tower))
+    measures = [measure for measure in inputs.measures if measure.source == tower]
+    names = [column.name for measure in measures for column in measure.columns]
+    parts = [np.empty((len(names), 0), np.float32)]
     done = 0
     for part_ND in read_embeddings(url, rows, values):
-        parts.append(np.stack([own_N for m in inputs.measures for own_N in m.measure(part_ND)]))
+        parts.append(np.stack([own_N for m in measures for own_N in m.measure(part_ND)]))
         done += len(part_ND)
-        own.add(done, items=len(part_ND))
+        if own:
+            own.add(done, items=len(part_ND))
     answers_CN = np.concatenate(parts, axis=1)
-    scored = rows - sum(footer.report.errors.values())
+    errors = footer.report.errors
+    scored = rows - sum(errors.values())
+    scored += 0 if tower == MACLIP else errors.get(ErrorCode.NON_FINITE, 0)
     if np.isfinite(answers_CN).all(axis=0).sum() != scored:
         raise AnnotationError(
             f"{scored:,} rows have a score, but fewer have a finite embedding; see `shardsift "
             "verify`"
         )
-    return answers_CN
+    return dict(zip(names, answers_CN, strict=True))

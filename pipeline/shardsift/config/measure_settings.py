@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore
+from shardsift.config.heads import HeadsConfig
 from shardsift.config.loading import find_config, read_yaml
 from shardsift.errors import ConfigError
 
@@ -172,7 +173,7 @@ class AttributesConfig(Config):
         return _checked(_united(self.measures.attributes, _checked(_united(typed, read))))
 
 
-class MeasuresConfig(AttributesConfig):
+class MeasuresConfig(AttributesConfig, HeadsConfig):
     """Settings of columns beside the score."""
 
     hashes: Annotated[tuple[HashName, ...], CommaSeparated] = Field(
@@ -206,8 +207,8 @@ class MeasuresConfig(AttributesConfig):
     @model_validator(mode="after")
     def _clips_are_named(self) -> Self:
         clips = self.clips()
-        for flag in ("clip_pretrained", "caption"):
-            if getattr(self, flag) is not None and not clips:
+        for flag in ("clip_pretrained", "caption", "head"):
+            if getattr(self, flag) and not clips:
                 raise ValueError(f"--{flag.replace('_', '-')} needs --clip")
         for name in self.embeddings:
             if name not in clips and name != "maclip":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ByteSize, Field, model_validator
 
 from shardsift.config.base import CommaSeparated, Config, Given, OneOrMore, Share, TableConfig
+from shardsift.config.heads import HeadsConfig
 from shardsift.config.measure_settings import AttributesConfig, PromptPairs, attribute_columns
 from shardsift.config.mistakes import did_you_mean
 from shardsift.config.run_settings import RayConfig, ReadingConfig
@@ -96,11 +97,11 @@ class DoctorConfig(ModelConfig, TableConfig):
     )
 
 
-class AskConfig(AttributesConfig, RayConfig):
-    """Settings of `ask`: questions, annotations with embeddings, and output."""
+class AskConfig(AttributesConfig, HeadsConfig, RayConfig):
+    """Settings of `ask`: questions, heads, annotations with embeddings, and output."""
 
     annotations: Annotated[str, Given.BY_PLACE] = Field(
-        description="the output of a `score` run with `--embeddings maclip`: a folder or URL"
+        description="the output of a `score` run with `--embeddings`: a folder or URL"
     )
     output: str | None = Field(default=None, description="folder or URL for the answers")
     model: str | None = Field(

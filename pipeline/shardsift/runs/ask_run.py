@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 from shardsift.annotations.answers import AskInputs, answer_shard
 from shardsift.columns import Column
 from shardsift.config import Attributes, ScoreConfig
+from shardsift.config.heads import HeadSpec
 from shardsift.config.verb_settings import AskConfig
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.run_loop import RunResult
 from shardsift.engine.run_progress import RunCounts
 from shardsift.errors import ConfigError, InputError
-from shardsift.measures import MACLIP, AttributesMeasure, Contents, Measure
+from shardsift.measures import MACLIP, AttributesMeasure, Contents, Measure, Tower
 from shardsift.outputs.json_records import RunRecord, RunSummary, recorded_config
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output_folder import (
+    AnnotationSet,
     OutputFolder,
     TaskList,
     complete,
@@ -104,9 +106,9 @@ def prepare(
         UserError: with one line that says what to do.
         AnnotationError: if an annotation is damaged.
     """
-    attributes = config.asked()
-    if not attributes:
-        raise ConfigError("no question; pass --attribute")
+    attributes, heads = config.asked(), config.heads()
+    if not attributes and not heads:
+        raise ConfigError("no question; pass --attribute or --head")
     if config.output is None:
         raise ConfigError("no --output; name a folder or URL for the answers")
     source = find_scores(config.annotations)
@@ -117,17 +119,22 @@ def prepare(
         )
     if source.record is None:
         raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
-    if MACLIP not in source.record.embeddings:
-        raise InputError(
-            f"{source.url}: has no embeddings; score with --embeddings {MACLIP}, or pass "
-            "--attribute to `score`"
-        )
     scored = source.record
+    if attributes and MACLIP not in scored.embeddings:
+        raise InputError(
+            f"{source.url}: has no embeddings of {MACLIP}; score with --embeddings {MACLIP}, or "
+            "pass --attribute to `score`"
+        )
     check_apart(config.output, source.url)
     check_output(config.output, ())
     found = read_annotation_set(source, track=track)
-    asked = AttributesMeasure(attributes, scored.fingerprint, of="embeddings")
-    contents = Contents(measures={asked.name: asked.record}, sources=(MACLIP,))
+    measures: list[Measure] = _load_heads(heads, found) if heads else []
+    if attributes:
+        measures.append(AttributesMeasure(attributes, scored.fingerprint, of="embeddings"))
+    contents = Contents(
+        measures={measure.name: measure.record for measure in measures},
+        sources=tuple(sorted({measure.source or MACLIP for measure in measures})),
+    )
     folder = OutputFolder(config.output)
     folder.claim(contents, overwrite=config.overwrite)
     plan = found.tasks
@@ -140,10 +147,33 @@ def prepare(
         folder=folder,
         annotations=source.annotations,
         plan=plan,
-        measures=[] if is_done else [_read_questions(config, scored, load)],
+        measures=[] if is_done else _ready(measures, config, scored, load),
         contents=contents,
         reopened=committed - folder.committed,
     )
+
+
+def _load_heads(heads: Sequence[HeadSpec], found: AnnotationSet) -> list[Measure]:
+    """Load heads for the towers whose embeddings are there. Raises ModelError or InputError."""
+    from shardsift.scoring.heads import load_heads  # imports torch
+
+    footer = found.folder.annotations.footer(found.shards[0].name)
+    towers = {
+        name: (Tower(values=own.values, digest=own.tower, meaning=own.meaning), record.settings)
+        for name, own in footer.embeddings.items()
+        for record in [footer.contents.measures[name]]
+    }
+    return [*load_heads(heads, towers)]
+
+
+def _ready(
+    measures: Sequence[Measure], config: AskConfig, scored: RunRecord, load: LoadQuestions
+) -> list[Measure]:
+    """Put questions that can be asked in the place of their descriptions."""
+    return [
+        _read_questions(config, scored, load) if isinstance(each, AttributesMeasure) else each
+        for each in measures
+    ]
 
 
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from shardsift.config import RunConfig
+from shardsift.config.heads import HeadSpec
 from shardsift.engine.cluster import check_gpu, choose_actors, connected, share_of_cores
 from shardsift.engine.coordinator import Outcome
 from shardsift.engine.environment import is_joined
@@ -114,16 +115,17 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     rescore = {*config.rescore, *(["changed"] if plan.reading.kind == "pictures" else [])}
     config = _with_dtype(config)
     weights = _sum_of_weights(config)
+    heads = config.heads()
     measures: list[Measure] = [Hashes(config.hashes)] if config.hashes else []
     model = None
     fingerprint = None
     if not rescore:
-        fingerprint = _fingerprint_if_done(config, measures, folder, plan, weights)
+        fingerprint = _fingerprint_if_done(config, measures, heads, folder, plan, weights)
     if fingerprint is None:
         with display.busy("loading the weights"):
             check_gpu(config.address, config.gpus_per_actor)
             model = load(config)
-            measures += _load_clips(config)
+            measures += _load_clips(config, heads)
         fingerprint = model.fingerprint
         contents = _contents(config, fingerprint, measures)
     else:
@@ -148,12 +150,16 @@ def prepare(config: RunConfig, display: Display, load: LoadModel) -> Run:
     )
 
 
-def _load_clips(config: RunConfig) -> Sequence[Measure]:
+def _load_clips(config: RunConfig, heads: Sequence[HeadSpec]) -> Sequence[Measure]:
+    """Load standard CLIPs, and the heads on their features. Raises ModelError."""
     if not config.clips():
         return []
-    from shardsift.scoring.standard_clip import load_standard_clips  # imports torch
+    from shardsift.scoring.heads import load_heads  # imports torch
+    from shardsift.scoring.standard_clip import load_standard_clips
 
-    return load_standard_clips(config.clips(), config.dtype, config.embeddings)
+    clips = load_standard_clips(config.clips(), config.dtype, config.embeddings)
+    towers = {clip.name: (clip.tower, clip.settings) for clip in clips}
+    return [*clips, *load_heads(heads, towers)]
 
 
 def _sum_of_weights(config: RunConfig) -> str | None:
@@ -192,6 +198,7 @@ def _with_dtype(config: RunConfig) -> RunConfig:
 def _fingerprint_if_done(
     config: RunConfig,
     measures: Sequence[Measure],
+    heads: Sequence[HeadSpec],
     folder: OutputFolder,
     plan: ShardPlan,
     weights: str | None,
@@ -203,17 +210,22 @@ def _fingerprint_if_done(
     record = folder.record
     if record is None or config.overwrite:
         return None
-    clips = [
+    wanted = {name: clip_settings(clip, config.dtype) for name, clip in config.clips().items()}
+    wanted |= {head.name: head.settings for head in heads}
+    recorded = [
         Recorded(name, record.measures[name])
-        for name, clip in config.clips().items()
-        if name in record.measures
-        and record.measures[name].settings == clip_settings(clip, config.dtype)
+        for name, settings in wanted.items()
+        if name in record.measures and _holds(record.measures[name].settings, settings)
     ]
-    contents = _contents(config, record.fingerprint, [*measures, *clips])
+    contents = _contents(config, record.fingerprint, [*measures, *recorded])
     if (record.contents, record.weights, record.version) != (contents, weights, __version__):
         return None
     is_done = all(task.annotation in folder.committed for task in plan.below(record.root))
     return record.fingerprint if is_done else None
+
+
+def _holds(recorded: Any, settings: Mapping[str, Any]) -> bool:
+    return isinstance(recorded, Mapping) and {**recorded, **settings} == recorded
 
 
 def _is_wanted_again(rescore: Set[str], has_moved: bool, task: ShardTask, footer: Footer) -> bool:

@@ -80,13 +80,7 @@ class StandardClip(Measure):
         self.batch_size: int = _GPU_BATCH if device != "cpu" else CPU_BATCH[config.decided_dtype]
         is_sigmoid = self._text_tower.logit_bias is not None
         self.columns: Sequence[Column] = clip_columns(name, shown(model), is_sigmoid=is_sigmoid)
-        if embeddings:
-            self.tower: Tower | None = Tower(
-                values=self.model.feature_values,
-                digest=short_digest(self.model.digest, repr(self.model.view)),
-                meaning=f"CLIP image features before normalisation, of {shown(model)}, by "
-                "open_clip's own transform",
-            )
+        self.keeps_embeddings: bool = embeddings
 
     @property
     def _text_tower(self) -> TextTower:
@@ -94,9 +88,19 @@ class StandardClip(Measure):
         return self.model.text
 
     @property
+    def tower(self) -> Tower:
+        """The image tower; its digest doesn't depend on the dtype."""
+        return Tower(
+            values=self.model.feature_values,
+            digest=short_digest(self.model.digest, repr(self.model.view)),
+            meaning="CLIP image features before normalisation, of "
+            f"{shown(self._asked.model)}, by open_clip's own transform",
+        )
+
+    @property
     def settings(self) -> Mapping[str, Any]:
-        """Model, weights, dtype and caption."""
-        return clip_settings(self._asked, self._config.dtype)
+        """Model, weights, dtype and caption, and the digest of the tower."""
+        return clip_settings(self._asked, self._config.dtype) | {"tower": self.tower.digest}
 
     @property
     def digest(self) -> str:
@@ -122,7 +126,7 @@ class StandardClip(Measure):
 
     @torch.inference_mode()
     def measure(self, batch: Sequence[tuple[RgbImage, str | None]]) -> Sequence[Any]:
-        """Compute both columns, and embeddings if they are asked for, float16, shape (K, D)."""
+        """Compute both columns, and embeddings, float16, shape (K, D)."""
         if self._encoder is None:
             self.to(self._device)
         assert self._encoder is not None, "it has moved"
@@ -138,7 +142,7 @@ class StandardClip(Measure):
             similar_N = self._similarity(features_KD[places], text_ND).tolist()
             for place, score, cut in zip(places, similar_N, is_cut, strict=True):
                 scores[place], cuts[place] = score, cut
-        return [scores, cuts, *([features_KD.half().cpu().numpy()] if self.tower else [])]
+        return [scores, cuts, features_KD.half().cpu().numpy()]
 
     def _similarity(self, image_ND: Tensor, text_ND: Tensor) -> Tensor:
         cosine_N = (functional.normalize(image_ND, dim=-1) * text_ND).sum(dim=-1)

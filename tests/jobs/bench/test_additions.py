@@ -26,7 +26,8 @@ def test_every_addition_is_measured_beside_the_score(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "additions.json").read_text())
     costs = {cost["addition"]: cost for cost in found["additions"]}
     assert list(costs) == [
-        *("score alone", "10 attributes", "embeddings", "sha256", "phash", "both hashes"),
+        *("score alone", "10 attributes", "embeddings", "CLIP compact, and its embeddings"),
+        *("sha256", "phash", "both hashes"),
     ]
     assert costs["score alone"]["of_score"] == 1
     assert all(cost["images_per_second"] > 0 for cost in costs.values())

@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_is_one_line(
     cases: list[tuple[Path, dict[str, object], type[UserError], str]] = [
         (scores, {"attribute": ()}, ConfigError, "no question; pass --attribute"),
         (scores, {"output": None}, ConfigError, "no --output"),
-        (tmp_path / "plain", {}, InputError, "has no embeddings; score with --embeddings"),
+        (tmp_path / "plain", {}, InputError, "no embeddings of maclip; score with --embeddings"),
         (tmp_path / "few", {}, InputError, "compacted annotations, without embeddings"),
         (tmp_path / "in", {}, InputError, "no annotations here"),
         (scores, others, ConfigError, "these are not the weights that made"),
