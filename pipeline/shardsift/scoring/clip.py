@@ -398,6 +398,11 @@ class TextTower:
         self.logit_bias: float | None = None if bias is None else float(bias)
         try:
             self._tokenizer = open_clip.get_tokenizer(name)
+        except ImportError as error:
+            raise ModelError(
+                f"--model {name}: its tokenizer needs another package: pip install "
+                "'shardsift[transformers]'"
+            ) from error
         except Exception as error:  # the hub's client raises many types
             reason = " ".join(str(error).split())[:300]
             raise ModelError(

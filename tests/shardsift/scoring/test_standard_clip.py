@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tarfile
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -232,6 +233,15 @@ def test_decoding_processes_get_the_transform_alone(tmp_path: Path) -> None:
 )
 def test_a_config_that_cant_be_used_is_one_line(config: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"^--clip .*config.json: not an open_clip .*{says}"):
+        StandardClip(config_file(tmp_path, config), pretrained="random")
+
+
+def test_a_tokenizer_of_another_package_names_the_extra(tmp_path: Path) -> None:
+    if find_spec("transformers"):
+        pytest.skip("it is here")
+    text = TEXT | {"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}
+    config = {"model_cfg": {**VIT["model_cfg"], "text_cfg": text}}
+    with pytest.raises(ModelError, match=r"^--clip .* pip install 'shardsift\[transformers\]'$"):
         StandardClip(config_file(tmp_path, config), pretrained="random")
 
 
