@@ -73,7 +73,7 @@ class FakeModel:
         """Make a scorer of the model's fingerprint."""
         scorer = FakeScorer()
         scorer.config, scorer.fingerprint = config.scoring(), self.fingerprint
-        scorer.attributes = config.asked()
+        scorer.attributes = config.asked_of("maclip")
         scorer.embedding_values = 4 if "maclip" in config.embeddings else 0
         return scorer
 

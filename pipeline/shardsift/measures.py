@@ -162,17 +162,20 @@ class AttributesMeasure(Measure):
     """Questions to CLIP: `attr_NAME` is the probability of the first prompt of a pair, 0 to 1."""
 
     name = "attributes"
-    needs: Sequence[str] = (FEATURES,)
 
-    def __init__(self, attributes: Attributes, fingerprint: str, of: str = "crops") -> None:
+    def __init__(
+        self, attributes: Attributes, fingerprint: str, of: str = "crops", tower: str = MACLIP
+    ) -> None:
         """Declare the columns.
 
         Args:
             attributes: the pairs of prompts.
-            fingerprint: of `maclip`, whose features are asked.
+            fingerprint: of `maclip`, whose features are asked; else the digest of the tower.
             of: the views whose features these are: `crops`, or `embeddings`.
+            tower: the tower whose features are asked.
         """
         self.attributes = attributes
+        self.needs: Sequence[str] = (features_of(tower),)
         self._features = [of, fingerprint]
         self.columns: Sequence[Column] = [
             Column(

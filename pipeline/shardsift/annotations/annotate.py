@@ -27,7 +27,7 @@ from shardsift.images.decoder import (
     decode_in_order,
     in_chunks,
 )
-from shardsift.measures import MACLIP, Contents, Measure, Tower, contents_of
+from shardsift.measures import FEATURES, MACLIP, Contents, Measure, Tower, contents_of
 from shardsift.outputs.annotation_encoder import AnnotationEncoder, Encoded
 from shardsift.outputs.embeddings import EmbeddingsFile, embeddings_name
 from shardsift.outputs.sealed_table import ROW_GROUP_ROWS, read_footer
@@ -102,7 +102,8 @@ class OpenRows:
         self._heads = [measure for measure in measures if measure.source]
         contents = encoder.contents
         own = contents.measures.get("attributes")
-        self._scores = [*_SCORES, *(column.name for column in (own.columns if own else ()))]
+        by_scorer = own.columns if own and FEATURES in own.needs else ()
+        self._scores = [*_SCORES, *(column.name for column in by_scorer)]
         self._columns: dict[str, list[Any]] = {
             column.name: [] for column in contents.columns if column.name != "shard"
         }

@@ -92,7 +92,13 @@ class HeadSpec:
 
 
 class HeadsConfig(Config):
-    """Heads on embeddings."""
+    """What is asked of the features of a tower."""
+
+    attribute_of: str = Field(
+        default="maclip",
+        description="the tower that attributes are asked of: `maclip`, or a standard CLIP, such as "
+        "`clip`, which knows where things are in a picture",
+    )
 
     head: Annotated[tuple[str, ...], OneOrMore] = Field(
         default=(),

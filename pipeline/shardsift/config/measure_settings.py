@@ -210,12 +210,19 @@ class MeasuresConfig(AttributesConfig, HeadsConfig):
         for flag in ("clip_pretrained", "caption", "head"):
             if getattr(self, flag) and not clips:
                 raise ValueError(f"--{flag.replace('_', '-')} needs --clip")
-        for name in self.embeddings:
+        for flag, name in (
+            *(("--embeddings", name) for name in self.embeddings),
+            ("--attribute-of", self.attribute_of),
+        ):
             if name not in clips and name != "maclip":
                 known = ["maclip", *(clips or ["clip"])]
                 hint = "name one with --clip" if name == "clip" else f"known: {', '.join(known)}"
-                raise ValueError(f"--embeddings {name}: there is no such tower; {hint}")
+                raise ValueError(f"{flag} {name}: there is no such tower; {hint}")
         return self
+
+    def asked_of(self, tower: str) -> dict[str, PromptPairs]:
+        """Return the attributes that a tower is asked."""
+        return self.asked() if self.attribute_of == tower else {}
 
     def clips(self) -> dict[str, ClipConfig]:
         """Combine the CLIP of `--clip` with those of `measures`, sorted by name."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from shardsift.annotations.answers import AskInputs, answer_shard
 from shardsift.columns import Column
-from shardsift.config import Attributes, ScoreConfig
+from shardsift.config import Attributes, ClipConfig, ScoreConfig
 from shardsift.config.heads import HeadSpec
 from shardsift.config.verb_settings import AskConfig
 from shardsift.engine.coordinator import Outcome
@@ -34,6 +34,7 @@ from shardsift.progress import Display
 from shardsift.records import ShardReport, ShardTask
 from shardsift.runs.on_cpus import CpuSpec, run_on_cpus
 from shardsift.runs.score_run import find_committed
+from shardsift.scoring.weights import standard_config
 from shardsift.text import count
 from shardsift.threads import Track, no_track
 
@@ -120,9 +121,10 @@ def prepare(
     if source.record is None:
         raise InputError(f"{source.url}: no _run.json here; name the output of a `score` run")
     scored = source.record
-    if attributes and MACLIP not in scored.embeddings:
+    tower = config.attribute_of
+    if attributes and tower not in scored.embeddings:
         raise InputError(
-            f"{source.url}: has no embeddings of {MACLIP}; score with --embeddings {MACLIP}, or "
+            f"{source.url}: has no embeddings of {tower}; score with --embeddings {tower}, or "
             "pass --attribute to `score`"
         )
     check_apart(config.output, source.url)
@@ -130,7 +132,8 @@ def prepare(
     found = read_annotation_set(source, track=track)
     measures: list[Measure] = _load_heads(heads, found) if heads else []
     if attributes:
-        measures.append(AttributesMeasure(attributes, scored.fingerprint, of="embeddings"))
+        asked = AttributesMeasure(attributes, _digest_of(scored, tower), "embeddings", tower)
+        measures.append(asked)
     contents = Contents(
         measures={measure.name: measure.record for measure in measures},
         sources=tuple(sorted({measure.source or MACLIP for measure in measures})),
@@ -166,6 +169,10 @@ def _load_heads(heads: Sequence[HeadSpec], found: AnnotationSet) -> list[Measure
     return [*load_heads(heads, towers)]
 
 
+def _digest_of(scored: RunRecord, tower: str) -> str:
+    return scored.fingerprint if tower == MACLIP else scored.measures[tower].settings["tower"]
+
+
 def _ready(
     measures: Sequence[Measure], config: AskConfig, scored: RunRecord, load: LoadQuestions
 ) -> list[Measure]:
@@ -179,12 +186,24 @@ def _ready(
 def _read_questions(config: AskConfig, scored: RunRecord, load: LoadQuestions) -> Questions:
     """Encode the questions with the model of a run. Raises ConfigError if it is another model."""
     moved = {"model": config.model, "pretrained": config.pretrained}
-    questions = load(recorded_config(scored, **moved), config.asked())
-    if questions.fingerprint != scored.fingerprint:
+    tower = config.attribute_of
+    if tower == MACLIP:
+        questions = load(recorded_config(scored, **moved), config.asked())
+    else:
+        from shardsift.scoring.clip import load_clip  # imports torch
+        from shardsift.scoring.questions import questions_of
+
+        settings = scored.measures[tower].settings
+        given = {name: value for name, value in moved.items() if value is not None}
+        told = {name: settings.get(name) for name in moved} | given
+        clip = standard_config(ClipConfig.model_validate(told), "float32")
+        questions = questions_of(load_clip(clip, is_standard=True), config.asked(), tower)
+    there = _digest_of(scored, tower)
+    if questions.fingerprint != there:
         raise ConfigError(
             f"these are not the weights that made {config.annotations} (fingerprint "
-            f"{questions.fingerprint} here, {scored.fingerprint} there); pass those to "
-            "--pretrained, and a model config that has moved to --model"
+            f"{questions.fingerprint} here, {there} there); pass those to --pretrained, and a "
+            "model config that has moved to --model"
         )
     return questions
 

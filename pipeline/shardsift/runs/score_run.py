@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from shardsift.engine.run_loop import RunResult, run_tasks
 from shardsift.engine.run_progress import RunCounts
 from shardsift.errors import AnnotationError, ConfigError, EngineError, ErrorCode
 from shardsift.images.hashes import Hashes
-from shardsift.measures import Contents, Measure, Recorded, contents_of
+from shardsift.measures import MACLIP, Contents, Measure, Recorded, contents_of
 from shardsift.outputs.manifest import ManifestWriter
 from shardsift.outputs.output_folder import OutputFolder, complete
 from shardsift.outputs.run_folder import check_output
@@ -155,11 +156,17 @@ def _load_clips(config: RunConfig, heads: Sequence[HeadSpec]) -> Sequence[Measur
     if not config.clips():
         return []
     from shardsift.scoring.heads import load_heads  # imports torch
+    from shardsift.scoring.questions import questions_of
     from shardsift.scoring.standard_clip import load_standard_clips
 
     clips = load_standard_clips(config.clips(), config.dtype, config.embeddings)
     towers = {clip.name: (clip.tower, clip.settings) for clip in clips}
-    return [*clips, *load_heads(heads, towers)]
+    loaded: list[Measure] = [*clips, *load_heads(heads, towers)]
+    name = config.attribute_of
+    if asked := config.asked_of(name) if name != MACLIP else {}:
+        (clip,) = (clip for clip in clips if clip.name == name)
+        loaded.append(questions_of(clip.model, asked, name))
+    return loaded
 
 
 def _sum_of_weights(config: RunConfig) -> str | None:
@@ -174,7 +181,7 @@ def _sum_of_weights(config: RunConfig) -> str | None:
 def _contents(
     config: RunConfig, fingerprint: str, measures: Sequence[Measure | Recorded]
 ) -> Contents:
-    scored = config.scoring(), fingerprint, config.asked()
+    scored = config.scoring(), fingerprint, config.asked_of(MACLIP)
     return contents_of(*scored, embeddings=config.embeddings, measures=measures)
 
 
@@ -212,6 +219,8 @@ def _fingerprint_if_done(
         return None
     wanted = {name: clip_settings(clip, config.dtype) for name, clip in config.clips().items()}
     wanted |= {head.name: head.settings for head in heads}
+    if config.attribute_of != MACLIP and config.asked():
+        wanted["attributes"] = json.loads(json.dumps(config.asked()))
     recorded = [
         Recorded(name, record.measures[name])
         for name, settings in wanted.items()

@@ -130,7 +130,7 @@ def load_maclip(config: RunConfig) -> MaClip:
     from shardsift.scoring.warm_up import rehearse
 
     scoring = config.scoring()
-    model = load_clip(scoring, config.asked())
+    model = load_clip(scoring, config.asked_of(MACLIP))
     return MaClip(
         fingerprint=scoring.fingerprint(model.digest),
         model=model,

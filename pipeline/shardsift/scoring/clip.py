@@ -33,6 +33,7 @@ from shardsift.config import Attributes, ScoreConfig, did_you_mean
 from shardsift.documents import first_problem
 from shardsift.errors import ConfigError, ModelError, NotHereError
 from shardsift.images.views import View
+from shardsift.measures import short_digest
 from shardsift.scoring.crops import CROP_SIZE
 from shardsift.scoring.weights import BUNDLED_MODEL, RANDOM_WEIGHTS, with_default_weights
 
@@ -138,6 +139,11 @@ class ClipModel:
     digest: str
     view: View
     text: TextTower | None
+
+
+def tower_digest(model: ClipModel) -> str:
+    """Hash weights, model config and transform of a standard CLIP: 16 hexadecimal digits."""
+    return short_digest(model.digest, repr(model.view))
 
 
 def load_clip(

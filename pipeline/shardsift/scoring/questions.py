@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from shardsift.config import Attributes, ScoreConfig
-from shardsift.measures import AttributesMeasure
-from shardsift.scoring.clip import load_clip
+from shardsift.measures import MACLIP, AttributesMeasure
+from shardsift.scoring.clip import ClipModel, load_clip, tower_digest
 
 _AT_A_TIME = 1024
 """Embeddings whose float32 copies fit a core's cache."""
@@ -24,11 +24,14 @@ class Questions(AttributesMeasure):
 
     Attributes:
         towards_QD: from the second prompt of each pair to the first, times the factor on cosines.
-        fingerprint: of scores by the model whose text tower has read the prompts.
+        fingerprint: of scores by the model whose text tower has read the prompts; the digest of
+            another tower.
     """
 
-    def __init__(self, attributes: Attributes, towards_QD: Tensor, fingerprint: str) -> None:
-        super().__init__(attributes, fingerprint, of="embeddings")
+    def __init__(
+        self, attributes: Attributes, towards_QD: Tensor, fingerprint: str, tower: str = MACLIP
+    ) -> None:
+        super().__init__(attributes, fingerprint, of="embeddings", tower=tower)
         self.towards_QD = towards_QD
         self.fingerprint = fingerprint
 
@@ -57,9 +60,19 @@ def load_questions(config: ScoreConfig, attributes: Attributes) -> Questions:
     """
     model = load_clip(config, attributes)
     assert model.text_Q2D is not None, "something is asked"
-    first_QD, second_QD = model.text_Q2D.unbind(dim=1)
-    return Questions(
-        attributes=attributes,
-        towards_QD=model.logit_scale * (first_QD - second_QD),
-        fingerprint=config.fingerprint(model.digest),
-    )
+    fingerprint = config.fingerprint(model.digest)
+    return _questions(model, attributes, model.text_Q2D, fingerprint, MACLIP)
+
+
+def questions_of(clip: ClipModel, attributes: Attributes, tower: str) -> Questions:
+    """Encode attributes by a standard CLIP, which is called `tower`. Raises as `load_questions`."""
+    assert clip.text is not None, "it is a standard CLIP"
+    text_Q2D = clip.text.encode_each(attributes)
+    return _questions(clip, attributes, text_Q2D, tower_digest(clip), tower)
+
+
+def _questions(
+    model: ClipModel, attributes: Attributes, text_Q2D: Tensor, fingerprint: str, tower: str
+) -> Questions:
+    first_QD, second_QD = text_Q2D.unbind(dim=1)
+    return Questions(attributes, model.logit_scale * (first_QD - second_QD), fingerprint, tower)

@@ -20,7 +20,7 @@ from shardsift.columns import Column
 from shardsift.config import AnyDtype, ClipConfig
 from shardsift.measures import Measure, Preparer, Tower, clip_columns, short_digest
 from shardsift.records import RgbImage
-from shardsift.scoring.clip import ClipModel, TextTower, load_clip
+from shardsift.scoring.clip import ClipModel, TextTower, load_clip, tower_digest
 from shardsift.scoring.devices import decide_dtype
 from shardsift.scoring.encoder import CPU_BATCH, Encoder
 from shardsift.scoring.weights import clip_settings, flags_of_clip, standard_config
@@ -92,7 +92,7 @@ class StandardClip(Measure):
         """The image tower; its digest doesn't depend on the dtype."""
         return Tower(
             values=self.model.feature_values,
-            digest=short_digest(self.model.digest, repr(self.model.view)),
+            digest=tower_digest(self.model),
             meaning="CLIP image features before normalisation, of "
             f"{shown(self._asked.model)}, by open_clip's own transform",
         )
@@ -105,8 +105,7 @@ class StandardClip(Measure):
     @property
     def digest(self) -> str:
         """Hash of towers, dtype and caption, whatever the path of the weights."""
-        view = repr(self.model.view)
-        decisive = self.model.digest, view, self._config.dtype, self.caption
+        decisive = tower_digest(self.model), self._config.dtype, self.caption
         return short_digest(self.name, self.version, *decisive)
 
     @property

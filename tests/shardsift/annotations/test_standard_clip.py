@@ -15,13 +15,15 @@ from shardsift import Scorer, StandardClip, annotate_shards
 from shardsift.annotations import annotate as module
 from shardsift.cli.app import main
 from shardsift.columns import Column
-from shardsift.errors import OutputError
+from shardsift.errors import ConfigError, InputError, OutputError
 from shardsift.measures import Measure, Picture, Tower
 from shardsift.outputs.sealed_table import read_footer
+from shardsift.scoring.questions import questions_of
 from shardsift.verification.outputs import claim_output, verify
 from tests.fakes import FakeScorer
 from tests.outputs import annotation_files, kept_rows
 from tests.samples import encoded, write_tar
+from tests.shardsift.annotations.asked import ask_here
 
 PICTURES = [encoded(seed=seed) for seed in range(3)]
 FILES = [
@@ -168,6 +170,33 @@ def test_another_caption_in_the_same_output_is_refused(shards: Path, tmp_path: P
         annotate_shards(shards, FakeScorer(), tmp_path / "out", measures=[other])
 
 
+def test_attributes_may_be_asked_of_the_clip(tmp_path: Path) -> None:
+    names = [f"{n}.jpg" for n in range(19)]
+    write_tar(tmp_path / "in" / "0.tar", [(n, encoded(seed=s)) for s, n in enumerate(names)])
+    clip = StandardClip("compact", embeddings=True)
+    pair = ("a picture with words", "a picture without words")
+    questions = questions_of(clip.model, {"text": (pair,)}, "clip")
+    scores = tmp_path / "scores"
+    annotate_shards(tmp_path / "in", FakeScorer(), scores, measures=[clip, questions])
+    found = pq.read_table(scores / "0.parquet")["attr_text"].to_numpy()
+    assert clip.model.text
+    text_2D = clip.model.text.encode([pair])[0].numpy()
+    unit_ND = np.load(scores / "_embeddings" / "clip" / "0.npy").astype(np.float64)
+    unit_ND /= np.linalg.norm(unit_ND, axis=1, keepdims=True)
+    logits_N2 = clip.model.logit_scale * unit_ND @ text_2D.T
+    expected = 1 / (1 + np.exp(logits_N2[:, 1] - logits_N2[:, 0]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    ask_here(scores, tmp_path / "answers", f"text={'|'.join(pair)}", attribute_of="clip")
+    answers = pq.read_table(tmp_path / "answers" / "0.parquet")["attr_text"].to_numpy()
+    np.testing.assert_allclose(answers, found, atol=1e-6)
+    assert troubles(scores) == troubles(tmp_path / "answers") == []
+    others = {"pretrained": "random", "model": "ViT-S-32-alt"}
+    with pytest.raises(ConfigError, match="these are not the weights that made"):
+        ask_here(scores, tmp_path / "more", "a=b|c", attribute_of="clip", **others)
+    with pytest.raises(InputError, match="has no embeddings of maclip"):
+        ask_here(scores, tmp_path / "more", "a=b|c")
+
+
 # --- on the command line -------------------------------------------------------------------------
 
 
@@ -229,8 +258,10 @@ def test_several_stand_by_name_and_a_second_run_has_nothing_to_do(
 ) -> None:
     config = tmp_path / "run.yaml"
     config.write_text(
-        "model: compact\ncrops: global\ngpus_per_actor: 0\nembeddings: [alt, clip]\nmeasures:\n"
-        "  clip: {model: compact}\n  alt: {model: compact, caption: alt.en}\n"
+        "model: compact\ncrops: global\ngpus_per_actor: 0\nembeddings: [alt, clip]\n"
+        "attribute_of: alt\nmeasures:\n"
+        "  attributes: {text: words|no words}\n  clip: {model: compact}\n"
+        "  alt: {model: compact, caption: alt.en}\n"
     )
     words = ["score", shards, "--output", tmp_path / "out", "--config", config]
     assert run(*words) == 0
@@ -239,6 +270,8 @@ def test_several_stand_by_name_and_a_second_run_has_nothing_to_do(
     assert {path.name for path in (tmp_path / "out" / "_embeddings").iterdir()} == {"alt", "clip"}
     record = json.loads((tmp_path / "out" / "_run.json").read_text())
     assert record["embeddings"] == ["alt", "clip"]
+    assert record["measures"]["attributes"]["needs"] == ["features:alt"]
+    assert [row["attr_text"] is None for row in rows] == [False, False, True, False, False, True]
     assert troubles(tmp_path / "out") == []
     capsys.readouterr()
     assert run(*words) == 0
