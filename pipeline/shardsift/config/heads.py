@@ -92,7 +92,7 @@ class HeadSpec:
 
 
 class HeadsConfig(Config):
-    """What is asked of the features of a tower."""
+    """Settings of heads and attributes on the features of towers."""
 
     attribute_of: str = Field(
         default="maclip",
