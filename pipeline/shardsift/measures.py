@@ -109,8 +109,8 @@ class Measure:
     @property
     def source(self) -> str | None:
         """The tower whose features it works on, instead of pictures; None for none."""
-        (first, *_) = self.needs
-        return first.removeprefix(_FEATURES) if first.startswith(_FEATURES) else None
+        towers = (need for need in self.needs if need.startswith(_FEATURES))
+        return next((need.removeprefix(_FEATURES) for need in towers), None)
 
     @property
     def preparer(self) -> Preparer:

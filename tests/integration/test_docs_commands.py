@@ -112,7 +112,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
         as_pictures(folder / "corpus", folder / name)
     as_parquet(folder / "corpus", folder / "data")
     write_tables(folder)
-    asked = "--attribute clip-iqa --hashes sha256,phash --embeddings maclip --crops paper"
+    asked = "--attribute clip-iqa --hashes sha256,phash --clip compact --crops paper"
+    asked += " --embeddings clip,maclip"
     run(f"shardsift score corpus --output corpus-scores {asked}", folder)
     for name in ("corpus-scores-fast", "new-scores"):
         shutil.copytree(folder / "corpus-scores", folder / name)
@@ -128,7 +129,8 @@ def write_like_img2dataset(folder: Path, shard: int) -> None:
         "mos": 1 + shard % 17 / 4,
         "original_width": 400 + shard * 40,
     }
-    files = {"jpg": encoded(seed=shard), "json": json.dumps(fields).encode()}
+    caption = f"picture {number}".encode()
+    files = {"jpg": encoded(seed=shard), "json": json.dumps(fields).encode(), "txt": caption}
     with tarfile.open(folder / f"{name}.tar", "w") as tar:
         for extension, content in files.items():
             member = tarfile.TarInfo(f"{number:09}.{extension}")
@@ -152,6 +154,15 @@ def write_tables(folder: Path) -> None:
         "aesthetic": [n % 11 for n in count],
         "nsfw_score": [n % 5 / 10 for n in count],
     }
+    nested = [{"uid": columns["uid"][n], "meta": {"aesthetic": n}} for n in count]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in nested))
+    (folder / "laion").mkdir()
+    pq.write_table(
+        pa.table({"uid": columns["uid"], "WIDTH": [600] * SHARDS}), folder / "laion/0.pq"
+    )
+    lines = [f"{FIRST_KEY + n:09},{n / 20}" for n in count]
+    (folder / "ai.csv").write_text("\n".join(["file_name,score", *lines]))
+    (folder / "takedowns.csv").write_text(f"key\n{FIRST_KEY:09}\n")
     for name in ("sources", "metadata", "curator", "laion", "aesthetics", "clusters"):
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
 

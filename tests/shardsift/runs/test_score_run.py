@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,10 @@ from shardsift.cli.verbs.score import report_result
 from shardsift.config import RunConfig
 from shardsift.errors import ConfigError, EngineError, InputError, ModelError, OutputError
 from shardsift.progress import Snapshot, TakeSnapshot
+from shardsift.records import ImageScore, RgbImage
 from shardsift.runs.score_run import LoadModel, ScoreResult, score
 from shardsift.verification.outputs import claim_output, verify
-from tests.fakes import FakeModel, NotFinite, SlowScorer, load_fake
+from tests.fakes import FakeModel, FakeScorer, NotFinite, fake_score, load_fake
 from tests.outputs import annotation_files
 from tests.samples import as_pictures, encoded, write_shards, write_tar
 
@@ -101,11 +104,12 @@ def test_a_run_leaves_annotations_a_manifest_and_a_summary(corpus: Corpus) -> No
 
 
 class Looking(PlainConsole):
-    """Keeps all snapshots."""
+    """Keeps all snapshots, and tells `Watched` how many kinds it has seen inside a shard."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Path) -> None:
         super().__init__(file=io.StringIO())
         self.seen: list[Snapshot] = []
+        self._told = seen
 
     def show_progress(self, snapshot: TakeSnapshot) -> AbstractContextManager[None]:
         """Look as often as a terminal does."""
@@ -115,22 +119,45 @@ class Looking(PlainConsole):
 
     def _keep(self, shown: Snapshot) -> Snapshot:
         self.seen.append(shown)
+        self._told.write_text("." * len(set(self.inside)))
         return shown
 
+    @property
+    def inside(self) -> list[int]:
+        """Counts of images while the shard is scored."""
+        return [shown.items for shown in self.seen if 0 < shown.items < 16]
 
-def test_progress_is_shown_inside_a_shard(corpus: Corpus) -> None:
+
+class Watched(FakeScorer):
+    """Goes on after five images once these have been seen."""
+
+    def __init__(self, seen: Path) -> None:
+        self._seen = seen
+
+    def score(self, images: Iterable[RgbImage]) -> Iterator[ImageScore]:
+        """Yield the fake scores."""
+        for number, image in enumerate(images):
+            end = time.monotonic() + 60
+            while len(self._seen.read_text()) < number // 5:
+                assert time.monotonic() < end, f"{number} images were never shown"
+                time.sleep(0.05)
+            yield fake_score(image)
+
+
+def test_progress_is_shown_inside_a_shard(corpus: Corpus, tmp_path: Path) -> None:
     """A bar that counts shards stood still while a large one was scored."""
+    seen = tmp_path / "seen"
+    seen.write_text("")
 
-    class Slow(FakeModel):
-        def scorer(self, config: RunConfig, device: str) -> SlowScorer:
-            return SlowScorer()
+    class WatchedModel(FakeModel):
+        def scorer(self, config: RunConfig, device: str) -> Watched:
+            return Watched(seen)
 
     one = write_shards(corpus.shards.parent / "one", 1, samples=16)
-    looking = Looking()
-    score(corpus.config(shards=[str(one)]), looking, lambda _: Slow("slow"))
-    inside = [shown.items for shown in looking.seen if 0 < shown.items < 16]
-    assert len(set(inside)) > 1
-    assert inside == sorted(inside)
+    looking = Looking(seen)
+    score(corpus.config(shards=[str(one)]), looking, lambda _: WatchedModel("slow"))
+    assert len(set(looking.inside)) >= 3
+    assert looking.inside == sorted(looking.inside)
     last = looking.seen[-1]
     assert (last.doing, last.noun, last.notes) == ("scoring", "images", ["1 actor"])
     assert last.left is not None
